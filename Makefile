@@ -1,0 +1,55 @@
+# make setup      a virtual environment in .venv with the locked packages and the CPU build of torch
+# make quickstart setup, then the main job on the embedded collection, offline
+# make test       setup, then the default test suite
+# make check      linters, types, recipes, generated pages
+# make faults     the numbered fault tests, their long sweeps included
+# make table      write the generated pages anew: recipes/README.md, recipes/schema.json, plan texts
+#
+# Bring your own torch (CUDA, ROCm): make setup TORCH=torch TORCH_INDEX="--index-url https://download.pytorch.org/whl/cu130"
+
+PYTHON ?= python3
+VENV ?= .venv
+TORCH ?= torch==2.13.0
+TORCH_INDEX ?=
+BIN := $(VENV)/bin
+UV_VERSION := 0.13.8
+export OMP_WAIT_POLICY ?= PASSIVE
+export TOKENIZERS_PARALLELISM ?= true
+
+.PHONY: setup quickstart test check faults table clean
+setup: $(VENV)/.locked
+
+# torch comes first, so that the lock's other packages find it and do not pull another build.
+$(VENV)/.locked: uv.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(BIN)/python -c "import torch" 2>/dev/null || \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH_INDEX) "$(TORCH)"
+	$(BIN)/uv export --quiet --frozen --no-hashes --no-emit-project --prune torch --output-file $(VENV)/locked.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --requirement $(VENV)/locked.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	touch $@
+
+quickstart: setup
+	$(BIN)/mpr check recipes/quickstart.yaml
+	$(BIN)/mpr plan recipes/quickstart.yaml
+	$(BIN)/mpr audit recipes/quickstart.yaml --picture .mpr/quickstart.svg
+
+test: setup
+	$(BIN)/python -m pytest
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/mpr check $$(find recipes -name '*.yaml' -not -path 'recipes/accelerate/*')
+	$(BIN)/mpr reference --check
+
+faults: setup
+	$(BIN)/python -m pytest tests/faults -m "slow or not slow"
+
+table: setup
+	$(BIN)/mpr reference --write
+
+clean:
+	rm -rf $(VENV) .mpr build dist
