@@ -1,0 +1,147 @@
+"""Data sets on the Hugging Face Hub, or saved like them in a local folder, through the `datasets` library.
+
+A pinned revision is demanded: a branch name can mean other rows tomorrow. Columns are mapped to our names by the
+caller. Ids may be whole numbers and become text. A missing column, a loading script, an unknown split or no network
+is one `DataError` with a way out; a faulty row is named by its number, counted from 0.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypedDict, Unpack
+
+from mpr.errors import DataError, excerpt, nearest
+from mpr.fields import Fields, flag, identifier_or_number, maybe, texts, whole
+from mpr.formats import tevatron
+from mpr.formats.trec import Pairs
+from mpr.lines import Ids, Line
+from mpr.records import Group, Judgement, Passage, Question, text_problem
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_PASSAGE = Fields({"id": identifier_or_number, "text": text_problem}, {"title": maybe(text_problem)})
+_QUESTION = Fields({"id": identifier_or_number, "text": text_problem}, {"answers": maybe(texts), "regex": flag})
+_JUDGEMENT = Fields({"question": identifier_or_number, "passage": identifier_or_number, "grade": whole})
+
+
+class Place(TypedDict, total=False):
+    """Where the rows are. `draft` allows a revision that is not a commit, and local folders."""
+
+    config: str | None
+    split: str
+    revision: str | None
+    streaming: bool
+    draft: bool
+
+
+def read_rows(
+    repo_or_path: str,
+    *,
+    config: str | None = None,
+    split: str = "train",
+    revision: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    streaming: bool = False,
+    draft: bool = False,
+) -> Iterator[tuple[Line, dict[str, Any]]]:
+    """Each row with its place. `columns` maps our names to those of the data set; without it every column is kept.
+
+    `streaming` reads over the network row by row and stores nothing.
+    """
+    if not draft and not _COMMIT.fullmatch(revision or ""):
+        what = f"revision {excerpt(str(revision))} is not a commit"
+        raise DataError(what, where=repo_or_path, key="revision", fix="give the 40 digits of a commit, or draft: true")
+    place = f"{repo_or_path}{f'@{revision}' if revision else ''} {config or ''}".strip() + f" [{split}]"
+    rows = _loaded(repo_or_path, place, config, split, revision, streaming)
+    present = list(rows.column_names or rows.features or ())
+    if columns is not None:
+        _require_columns(place, present, columns)
+        rows = rows.select_columns(sorted(set(columns.values())))
+    number = 0
+    try:
+        for number, row in enumerate(rows):
+            found = row if columns is None else {ours: row[theirs] for ours, theirs in columns.items()}
+            shown = ", ".join(f"{name}: {value[:20]}" for name, value in found.items() if isinstance(value, str))
+            yield Line(place, number, -1, shown), found
+    except OSError as error:
+        raise DataError(f"row cannot be read: {error}", where=f"{place}:{number}", fix="check the network") from error
+
+
+def _loaded(repo: str, place: str, config: str | None, split: str, revision: str | None, streaming: bool) -> Any:
+    import datasets
+    from datasets.exceptions import DatasetsError
+
+    try:
+        return datasets.load_dataset(repo, config, split=split, revision=revision, streaming=streaming)
+    except RuntimeError as error:
+        if "script" not in str(error):
+            raise
+        fix = "name the raw files (a data set folder with JSONL or Parquet), or the commit of refs/convert/parquet"
+        raise DataError("is made by a loading script, which is not run", where=place, fix=fix) from error
+    except ConnectionError as error:
+        fix = "connect, or put the data set into the local cache first"
+        raise DataError(f"cannot be reached: {_first_line(error)}", where=place, fix=fix) from error
+    except StopIteration:
+        raise DataError("has a file without rows", where=place, fix="remove the file, or get it again") from None
+    except (DatasetsError, OSError, ValueError) as error:
+        fix = "check name, config, split and revision"
+        raise DataError(f"cannot be loaded: {_first_line(error)}", where=place, fix=fix) from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+def _require_columns(place: str, present: Sequence[str], columns: Mapping[str, str]) -> None:
+    missing = {theirs: ours for ours, theirs in columns.items() if theirs not in present}
+    if missing:
+        named = "; ".join(
+            f"{theirs} (for {ours}) {nearest(theirs, present)}".strip() for theirs, ours in missing.items()
+        )
+        fix = f"columns present: {', '.join(present)}"
+        raise DataError(f"has no column {named}", where=place, key="columns", fix=fix)
+
+
+def read_passages(
+    repo_or_path: str, columns: Mapping[str, str] | None = None, **place: Unpack[Place]
+) -> Iterator[Passage]:
+    """`columns`: `id`, `text` and, if there is one, `title`. Duplicate ids are left to the store."""
+    columns = {"id": "id", "text": "text", "title": "title"} if columns is None else columns
+    for line, row in read_rows(repo_or_path, columns=columns, **place):
+        _PASSAGE.check(row, line)
+        yield Passage(str(row["id"]), row["text"], row.get("title") or "")
+
+
+def read_questions(
+    repo_or_path: str, columns: Mapping[str, str] | None = None, regex: bool = False, **place: Unpack[Place]
+) -> Iterator[Question]:
+    """`columns`: `id`, `text` and, if there are any, `answers`. `regex`: the answers are patterns."""
+    columns = {"id": "id", "text": "question", "answers": "answers"} if columns is None else columns
+    ids = Ids()
+    for line, row in read_rows(repo_or_path, columns=columns, **place):
+        _QUESTION.check(row, line)
+        ids.add(line, str(row["id"]))
+        yield Question(str(row["id"]), row["text"], tuple(row.get("answers") or ()), regex)
+
+
+def read_judgements(
+    repo_or_path: str, columns: Mapping[str, str] | None = None, **place: Unpack[Place]
+) -> Iterator[Judgement]:
+    """`columns`: `question`, `passage`, `grade`; by default those of BEIR's qrels."""
+    columns = {"question": "query-id", "passage": "corpus-id", "grade": "score"} if columns is None else columns
+    pairs = Pairs()
+    for line, row in read_rows(repo_or_path, columns=columns, **place):
+        _JUDGEMENT.check(row, line)
+        pairs.add(line, str(row["question"]), str(row["passage"]))
+        yield Judgement(str(row["question"]), str(row["passage"]), row["grade"])
+
+
+def read_groups(
+    repo_or_path: str, labels: tevatron.Labels | None = None, ignore: Sequence[str] = (), **place: Unpack[Place]
+) -> Iterator[Group]:
+    """Rows in either of Tevatron's forms, which most data sets with several positives follow."""
+    ids = Ids()
+    for line, row in read_rows(repo_or_path, **place):
+        made = tevatron.group(line, row, "positive_passages" in row, labels or tevatron.Labels(), ignore)
+        ids.add(line, made.question.id, "query_id")
+        yield made

@@ -1,0 +1,155 @@
+"""mpr's own plain JSON lines: questions, and what is known about them by passage id.
+
+A line of questions is `{id, question, answers?, regex?}`. A line of candidates is `{id, pos, neg}` with passage ids in
+rank order (text, or whole numbers, which become text), and may have `pos_rank` (the rank of each positive), `gold`
+(the passage that is known to be right, not only matched by answer), `question` and `answers`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import IO, Any
+
+from mpr.errors import DataError
+from mpr.fields import Fields, flag, identifier_or_number, json_text, list_of, read_objects, texts, whole
+from mpr.lines import Ids, Line, identifier, writable_id, writable_text, write_lines
+from mpr.records import Candidate, Group, Positive, Question, text_problem
+
+_QUESTION = Fields({"id": identifier, "question": text_problem}, {"answers": texts, "regex": flag})
+_IDS = list_of(identifier_or_number)
+_CANDIDATES = Fields(
+    {"id": identifier, "pos": _IDS, "neg": _IDS},
+    {
+        "question": text_problem,
+        "answers": texts,
+        "regex": flag,
+        "gold": identifier_or_number,
+        "pos_rank": list_of(whole),
+    },
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line of candidates: ids in rank order. `ranks` belong to `positives`, or are empty where none are told."""
+
+    id: str
+    positives: tuple[str, ...]
+    negatives: tuple[str, ...]
+    ranks: tuple[int, ...] = ()
+    gold: str | None = None
+    question: Question | None = None
+
+    def group(self, question: Question, source: str) -> Group:
+        """Gold first, then the answer matches in rank order; the negatives as candidates of `source`."""
+        matches = tuple(Positive(passage, "answer_match") for passage in self.positives if passage != self.gold)
+        positives = matches if self.gold is None else (Positive(self.gold), *matches)
+        candidates = tuple(Candidate(passage, source, rank) for rank, passage in enumerate(self.negatives, 1))
+        return Group(question, positives, candidates)
+
+
+def read_questions(path: str | os.PathLike[str], ignore: Sequence[str] = ()) -> Iterator[Question]:
+    """`ignore` names further fields that the lines may have; they are dropped."""
+    return (question for _, question in _questions(path, ignore, Ids()))
+
+
+def _questions(path: str | os.PathLike[str], ignore: Sequence[str], ids: Ids) -> Iterator[tuple[Line, Question]]:
+    for line, found in read_objects(path, _QUESTION.ignoring(ignore)):
+        ids.add(line, found["id"])
+        yield line, _question(found)
+
+
+def _question(found: dict[str, Any]) -> Question:
+    return Question(found["id"], found["question"], tuple(found.get("answers", ())), found.get("regex", False))
+
+
+def read_rows(path: str | os.PathLike[str], ignore: Sequence[str] = ()) -> Iterator[Row]:
+    """The lines of a file of candidates as they are."""
+    return (row for _, row in _rows(path, ignore))
+
+
+def _rows(path: str | os.PathLike[str], ignore: Sequence[str]) -> Iterator[tuple[Line, Row]]:
+    ids = Ids()
+    for line, found in read_objects(path, _CANDIDATES.ignoring(ignore)):
+        ids.add(line, found["id"])
+        positives = tuple(str(passage) for passage in found["pos"])
+        negatives = tuple(str(passage) for passage in found["neg"])
+        for name, passages in (("pos", positives), ("neg", negatives)):
+            if len(set(passages)) != len(passages):
+                raise line.refuse("a passage is listed twice", name)
+        ranks = tuple(found.get("pos_rank", ()))
+        if "pos_rank" in found and len(ranks) != len(positives):
+            raise line.refuse(f"has {len(ranks)} ranks for {len(positives)} positives", "pos_rank")
+        if len(set(ranks)) != len(ranks) or min(ranks, default=1) < 1:
+            raise line.refuse("ranks count from 1 and differ from each other", "pos_rank")
+        gold = str(found["gold"]) if "gold" in found else None
+        question = _question(found) if "question" in found else None
+        yield line, Row(found["id"], positives, negatives, ranks, gold, question)
+
+
+def read_groups(
+    candidates: str | os.PathLike[str],
+    questions: str | os.PathLike[str] | None = None,
+    source: str = "bm25",
+    ignore: Sequence[str] = (),
+) -> Iterator[Group]:
+    """A group for each line of candidates, then one without positives for each question that has no line.
+
+    Questions come from the file `questions`, which is held in memory, or from the candidates themselves. `ignore`
+    names further fields of either file, to be dropped.
+    """
+    if questions is None:
+        for line, row in _rows(candidates, ignore):
+            if row.question is None:
+                raise line.refuse("field is missing", "question", "or name a file of questions")
+            yield row.group(row.question, source)
+        return
+    ids = Ids()
+    known = {question.id: question for _, question in _questions(questions, ignore, ids)}
+    left = dict(known)
+    for line, row in _rows(candidates, ignore):
+        if row.id not in known:
+            what = f"question {row.id} is not in {questions}"
+            raise line.refuse(what, "id", "check that both files belong to the same split")
+        question = left.pop(row.id)
+        if row.question is not None and row.question != question:
+            raise line.refuse(f"question or answers differ from {questions}:{ids.line(row.id)}", "question")
+        yield row.group(question, source)
+    yield from (Group(question) for question in left.values())
+
+
+def write_questions(file: IO[bytes], questions: Iterable[Question]) -> int:
+    return write_lines(file, (json_text(_question_fields(question)) for question in questions))
+
+
+def _question_fields(question: Question) -> dict[str, Any]:
+    key = f"question {writable_id(question.id, 'question id')}"
+    fields: dict[str, Any] = {"id": question.id, "question": writable_text(question.text, key)}
+    if question.answers:
+        fields["answers"] = [writable_text(answer, key) for answer in question.answers]
+    return {**fields, "regex": True} if question.regex else fields
+
+
+def write_groups(file: IO[bytes], groups: Iterable[Group], source: str = "bm25") -> int:
+    """Writes candidates with their questions, as `read_groups` without a file of questions gives them back.
+
+    The form holds one gold positive at most, answer matches of grade 1, and unscored candidates of one source.
+    """
+    return write_lines(file, (json_text(_group_fields(group, source)) for group in groups))
+
+
+def _group_fields(group: Group, source: str) -> dict[str, Any]:
+    key = f"question {writable_id(group.question.id, 'question id')}"
+    positives = [writable_id(positive.passage, key) for positive in group.positives]
+    negatives = [writable_id(candidate.passage, key) for candidate in group.candidates]
+    gold = positives[0] if positives and group.positives[0].tier == "gold" else None
+    row = Row(group.question.id, tuple(positives), tuple(negatives), (), gold, group.question)
+    same = row.group(group.question, source)
+    repeated = len(set(positives)) != len(positives) or len(set(negatives)) != len(negatives)
+    if repeated or (same.positives, same.candidates) != (group.positives, group.candidates):
+        what = "has tiers, grades, sources, scores, ranks or repeated passages that this form cannot hold"
+        raise DataError(what, key=key, fix="one gold positive first, answer matches, candidates ranked 1, 2, ...")
+    fields = {**_question_fields(group.question), "pos": positives, "neg": negatives}
+    return fields if gold is None else {**fields, "gold": gold}

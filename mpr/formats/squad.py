@@ -1,0 +1,154 @@
+"""SQuAD 1.1: articles of paragraphs with their questions, and a plain form with one paragraph a line.
+
+The official file (`.json`) is `{version, data: [{title, paragraphs: [{context, qas: [{id, question, answers:
+[{text, answer_start}]}]}]}]}`. The plain one (`.jsonl`) has lines `{title, para, context, qas: [{question, answers:
+[text]}]}`. Paragraphs have no ids of their own and are numbered through the file; a question's gold passage is the
+paragraph it was asked about.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from mpr.arrays import read_array
+from mpr.errors import DataError
+from mpr.fields import Fields, json_text, list_of, mapping, read_objects, texts, whole
+from mpr.lines import Ids, Line, identifier, line_id, writable_id, writable_text
+from mpr.records import Group, Passage, Positive, Question, text_problem
+from mpr.unpack import PACKED, stem
+
+_ARTICLE = Fields({"title": text_problem, "paragraphs": list_of(mapping)})
+_PARAGRAPH = Fields({"context": text_problem, "qas": list_of(mapping)})
+_QUESTION = Fields({"id": identifier, "question": text_problem, "answers": list_of(mapping)})
+_ANSWER = Fields({"text": text_problem, "answer_start": whole})
+_PLAIN = Fields({"title": text_problem, "para": whole, "context": text_problem, "qas": list_of(mapping)})
+_PLAIN_QUESTION = Fields({"question": text_problem, "answers": texts})
+
+
+@dataclass(frozen=True, slots=True)
+class _Paragraph:
+    line: Line
+    title: str
+    context: str
+    questions: Sequence[tuple[str | None, str, tuple[str, ...]]]  # id if it has one, text, answers
+
+
+def read_passages(path: str | os.PathLike[str], prefix: str | None = None, first: int = 0) -> Iterator[Passage]:
+    """The paragraphs. Ids are `<file stem>-<n>` (or another `prefix`), counted from `first`."""
+    prefix = f"{stem(path)}-" if prefix is None else prefix
+    for count, paragraph in enumerate(_paragraphs(path), first):
+        identity = line_id(paragraph.line, f"{prefix}{count}", "id made from the file name (pass another prefix)")
+        yield Passage(identity, paragraph.context, paragraph.title)
+
+
+def read_groups(
+    path: str | os.PathLike[str], prefix: str | None = None, first: int = 0, question_prefix: str | None = None
+) -> Iterator[Group]:
+    """The questions, each with its paragraph as the gold positive; `prefix` and `first` as in `read_passages`.
+
+    Questions of the plain form have no ids and get `<question_prefix><n>-<k>`, the k-th of the n-th paragraph;
+    `question_prefix` is `prefix` unless given. Texts are not inline: read the passages too.
+    """
+    prefix = f"{stem(path)}-" if prefix is None else prefix
+    question_prefix = prefix if question_prefix is None else question_prefix
+    ids = Ids()
+    for count, paragraph in enumerate(_paragraphs(path), first):
+        gold = line_id(paragraph.line, f"{prefix}{count}", "id made from the file name (pass another prefix)")
+        for index, (own, text, answers) in enumerate(paragraph.questions):
+            identity = f"{question_prefix}{count}-{index}" if own is None else own
+            ids.add(paragraph.line, line_id(paragraph.line, identity, "question id"), "question id")
+            yield Group(Question(identity, text, answers), (Positive(gold),))
+
+
+def read_questions(path: str | os.PathLike[str], prefix: str | None = None, first: int = 0) -> Iterator[Question]:
+    """The questions alone; ids as in `read_groups`."""
+    return (group.question for group in read_groups(path, prefix, first))
+
+
+def _paragraphs(path: str | os.PathLike[str]) -> Iterator[_Paragraph]:
+    name = Path(path)
+    ending = Path(name.stem).suffix if name.suffix in PACKED else name.suffix
+    if ending == ".jsonl":
+        return _plain(path)
+    if ending == ".json":
+        return _official(path)
+    fix = "name the official form *.json and the form with one paragraph a line *.jsonl"
+    raise DataError(f"ending '{ending}' does not say which form of SQuAD this is", where=str(path), fix=fix)
+
+
+def _official(path: str | os.PathLike[str]) -> Iterator[_Paragraph]:
+    for line, article in read_array(path, member="data"):
+        _ARTICLE.check(article, line)
+        for number, found in enumerate(article["paragraphs"]):
+            key = f"paragraphs[{number}]"
+            _PARAGRAPH.check(found, line, key)
+            questions = []
+            for index, question in enumerate(found["qas"]):
+                _QUESTION.check(question, line, f"{key}.qas[{index}]")
+                for answer in question["answers"]:
+                    _ANSWER.check(answer, line, f"{key}.qas[{index}].answers")
+                answers = tuple(answer["text"] for answer in question["answers"])
+                questions.append((question["id"], question["question"], answers))
+            yield _Paragraph(line, article["title"], found["context"], questions)
+
+
+def _plain(path: str | os.PathLike[str]) -> Iterator[_Paragraph]:
+    for line, found in read_objects(path, _PLAIN):
+        for index, question in enumerate(found["qas"]):
+            _PLAIN_QUESTION.check(question, line, f"qas[{index}]")
+        questions = [(None, question["question"], tuple(question["answers"])) for question in found["qas"]]
+        yield _Paragraph(line, found["title"], found["context"], questions)
+
+
+def write(
+    file: IO[bytes], passages: Iterable[Passage], groups: Iterable[Group], prefix: str = "", first: int = 0
+) -> int:
+    """Writes the official form; neighbouring passages of one title become an article. Returns the number of passages.
+
+    Passage ids must be those that reading with `prefix` and `first` makes. Each question needs one gold positive
+    among the passages, and its answers must be found in it. Groups are held in memory.
+    """
+    asked: dict[str, list[Question]] = {}
+    for group in groups:
+        asked.setdefault(_gold(group), []).append(group.question)
+    count, title = 0, None
+    file.write(b'{"version": "1.1", "data": [')
+    for count, passage in enumerate(passages, 1):
+        if passage.id != f"{prefix}{first + count - 1}":
+            what = f"is in place {count} of the file, where its id would be {prefix}{first + count - 1}"
+            raise DataError(what, key=f"passage {passage.id}", fix="pass the prefix and first number of its id")
+        if passage.title != title:
+            name = json_text(writable_text(passage.title, f"passage {passage.id}"))
+            file.write(f'{"" if title is None else "]},"}\n{{"title": {name}, "paragraphs": [\n'.encode())
+        else:
+            file.write(b",\n")
+        title = passage.title
+        file.write(json_text(_paragraph(passage, asked.pop(passage.id, []))).encode())
+    file.write(b"]}]}\n" if count else b"]}\n")
+    if asked:
+        raise DataError(f"is the gold passage of a question but not among the passages: {next(iter(asked))}")
+    return count
+
+
+def _gold(group: Group) -> str:
+    if len(group.positives) != 1 or group.positives[0] != Positive(group.positives[0].passage):
+        what = "must have one positive of tier gold and grade 1"
+        raise DataError(what, key=f"question {group.question.id}", fix="write another format")
+    return group.positives[0].passage
+
+
+def _paragraph(passage: Passage, questions: list[Question]) -> dict[str, Any]:
+    context, rows = writable_text(passage.text, f"passage {passage.id}"), []
+    for question in questions:
+        key = f"question {writable_id(question.id, 'question id')}"
+        answers = []
+        for answer in question.answers:
+            if answer not in context:
+                raise DataError(f"answer is not in passage {passage.id}", key=key, fix="write another format")
+            answers.append({"text": writable_text(answer, key), "answer_start": context.index(answer)})
+        rows.append({"id": question.id, "question": writable_text(question.text, key), "answers": answers})
+    return {"context": context, "qas": rows}

@@ -1,0 +1,35 @@
+"""What every test shares: a place to say how many cases a guard or a sweep examined."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads on tiny tensors only get in each other's way
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+from collections.abc import Callable
+
+import pytest
+
+Examined = Callable[..., None]
+
+_said: list[str] = []
+
+
+@pytest.fixture
+def examined(request: pytest.FixtureRequest) -> Examined:
+    """`examined(count, what, at_least=1)`: fails if too little was examined, and prints the count after the run."""
+
+    def say(count: int, what: str, at_least: int = 1) -> None:
+        _said.append(f"{request.node.nodeid}: {count:,} {what}")
+        print(_said[-1])
+        assert count >= at_least, f"only {count} {what}; a guard that looks at less than {at_least} guards nothing"
+
+    return say
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if _said:
+        terminalreporter.section("examined")
+        for line in _said:
+            terminalreporter.write_line(line)
