@@ -1,0 +1,139 @@
+"""Every kind of artefact that the storage faults are tried on. A new kind is one function and one line of ARTEFACTS.
+
+A builder writes its artefact into the folder it is given, which does not exist yet. It must be deterministic, small
+(the sweeps build each artefact about a hundred times) and use nothing that breaks in a forked process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+from mpr import intake, passages, storage, tokens, vocabulary
+from mpr.collection import Split
+from mpr.errors import StorageError
+from mpr.recipe import NewEncoder, Repair
+from mpr.records import Candidate, Group, Passage, Positive, Question
+
+
+def _bytes(size: int, seed: int) -> bytes:
+    return bytes((seed + place * 37 + (place >> 8)) % 256 for place in range(size))
+
+
+def _flat(target: Path) -> None:
+    """Files in several writes each, and one that is empty."""
+    receipt: dict[str, object] = {}
+    with storage.stage(target, "flat", receipt) as stage:
+        for number in range(2):
+            with stage.open(f"{number}.bin") as file:
+                for part in range(3):
+                    file.write(_bytes(700, number * 3 + part))
+                    file.flush()
+        stage.write("empty.bin", b"")
+        receipt["parts"] = {"count": 3, "share": 0.1}
+
+
+def _nested(target: Path) -> None:
+    """Folders in folders, and a file that a library wrote into the stage by itself."""
+    with storage.stage(target, "nested", {"name": "naïve"}) as stage:
+        stage.write("towers/question/weights.bin", _bytes(900, 1))
+        stage.write("towers/passage/weights.bin", _bytes(900, 2))
+        (stage.folder / "library").mkdir()
+        (stage.folder / "library" / "config.json").write_text('{"layers": 2}\n')
+
+
+def _shards(target: Path) -> None:
+    """Files of equal size, which only their checksums tell apart."""
+    with storage.stage(target, "shards", {"shards": 4}) as stage:
+        for number in range(4):
+            stage.write(f"{number:05d}.bin", _bytes(512, number))
+
+
+def _passages(target: Path) -> None:
+    """Arrow record batches and the arrays of hashes beside them."""
+    listed = (Passage(f"p{row}", f"text {row % 7} of the passage", f"title {row}") for row in range(40))
+    passages.build(target, listed, {"corpus": "small"}, expected=40)
+
+
+class _Rows:
+    """Stands in for the passage store of a split: passage `p7` is in row 7."""
+
+    def rows_of(self, ids: Sequence[str]) -> Any:
+        return np.array([int(identity[1:]) for identity in ids], dtype=np.int64)
+
+
+def _split(target: Path) -> None:
+    """Questions, positives and two lists of candidates, one of them empty for every other question."""
+    groups = [
+        Group(
+            Question(f"q{row}", f"question {row}", ("answer", "another")),
+            tuple(Positive(f"p{place}") for place in range(row % 3 + 1)),
+            tuple(Candidate(f"p{place}", ("bm25", "random")[row % 2], place, 0.5) for place in range(5, 9)),
+        )
+        for row in range(20)
+    ]
+    repair = Repair(without_positives="refuse", passages_missing="refuse", positive_as_negative="refuse")
+    store: Any = _Rows()
+    options: dict[str, Any] = {"tiers": ("gold",), "train": True, "sources": ("bm25", "random"), "receipt": {}}
+    intake.build(target, groups, Split(20, trains=True), store, repair=repair, **options)
+
+
+def _tokenizer() -> Tokenizer:
+    pieces = ["[UNK]", "text", "of", "the", *(str(number) for number in range(10))]
+    tokenizer = Tokenizer(models.WordLevel({piece: number for number, piece in enumerate(pieces)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    return tokenizer
+
+
+def _tokens(target: Path) -> None:
+    """Token ids of titles and texts, with their offsets and lengths."""
+    pairs = ((f"title {row}", f"text {row % 10} of the passage") for row in range(40))
+    tokens.build(target, pairs, _tokenizer(), cap=4, receipt={"source": "small"})
+
+
+def _vocabulary(target: Path) -> None:
+    """A learned WordPiece vocabulary."""
+    new = NewEncoder(layers=1, width=8, heads=1, feed_forward=8, vocabulary=300)
+    vocabulary.build(target, lambda: iter(["a small text of a small corpus"] * 3), new, {"corpus": "small"})
+
+
+ARTEFACTS: dict[str, Callable[[Path], object]] = {
+    "flat": _flat,
+    "nested": _nested,
+    "shards": _shards,
+    "passages": _passages,
+    "split": _split,
+    "tokens": _tokens,
+    "vocabulary": _vocabulary,
+}
+
+
+def complete(folder: Path) -> bool:
+    """Whether a reader would accept the artefact; this is all that a rerun may ask."""
+    try:
+        storage.read_manifest(folder)
+    except StorageError:
+        return False
+    return True
+
+
+def finish(name: str, target: Path) -> str:
+    """What the same command does when it is run again: builds what is not complete. The digest of the result."""
+    if not complete(target):
+        ARTEFACTS[name](target)
+    return storage.verify(target).digest
+
+
+@contextmanager
+def hooked(hook: Callable[[str, Path], None]) -> Iterator[None]:
+    """`storage.hook` replaced for the body."""
+    before, storage.hook = storage.hook, hook
+    try:
+        yield
+    finally:
+        storage.hook = before

@@ -1,0 +1,270 @@
+"""Fault 22: a recipe that contradicts itself is refused before anything is read, at the key that is to be changed.
+
+The table of rules is what this file goes through: a rule without a case fails.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mpr import recipe_file, rules, strict_yaml
+from mpr.errors import RecipeError
+from mpr.recipe import Recipe
+from mpr.rules import RULES, Rule
+from tests import shipped
+from tests.conftest import Examined
+
+ABSENT = "<absent>"  # takes a key away instead of setting it
+TREC, NQ, LLM = "trec_bce_m3", "nq_nll_m1_released", "nq_joint_lh_m4_llm"
+MINI, JUDGED, WORLD = "mini/squad_closed_nll_m1", "mini/scifact_joint_lh_all", "quickstart"
+LABEL = "{name: known_positives, tiers: [gold], siblings: ignore, shared: ignore, duplicates: ignore, doubtful: ignore}"
+SHAPE = "{layers: 1, width: 8, heads: 1, feed_forward: 8, vocabulary: 300}"
+LORA = "{rank: 8, alpha: 16, dropout: 0.1, modules: [query]}"
+BAND = "{mean: 80.0, low: 79.0, high: 81.0, seeds: 3}"
+
+# rule -> (recipe, what is set in it, key that is refused, part of the message)
+CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
+    "splits exist": [
+        (TREC, ["data.train=trec_trian"], "data.train", "no split 'trec_trian'"),
+        (TREC, ["data.evaluate.dev=nq_dev"], "data.evaluate.dev", "no split 'nq_dev'"),
+        (TREC, ["data.train=trec_test", "data.evaluate={dev: trec_dev}"], "data.train", "lists no positives"),
+    ],
+    "no training on evaluation": [
+        (TREC, ["data.evaluate.again=trec_train"], "data.evaluate.again", "is also trained on"),
+        (TREC, ["data.evaluate.again=trec_test"], "data.evaluate.again", "is evaluated twice, also as 'test'"),
+    ],
+    "match fits": [
+        (TREC, ["evaluation.match=string"], "evaluation.match", "does not fit split 'trec_test'"),
+        (NQ, ["evaluation.match=regex"], "evaluation.match", "does not fit split 'nq_test'"),
+        (JUDGED, ["evaluation.match=string"], "evaluation.match", "does not fit split 'test'"),
+        (NQ, ["evaluation.measures=[top20, mrr10]"], "evaluation.measures[1]", "'mrr10' needs judgements"),
+        (JUDGED, ["evaluation.measures=[top20]"], "evaluation.measures[0]", "'top20' needs answers"),
+        (NQ, ["evaluation.measures=[top20, top100, top20]"], "evaluation.measures[2]", "asked for twice"),
+    ],
+    "depth reaches": [
+        (NQ, ["search.depth=50"], "evaluation.measures[3]", "'top100' looks at 100 passages, the search keeps 50"),
+        (WORLD, ["search.depth=2471"], "search.depth", "is beyond the corpus of 2,470 passages"),
+    ],
+    "search is known": [
+        (TREC, ["search.index=exakt"], "search.index", "'exakt' is not an index"),
+        (MINI, ["search.index=HNSW 32"], "search.index", "is not an index"),
+        (TREC, ["search.index=HNSW32"], "search.index", "a published row is measured with exact search"),
+    ],
+    "positives fit policy": [
+        (TREC, ["draw.positives={policy: up_to, beyond: first}"], "draw.positives.m", "is needed by policy up_to"),
+        (TREC, ["draw.positives={policy: up_to, m: 3}"], "draw.positives.beyond", "is needed by policy up_to"),
+        (TREC, ["draw.positives={policy: all, m: 3}"], "draw.positives.m", "belongs to policy up_to"),
+        (TREC, ["draw.positives.cap=2"], "draw.positives.m", "is more than the cap of 2"),
+        (NQ, ["draw.positives.cap=2"], "draw.positives.cap", "does nothing with policy first"),
+    ],
+    "objective fits positives": [
+        (TREC, ["objective=[{name: nll}]"], "objective[0].name", "takes one positive a row"),
+        (TREC, ["objective=[{name: nll}]", "draw.positives={policy: all}"], "objective[0].name", "takes one positive"),
+        (NQ, ["objective=[{name: rand1_lh}]"], "objective[0].name", "is the draw policy random1 with nll"),
+        (NQ, ["objective=[{name: nll}, {name: nll}]"], "objective[1].name", "is the same term as before"),
+    ],
+    "objective is fed": [
+        (TREC, ["objective=[{name: kl, target: teacher}]"], "objective[0]", "needs teacher_QP"),
+        (NQ, ["objective[0].coefficient=0"], "objective[0].coefficient", "must be more than 0"),
+        (NQ, ["objective[0].coefficient=-1"], "objective[0].coefficient", "must be more than 0"),
+    ],
+    "something to contrast": [
+        (TREC, ["draw.in_batch=false", "draw.negatives=[]"], "draw.negatives", "no negatives at all"),
+        (TREC, ["draw.negatives=[]", "training.per_device_train_batch_size=1"],
+         "training.per_device_train_batch_size", "one question a step"),
+    ],
+    "labels fit": [
+        (TREC, ["labels[0].tiers=[gold, gold]"], "labels[0].tiers[1]", "'gold' is listed twice"),
+        (TREC, [f"labels=[{LABEL}, {LABEL}]"], "labels", "must have known_positives exactly once"),
+    ],
+    "negatives have sources": [
+        (TREC, ["draw.negatives[0].from=bm26"], "draw.negatives[0].from", "no source is called 'bm26'"),
+        (TREC, ["sources=[]"], "draw.negatives[0].from", "no source is called 'bm25'"),
+        (TREC, ["sources=[{name: file, as: bm25}, {name: file, as: bm25}]"], "sources[1].as", "a second source"),
+        (LLM, ["sources[0].as=bm25", "draw.negatives[0].from=bm25"], "sources[0].as", "no candidates called 'bm25'"),
+    ],
+    "negatives fit": [
+        (TREC, ["draw.negatives[0].group=8"], "draw.negatives[0].k", "exactly one of k and group"),
+        (LLM, ["draw.negatives[0].group=null"], "draw.negatives[0].k", "exactly one of k and group"),
+        (LLM, ["draw.negatives[0].group=4"], "draw.negatives[0].group", "4 positives leave no room"),
+        (TREC, ["draw.negatives[0].temperature=1.0"], "draw.negatives[0].temperature", "goes with weight softmax"),
+        (TREC, ["draw.negatives[0].weight=softmax"], "draw.negatives[0].temperature", "goes with weight softmax"),
+        (TREC, ["draw.negatives[0].window=2", "draw.negatives[0].k=3"], "draw.negatives[0].k", "the window of 2"),
+        (TREC, ["draw.negatives[0].k=101"], "draw.negatives[0].k", "the candidates that data.corpus keeps of 100"),
+        (TREC, ["data.corpus.candidates=0"], "draw.negatives[0].k", "the candidates that data.corpus keeps of 0"),
+    ],
+    "encoder is named once": [
+        (TREC, ["towers.base=null", "towers.revision=null"], "towers.base", "exactly one of base and new"),
+        (TREC, [f"towers.new={SHAPE}"], "towers.base", "exactly one of base and new"),
+        (WORLD, ['towers.revision="86b5e0934494bd15c9632b12f734a8a67f723594"'], "towers.revision", "pretrained base"),
+        (WORLD, ["towers.new.heads=3"], "towers.new.heads", "does not divide the width of 128"),
+        (WORLD, [f"towers.lora={LORA}"], "towers.lora", "random weights cannot be adapted"),
+    ],
+    "lora fits": [
+        (LLM, [f"towers.lora={LORA[:-1]}, towers: question}}"], "towers.lora.towers", "there is only one tower"),
+        (TREC, ["towers.lora={rank: 8, alpha: 16, dropout: 0.1, modules: [query, q_proj]}"],
+         "towers.lora.modules[1]", "no linear layer called 'q_proj'"),
+    ],
+    "lengths fit": [
+        (TREC, ["towers.passage_length=513"], "towers.passage_length", "reads at most 512 tokens"),
+        (TREC, ["towers.question_length=600"], "towers.question_length", "reads at most 512 tokens"),
+    ],
+    "pinned": [
+        (TREC, ["draft=false"], "data.corpus", "has no checksum or revision"),
+        (WORLD, ["towers.new=null", "towers.base=somebody/some-model"], "towers.revision", "not pinned to a commit"),
+        (WORLD, ["towers.new=null", "towers.base=.", 'towers.revision="86b5e0934494bd15c9632b12f734a8a67f723594"'],
+         "towers.base", "is a local folder"),
+    ],
+    "batch fits": [
+        (TREC, ["training.per_device_train_batch_size=1126"], "training.per_device_train_batch_size", "1,126"),
+        (TREC, ["scale.processes=71"], "training.per_device_train_batch_size", "the split has 1,125"),
+    ],
+    "training is complete": [
+        *[(TREC, [f"training.{name}={ABSENT}"], f"training.{name}", "is missing")
+          for name in ("seed", "per_device_train_batch_size", "learning_rate", "lr_scheduler_type", "warmup_steps",
+                       "optim", "weight_decay", "max_grad_norm")],
+        (TREC, [f"training.num_train_epochs={ABSENT}"], "training.num_train_epochs", "or max_steps is missing"),
+        (TREC, [f"training.fp16={ABSENT}"], "training.fp16", "fp16 or bf16 is missing"),
+        (TREC, ["training.max_steps=100"], "training.max_steps", "stands next to num_train_epochs"),
+    ],
+    "training is ours to set": [
+        (TREC, ["training.output_dir=runs"], "training.output_dir", "is decided by mpr"),
+        (TREC, ["training.hub_token=hf_x"], "training.hub_token", "is decided by mpr"),
+        (TREC, ["training.dataloader_drop_last=true"], "training.dataloader_drop_last", "is decided by mpr"),
+    ],
+    "training numbers make sense": [
+        (TREC, ["training.per_device_train_batch_size=0"], "training.per_device_train_batch_size", "at least 1, not 0"),
+        (TREC, ["training.per_device_train_batch_size=-16"], "training.per_device_train_batch_size", "at least 1"),
+        (TREC, ["training.num_train_epochs=0"], "training.num_train_epochs", "must be more than 0"),
+        (WORLD, ["training.max_steps=-1"], "training.max_steps", "must be at least 1, not -1"),
+        (TREC, ["training.learning_rate=0.0"], "training.learning_rate", "must be more than 0"),
+        (TREC, ["training.learning_rate=-1.0e-5"], "training.learning_rate", "must be more than 0"),
+        (TREC, ["training.warmup_steps=-1"], "training.warmup_steps", "must be at least 0"),
+        (TREC, ["training.warmup_steps=10.5"], "training.warmup_steps", "neither a share nor a number of steps"),
+        (TREC, ["training.seed=-1"], "training.seed", "must be at least 0"),
+        (TREC, ["training.seed=4294967296"], "training.seed", "must be less than 4294967296"),
+        (TREC, ["training.adam_beta2=1.0"], "training.adam_beta2", "must be less than 1"),
+        (TREC, ["training.adam_epsilon=0"], "training.adam_epsilon", "must be more than 0"),
+        (TREC, ["training.weight_decay=-0.1"], "training.weight_decay", "must be at least 0"),
+        (TREC, ["training.max_grad_norm=-1"], "training.max_grad_norm", "must be at least 0"),
+        (TREC, ["training.gradient_accumulation_steps=0"], "training.gradient_accumulation_steps", "at least 1"),
+    ],
+    "training keys agree": [
+        (TREC, ["training.bf16=true"], "training.bf16", "fp16 and bf16 cannot both be on"),
+        (TREC, ["training.use_cpu=true"], "training.fp16", "fp16 needs a GPU"),
+        (TREC, ["training.lr_scheduler_type=constant"], "training.warmup_steps", "'constant' has no warm-up"),
+        (TREC, ["training.report_to=null"], "training.report_to", "null is not a tracker"),
+        (TREC, ["training.load_best_model_at_end=true"], "training.load_best_model_at_end", "needs eval_strategy"),
+        (TREC, ["training.dataloader_prefetch_factor=2"], "training.dataloader_prefetch_factor", "needs dataloader"),
+    ],
+    "warmup ends": [
+        (TREC, ["training.warmup_steps=7033"], "training.warmup_steps", "beyond the end after 7,032"),
+        ("trec_nll_m1_released", ["training.warmup_steps=1237"], "training.warmup_steps", "beyond the end after 879"),
+        (WORLD, ["training.warmup_steps=301"], "training.warmup_steps", "beyond the end after 300"),
+        (NQ, ["training.gradient_accumulation_steps=16"], "training.warmup_steps", "beyond the end after 1,150"),
+    ],
+    "paper is named": [
+        (NQ, ["paper=null"], "published.values.top20", "a row of our own has no published number"),
+        (TREC, ["paper.arxiv='2508.9534'"], "paper.arxiv", "is not an arXiv number"),
+    ],
+    "varies exist": [
+        (TREC, ["varies=[draw.positives.n]"], "varies[0]", "'draw.positives.n' is not a key of this recipe"),
+        (TREC, ["varies=[objective, objectives]"], "varies[1]", "'objectives' is not a key of this recipe"),
+        (TREC, ["varies=[published.values]"], "varies[0]", "describes a row"),
+        (TREC, ["varies=[objective, objective]"], "varies[1]", "listed twice"),
+    ],
+    "published fits": [
+        (TREC, ["published.values.top10=null"], "published.values.top10", "is not a measure of this recipe"),
+        (TREC, ["published.values.top20=80.1"], "published.source", "a published number needs its source"),
+        (NQ, ["published.values.top20=784"], "published.values.top20", "784.0 is not a percentage"),
+        (TREC, [f"expected={{top10: {BAND}}}"], "expected.top10", "is not a measure of this recipe"),
+        (TREC, [f"expected={{top20: {BAND.replace('79.0', '80.5')}}}"], "expected.top20", "low <= mean <= high"),
+    ],
+}  # fmt: skip
+ALL = [(rule, *case) for rule, cases in CASES.items() for case in cases]
+
+
+def document(name: str, overrides: list[str]) -> strict_yaml.Document:
+    """A shipped recipe without the keys that are to be absent."""
+    made = strict_yaml.parse(shipped.text(name).encode(), "r.yaml")
+    for override in overrides:
+        key, _, value = override.partition("=")
+        if value == ABSENT:
+            part, _, last = key.partition(".")
+            del made.value[part][last]
+    return made
+
+
+def sets(overrides: list[str]) -> list[str]:
+    return [override for override in overrides if not override.endswith(ABSENT)]
+
+
+@pytest.mark.parametrize("rule, name, overrides, key, message", ALL)
+def test_contradiction(rule: str, name: str, overrides: list[str], key: str, message: str, tmp_path: Path) -> None:
+    made = document(name, overrides)
+    with pytest.raises(RecipeError) as caught:
+        recipe_file.from_document(made, "r", sets(overrides))
+    found = [problem for problem in caught.value.problems if problem.key == key and message in problem.what]
+    assert len(found) == 1, str(caught.value)
+    path = tuple(int(part) if part.isdigit() else part for part in key.replace("[", ".").replace("]", "").split("."))
+    assert found[0].where == made.where(path)
+    assert caught.value.exit_code == 2
+    recipe = Recipe.model_validate_json(json.dumps(made.value))
+    of_rule = next(one for one in RULES if one.name == rule)
+    assert any(strict_yaml.dotted(where) == key and message in what for where, what, _ in of_rule.check(recipe))
+
+
+def test_every_rule_has_a_case(examined: Examined) -> None:
+    assert [rule.name for rule in RULES] == list(CASES)
+    examined(len(RULES), "rules", at_least=24)
+    examined(len(ALL), "contradictions", at_least=95)
+
+
+def test_shipped_recipes_break_no_rule(examined: Examined) -> None:
+    """The other direction: no rule objects to a good recipe."""
+    count = 0
+    for recipe in shipped.recipes().values():
+        for rule in RULES:
+            assert list(rule.check(recipe)) == []
+            count += 1
+    examined(count, "rule and recipe pairs", at_least=1_000)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_no_rule_stumbles_over_missing_or_odd_training_values(rule: Rule, examined: Examined) -> None:
+    """Rules run while `training` is incomplete: what was refused already is left out, what is there may be odd."""
+    tried = 0
+    for name in (TREC, LLM, WORLD):
+        recipe = shipped.recipes()[name]
+        for key in recipe.training:
+            without = {other: value for other, value in recipe.training.items() if other != key}
+            for training in (without, without | {key: None}, without | {key: "x"}, without | {key: [1]}, {}):
+                list(rule.check(recipe.model_copy(update={"training": training})))
+                tried += 1
+    examined(tried, "incomplete trainings", at_least=150)
+
+
+def test_all_contradictions_of_a_recipe_are_told_together(examined: Examined) -> None:
+    overrides = [sets(case[2])[0] for case in ALL if case[1] == TREC and sets(case[2]) and "=[{" not in case[2][0]]
+    together = [one for one in overrides if one.startswith(("training.", "search.", "labels[0]", "towers.q", "paper."))]
+    keys = {one.partition("=")[0] for one in together}
+    with pytest.raises(RecipeError) as caught:
+        recipe_file.from_document(document(TREC, []), "r", together)
+    assert len(caught.value.problems) >= len(keys) - 2
+    examined(len(caught.value.problems), "problems told together", at_least=15)
+
+
+def test_nothing_is_read_or_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rules see the recipe and known counts: files and network are never touched."""
+
+    def forbidden(*arguments: object, **options: object) -> None:
+        raise AssertionError(f"opened {arguments}")
+
+    recipe = shipped.recipes()[TREC]
+    monkeypatch.setattr("builtins.open", forbidden)
+    monkeypatch.setattr("socket.socket", forbidden)
+    monkeypatch.setattr("urllib.request.urlopen", forbidden)
+    assert rules.broken(recipe) == []
