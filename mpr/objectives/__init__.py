@@ -1,0 +1,30 @@
+"""One file per objective. `load(name, **params)` gives a function of a relation block's scores.
+
+Shapes: Q questions, P passages of the block.
+
+    objective(scores_QP, positives_QP, negatives_QP, **targets) -> (sum_Q, weight_Q)
+
+The loss of a batch is the total of `sum_Q` over the total of `weight_Q`. Keeping the two apart is what makes several
+processes, micro-batches and cached chunks give exactly the gradient of one process on the whole batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from pydantic import ValidationError
+
+from mpr import catalogue
+from mpr.errors import Problem, RecipeError
+
+
+def load(name: str, **params: Any) -> Callable[..., Any]:
+    """The objective of that name with its parameters checked and bound."""
+    try:
+        checked = catalogue.params("objectives", name)(**params)
+    except ValidationError as error:
+        problems = [Problem(found["msg"], key=".".join(map(str, (name, *found["loc"])))) for found in error.errors()]
+        raise RecipeError(problems) from None
+    return partial(catalogue.find("objectives", name).objective, checked)
