@@ -1,0 +1,98 @@
+"""When a passage contains an answer: the matching rule of DPR, in one place for the whole kit.
+
+Strings: text and answer are brought to NFD and cut into tokens (a run of letters, numbers and marks, or any other
+single character that is neither space nor control), lower-cased; the answer's tokens must stand in the passage's text
+as one contiguous run. Patterns: searched in the NFD text, ignoring case, `^` and `$` at every line. Titles never count.
+
+Two departures, both countable instead of silent: an answer without any token, or an empty pattern, matches nothing
+here (taken literally it would match every passage), and a pattern that runs away stops with an error.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from typing import Any
+
+import regex as patterns
+
+from mpr.errors import DataError, excerpt
+
+TIMEOUT_SECONDS = 5.0  # an honest pattern needs microseconds for a passage
+
+_TOKEN = patterns.compile(r"[\p{L}\p{N}\p{M}]+|[^\p{Z}\p{C}]")
+_ASCII_TOKEN = re.compile(r"[a-z0-9]+|[!-/:-@\[-`{-~]")  # the same rule where NFD changes nothing; five times faster
+_FLAGS = patterns.IGNORECASE | patterns.UNICODE | patterns.MULTILINE
+
+
+def tokens(text: str) -> list[str]:
+    """Lower-cased tokens of the NFD form of `text`."""
+    if text.isascii():
+        return _ASCII_TOKEN.findall(text.lower())
+    return [token.lower() for token in _TOKEN.findall(unicodedata.normalize("NFD", text))]
+
+
+def token_line(text: str) -> str:
+    """The tokens between single spaces, with one at each end: a token run is then a plain substring."""
+    return f" {' '.join(tokens(text))} "
+
+
+class AnswerMatcher:
+    """Tells whether a text contains one of a question's answers.
+
+    >>> AnswerMatcher(["São Tomé"], regex=False).found_in("The islands (SÃO  TOMÉ) lie off the coast.")
+    True
+    """
+
+    def __init__(self, answers: Sequence[str], regex: bool, question: str = "") -> None:
+        """`question` is an id: it only serves to say which question an endless pattern belongs to."""
+        self.regex, self.question = regex, question
+        self.invalid: tuple[str, ...] = ()
+        """Answers that can match nothing: broken or empty patterns, strings without a token."""
+        self._needles: tuple[str, ...] = ()
+        self._patterns: tuple[Any, ...] = ()
+        for answer in dict.fromkeys(answers):
+            self._add(answer)
+
+    def _add(self, answer: str) -> None:
+        if self.regex:
+            compiled = _compiled(answer)
+            if compiled is None:
+                self.invalid += (answer,)
+            else:
+                self._patterns += (compiled,)
+        elif (line := token_line(answer)).isspace():
+            self.invalid += (answer,)
+        else:
+            self._needles += (line,)
+
+    def prepare(self, text: str) -> str:
+        """What `found_in_prepared` wants: worth keeping when one passage is looked at for many questions."""
+        return unicodedata.normalize("NFD", text) if self.regex else token_line(text)
+
+    def found_in_prepared(self, prepared: str) -> bool:
+        if self.regex:
+            return any(self._searched(pattern, prepared) for pattern in self._patterns)
+        return any(needle in prepared for needle in self._needles)
+
+    def found_in(self, text: str) -> bool:
+        return self.found_in_prepared(self.prepare(text))
+
+    def _searched(self, pattern: Any, text: str) -> bool:
+        try:
+            return pattern.search(text, timeout=TIMEOUT_SECONDS) is not None
+        except TimeoutError:
+            what = f"answer pattern {excerpt(pattern.pattern)} did not finish within {TIMEOUT_SECONDS:g} seconds"
+            fix = "rewrite it without nested repetition"
+            raise DataError(what, where=f"question {self.question or '(no id given)'}", fix=fix) from None
+
+
+def _compiled(pattern: str) -> Any:
+    """The pattern ready for searching, or None when it is empty or not a pattern."""
+    if not pattern.strip():
+        return None
+    try:
+        return patterns.compile(unicodedata.normalize("NFD", pattern), _FLAGS)
+    except (patterns.error, ValueError, OverflowError, RecursionError):
+        return None

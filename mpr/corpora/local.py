@@ -1,0 +1,140 @@
+"""Your own collection: a corpus file and one file per split, in any format that mpr reads.
+
+Give the SHA-256 of every file and the row can be published; without them the recipe must say `draft: true`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from mpr.catalogue import Parameters
+from mpr.collection import Collection as Base
+from mpr.collection import Pin, Split
+from mpr.formats import beir, dpr_json, dpr_tsv, msmarco, questions_jsonl, squad, tevatron, trec
+from mpr.records import Group, Judgement, Passage, Question
+
+Checksum = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+_CORPORA: dict[str, Callable[[Any], Iterator[Passage]]] = {
+    "dpr_tsv": dpr_tsv.read_passages,
+    "plain_tsv": lambda path: dpr_tsv.read_passages(path, header=False, quoted=False),
+    "tevatron": tevatron.read_passages,
+    "beir": beir.read_passages,
+    "msmarco": msmarco.read_passages,
+    "squad": lambda path: squad.read_passages(path, prefix=""),
+}
+_QUESTIONS: dict[str, Callable[[Any], Iterator[Question]]] = {
+    "beir": beir.read_questions,
+    "msmarco": msmarco.read_questions,
+    "questions": questions_jsonl.read_questions,
+}
+_INLINE = ("dpr_json", "tevatron_inline")
+_LISTED = {"dpr_json": ("bm25", "random"), "tevatron": ("bm25",), "tevatron_inline": ("bm25",), "candidates": ("bm25",)}
+_TRAINS = ("dpr_json", "tevatron", "tevatron_inline", "candidates", "squad")
+
+
+class Corpus(Parameters):
+    """The file of passages."""
+
+    file: str
+    """Name inside the folder; .gz, .zst and .xz are unpacked while reading."""
+    format: Literal["dpr_tsv", "plain_tsv", "tevatron", "beir", "msmarco", "squad"]
+    """`dpr_tsv`: id, text, title with a header; `plain_tsv`: the same without header and quoting; or a peer's own."""
+    sha256: Checksum | None = None
+    """Of the file as it lies on disk."""
+    passages: Annotated[int, Field(ge=1)] | None = None
+    """How many there must be; null: any number."""
+
+
+class Questions(Parameters):
+    """The file or files of a split."""
+
+    file: str
+    """Questions, or whole training records."""
+    format: Literal[
+        "dpr_json", "dpr_qa", "tevatron", "tevatron_inline", "candidates", "questions", "beir", "msmarco", "squad"
+    ]
+    """`dpr_json`, `tevatron_inline`: records with texts; `tevatron`, `candidates`: records with passage ids;
+    `dpr_qa`, `questions`: questions with answers; `beir`, `msmarco`: questions for `judgements`."""
+    sha256: Checksum | None = None
+    """Of the file as it lies on disk."""
+    judgements: str | None = None
+    """File of qrels: in the format's own form, or TREC's when its name ends in .txt or .qrels."""
+    answers: Literal["string", "regex"] = "string"
+    """Whether answers are strings or patterns."""
+    questions: Annotated[int, Field(ge=1)] | None = None
+    """How many there must be; null: any number."""
+    relevant: Annotated[int, Field(ge=1)] = 1
+    """Grade from which a judged passage counts as positive."""
+
+
+class Params(Parameters):
+    """Where the files are and how to read them."""
+
+    folder: str
+    """Folder with the files."""
+    passages: Corpus
+    """The corpus."""
+    splits: Annotated[dict[str, Questions], Field(min_length=1)]
+    """Split name -> its files."""
+
+
+class Collection(Base):
+    @property
+    def size(self) -> int | None:  # type: ignore[override]
+        found: int | None = self.params.passages.passages
+        return found
+
+    @property
+    def splits(self) -> Mapping[str, Split]:
+        return {name: self._facts(found) for name, found in self.params.splits.items()}
+
+    @staticmethod
+    def _facts(found: Questions) -> Split:
+        judged = found.judgements is not None
+        return Split(
+            found.questions,
+            trains=judged or found.format in _TRAINS,
+            judged=judged,
+            regex=found.answers == "regex",
+            inline=found.format in _INLINE,
+            sources=("judged",) if judged else _LISTED.get(found.format, ()),
+        )
+
+    @property
+    def pins(self) -> tuple[Pin, ...]:
+        found = (self.params.passages, *self.params.splits.values())
+        return tuple(Pin(one.file, sha256=one.sha256) for one in found)
+
+    def passages(self) -> Iterator[Passage]:
+        corpus = self.params.passages
+        return _CORPORA[corpus.format](self.fetch(Pin(corpus.file, sha256=corpus.sha256)))
+
+    def groups(self, split: str) -> Iterator[Group]:
+        found: Questions = self.params.splits[split]
+        path, regex = self.fetch(Pin(found.file, sha256=found.sha256)), found.answers == "regex"
+        if found.judgements is not None:
+            return trec.judged_groups(_QUESTIONS[found.format](path), self.judgements(split), found.relevant)
+        if found.format == "dpr_json":
+            return dpr_json.read_groups(path, regex=regex)
+        if found.format in ("tevatron", "tevatron_inline"):
+            return tevatron.read_groups(path, regex=regex)
+        if found.format == "candidates":
+            return questions_jsonl.read_groups(path)
+        if found.format == "squad":
+            return squad.read_groups(path, prefix="")
+        if found.format == "dpr_qa":
+            return (Group(question) for question in dpr_tsv.read_questions(path, regex=regex))
+        return (Group(question) for question in _QUESTIONS[found.format](path))
+
+    def judgements(self, split: str) -> Iterator[Judgement]:
+        found: Questions = self.params.splits[split]
+        if found.judgements is None:
+            return super().judgements(split)
+        path = self.fetch(Pin(found.judgements))
+        if found.judgements.endswith((".txt", ".qrels")):
+            return trec.read_judgements(path)
+        return beir.read_judgements(path) if found.format == "beir" else msmarco.read_judgements(path)

@@ -1,0 +1,73 @@
+"""MS MARCO passage ranking: 8.8 million passages, one or few judged passages a question.
+
+The user brings the official TSV files (they are behind Microsoft's terms), and for training a file in Tevatron's form
+with negatives. `annotated_train` takes positives chosen by a language model, as arXiv 2602.12727 does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated
+
+from pydantic import Field
+
+from mpr.catalogue import Parameters
+from mpr.collection import Collection as Base
+from mpr.collection import Pin, Split
+from mpr.formats import msmarco, tevatron, trec
+from mpr.records import Group, Judgement, Passage
+
+_LICENCE = "MS MARCO terms, non-commercial research: microsoft.github.io/msmarco"
+_TREC = {"dl19": 43, "dl20": 54}  # judged questions, as on the viewer of Tevatron/msmarco-passage
+RELEVANT = {"dl19": 2, "dl20": 2}  # TREC DL counts a passage as relevant from grade 2 on
+
+
+class Params(Parameters):
+    """Where the files are."""
+
+    folder: str | None = None
+    """Folder with collection.tsv, queries.*.tsv, qrels.*.tsv, and train.jsonl or annotation.jsonl for training."""
+    candidates: Annotated[int, Field(ge=0)] = 30
+    """How many of each training record's negatives are kept, from the front."""
+
+
+class Collection(Base):
+    size = 8_841_823  # ir-datasets' card of msmarco-passage
+    words = 56
+
+    @property
+    def splits(self) -> Mapping[str, Split]:
+        records = Split(None, trains=True, inline=True, sources=("negatives",))
+        return {
+            "train": records,
+            "annotated_train": records,
+            "dev": Split(6_980, judged=True, source="the official small dev set"),
+            **{name: Split(count, judged=True, source="TREC DL") for name, count in _TREC.items()},
+        }
+
+    @property
+    def pins(self) -> tuple[Pin, ...]:
+        names = ("collection.tsv", "queries.dev.small.tsv", "qrels.dev.small.tsv")
+        return tuple(Pin(name, licence=_LICENCE) for name in names)
+
+    def passages(self) -> Iterator[Passage]:
+        return msmarco.read_passages(self.fetch(self.pins[0]))
+
+    def groups(self, split: str) -> Iterator[Group]:
+        if split in ("train", "annotated_train"):
+            tier = "gold" if split == "train" else "llm"
+            name = "train.jsonl" if split == "train" else "annotation.jsonl"
+            path = self.fetch(Pin(name, licence=_LICENCE))
+            return tevatron.read_groups(path, tier, tier, source="negatives", negatives=self.params.candidates)
+        queries = self.fetch(Pin(self._name("queries", split), licence=_LICENCE))
+        judged = trec.judged_groups(msmarco.read_questions(queries), self.judgements(split), RELEVANT.get(split, 1))
+        return judged
+
+    def judgements(self, split: str) -> Iterator[Judgement]:
+        path = self.fetch(Pin(self._name("qrels", split), licence=_LICENCE))
+        return trec.read_judgements(path) if split in _TREC else msmarco.read_judgements(path)
+
+    def _name(self, kind: str, split: str) -> str:
+        if split == "dev":
+            return f"{kind}.dev.small.tsv"
+        return f"{kind}.{split}.tsv" if kind == "queries" else f"{kind}.{split}.txt"
