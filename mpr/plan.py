@@ -1,0 +1,198 @@
+"""A recipe becomes a plan: its pins, the numbers that follow from it, what it will cost, and a digest.
+
+Costs are predictions from formulas (mpr/costs.py), not measurements. Unknown stays unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from mpr import backbones, collection, costs, schedule
+from mpr.backbones import Backbone
+from mpr.collection import Collection
+from mpr.costs import Memory
+from mpr.recipe import Negatives, Recipe
+from mpr.storage import json_digest
+
+UNKNOWN = "unknown"
+NOT_RESULTS = ("paper", "varies", "published", "expected", "draft")  # keys that describe a row but cannot change it
+GIGA = 1e9
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that is known before work starts. `lines` is what a person reads."""
+
+    name: str
+    digest: str
+    pins: dict[str, str]
+    steps: int | None
+    updates: int | None
+    passages_per_step: int | None
+    memory: Memory | None
+    disk: dict[str, float | None]
+    hours: dict[str, float] | None
+    lines: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines) + "\n"
+
+
+def digest(recipe: Recipe) -> str:
+    """Identity of what a recipe computes: equal digests must give equal results."""
+    content = recipe.model_dump(mode="json", by_alias=True, exclude=set(NOT_RESULTS))
+    content["data"]["corpus"].pop("folder", None)  # where a pinned file lies does not change what is in it
+    return json_digest(content)
+
+
+def resolve(recipe: Recipe) -> Plan:
+    """Nothing is read or downloaded."""
+    offered = collection.of(recipe.data.corpus)
+    backbone = backbones.of(recipe.towers)
+    facts: dict[str, Any] = {
+        "name": recipe.name,
+        "digest": digest(recipe),
+        "pins": dict(_pins(recipe, offered)),
+        "steps": schedule.steps(recipe),
+        "updates": schedule.updates(recipe),
+        "passages_per_step": schedule.passages_per_step(recipe),
+        "memory": None if backbone is None else costs.memory(recipe, backbone),
+        "disk": costs.disk(recipe, backbone, offered),
+        "hours": None if backbone is None else costs.hours(recipe, backbone, offered),
+    }
+    lines = (*_data_lines(recipe, offered, facts), *_work_lines(recipe, backbone, facts), *_cost_lines(recipe, facts))
+    return Plan(**facts, lines=lines)
+
+
+def _pins(recipe: Recipe, offered: Collection) -> Iterator[tuple[str, str]]:
+    towers = recipe.towers
+    if towers.base is not None:
+        yield towers.base, f"commit {towers.revision}" if towers.revision else "not pinned"
+    for pin in offered.pins:
+        known = f"sha256 {pin.sha256}" if pin.sha256 else f"commit {pin.revision}" if pin.revision else UNKNOWN
+        yield pin.file, known
+
+
+def _data_lines(recipe: Recipe, offered: Collection, facts: dict[str, Any]) -> Iterator[str]:
+    paper = recipe.paper
+    yield _line("recipe", recipe.name + (" (draft: cannot be published)" if recipe.draft else ""))
+    yield _line(
+        "row", f"arXiv {paper.arxiv}, table {paper.table}, {paper.row}, {paper.dataset}" if paper else "our own"
+    )
+    yield _line("digest", facts["digest"])
+    for name, pin in facts["pins"].items():
+        yield _line("pin", f"{name}: {pin}")
+    yield _line("corpus", f"{recipe.data.corpus.name}, {_count(offered.size, 'passages')}")
+    train = offered.split(recipe.data.train)
+    usable = f", {_count(train.usable, 'with a positive')}" if train.usable is not None else ""
+    yield _line("train", f"{recipe.data.train}, {_count(train.questions, 'questions')}{usable}")
+    if recipe.validation is not None:
+        held = f"at most {_count(recipe.validation.questions, 'questions')}, during training"
+        yield _line("validate", f"{recipe.validation.split}, {held}")
+    for name, split in recipe.data.evaluate.items():
+        yield _line("evaluate", f"{name}: {split}, {_count(offered.split(split).questions, 'questions')}")
+
+
+def _work_lines(recipe: Recipe, backbone: Backbone | None, facts: dict[str, Any]) -> Iterator[str]:
+    yield _line("encoder", _encoder(recipe, backbone))
+    yield _line("positives", _positives(recipe))
+    drawn = [_negatives(entry) for entry in recipe.draw.negatives]
+    in_batch = ["the other passages of the step"] if recipe.draw.in_batch else []
+    yield _line("negatives", ", ".join(drawn + in_batch))
+    for term in recipe.objective:
+        params = term.model_dump(mode="json", by_alias=True, exclude={"name"}, exclude_unset=True)
+        shown = ", ".join(f"{name} {str(value).lower()}" for name, value in params.items())
+        yield _line("objective", f"{term.name}, {shown}" if shown else term.name)
+    yield _line("step", _step(recipe, facts["passages_per_step"]))
+    yield _line("training", _training(recipe, facts))
+    yield _line("search", f"{recipe.search.index}, {recipe.search.depth:,} passages a question")
+    yield _line("measures", f"{', '.join(recipe.evaluation.measures)}, by {recipe.evaluation.match}")
+
+
+def _cost_lines(recipe: Recipe, facts: dict[str, Any]) -> Iterator[str]:
+    memory: Memory | None = facts["memory"]
+    if memory is None:
+        yield _line("GPU memory", UNKNOWN)
+    else:
+        parts = f"{_bytes(memory.states)} weights, gradients, Adam + {_bytes(memory.activations)} activations"
+        yield _line("GPU memory", f"at most about {_bytes(memory.total)} each ({parts})")
+    sizes = (f"{name} {UNKNOWN if size is None else _bytes(size)}" for name, size in facts["disk"].items())
+    yield _line("disk", ", ".join(sizes))
+    if facts["hours"] is None:
+        yield _line("time", UNKNOWN)
+        return
+    bits = 16 if costs.is_half(recipe) else 32
+    yield _line("time", f"if {costs.UTILISATION:.0%} of the {bits}-bit peak is reached, texts at full length")
+    for what, hours in facts["hours"].items():
+        yield _line("", f"{what}: {_duration(hours)}")
+
+
+def _encoder(recipe: Recipe, backbone: Backbone | None) -> str:
+    towers = recipe.towers
+    name = towers.base or "random weights"
+    size = UNKNOWN if backbone is None else f"{backbone.parameters:,}"
+    shared = "one tower" if towers.share else "two towers"
+    lora = ""
+    if towers.lora is not None:
+        learning = UNKNOWN if backbone is None else f"{costs.lora_parameters(recipe, backbone):,}"
+        lora = f", LoRA rank {towers.lora.rank} ({learning} parameters learn)"
+    lengths = f"lengths {towers.question_length} and {towers.passage_length}"
+    return f"{name}, {size} parameters, {shared}, {towers.pooling}, {lengths}{lora}"
+
+
+def _positives(recipe: Recipe) -> str:
+    positives = recipe.draw.positives
+    if positives.policy == "up_to" and positives.m == 1 and positives.beyond == "first":
+        return "the first listed"
+    how = {
+        "first": "the first listed",
+        "random1": "one a question, in turn over the epochs",
+        "up_to": f"up to {positives.m} a question, {'in turn' if positives.beyond == 'rotate' else 'the first ones'}",
+        "all": "all at once",
+        "one_row_per_positive": "one a row, every one in a row of its own",
+    }[positives.policy]
+    return how + (f", of the first {positives.cap}" if positives.cap is not None else "")
+
+
+def _negatives(entry: Negatives) -> str:
+    count = f"{entry.k} of" if entry.k is not None else f"as many as fill a group of {entry.group} from"
+    window = f" among the first {entry.window}" if entry.window is not None else ""
+    return f"{count} {entry.from_}, {entry.weight}{window}"
+
+
+def _step(recipe: Recipe, passages: int | None) -> str:
+    questions = _count(schedule.questions_per_step(recipe), "questions")
+    if recipe.scale.processes > 1:
+        questions += f" on {recipe.scale.processes} processes"
+    return f"{questions}, {'at most ' if passages is not None else ''}{_count(passages, 'passages')}"
+
+
+def _training(recipe: Recipe, facts: dict[str, Any]) -> str:
+    per_epoch = schedule.steps_per_epoch(recipe)
+    epochs = recipe.training.get("num_train_epochs")
+    length = f"{epochs:g} epochs" if epochs is not None else f"{recipe.training['max_steps']:,} updates"
+    text = f"{length}, {_count(per_epoch, 'steps an epoch')}, {_count(facts['steps'], 'steps')} in all"
+    if facts["updates"] != facts["steps"]:
+        text += f", {_count(facts['updates'], 'updates')} (in-batch negatives do not grow with accumulation)"
+    return text
+
+
+def _line(name: str, text: str) -> str:
+    return f"{name:<12}{text}"
+
+
+def _count(number: int | None, what: str) -> str:
+    return f"{UNKNOWN} {what}" if number is None else f"{number:,} {what}"
+
+
+def _bytes(size: float) -> str:
+    return f"{size / GIGA:.1f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"
+
+
+def _duration(hours: float) -> str:
+    for size, unit in ((24.0, "days"), (1.0, "hours"), (1 / 60.0, "minutes")):
+        if hours >= 2.0 * size:
+            return f"{hours / size:.1f} {unit}"
+    return f"{hours * 3600.0:.0f} seconds" if hours >= 1 / 3600.0 else "under a second"

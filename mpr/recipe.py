@@ -1,0 +1,336 @@
+"""A recipe: one row of a table, complete in one YAML file, read strictly.
+
+This file says what the keys are. `mpr/recipe_file.py` reads a file into it, `mpr/rules.py` refuses contradictions.
+A key that changes a result has no default: the file reads like the experiment section of a paper.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+
+from pydantic import Field, PrivateAttr, create_model
+
+from mpr import catalogue
+from mpr.catalogue import Parameters
+
+
+class Part(Parameters):
+    """An entry that names a file of a catalogue and gives its parameters."""
+
+    name: str
+
+
+def _part_of(folder: str, **extra: Any) -> Any:
+    """The union of everything a catalogue folder offers, told apart by `name`."""
+    models: list[Any] = []
+    for name in catalogue.names(folder):
+        base = catalogue.params(folder, name)
+        field: Any = (Literal[name], Field(description=catalogue.summary(folder, name)))
+        models.append(create_model(f"{folder}_{name}", __base__=base, __doc__=base.__doc__, name=field, **extra))
+    if len(models) == 1:
+        return models[0]
+    union = models[0]
+    for model in models[1:]:
+        union = union | model
+    return Annotated[union, Field(discriminator="name")]
+
+
+if TYPE_CHECKING:
+    CorpusPart: TypeAlias = Part
+    SourcePart: TypeAlias = Part
+    LabelPart: TypeAlias = Part
+    ObjectivePart: TypeAlias = Part
+else:
+    CorpusPart = _part_of("corpora")
+    SourcePart = _part_of("sources")
+    LabelPart = _part_of("labels")
+    ObjectivePart = _part_of(
+        "objectives",
+        coefficient=(float, Field(1.0, description="Factor of this term in the sum of terms.")),
+        view=(
+            Literal["query", "positive"],
+            Field("query", description="Rows of the block: questions, or (PAIR) the positives themselves."),
+        ),
+    )
+
+Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(gt=0.0, le=1.0)]
+Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+Measure = Annotated[str, Field(pattern=r"^(top|recall|ndcg|mrr|map|success)[1-9][0-9]*$")]
+
+
+class Paper(Parameters):
+    """Which published row this reproduces."""
+
+    arxiv: str
+    """Number of the paper, in quotes: "2508.09534"."""
+    table: str
+    """Table of the paper, or `unknown`."""
+    row: str
+    """Name of the row in that table."""
+    dataset: str
+    """Name of the data set in that table."""
+
+
+class Repair(Parameters):
+    """What happens to questions and labels that cannot be used. Everything dropped is counted and printed."""
+
+    without_positives: Literal["refuse", "drop"]
+    """Training questions that have no positive of a counting tier."""
+    passages_missing: Literal["refuse", "drop"]
+    """Positives and candidates whose passage is neither in the corpus nor inline in the records."""
+    positive_as_negative: Literal["refuse", "drop_negative"]
+    """Candidates of a question that are also among its known positives."""
+
+
+class Data(Parameters):
+    """What is learned from and what is measured on."""
+
+    corpus: CorpusPart
+    """The collection: a file of mpr/corpora/."""
+    train: str
+    """Split of the collection whose questions are trained on."""
+    evaluate: Annotated[dict[str, str], Field(min_length=1)]
+    """Name in the results table -> split of the collection."""
+    repair: Repair
+    """What to do with unusable labels."""
+    overlap: Literal["refuse", "drop", "allow"] = "refuse"
+    """Training questions that an evaluation split asks too: stop, drop them from training, or allow and show it."""
+
+
+class Validation(Parameters):
+    """Retrieval among the passages of held-out questions, during training; chooses the checkpoint."""
+
+    split: str
+    """Split with positives that is neither trained on nor evaluated."""
+    questions: Count
+    """At most this many of its questions, from the front."""
+    candidates: Annotated[int, Field(ge=0)]
+    """The first candidates of each source of each question, added to the pool of their positives."""
+
+
+class NewEncoder(Parameters):
+    """A BERT-shaped encoder with random weights; its WordPiece vocabulary is learned from the corpus."""
+
+    layers: Count
+    """Transformer layers."""
+    width: Count
+    """Size of the hidden vectors, and of the embedding."""
+    heads: Count
+    """Attention heads; divides `width`."""
+    feed_forward: Count
+    """Inner size of the feed-forward block."""
+    vocabulary: Annotated[int, Field(ge=300)]
+    """Number of word pieces to learn."""
+
+
+class Lora(Parameters):
+    """Low-rank adapters instead of full fine-tuning (peft)."""
+
+    rank: Count
+    """Inner size of the adapters."""
+    alpha: Count
+    """Scaling numerator of the adapters."""
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)]
+    """Dropout inside the adapters."""
+    modules: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Names of the linear layers to adapt, such as `query` and `value` for BERT."""
+    towers: Literal["both", "question", "passage"] = "both"
+    """Which towers get adapters; the other stays frozen."""
+
+
+class Towers(Parameters):
+    """The question and the passage encoder."""
+
+    base: str | None = None
+    """Pretrained encoder: a Hub id or a folder."""
+    revision: Commit | None = None
+    """Commit of the Hub repository (40 hex digits, in quotes)."""
+    passage_base: str | None = None
+    """Pretrained passage encoder, where it is not `base` as well: DPR published its two encoders one by one."""
+    passage_revision: Commit | None = None
+    """Commit of the repository of `passage_base`."""
+    new: NewEncoder | None = None
+    """Instead of `base`: an encoder from random weights."""
+    share: bool
+    """true: one encoder for questions and passages; false: two."""
+    pooling: Literal["cls", "mean", "last"]
+    """How token vectors become one vector."""
+    normalize: bool
+    """Scale vectors to length one, so that the inner product is the cosine."""
+    projection: Count | None = None
+    """Size of a linear layer on top; null: none."""
+    title: Literal["pair", "join", "none"]
+    """`pair`: title and text as a sentence pair with segment ids 0 (DPR); `join`: with a space between; `none`."""
+    question_prompt: str = ""
+    """Text put before every question."""
+    passage_prompt: str = ""
+    """Text put before every passage (before the title, if any)."""
+    question_length: Annotated[int, Field(ge=4, le=8192)]
+    """Tokens of a question, special tokens included."""
+    passage_length: Annotated[int, Field(ge=4, le=8192)]
+    """Tokens of a passage, special tokens included."""
+    lora: Lora | None = None
+    """Low-rank adapters; null: all weights learn."""
+
+
+class Positives(Parameters):
+    """Which of a question's positives enter a step."""
+
+    policy: Literal["first", "random1", "up_to", "all", "one_row_per_positive"]
+    """`first`: the first listed. `random1`: one, a different one each epoch, in turn. `up_to`: at most m together.
+    `all`: every one together. `one_row_per_positive`: each (question, positive) pair is a row of its own."""
+    m: Count | None = None
+    """For `up_to`: how many at most."""
+    beyond: Literal["first", "rotate"] | None = None
+    """For `up_to`, when a question has more than m: always the first m, or in turn so that every one is seen."""
+    cap: Count | None = None
+    """Only the first `cap` listed positives exist for this recipe; null: all."""
+
+
+class Negatives(Parameters):
+    """How many candidates of one source become negatives of a question in a step, and which."""
+
+    from_: Annotated[str, Field(alias="from")]
+    """Name of a source: its `as`."""
+    k: Count | None = None
+    """How many per question."""
+    group: Count | None = None
+    """Instead of k: as many as fill the question's group (positives and negatives) to this size."""
+    weight: Literal["top", "uniform", "softmax"]
+    """`top`: the best ranked. `uniform`: all alike. `softmax`: in proportion to exp(score / temperature)."""
+    window: Count | None = None
+    """Only the first `window` candidates are considered; null: all."""
+    temperature: Annotated[float, Field(gt=0.0)] | None = None
+    """For `softmax`."""
+    short: Literal["fewer", "random"]
+    """When there are too few candidates: use what there is, or fill with random passages. Both are counted."""
+
+
+class Draw(Parameters):
+    """What enters a training step."""
+
+    questions: Literal["shuffle", "sequential"]
+    """Order of questions within an epoch."""
+    positives: Positives
+    """Which positives."""
+    negatives: tuple[Negatives, ...]
+    """Which negatives, source by source; an empty list: only other questions' passages."""
+    in_batch: bool
+    """Passages of the other questions of the step are negatives too."""
+
+
+class Cache(Parameters):
+    """Gradient cache: encode in chunks, exact gradient of the whole step."""
+
+    questions: Count
+    """Questions per chunk."""
+    passages: Count
+    """Passages per chunk."""
+
+
+class Scale(Parameters):
+    """How the block of scores is computed when it is larger than one device."""
+
+    processes: Count
+    """Number of processes (GPUs) of the row; a step has this many times `per_device_train_batch_size` questions."""
+    gather: bool
+    """Negatives are shared across processes, with exact gradients."""
+    cache: Cache | None = None
+    """Gradient cache; null: off."""
+
+
+class Search(Parameters):
+    """How passages are found for the evaluation."""
+
+    index: str
+    """`exact`, or a faiss factory string such as `HNSW32` (never for a paper's row)."""
+    depth: Count
+    """Passages kept per question."""
+
+
+class Evaluation(Parameters):
+    """What is measured."""
+
+    measures: Annotated[tuple[Measure, ...], Field(min_length=1)]
+    """`topK`: share of questions with an answer in the first K passages. `recallK`, `ndcgK`, `mrrK`, `mapK`,
+    `successK`: against judgements."""
+    match: Literal["string", "regex", "judgements"]
+    """What makes a passage right: it contains an answer string, matches an answer pattern, or is judged relevant."""
+
+
+class Published(Parameters):
+    """The row's published numbers; null where they are not known to us. Never filled from memory."""
+
+    source: str | None
+    """Where the numbers were read."""
+    values: dict[str, float | None]
+    """Measure -> value in percent."""
+
+
+class Band(Parameters):
+    """Our own measured band of one measure, written by the kit."""
+
+    mean: float
+    """Mean over the seeds, in percent."""
+    low: float
+    """A run below it is refused."""
+    high: float
+    """A run above it is refused too: it is not this recipe."""
+    seeds: Annotated[int, Field(ge=3)]
+    """How many runs it was computed from."""
+
+
+class Recipe(Parameters):
+    """One row: data, model, training, search and evaluation."""
+
+    paper: Paper | None = None
+    """The published row; null for rows of our own."""
+    varies: tuple[str, ...]
+    """The only keys in which the rows of this table differ; a test proves it."""
+    draft: bool = False
+    """true: inputs may be unpinned (a local path, a missing checksum or revision); the row cannot be published."""
+    data: Data
+    """What is learned from and measured on."""
+    towers: Towers
+    """The encoders."""
+    sources: Annotated[tuple[SourcePart, ...], Field()]
+    """Where candidates for negatives come from."""
+    draw: Draw
+    """What enters a step."""
+    labels: Annotated[tuple[LabelPart, ...], Field(min_length=1)]
+    """What is positive, negative or ignored for whom."""
+    objective: Annotated[tuple[ObjectivePart, ...], Field(min_length=1)]
+    """Terms of the loss."""
+    scale: Scale
+    """Processes and memory."""
+    training: dict[str, Any]
+    """transformers' TrainingArguments by their own names, checked for name and type."""
+    validation: Validation | None = None
+    """Measured at every evaluation of `training.eval_strategy`; null: nothing is measured during training."""
+    search: Search
+    """How passages are found."""
+    evaluation: Evaluation
+    """What is measured."""
+    published: Published
+    """Published numbers."""
+    expected: dict[str, Band] | None = None
+    """Our own measured band; null until measured with at least three seeds."""
+
+    _name: str = PrivateAttr(default="recipe")
+    _overrides: tuple[str, ...] = PrivateAttr(default=())
+
+    @property
+    def name(self) -> str:
+        """Stem of the file."""
+        return self._name
+
+    @property
+    def overrides(self) -> tuple[str, ...]:
+        """The `--set` arguments it was read with."""
+        return self._overrides
+
+    @property
+    def questions_per_step(self) -> int:
+        """Questions of one forward step over all processes."""
+        return int(self.training["per_device_train_batch_size"]) * self.scale.processes

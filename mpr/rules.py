@@ -1,0 +1,358 @@
+"""Contradictions that no single key shows. Each rule is a function of the recipe; the table is the list of them all.
+
+A rule yields (path of the key to change, what is wrong, how to fix it). `mpr check` runs them all; nothing is
+downloaded before they hold. `mpr/training_rules.py` has those about `training:`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mpr import backbones, catalogue, collection, schedule, training_rules
+from mpr.collection import Split
+from mpr.errors import DataError, nearest
+from mpr.recipe import Recipe
+from mpr.strict_yaml import Path_
+from mpr.training_rules import Finding
+
+SINGLE_POSITIVE = ("nll", "rand1_lh")
+ANSWER_MEASURES = ("top",)
+LABELLER = "known_positives"  # builds the relation block; every recipe has it once
+ALWAYS_GIVEN = ("width",)  # targets that training passes to every objective
+NOT_VARYING = ("paper", "varies", "draft", "published", "expected")  # they describe a row, they cannot tell rows apart
+FAISS = re.compile(
+    r"(Flat|IDMap|IVF|IMI|HNSW|NSG|PQ|OPQ|PCA|SQ|LSH|RR|L2norm|ITQ|AQ|RQ|LSQ|Pad|PLSQ|PRQ)[0-9A-Za-z_,()-]*"
+)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A name for messages and tests, and the check."""
+
+    name: str
+    check: Callable[[Recipe], Iterable[Finding]]
+
+
+def broken(recipe: Recipe) -> list[Finding]:
+    """Everything in the recipe that contradicts something else in it."""
+    return [finding for rule in RULES for finding in rule.check(recipe)]
+
+
+def _train_split(recipe: Recipe) -> Split | None:
+    return collection.of(recipe.data.corpus).splits.get(recipe.data.train)
+
+
+def _splits_exist(recipe: Recipe) -> Iterator[Finding]:
+    offered = collection.of(recipe.data.corpus)
+    named: list[tuple[Path_, str]] = [(("data", "train"), recipe.data.train)]
+    named += [(("data", "evaluate", key), split) for key, split in recipe.data.evaluate.items()]
+    for path, split in named:
+        try:
+            offered.split(split)
+        except DataError as error:
+            yield path, error.problems[0].what, error.problems[0].fix
+    if recipe.data.train in offered.splits and not offered.splits[recipe.data.train].trains:
+        yield (
+            ("data", "train"),
+            f"split '{recipe.data.train}' lists no positives to train on",
+            "choose a training split",
+        )
+
+
+def _no_training_on_evaluation(recipe: Recipe) -> Iterator[Finding]:
+    seen: dict[str, str] = {}
+    for key, split in recipe.data.evaluate.items():
+        if split == recipe.data.train:
+            yield ("data", "evaluate", key), f"split '{split}' is also trained on", "evaluate on another split"
+        if split in seen:
+            yield ("data", "evaluate", key), f"split '{split}' is evaluated twice, also as '{seen[split]}'", "keep one"
+        seen[split] = key
+
+
+def _validation_fits(recipe: Recipe) -> Iterator[Finding]:
+    wanted, strategy = recipe.validation, recipe.training.get("eval_strategy", "no")
+    if wanted is None:
+        if strategy != "no":
+            yield ("training", "eval_strategy"), "there is nothing to evaluate during training", "add validation"
+        return
+    if strategy == "no":
+        yield ("validation",), "does nothing without training.eval_strategy", "set that to steps or epoch"
+    offered, path = collection.of(recipe.data.corpus), ("validation", "split")
+    if wanted.split not in offered.splits:
+        fix = nearest(wanted.split, offered.splits) or f"known: {', '.join(offered.splits)}"
+        yield path, f"no split '{wanted.split}' in this collection", fix
+    elif not offered.splits[wanted.split].trains:
+        yield path, f"split '{wanted.split}' lists no positives to rank", "choose a split that could be trained on"
+    if wanted.split == recipe.data.train:
+        yield path, f"split '{wanted.split}' is also trained on", "hold questions out"
+    if wanted.split in recipe.data.evaluate.values():
+        yield path, f"split '{wanted.split}' is also evaluated", "choosing a checkpoint on the test is training on it"
+
+
+def _match_fits(recipe: Recipe) -> Iterator[Finding]:
+    splits = collection.of(recipe.data.corpus).splits
+    match = recipe.evaluation.match
+    for key, name in recipe.data.evaluate.items():
+        if name not in splits:
+            continue
+        split = splits[name]
+        wanted = "judgements" if split.judged else "regex" if split.regex else "string"
+        if match != wanted:
+            yield ("evaluation", "match"), f"'{match}' does not fit split '{name}' ({key})", f"use {wanted}"
+    for number, measure in enumerate(recipe.evaluation.measures):
+        by_answers = measure.startswith(ANSWER_MEASURES)
+        if by_answers != (match != "judgements"):
+            kind = "answers" if by_answers else "judgements"
+            yield ("evaluation", "measures", number), f"'{measure}' needs {kind}", f"evaluation.match is {match}"
+        if measure in recipe.evaluation.measures[:number]:
+            yield ("evaluation", "measures", number), f"'{measure}' is asked for twice", "keep one"
+
+
+def _depth_reaches(recipe: Recipe) -> Iterator[Finding]:
+    depth = recipe.search.depth
+    for number, measure in enumerate(recipe.evaluation.measures):
+        cut = int(re.sub("[^0-9]", "", measure))
+        if cut > depth:
+            what = f"'{measure}' looks at {cut} passages, the search keeps {depth}"
+            yield ("evaluation", "measures", number), what, f"set search.depth to {cut} or more"
+    size = collection.of(recipe.data.corpus).size
+    if size is not None and depth > size:
+        yield ("search", "depth"), f"is beyond the corpus of {size:,} passages", "ask for fewer"
+
+
+def _search_is_known(recipe: Recipe) -> Iterator[Finding]:
+    index = recipe.search.index
+    if index != "exact" and not FAISS.fullmatch(index):
+        fix = nearest(index, ("exact", "Flat", "HNSW32", "IVF4096,Flat")) or "exact, or a faiss factory string"
+        yield ("search", "index"), f"'{index}' is not an index", fix
+    elif index != "exact" and recipe.paper is not None:
+        yield ("search", "index"), "a published row is measured with exact search", "use exact"
+
+
+def _positives_fit_policy(recipe: Recipe) -> Iterator[Finding]:
+    positives = recipe.draw.positives
+    for key in ("m", "beyond"):
+        given = getattr(positives, key) is not None
+        if given != (positives.policy == "up_to"):
+            what = "belongs to policy up_to" if given else "is needed by policy up_to"
+            yield ("draw", "positives", key), what, "remove it" if given else "say how many, and what of the rest"
+    if positives.m is not None and positives.cap is not None and positives.m > positives.cap:
+        yield ("draw", "positives", "m"), f"is more than the cap of {positives.cap}", "raise the cap or lower m"
+    if positives.cap is not None and positives.policy == "first":
+        yield ("draw", "positives", "cap"), "does nothing with policy first", "remove it"
+
+
+def _objective_fits_positives(recipe: Recipe) -> Iterator[Finding]:
+    positives = recipe.draw.positives
+    several = positives.policy == "all" or (positives.policy == "up_to" and (positives.m or 1) > 1)
+    for number, term in enumerate(recipe.objective):
+        path: Path_ = ("objective", number, "name")
+        if term.name in SINGLE_POSITIVE and several:
+            fix = "use joint_lh, sum_marg_lh, lse_pair or bce, or draw one positive a row"
+            yield path, f"'{term.name}' takes one positive a row, the draw brings several", fix
+        if term.name == "rand1_lh" and positives.policy != "random1":
+            yield path, "is the draw policy random1 with nll", "set draw.positives.policy: random1"
+        if term in recipe.objective[:number]:
+            yield path, "is the same term as before", "keep one, and use its coefficient"
+
+
+def _objective_is_fed(recipe: Recipe) -> Iterator[Finding]:
+    """What an objective needs besides scores must come from a label or a source; their files say what they provide."""
+    given = list(ALWAYS_GIVEN)
+    for folder, parts in (("labels", recipe.labels), ("sources", recipe.sources)):
+        for part in parts:
+            given.extend(getattr(catalogue.find(folder, part.name), "PROVIDES", ()))
+    for number, term in enumerate(recipe.objective):
+        for target in getattr(term, "needs", ()):
+            if target not in given:
+                what = f"'{term.name}' needs {target}, which no label or source of this recipe provides"
+                yield ("objective", number), what, "choose another objective, or add what provides it"
+        if getattr(term, "coefficient", 1.0) <= 0:
+            yield ("objective", number, "coefficient"), "must be more than 0", "remove the term"
+
+
+def _something_to_contrast(recipe: Recipe) -> Iterator[Finding]:
+    if not recipe.draw.in_batch and not recipe.draw.negatives:
+        yield ("draw", "negatives"), "no negatives at all: none are drawn and in_batch is false", "draw some"
+    if recipe.draw.in_batch and schedule.questions_per_step(recipe) == 1 and not recipe.draw.negatives:
+        yield ("training", "per_device_train_batch_size"), "one question a step has no in-batch negatives", "raise it"
+
+
+def _labels_fit(recipe: Recipe) -> Iterator[Finding]:
+    names = [label.name for label in recipe.labels]
+    if names.count(LABELLER) != 1:
+        yield ("labels",), f"must have {LABELLER} exactly once", "it builds the relation block"
+    for number, label in enumerate(recipe.labels):
+        tiers = getattr(label, "tiers", ())
+        for place, tier in enumerate(tiers):
+            if tier in tiers[:place]:
+                yield ("labels", number, "tiers", place), f"'{tier}' is listed twice", "keep one"
+
+
+def _negatives_have_sources(recipe: Recipe) -> Iterator[Finding]:
+    split = _train_split(recipe)
+    names: list[str] = [getattr(source, "as_", source.name) for source in recipe.sources]
+    for number, (name, source) in enumerate(zip(names, recipe.sources, strict=True)):
+        path: Path_ = ("sources", number, "as")
+        if name in names[:number]:
+            yield path, f"a second source is called '{name}'", "give it another name"
+        elif source.name == "file" and split is not None and name not in split.sources:
+            known = ", ".join(split.sources) or "none"
+            fix = nearest(name, split.sources) or f"lists of that split: {known}"
+            yield path, f"split '{recipe.data.train}' has no candidates called '{name}'", fix
+    for number, entry in enumerate(recipe.draw.negatives):
+        if entry.from_ not in names:
+            fix = nearest(entry.from_, names) or f"known: {', '.join(names) or 'none'}"
+            yield ("draw", "negatives", number, "from"), f"no source is called '{entry.from_}'", fix
+
+
+def _negatives_fit(recipe: Recipe) -> Iterator[Finding]:
+    kept = getattr(recipe.data.corpus, "candidates", None)
+    positives = schedule.positives_per_row(recipe) or 1
+    for number, entry in enumerate(recipe.draw.negatives):
+        path: Path_ = ("draw", "negatives", number)
+        if (entry.k is None) == (entry.group is None):
+            yield (*path, "k"), "give exactly one of k and group", "k: per question; group: positives and negatives"
+        if entry.group is not None and entry.group <= positives:
+            yield (*path, "group"), f"{positives} positives leave no room for a negative", "raise it"
+        if (entry.temperature is not None) != (entry.weight == "softmax"):
+            yield (*path, "temperature"), "goes with weight softmax, and only with it", "add or remove it"
+        for limit, what in ((entry.window, "the window"), (kept, "the candidates that data.corpus keeps")):
+            if entry.k is not None and limit is not None and entry.k > limit:
+                yield (*path, "k"), f"is more than {what} of {limit}", "ask for fewer, or widen that"
+
+
+def _encoder_is_named_once(recipe: Recipe) -> Iterator[Finding]:
+    towers = recipe.towers
+    if (towers.base is None) == (towers.new is None):
+        yield ("towers", "base"), "give exactly one of base and new", "a pretrained encoder, or one from random weights"
+    if towers.new is not None:
+        if towers.revision is not None:
+            yield ("towers", "revision"), "belongs to a pretrained base", "remove it"
+        if towers.new.width % towers.new.heads:
+            yield ("towers", "new", "heads"), f"does not divide the width of {towers.new.width}", "choose a divisor"
+        if towers.lora is not None:
+            yield ("towers", "lora"), "random weights cannot be adapted, they must be learned", "remove it"
+
+
+def _lora_fits(recipe: Recipe) -> Iterator[Finding]:
+    towers, backbone = recipe.towers, backbones.of(recipe.towers)
+    if towers.lora is None:
+        return
+    if towers.share and towers.lora.towers != "both":
+        yield ("towers", "lora", "towers"), "there is only one tower (share: true)", "use both"
+    for number, module in enumerate(towers.lora.modules):
+        if backbone is not None and not backbone.linears(module):
+            known = sorted({name.rpartition(".")[2] for name in backbone.all_linears})
+            fix = nearest(module, known) or f"known: {', '.join(known)}"
+            yield ("towers", "lora", "modules", number), f"the encoder has no linear layer called '{module}'", fix
+
+
+def _lengths_fit(recipe: Recipe) -> Iterator[Finding]:
+    backbone = backbones.of(recipe.towers)
+    for key in ("question_length", "passage_length"):
+        length = getattr(recipe.towers, key)
+        if backbone is not None and length > backbone.longest:
+            yield ("towers", key), f"the encoder reads at most {backbone.longest} tokens", "ask for fewer"
+
+
+def _pinned(recipe: Recipe) -> Iterator[Finding]:
+    if recipe.draft:
+        return
+    towers = recipe.towers
+    if towers.base is not None and towers.revision is None:
+        yield ("towers", "revision"), "the base is not pinned to a commit", "give its 40 hex digits, or set draft: true"
+    if towers.base is not None and Path(towers.base).is_dir():
+        yield ("towers", "base"), "is a local folder, which no commit pins", "set draft: true"
+    for pin in collection.of(recipe.data.corpus).pins:
+        if pin.sha256 is None and not pin.revision:
+            what = f"'{pin.file}' has no checksum or revision that is known to us"
+            yield ("data", "corpus"), what, "set draft: true; such a row cannot be published"
+            return
+
+
+def _batch_fits(recipe: Recipe) -> Iterator[Finding]:
+    split, questions = _train_split(recipe), schedule.questions_per_step(recipe)
+    count = split.trainable if split else None
+    if count is not None and questions is not None and questions > count:
+        what = f"a step takes {questions:,} questions, the split has {count:,}"
+        yield ("training", "per_device_train_batch_size"), what, "lower it"
+
+
+def _paper_is_named(recipe: Recipe) -> Iterator[Finding]:
+    if recipe.paper is None:
+        for name, value in recipe.published.values.items():
+            if value is not None:
+                yield ("published", "values", name), "a row of our own has no published number", "fill in paper"
+    elif not re.fullmatch(r"[0-9]{4}\.[0-9]{5}", recipe.paper.arxiv):
+        yield (
+            ("paper", "arxiv"),
+            f"'{recipe.paper.arxiv}' is not an arXiv number",
+            'four digits, a dot, five: "2508.09534"',
+        )
+
+
+def _varies_exist(recipe: Recipe) -> Iterator[Finding]:
+    content = recipe.model_dump(mode="json", by_alias=True)
+    for number, key in enumerate(recipe.varies):
+        place: Any = content
+        for part in key.split("."):
+            place = place[part] if isinstance(place, dict) and part in place else _NOTHING
+        if place is _NOTHING:
+            yield ("varies", number), f"'{key}' is not a key of this recipe", "name keys with dots"
+        if key.split(".")[0] in NOT_VARYING:
+            yield ("varies", number), f"'{key}' describes a row", "name a key that changes a result"
+        if key in recipe.varies[:number]:
+            yield ("varies", number), f"'{key}' is listed twice", "keep one"
+
+
+_NOTHING = object()
+
+
+def _published_fits(recipe: Recipe) -> Iterator[Finding]:
+    for name, value in recipe.published.values.items():
+        if name not in recipe.evaluation.measures:
+            fix = nearest(name, recipe.evaluation.measures) or "add it to evaluation.measures, or remove it"
+            yield ("published", "values", name), "is not a measure of this recipe", fix
+        if value is not None and not 0 <= value <= 100:
+            yield ("published", "values", name), f"{value} is not a percentage", "0 to 100"
+        if value is not None and recipe.published.source is None:
+            yield ("published", "source"), "a published number needs its source", "say where it was read"
+    for name, band in (recipe.expected or {}).items():
+        if name not in recipe.evaluation.measures:
+            yield ("expected", name), "is not a measure of this recipe", "add it or remove it"
+        if not 0 <= band.low <= band.mean <= band.high <= 100:
+            yield ("expected", name), "must be 0 <= low <= mean <= high <= 100", "the kit writes it; restore it"
+
+
+RULES = tuple(
+    Rule(check.__name__.strip("_").replace("_", " "), check)
+    for check in (
+        _splits_exist,
+        _no_training_on_evaluation,
+        _validation_fits,
+        _match_fits,
+        _depth_reaches,
+        _search_is_known,
+        _positives_fit_policy,
+        _objective_fits_positives,
+        _objective_is_fed,
+        _something_to_contrast,
+        _labels_fit,
+        _negatives_have_sources,
+        _negatives_fit,
+        _encoder_is_named_once,
+        _lora_fits,
+        _lengths_fit,
+        _pinned,
+        _batch_fits,
+        *training_rules.CHECKS,
+        _paper_is_named,
+        _varies_exist,
+        _published_fits,
+    )
+)

@@ -1,0 +1,24 @@
+"""The recipes that ship, for the tests that go through all of them."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from mpr import recipe_file
+from mpr.recipe import Recipe
+from mpr.reference import recipe_paths
+
+ROOT = Path(__file__).parents[1]
+PATHS = recipe_paths(ROOT)
+NAMES = [path.relative_to(ROOT / "recipes").with_suffix("").as_posix() for path in PATHS]
+
+
+@cache
+def recipes() -> dict[str, Recipe]:
+    """Name with its folder -> recipe."""
+    return {name: recipe_file.load(path) for name, path in zip(NAMES, PATHS, strict=True)}
+
+
+def text(name: str) -> str:
+    return (ROOT / "recipes" / f"{name}.yaml").read_text("utf-8")

@@ -1,0 +1,218 @@
+"""Predicted costs: against what torch really keeps, counts by hand, stores that were built, and two published times."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import BertConfig, BertModel
+
+from mpr import backbones, collection, costs, passages, tokens
+from mpr.backbones import Backbone
+from mpr.recipe import Recipe
+from mpr.records import Passage
+from tests import shipped
+from tests.unit.test_schedule import with_training
+
+BERT = backbones.PUBLISHED["google-bert/bert-base-uncased"]
+WIDTH, LENGTH, TEXTS = 256, 32, 4
+
+
+def model(layers: int, **options: Any) -> tuple[BertModel, Backbone]:
+    config = BertConfig(
+        hidden_size=WIDTH,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        intermediate_size=3 * WIDTH,
+        vocab_size=120,
+        max_position_embeddings=64,
+        attention_probs_dropout_prob=0.0,  # torch's fused attention on a CPU takes none, and then keeps no maps
+        **options,
+    )
+    return BertModel(config, add_pooling_layer=False), Backbone(layers, WIDTH, 4, 3 * WIDTH, 120, 64)
+
+
+def kept(encoder: BertModel, half: bool) -> int:
+    """Bytes of the distinct memory that autograd keeps, without the weights and their 16-bit copies."""
+    sizes = {weight.untyped_storage().data_ptr(): 0 for weight in (*encoder.parameters(), *encoder.buffers())}
+    shapes = {tuple(weight.shape) for weight in encoder.parameters() if weight.dim() == 2}
+    alive = []
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        copy = tensor.dtype == torch.bfloat16 and bool({tuple(tensor.shape), tuple(tensor.shape)[::-1]} & shapes)
+        sizes.setdefault(tensor.untyped_storage().data_ptr(), 0 if copy else tensor.untyped_storage().nbytes())
+        alive.append(tensor)
+        return tensor
+
+    ids = torch.randint(5, 100, (TEXTS, LENGTH))
+    saved = torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
+    with saved, torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
+        encoder.train()(input_ids=ids, attention_mask=torch.ones_like(ids))
+    return sum(sizes.values())
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_activations_are_what_autograd_keeps(half: bool) -> None:
+    """Without dropout, whose masks a CPU keeps as floats: two bytes a token, layer and width on a GPU."""
+    tokens_of_step = TEXTS * LENGTH
+    sizes = [kept(model(layers, hidden_dropout_prob=0.0)[0], half) for layers in (1, 2, 3)]
+    assert sizes[2] - sizes[1] == sizes[1] - sizes[0]
+    layer = (sizes[1] - sizes[0]) / tokens_of_step
+    predicted = costs.activation_bytes(model(1)[1], half) - 2.0 * WIDTH
+    assert predicted <= layer <= 1.04 * predicted, (predicted, layer)  # above it: statistics and the attention mask
+    embeddings = sizes[0] / tokens_of_step - layer
+    assert embeddings == pytest.approx(costs.embedding_bytes(model(1)[1]) - WIDTH, rel=0.05)
+
+
+def test_dropout_masks_are_two_a_layer_and_one_of_the_embeddings() -> None:
+    sizes = [[kept(model(layers, hidden_dropout_prob=rate)[0], False) for layers in (1, 2)] for rate in (0.0, 0.1)]
+    noise = 4.0 * WIDTH * TEXTS * LENGTH  # a CPU keeps the mask as 32-bit noise
+    assert (sizes[1][0] - sizes[0][0], sizes[1][1] - sizes[0][1]) == (3 * noise, 5 * noise)
+
+
+def test_operations_are_what_torch_counts() -> None:
+    encoder, shape = model(2)
+    encoder.set_attn_implementation("eager")
+    ids = torch.randint(5, 100, (TEXTS, LENGTH))
+    with FlopCounterMode(display=False) as counter:
+        encoder(input_ids=ids)
+    predicted = TEXTS * costs.forward_flops(shape, LENGTH)
+    assert predicted == pytest.approx(counter.get_total_flops(), rel=0.02)
+    assert predicted > counter.get_total_flops()  # biases and LayerNorm are counted as if they were matrices
+
+
+def test_training_is_three_forward_passes() -> None:
+    encoder, shape = model(2)
+    encoder.set_attn_implementation("eager")
+    ids = torch.randint(5, 100, (TEXTS, LENGTH))
+    with FlopCounterMode(display=False) as counter:
+        encoder(input_ids=ids).last_hidden_state.sum().backward()
+    assert 3 * TEXTS * costs.forward_flops(shape, LENGTH) == pytest.approx(counter.get_total_flops(), rel=0.03)
+
+
+def changed(name: str, part: str, **values: Any) -> Recipe:
+    recipe = shipped.recipes()[name]
+    made = type(getattr(recipe, part)).model_validate(getattr(recipe, part).model_dump(by_alias=True) | values)
+    return recipe.model_copy(update={part: made})
+
+
+def test_states_by_hand() -> None:
+    one_gpu = costs.memory(shipped.recipes()["trec_bce_m3"], BERT)  # two towers, fp16
+    assert one_gpu is not None
+    assert one_gpu.states == 2 * 108_891_648 * 16 + 2 * 85_054_464 * 2
+    eight = costs.memory(shipped.recipes()["trec_nll_m1_released"], BERT)  # two towers, 32-bit, gradient buckets
+    assert eight is not None
+    assert eight.states == 2 * 108_891_648 * 20
+    tied = costs.memory(shipped.recipes()["nq_joint_lh_m4_llm"], BERT)
+    assert tied is not None
+    assert tied.states == 108_891_648 * 16 + 85_054_464 * 2
+
+
+def test_activations_of_a_step_by_hand() -> None:
+    found = costs.memory(shipped.recipes()["trec_bce_m3"], BERT)
+    assert found is not None
+    tokens_of_step = (16 + 64) * 256
+    assert found.activations == tokens_of_step * (12 * (26 * 768 + 4 * 3072) + 5 * 768)
+    plain = costs.memory(with_training("trec_bce_m3", fp16=False), BERT)
+    assert plain is not None
+    assert plain.activations == tokens_of_step * (12 * (34 * 768 + 8 * 3072) + 5 * 768)
+
+
+@pytest.mark.parametrize("key", ["gradient_checkpointing", "activation_checkpointing"])
+def test_recomputing_keeps_inputs_and_one_layer(key: str) -> None:
+    found = costs.memory(with_training("trec_bce_m3", **{key: True}), BERT)
+    assert found is not None
+    assert found.activations == (16 + 64) * 256 * (12 * 4 * 768 + (26 * 768 + 4 * 3072) + 5 * 768)
+    assert flops(with_training("trec_bce_m3", **{key: True})) == pytest.approx(flops_of("trec_bce_m3") * 4 / 3)
+
+
+def test_the_cache_holds_one_chunk() -> None:
+    cached = changed("trec_bce_m3", "scale", cache={"questions": 8, "passages": 4})
+    found = costs.memory(cached, BERT)
+    assert found is not None
+    assert found.activations == 8 * 256 * (12 * (26 * 768 + 4 * 3072) + 5 * 768)
+    assert flops(cached) == pytest.approx(flops_of("trec_bce_m3") * 4 / 3)
+
+
+def flops(recipe: Recipe) -> float:
+    found = costs.training_flops(recipe, BERT)
+    assert found is not None
+    return found
+
+
+def flops_of(name: str) -> float:
+    return flops(shipped.recipes()[name])
+
+
+def test_lora_learns_little() -> None:
+    lora = {"rank": 8, "alpha": 16, "dropout": 0.1, "modules": ("query", "value")}
+    recipe = changed("trec_bce_m3", "towers", lora=lora)
+    adapters = 2 * 12 * 2 * 8 * (768 + 768)
+    assert costs.lora_parameters(recipe, BERT) == adapters
+    found = costs.memory(recipe, BERT)
+    assert found is not None
+    assert found.states == 2 * 108_891_648 * 4 + adapters * 16 + 2 * 85_054_464 * 2
+    assert flops(recipe) == pytest.approx(flops_of("trec_bce_m3") * 2 / 3)
+    one_side = changed("trec_bce_m3", "towers", lora={**lora, "towers": "question"})
+    assert costs.lora_parameters(one_side, BERT) == adapters / 2
+    twice = changed("trec_bce_m3", "towers", lora={**lora, "modules": ("query", "value", "self.query")})
+    assert costs.lora_parameters(twice, BERT) == adapters
+    offered = collection.of(recipe.data.corpus)
+    assert costs.disk(recipe, BERT, offered)["one checkpoint"] == adapters * 12
+
+
+def test_unknown_stays_unknown() -> None:
+    everything = shipped.recipes()["mini/scifact_joint_lh_all"]
+    shape = backbones.of(everything.towers)
+    assert shape is not None
+    offered = collection.of(everything.data.corpus)
+    assert costs.memory(everything, shape) is None
+    assert costs.hours(everything, shape, offered) is None
+    assert costs.disk(everything, None, offered)["one checkpoint"] is None
+
+
+def test_devices_that_lack_a_precision_are_left_out() -> None:
+    offered = collection.of(shipped.recipes()["trec_bce_m3"].data.corpus)
+    shown = costs.hours(with_training("trec_bce_m3", fp16="absent", bf16=True), BERT, offered)
+    assert shown is not None
+    assert {name.rpartition(" ")[2] for name in shown} == {"A100", "H100"}
+
+
+def test_times_that_dpr_published() -> None:
+    """The README of facebookresearch/DPR: training "about a day" on 8 GPUs of 32 GB, evaluations included; encoding 21
+    million passages, padded to 256 tokens, in 40 minutes on 50 servers of two GPUs. V100s are our guess."""
+    recipe = shipped.recipes()["nq_nll_m1_released"]
+    found = costs.hours(recipe, BERT, collection.of(recipe.data.corpus))
+    assert found is not None
+    assert 24 / 5 < found["train on 8 x V100"] < 24
+    padded = 21_015_324 * costs.forward_flops(BERT, 256) / (15.7e12 * costs.UTILISATION * 3600)
+    assert 66.7 / 2 < padded < 66.7 * 2
+
+
+def size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.iterdir())
+
+
+SENTENCE = "the river rises in a low range of hills and is crossed by nine bridges before it meets the sea"
+
+
+def test_disk_is_what_the_stores_take(tmp_path: Path) -> None:
+    """The constants are means of real text; the stores' own share is checked on texts of known size."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    words = SENTENCE.split()
+    text = " ".join(words * 5)
+    tokenizer = Tokenizer(models.WordLevel({word: number for number, word in enumerate(words)}, unk_token="the"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    many = 4_000
+    records = (Passage(f"{number:08}", "bridges and the sea", text) for number in range(many))
+    store = passages.build(tmp_path / "passages", records, {})
+    pairs = (("bridges and the sea", text) for _ in range(many))
+    made = tokens.build(tmp_path / "tokens", pairs, tokenizer, cap=512, receipt={})
+    extra = size(store.folder) / many - len(text.encode())
+    assert extra == pytest.approx(costs.BYTES_PER_PASSAGE, abs=12)
+    row = size(made.folder) / many - 4 * 5 * len(words)
+    assert row == pytest.approx(costs.BYTES_PER_TOKEN_ROW, abs=6)

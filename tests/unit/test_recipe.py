@@ -1,0 +1,192 @@
+"""The recipes that ship: complete, named for what they are, different only where they say so, honest about sources."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections import defaultdict
+from typing import Any
+
+import pytest
+
+from mpr import collection, rules
+from mpr.recipe import Recipe
+from tests import shipped
+from tests.conftest import Examined
+
+DESCRIBES_A_ROW = ("paper", "varies", "published", "expected")
+DPR_TABLE_2 = {  # of the cells of that table, those that were seen in a source
+    "NQ": {"top20": 78.4, "top100": 85.4},
+    "TriviaQA": {"top20": 79.4, "top100": 85.0},
+    "WQ": {"top20": 73.2, "top100": None},
+    "TREC": {"top20": 79.8, "top100": None},
+    "SQuAD": {"top20": 63.2, "top100": None},
+}
+KEYS = ("paper", "varies", "draft", "data", "towers", "sources", "draw", "labels", "objective", "scale", "training")
+ORDER = (*KEYS, "validation", "search", "evaluation", "published", "expected")
+
+
+def differing(one: Any, other: Any, path: str = "") -> set[str]:
+    """Dotted keys in which two recipes differ; lists are compared as a whole."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        found: set[str] = set()
+        for key in one.keys() | other.keys():
+            found |= differing(one.get(key), other.get(key), f"{path}.{key}" if path else key)
+        return found
+    return set() if one == other else {path}
+
+
+def within(key: str, listed: tuple[str, ...]) -> bool:
+    return any(key == name or key.startswith(f"{name}.") for name in listed)
+
+
+def tables() -> dict[tuple[str, ...], list[str]]:
+    """Rows that stand in one table: the same place of a paper, or the same collection and split of our own."""
+    found = defaultdict(list)
+    for name, recipe in shipped.recipes().items():
+        paper = recipe.paper
+        if paper is not None:
+            found[paper.arxiv, paper.table, paper.dataset].append(name)
+        else:
+            corpus = json.dumps(recipe.data.corpus.model_dump(mode="json"), sort_keys=True)
+            found["ours", corpus, recipe.data.train].append(name)
+    return found
+
+
+def content(recipe: Recipe) -> dict[str, Any]:
+    whole = recipe.model_dump(mode="json", by_alias=True)
+    return {key: value for key, value in whole.items() if key not in DESCRIBES_A_ROW}
+
+
+def test_all_are_there(examined: Examined) -> None:
+    dpr = {
+        f"{questions}_{row}"
+        for questions in ("nq", "trivia", "webq", "trec", "squad")
+        for row in ("nll_m1_released", "nll_m1_paper", "nll_m1", "bce_m1", "bce_m2", "bce_m3")
+    }
+    llm = {
+        f"{questions}_{row}_llm"
+        for questions in ("nq", "msmarco")
+        for row in ("nll_m1", "rand1_lh_m4", "joint_lh_m4", "sum_marg_lh_m4", "lse_pair_m4")
+    }
+    assert dpr | llm | {"quickstart"} <= set(shipped.NAMES)
+    assert len([name for name in shipped.NAMES if name.startswith("mini/")]) >= 8
+    examined(len(shipped.recipes()), "recipes", at_least=49)
+
+
+def test_rows_of_a_table_differ_only_in_what_varies(examined: Examined) -> None:
+    pairs = 0
+    for key, names in tables().items():
+        rows = [shipped.recipes()[name] for name in names]
+        for (name, one), (other_name, other) in itertools.combinations(zip(names, rows, strict=True), 2):
+            pairs += 1
+            assert one.varies == other.varies, f"{name} and {other_name} stand in one table, {key}"
+            found = differing(content(one), content(other))
+            assert found, f"{name} and {other_name} are the same row"
+            beyond = {one_key for one_key in found if not within(one_key, one.varies)}
+            assert not beyond, f"{name} and {other_name} also differ in {beyond}"
+            assert one.paper is None or other.paper is None or one.paper.row != other.paper.row
+        for listed in rows[0].varies if len(rows) > 1 else ():
+            assert any(
+                within(found, (listed,))
+                for one, other in itertools.combinations(rows, 2)
+                for found in differing(content(one), content(other))
+            ), f"{listed} varies in no pair of {names}"
+        assert len(rows) > 1 or not rows[0].varies, f"{names[0]} is alone in its table, so nothing varies"
+    examined(pairs, "pairs of rows", at_least=57)
+
+
+def test_differing_sees_what_differs() -> None:
+    assert differing({"a": {"b": 1, "c": [1]}}, {"a": {"b": 2, "c": [1]}}) == {"a.b"}
+    assert differing({"a": None}, {"a": {"b": 1}}) == {"a"}
+    assert differing({"a": [1]}, {"a": [1, 2], "d": 0}) == {"a", "d"}
+    assert within("a.b", ("a",))
+    assert not within("ab", ("a",))
+
+
+@pytest.mark.parametrize("name", shipped.NAMES)
+def test_the_name_says_what_it_is(name: str) -> None:
+    recipe, stem = shipped.recipes()[name], name.rpartition("/")[2]
+    if stem == "quickstart":
+        return
+    found = re.fullmatch(r"([a-z]+(?:_lead\d+|_closed)?)_([a-z0-9_]+?)_(m\d|all)(?:_(released|paper|llm))?", stem)
+    assert found is not None
+    data, objective, positives, variant = found.groups()
+    assert [term.name for term in recipe.objective] == [objective]
+    most = {"up_to": recipe.draw.positives.m, "random1": recipe.draw.positives.cap, "first": 1}
+    policy = recipe.draw.positives.policy
+    assert positives == ("all" if policy == "all" else f"m{most[policy]}")
+    assert (variant == "llm") == (recipe.labels[0].tiers == ("llm",))
+    corpus = recipe.data.corpus
+    known = [corpus.name, getattr(corpus, "questions", ""), getattr(corpus, "dataset", ""), recipe.data.train]
+    assert any(data.split("_")[0] in word for word in known)
+
+
+@pytest.mark.parametrize("name", shipped.NAMES)
+def test_keys_stand_in_one_order(name: str) -> None:
+    text = shipped.text(name)
+    keys = re.findall(r"^([a-z]+):", text, re.MULTILINE)
+    assert keys == [key for key in ORDER if key in keys]
+    assert set(ORDER) - set(keys) <= {"draft", "validation"}
+    up = "../" * name.count("/")
+    assert text.startswith(f"# yaml-language-server: $schema={up}schema.json\n# ")
+    assert max(map(len, text.splitlines())) <= 120
+
+
+def test_draft_only_where_a_pin_is_missing(examined: Examined) -> None:
+    drafts = 0
+    for name, recipe in shipped.recipes().items():
+        pinned = recipe.model_copy(update={"draft": False})
+        missing = [what for path, what, _ in rules.broken(pinned)]
+        assert recipe.draft == bool(missing), (name, missing)
+        drafts += recipe.draft
+    examined(drafts, "drafts")
+    examined(len(shipped.recipes()) - drafts, "recipes that are fully pinned", at_least=8)
+
+
+def test_published_numbers_are_those_that_were_seen(examined: Examined) -> None:
+    seen = 0
+    for name, recipe in shipped.recipes().items():
+        values = recipe.published.values
+        if recipe.paper is not None and recipe.paper.arxiv == "2004.04906":
+            assert values == DPR_TABLE_2[recipe.paper.dataset], name
+            assert recipe.published.source is not None
+            assert "table 2" in recipe.published.source
+            seen += sum(value is not None for value in values.values())
+        else:
+            assert not any(value is not None for value in values.values()), name
+        assert recipe.expected is None, "no band before three measured seeds"
+    examined(seen, "published cells", at_least=14)
+
+
+def test_paper_rows_follow_dpr_and_ours_do_not_punish_positives(examined: Examined) -> None:
+    for recipe in shipped.recipes().values():
+        label = recipe.labels[0]
+        kinds = {label.siblings, label.shared, label.duplicates, label.doubtful}
+        assert kinds == ({"ignore"} if recipe.paper is None else {"negative"})
+        assert recipe.search.index == "exact"
+    examined(len(shipped.recipes()), "recipes")
+
+
+NUMBER = re.compile(r"^  ([a-z_0-9]+): [-0-9.e]+( +# .+)?$")
+
+
+def test_every_number_of_a_published_row_says_where_it_comes_from(examined: Examined) -> None:
+    count = 0
+    for name, recipe in shipped.recipes().items():
+        lines = shipped.text(name).splitlines()
+        for before, line in itertools.pairwise(lines):
+            found = NUMBER.match(line)
+            if found and recipe.paper is not None:
+                count += 1
+                assert found.group(2) or before.lstrip().startswith("# "), f"{name}: {line} has no comment"
+    examined(count, "numbers with a comment", at_least=400)
+
+
+def test_splits_and_sources_exist(examined: Examined) -> None:
+    for recipe in shipped.recipes().values():
+        offered = collection.of(recipe.data.corpus)
+        assert {recipe.data.train, *recipe.data.evaluate.values()} <= set(offered.splits)
+        assert {source.as_ for source in recipe.sources} <= set(offered.splits[recipe.data.train].sources)
+    examined(len(shipped.recipes()), "recipes")
