@@ -1,0 +1,233 @@
+"""The data of a recipe on disk: corpus, splits and tokens, each a committed store under a name made of its content.
+
+`prepare` builds what is missing and leaves what is there; `open_` refuses what is not. Names are digests of what goes
+in (parameters, checksums of the files, tokenizer), so two recipes share what they have in common and never clash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from mpr import __version__, collection, intake, overlap, passages, storage, tokens, vocabulary
+from mpr.collection import Collection
+from mpr.download import Fetcher
+from mpr.errors import DataError, Problems
+from mpr.passages import PassageStore
+from mpr.questions import SplitStore
+from mpr.recipe import Recipe
+from mpr.tokens import TokenStore
+
+TOKEN_CAP = 512  # tokens kept of each text at least; longer when a recipe asks for longer passages
+
+
+@dataclass
+class Dataset:
+    """Everything that a recipe reads, under `home`."""
+
+    recipe: Recipe
+    home: Path
+    quiet: bool = False
+
+    @cached_property
+    def fetcher(self) -> Fetcher:
+        folder = getattr(self.recipe.data.corpus, "folder", None)
+        return Fetcher(self.home, None if folder is None else Path(folder))
+
+    @cached_property
+    def collection(self) -> Collection:
+        return collection.of(self.recipe.data.corpus, self.fetcher)
+
+    @cached_property
+    def folder(self) -> Path:
+        """Named by the parameters and by what the input files are, not by where they lie."""
+        params = self.recipe.data.corpus.model_dump(mode="json", by_alias=True, exclude={"folder"})
+        digest = storage.json_digest({"corpus": params, "files": self._file_sums(), "mpr": __version__})
+        return self.home / "data" / f"{self.recipe.data.corpus.name}-{digest[:12]}"
+
+    def _file_sums(self) -> dict[str, str]:
+        """Checksums of the inputs: the pinned ones, or what the user's files are now. A Hub pin is its revision."""
+        sums = {}
+        for pin in self.collection.pins:
+            known = pin.sha256 or (f"{pin.repo}@{pin.revision}" if pin.repo else "")
+            path = (self.fetcher.folder or Path()) / pin.file
+            if not known and self.fetcher.folder is not None and path.is_file():
+                known = storage.remembered_sha256(path)
+            sums[pin.file] = known or pin.url
+        return sums
+
+    @property
+    def splits(self) -> dict[str, str]:
+        """What a split is for -> its name: `train`, `validation` if there is one, then the evaluation splits."""
+        validation = {} if self.recipe.validation is None else {"validation": self.recipe.validation.split}
+        return {"train": self.recipe.data.train, **validation, **self.recipe.data.evaluate}
+
+    def corpus(self) -> PassageStore:
+        """All passages of the collection."""
+        target = self.folder / "passages"
+        if not target.exists():
+            self._need_space()
+            with self._bar("passages", self.collection.size) as progress:
+                expected = self.collection.size
+                passages.build(
+                    target, self.collection.passages(), self._receipt(), expected=expected, progress=progress
+                )
+        return PassageStore(target)
+
+    def split(self, role: str) -> SplitStore:
+        """A split with its labels checked; `role` is `train` or a name under data.evaluate."""
+        name, tiers = self.splits[role], self._tiers(role)
+        facts = self.collection.split(name)
+        target = self.folder / self._split_name(role)
+        if not target.exists():
+            with self._bar(f"questions of {name}", facts.questions) as progress:
+                intake.build(
+                    target,
+                    self.collection.groups(name),
+                    facts,
+                    self.passages_of(role),
+                    repair=self.recipe.data.repair,
+                    tiers=tiers,
+                    train=role == "train",
+                    sources=facts.sources,
+                    receipt=self._receipt(),
+                    exclude=self._excluded(role),
+                    progress=progress,
+                )
+        return SplitStore(target)
+
+    def _excluded(self, role: str) -> frozenset[str]:
+        """Questions that training must not see because an evaluation split asks them."""
+        if role != "train" or self.recipe.data.overlap != "drop":
+            return frozenset()
+        asked = (self.split(name).texts for name in self.recipe.data.evaluate)
+        return frozenset(overlap.normalised(text) for texts in asked for text in texts)
+
+    def refuse_overlap(self) -> None:
+        """Training questions that an evaluation split asks too are an error unless the recipe declares them."""
+        if self.recipe.data.overlap != "refuse":
+            return
+        problems = Problems(DataError)
+        for role, name in self.recipe.data.evaluate.items():
+            found = overlap.shared(self.split("train"), self.split(role))
+            if found:
+                first = ", ".join(f"{ours} = {theirs}" for ours, theirs in found[:3])
+                fix = f"first: {first}; set data.overlap: drop, or allow to show it in the row"
+                problems.add(f"{len(found):,} questions of '{name}' are also trained on", key="data.overlap", fix=fix)
+        problems.stop_if_any()
+
+    def passages_of(self, role: str) -> PassageStore:
+        """The passages that the labels of a split refer to: its own inline texts, or the corpus."""
+        name = self.splits[role]
+        if not self.collection.split(name).inline:
+            return self.corpus()
+        target = self.folder / f"{name}-passages"
+        if not target.exists():
+            with self._bar(f"texts of {name}", None) as progress:
+                intake.inline_passages(target, self.collection.groups(name), self._receipt(), progress=progress)
+        return PassageStore(target)
+
+    def _split_name(self, role: str) -> str:
+        how = {"repair": self.recipe.data.repair.model_dump(), "tiers": self._tiers(role), "train": role == "train"}
+        if role == "train" and self.recipe.data.overlap == "drop":
+            how["without"] = sorted(self.recipe.data.evaluate.values())
+        digest = storage.json_digest(how)
+        return f"{self.splits[role]}-{digest[:8]}"
+
+    def _tiers(self, role: str) -> tuple[str, ...]:
+        """Tiers that count; they decide which training questions are usable."""
+        return tuple(self.recipe.labels[0].tiers) if role == "train" else ()  # type: ignore[attr-defined]
+
+    def tokenizer(self) -> Any:
+        """The encoder's own, or one learned from the corpus for an encoder from random weights."""
+        return vocabulary.load(self.recipe.towers, self.folder, self.corpus, self._bar)
+
+    def tokens_of_passages(self, role: str) -> TokenStore:
+        """Token ids of the passages that a split refers to."""
+        store, title = self.passages_of(role), self.recipe.towers.title
+        prompt, cap = self.recipe.towers.passage_prompt, max(TOKEN_CAP, self.recipe.towers.passage_length)
+        return self._tokens(store.folder, _passage_texts(store, title, prompt), len(store), (title, prompt, cap))
+
+    def tokens_of_questions(self, role: str) -> TokenStore:
+        """Token ids of the questions of a split."""
+        store, prompt = self.split(role), self.recipe.towers.question_prompt
+        texts = (("", prompt + question.text) for question in store)
+        return self._tokens(store.folder, texts, len(store), ("question", prompt, TOKEN_CAP))
+
+    def _tokens(
+        self, source: Path, texts: Iterator[tuple[str, str]], count: int, how: tuple[str, str, int]
+    ) -> TokenStore:
+        tokenizer = self.tokenizer()
+        digest = storage.json_digest({"tokenizer": tokens.digest(tokenizer), "how": how})
+        target = source.with_name(f"{source.name}-tokens-{digest[:8]}")
+        if not target.exists():
+            receipt = {"title": how[0], "prompt": how[1], "source": storage.read_manifest(source).digest}
+            with self._bar(f"tokens of {source.name}", count) as progress:
+                tokens.build(target, texts, tokenizer, cap=how[2], receipt=receipt, progress=progress)
+        return TokenStore(target)
+
+    def prepare(self) -> dict[str, Any]:
+        """Builds and verifies everything; returns what `mpr data` prints."""
+        built: dict[str, Any] = {"corpus": self.corpus(), **self.prepare_training()}
+        for role in self.recipe.data.evaluate:
+            built[role] = self.split(role)
+            built[f"{role} tokens"] = self.tokens_of_questions(role)
+        return self._verified(built)
+
+    def prepare_training(self) -> dict[str, Any]:
+        """The part that training reads; of an inline split that is not the corpus."""
+        built: dict[str, Any] = {}
+        for role in ("train", "validation"):
+            if role in self.splits:
+                built[role] = self.split(role)
+                built[f"{role} tokens"] = self.tokens_of_questions(role)
+                built[f"{role} passages"] = self.passages_of(role)
+                built[f"{role} passages tokens"] = self.tokens_of_passages(role)
+        self.refuse_overlap()
+        return self._verified(built)
+
+    @staticmethod
+    def _verified(built: dict[str, Any]) -> dict[str, Any]:
+        for store in built.values():
+            storage.verify(store.folder)
+        return built
+
+    def _receipt(self) -> dict[str, Any]:
+        return {"corpus": self.recipe.data.corpus.name, "files": self.fetcher.used, "mpr": __version__}
+
+    def _need_space(self) -> None:
+        size, words = self.collection.size, self.collection.words
+        if size is not None:
+            storage.require_space(self.home, int(size * (words * 6.2 + 60)))
+
+    def _bar(self, what: str, total: int | None) -> _Bar:
+        return _Bar(what, total, self.quiet)
+
+
+class _Bar:
+    """A progress bar that a builder feeds with counts."""
+
+    def __init__(self, what: str, total: int | None, quiet: bool) -> None:
+        self._bar = tqdm(total=total, desc=what, unit="", unit_scale=True, disable=quiet, leave=False)
+
+    def __enter__(self) -> Callable[[int], object]:
+        return self._bar.update  # type: ignore[no-any-return]
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.close()
+
+
+def _passage_texts(store: PassageStore, title: str, prompt: str) -> Iterator[tuple[str, str]]:
+    """(title, text) as the tokenizer is to see them; a prompt goes in front of whatever comes first."""
+    for passage in store:
+        if title == "pair" and passage.title:
+            yield prompt + passage.title, passage.text
+        elif title == "join" and passage.title:
+            yield "", f"{prompt}{passage.title} {passage.text}"
+        else:
+            yield "", prompt + passage.text

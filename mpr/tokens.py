@@ -1,0 +1,125 @@
+"""Texts tokenised once per tokenizer into a memory-mapped store; training, encoding and the audit read from it.
+
+Kept are the first `cap` tokens of each text and its full length, without special tokens: those are added when a batch
+is put together, so the same store serves every length up to the cap. A prompt is part of the text before tokenising.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mpr import storage
+from mpr.errors import DataError
+from mpr.ragged import Ragged, RaggedWriter, memory_map
+
+KIND = "tokens"
+MAX_CHARACTERS = 1 << 20  # a longer text is cut before tokenising; the receipt counts how many were
+_BATCH = 4_096
+_COLUMNS = {"id": "<i4"}
+
+
+@dataclass(frozen=True)
+class Template:
+    """Special tokens around one text, and between two. Read off the tokenizer, never assumed."""
+
+    prefix: tuple[int, ...]
+    between: tuple[int, ...]
+    suffix: tuple[int, ...]
+    pad: int
+    pairs: bool = True
+    """Whether a pair begins and ends as a single text does; otherwise titles cannot be a text of their own."""
+
+    @classmethod
+    def of(cls, tokenizer: Any) -> Template:
+        """From a `tokenizers.Tokenizer`, by looking at what it adds to one word and to a pair of words."""
+        pad = (tokenizer.padding or {}).get("pad_id")
+        for name in ("[PAD]", "<pad>", "<|endoftext|>", "</s>"):
+            pad = tokenizer.token_to_id(name) if pad is None else pad
+        plain = type(tokenizer).from_str(_definition(tokenizer))
+        prefix, _, suffix = _around(plain.encode("a"))
+        pair_prefix, between, pair_suffix = _around(plain.encode("a", "a"))
+        pairs = (prefix, suffix) == (pair_prefix, pair_suffix)
+        return cls(prefix, between if pairs else (), suffix, pad or 0, pairs)
+
+
+def _around(encoding: Any) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    ids, special = encoding.ids, encoding.special_tokens_mask
+    words = [place for place, flag in enumerate(special) if not flag]
+    if not words:
+        raise DataError("the tokenizer makes no token of the word 'a'", key="towers.base", fix="use another encoder")
+    middle = [ids[place] for place in range(words[0], words[-1]) if special[place]]
+    return tuple(ids[: words[0]]), tuple(middle), tuple(ids[words[-1] + 1 :])
+
+
+def _definition(tokenizer: Any) -> str:
+    """The tokenizer without the padding and truncation that a published `tokenizer.json` may ask for."""
+    return json.dumps(json.loads(tokenizer.to_str()) | {"padding": None, "truncation": None})
+
+
+def digest(tokenizer: Any) -> str:
+    """Identity of a `tokenizers.Tokenizer`: its whole definition, vocabulary included."""
+    return hashlib.sha256(_definition(tokenizer).encode()).hexdigest()
+
+
+def build(
+    target: Path,
+    texts: Iterable[tuple[str, str]],
+    tokenizer: Any,
+    *,
+    cap: int,
+    receipt: dict[str, Any],
+    progress: Callable[[int], object] = lambda count: None,
+) -> TokenStore:
+    """Tokenises (title, text) pairs; give an empty title where there is none or where it is part of the text."""
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    receipt |= {"tokenizer": digest(tokenizer), "cap": cap, "characters_cut": 0}
+    with (
+        storage.stage(target, KIND, receipt) as stage,
+        RaggedWriter(stage, "title", _COLUMNS) as titles,
+        RaggedWriter(stage, "text", _COLUMNS) as bodies,
+        stage.open("lengths.bin") as lengths,
+    ):
+        source = iter(texts)
+        while batch := list(islice(source, _BATCH)):
+            receipt["characters_cut"] += sum(len(max(pair, key=len)) > MAX_CHARACTERS for pair in batch)
+            _append(titles, tokenizer, [title for title, _ in batch], cap)
+            full = _append(bodies, tokenizer, [text for _, text in batch], cap)
+            lengths.write(np.array(full, dtype="<i4").tobytes())
+            progress(len(batch))
+    return TokenStore(target)
+
+
+def _append(writer: RaggedWriter, tokenizer: Any, texts: list[str], cap: int) -> list[int]:
+    """Adds the first `cap` tokens of each text; returns the full lengths."""
+    bounded = [text[:MAX_CHARACTERS] for text in texts]
+    encoded = [encoding.ids for encoding in tokenizer.encode_batch_fast(bounded, add_special_tokens=False)]
+    kept = [ids[:cap] for ids in encoded]
+    writer.append([len(ids) for ids in kept], id=np.fromiter(chain.from_iterable(kept), dtype=np.int32))
+    return [len(ids) for ids in encoded]
+
+
+class TokenStore:
+    """Read access: `title` and `text` are ragged token ids, `lengths` the full number of tokens of each text."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+        self.manifest = storage.read_manifest(self.folder, KIND)
+        self.title = Ragged.open(self.folder, "title", _COLUMNS)
+        self.text = Ragged.open(self.folder, "text", _COLUMNS)
+        self.lengths = memory_map(self.folder / "lengths.bin", "<i4")
+
+    def __len__(self) -> int:
+        return len(self.text)
+
+    @property
+    def cap(self) -> int:
+        return int(self.manifest.receipt["cap"])
