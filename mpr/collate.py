@@ -1,0 +1,184 @@
+"""A draw becomes a batch: token ids of the step's questions and distinct passages, and the two relation matrices.
+
+The one collator. It reads pre-tokenised text, so a worker process does nothing but slice and pad. With several
+processes each gets its share of the questions and passages to encode, while the matrices cover the whole step: a draw
+is a pure function, so every process knows all ids without asking the others.
+
+Shapes: Q rows of the step, P passages of the step, L tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mpr import relations
+from mpr.draw import Drawer, Step
+from mpr.errors import RecipeError
+from mpr.policy import Policy
+from mpr.ragged import Ragged
+from mpr.relations import PADDING, Block, Relations
+from mpr.tokens import Template, TokenStore
+
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Side:
+    """How the texts of one side, questions or passages, become token ids."""
+
+    store: TokenStore
+    template: Template
+    length: int
+
+    def __post_init__(self) -> None:
+        if self.length > self.store.cap:
+            what = f"texts were tokenised up to {self.store.cap} tokens, {self.length} are asked for"
+            raise RecipeError(what, key="towers", fix="run `mpr data` again with this recipe")
+        if not self.template.pairs and self.store.title.lengths().any():
+            what = "the tokenizer frames pairs and single texts differently"
+            raise RecipeError(what, key="towers.title", fix="use title: join or none")
+        special = len(self.template.prefix) + len(self.template.suffix)
+        if self.length <= special:
+            what = f"the tokenizer adds {special} special tokens to a text, {self.length} leave no room for words"
+            raise RecipeError(what, key="towers", fix="raise question_length or passage_length")
+
+    def tokens(self, rows: Integers) -> dict[str, torch.Tensor]:
+        """Padded ids and mask of these rows of the store; a row of PADDING has no text."""
+        ids_QL, mask_QL = assemble(self.store, rows, self.template, self.length)
+        return {"input_ids": torch.from_numpy(ids_QL), "attention_mask": torch.from_numpy(mask_QL)}
+
+
+def assemble(store: TokenStore, rows: Integers, template: Template, length: int) -> tuple[Integers, Integers]:
+    """prefix [title between] text suffix; what is beyond `length` is cut from the end, but the suffix is kept.
+
+    A text without a title, and a title without a text, is framed as a single text. A row without any token (one of
+    PADDING, or an empty text where the tokenizer adds nothing) shows one padding token: an encoder that may look at
+    nothing answers with NaN.
+    """
+    real_Q = rows != PADDING
+    safe_Q = np.where(real_Q, rows, 0)
+    title_Q, text_Q = store.title.lengths(safe_Q), store.text.lengths(safe_Q)
+    room_Q = np.full(len(rows), length - len(template.prefix) - len(template.suffix))
+    between_Q = np.where((title_Q > 0) & (text_Q > 0), len(template.between), 0)
+    title_Q = np.minimum(title_Q, room_Q)
+    between_Q = np.minimum(between_Q, room_Q - title_Q)
+    text_Q = np.minimum(text_Q, room_Q - title_Q - between_Q)
+    prefix_Q = np.full(len(rows), len(template.prefix))
+    suffix_Q = np.full(len(rows), len(template.suffix))
+    lengths_Q = np.stack([prefix_Q, title_Q, between_Q, text_Q, suffix_Q]) * real_Q
+    starts_Q = np.cumsum(lengths_Q, axis=0) - lengths_Q
+    total_Q = np.maximum(lengths_Q.sum(axis=0), 1)
+    ids_QL = np.full((len(rows), int(total_Q.max(initial=1))), template.pad, dtype=np.int64)
+    parts: list[Ragged | tuple[int, ...]] = [
+        template.prefix,
+        store.title,
+        template.between,
+        store.text,
+        template.suffix,
+    ]
+    for part, part_lengths_Q, start_Q in zip(parts, lengths_Q, starts_Q, strict=True):
+        _place(ids_QL, part, safe_Q, part_lengths_Q, start_Q)
+    mask_QL = (np.arange(ids_QL.shape[1])[None, :] < total_Q[:, None]).astype(np.int64)
+    return ids_QL, mask_QL
+
+
+def _place(
+    ids_QL: Integers, part: Ragged | tuple[int, ...], rows: Integers, lengths_Q: Integers, start_Q: Integers
+) -> None:
+    """Writes the first `length` tokens of the part into each row: a row of the store, or the same special tokens."""
+    owner_N = np.repeat(np.arange(len(rows)), lengths_Q)
+    within_N = np.arange(len(owner_N)) - np.repeat(np.cumsum(lengths_Q) - lengths_Q, lengths_Q)
+    if isinstance(part, Ragged):
+        tokens_N = part.columns["id"][part.offsets[rows][owner_N] + within_N]
+    else:
+        tokens_N = np.array(part, dtype=np.int64)[within_N]
+    ids_QL[owner_N, start_Q[owner_N] + within_N] = tokens_N
+
+
+@dataclass(frozen=True)
+class Collator:
+    """Called by a DataLoader with draw numbers; returns the batch of that one draw.
+
+    `share` is (this process, number of processes). Questions and passages are dealt out in equal numbers; what does
+    not divide is filled with padding, which is neither positive nor negative for anyone. Without `gather` the step
+    falls apart into one block for each process: its own rows with their own passages, and no others.
+    """
+
+    drawer: Drawer
+    questions: Side
+    passages: Side
+    text_hashes: NDArray[np.uint64]
+    tiers: tuple[str, ...]
+    policy: Policy
+    share: tuple[int, int] = (0, 1)
+    gather: bool = True
+
+    def __call__(self, numbers: Sequence[int]) -> dict[str, Any]:
+        if len(numbers) != 1:
+            fix = "the loader must pass one draw number at a time"
+            raise RecipeError(f"a batch is one draw, not {len(numbers)}", key="training", fix=fix)
+        step = self.drawer(int(numbers[0]))
+        block, share = self._padded(step.block), self.share
+        if not self.gather:
+            block, share = _apart(block, share), (0, 1)
+        related = self.relations(replace(step, block=block))
+        return {
+            "draw": step.number,
+            "question": self.questions.tokens(_dealt(block.question_Q, share)),
+            "passage": self.passages.tokens(_dealt(block.passage_P, share)),
+            "question_ids": torch.from_numpy(block.question_Q),
+            "passage_ids": torch.from_numpy(block.passage_P),
+            "positives_QP": torch.from_numpy(related.positives_QP),
+            "negatives_QP": torch.from_numpy(related.negatives_QP),
+            "counts": {**related.counts, **{f"short of {name}": n for name, n in step.shortages.items()}},
+        }
+
+    def relations(self, step: Step) -> Relations:
+        """The matrices of a step over all processes, or of this process's own block."""
+        in_batch = self.drawer.config.in_batch
+        index = self.drawer.positives
+        return relations.build(step.block, index, self.text_hashes, self.tiers, self.policy, in_batch=in_batch)
+
+    def _padded(self, block: Block) -> Block:
+        processes = self.share[1]
+        return replace(
+            block, question_Q=_filled(block.question_Q, processes), passage_P=_filled(block.passage_P, processes)
+        )
+
+
+def _filled(rows: Integers, multiple: int) -> Integers:
+    missing = -len(rows) % multiple
+    return np.concatenate([rows, np.full(missing, PADDING, dtype=np.int64)])
+
+
+def _dealt(rows: Integers, share: tuple[int, int]) -> Integers:
+    each = len(rows) // share[1]
+    return rows[share[0] * each : (share[0] + 1) * each]
+
+
+def _apart(block: Block, share: tuple[int, int]) -> Block:
+    """This process's rows with the passages drawn for them, filled up to the width of the widest block: all processes
+    must have the same number of texts to encode."""
+    rank, processes = share
+    each = len(block.question_Q) // processes
+    owner_N, negative_owner_N = block.positive_row_N // each, block.negative_row_N // each
+    passages = [
+        np.union1d(block.positive_N[owner_N == process], block.negative_N[negative_owner_N == process])
+        for process in range(processes)
+    ]
+    missing = max(map(len, passages)) - len(passages[rank])
+    own_N, negative_own_N = owner_N == rank, negative_owner_N == rank
+    return Block(
+        _dealt(block.question_Q, share),
+        np.concatenate([passages[rank], np.full(missing, PADDING, dtype=np.int64)]),
+        block.positive_row_N[own_N] - rank * each,
+        block.positive_N[own_N],
+        block.negative_row_N[negative_own_N] - rank * each,
+        block.negative_N[negative_own_N],
+    )
