@@ -38,7 +38,7 @@ class Lengths:
     def of(cls, store: TokenStore, template: Template, limit: int) -> Lengths:
         titles = store.title.lengths()
         full = np.asarray(store.lengths, dtype=np.int64) + titles + len(template.prefix) + len(template.suffix)
-        full = full + np.where(titles > 0, len(template.between), 0)
+        full = full + np.where((titles > 0) & (np.asarray(store.lengths) > 0), len(template.between), 0)
         quantiles = {share: int(np.quantile(full, share)) for share in QUANTILES}
         return cls(len(full), limit, quantiles, int((full > limit).sum()))
 

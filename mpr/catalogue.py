@@ -10,6 +10,7 @@ import importlib
 import pkgutil
 from functools import cache
 from types import ModuleType
+
 from pydantic import BaseModel, ConfigDict
 
 from mpr.errors import RecipeError, nearest

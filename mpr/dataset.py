@@ -6,7 +6,7 @@ in (parameters, checksums of the files, tokenizer), so two recipes share what th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,7 @@ from mpr.errors import DataError, Problems
 from mpr.passages import PassageStore
 from mpr.questions import SplitStore
 from mpr.recipe import Recipe
+from mpr.records import Passage
 from mpr.tokens import TokenStore
 
 TOKEN_CAP = 512  # tokens kept of each text at least; longer when a recipe asks for longer passages
@@ -151,13 +152,14 @@ class Dataset:
         """Token ids of the passages that a split refers to."""
         store, title = self.passages_of(role), self.recipe.towers.title
         prompt, cap = self.recipe.towers.passage_prompt, max(TOKEN_CAP, self.recipe.towers.passage_length)
-        return self._tokens(store.folder, _passage_texts(store, title, prompt), len(store), (title, prompt, cap))
+        return self._tokens(store.folder, passage_texts(store, title, prompt), len(store), (title, prompt, cap))
 
     def tokens_of_questions(self, role: str) -> TokenStore:
         """Token ids of the questions of a split."""
         store, prompt = self.split(role), self.recipe.towers.question_prompt
         texts = (("", prompt + question.text) for question in store)
-        return self._tokens(store.folder, texts, len(store), ("question", prompt, TOKEN_CAP))
+        cap = max(TOKEN_CAP, self.recipe.towers.question_length)
+        return self._tokens(store.folder, texts, len(store), ("question", prompt, cap))
 
     def _tokens(
         self, source: Path, texts: Iterator[tuple[str, str]], count: int, how: tuple[str, str, int]
@@ -222,9 +224,12 @@ class _Bar:
         self._bar.close()
 
 
-def _passage_texts(store: PassageStore, title: str, prompt: str) -> Iterator[tuple[str, str]]:
+def passage_texts(store: Iterable[Passage], title: str, prompt: str) -> Iterator[tuple[str, str]]:
     """(title, text) as the tokenizer is to see them; a prompt goes in front of whatever comes first."""
     for passage in store:
+        if title == "none" and not passage.text.strip():
+            what = "passage has a title only, and titles are left out"
+            raise DataError(what, key=passage.id, fix="set towers.title: pair or join, or remove it from the corpus")
         if title == "pair" and passage.title:
             yield prompt + passage.title, passage.text
         elif title == "join" and passage.title:

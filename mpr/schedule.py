@@ -7,6 +7,7 @@ from a key of `training` that is missing or wrong: `rules` complains about the k
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 from mpr import collection
 from mpr.errors import DataError
@@ -47,7 +48,9 @@ def steps(recipe: Recipe) -> int | None:
     )
     if rows is None or questions is None or not isinstance(epochs, int | float) or epochs <= 0:
         return None
-    return math.ceil(rows * epochs / questions)
+    return math.ceil(
+        rows * Fraction(repr(float(epochs))) / questions
+    )  # exact, as the draw counts them: 1.1 is eleven tenths
 
 
 def updates(recipe: Recipe) -> int | None:

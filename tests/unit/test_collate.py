@@ -18,9 +18,9 @@ from torch.utils.data import DataLoader
 
 from mpr import tokens
 from mpr.collate import Collator, Side, assemble
-from mpr.dataset import _passage_texts
+from mpr.dataset import passage_texts
 from mpr.draw import Drawer
-from mpr.errors import RecipeError
+from mpr.errors import DataError, RecipeError
 from mpr.policy import Policy
 from mpr.positives import PositiveIndex
 from mpr.recipe import Draw
@@ -73,8 +73,9 @@ def test_rows_are_what_transformers_makes_of_the_text(
     tmp_path: Path, name: str, title: str, prompt: str, examined: Examined
 ) -> None:
     tokenizer = FRAMINGS[name]()
-    passages = [Passage(str(row), text, head) for row, (head, text) in enumerate(texts(3))]
-    store = token_store(tmp_path / "tokens", list(_passage_texts(passages, title, prompt)), tokenizer)
+    usable = [(head, text) for head, text in texts(3) if title != "none" or text.strip()]  # the others are refused
+    passages = [Passage(str(row), text, head) for row, (head, text) in enumerate(usable)]
+    store = token_store(tmp_path / "tokens", list(passage_texts(passages, title, prompt)), tokenizer)
     template = Template.of(tokenizer.backend_tokenizer)
     expected = [whole(tokenizer, passage, title, prompt) for passage in passages]
     seen: Counter[str] = Counter()
@@ -290,3 +291,8 @@ def test_shares_of_processes_put_together_are_the_whole(collator: Collator, proc
             assert part["counts"] == one["counts"]
             assert {name: part[f"{name}_ids"].tolist() for name in ids} == ids
     examined(padded, "padded rows and columns", at_least=0 if processes == 1 else 5)
+
+
+def test_a_title_without_a_text_is_refused_where_titles_are_left_out() -> None:
+    with pytest.raises(DataError, match="7: passage has a title only"):
+        list(passage_texts([Passage("6", "text"), Passage("7", "", "title")], "none", ""))
