@@ -1,0 +1,173 @@
+"""Small encoders from random weights, of several families, saved the way published ones are; and towers on them."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+
+from mpr import recipe, tokens
+from mpr.collate import assemble
+from mpr.dataset import passage_texts
+from mpr.records import Passage
+from mpr.tokens import Template
+from mpr.towers import Towers
+from tests.unit.framings import FRAMINGS
+
+NEW = {"layers": 2, "width": 32, "heads": 2, "feed_forward": 64, "vocabulary": 300}
+SETTINGS: dict[str, Any] = {
+    "new": NEW,
+    "share": True,
+    "pooling": "mean",
+    "normalize": False,
+    "title": "pair",
+    "question_length": 24,
+    "passage_length": 40,
+}
+LORA = {"rank": 4, "alpha": 8, "dropout": 0.0, "modules": ("query", "value")}
+SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+DROPOUT = 0.1
+
+transformers.utils.logging.set_verbosity_error()
+transformers.utils.logging.disable_progress_bar()
+
+
+def settings(**changes: Any) -> recipe.Towers:
+    """Towers of a recipe; naming a base takes `new` away."""
+    content = SETTINGS | ({"new": None} if "base" in changes else {}) | changes
+    return recipe.Towers.model_validate(content)
+
+
+def bert_config(tokenizer: Any, **changes: Any) -> Any:
+    return transformers.BertConfig(**{"vocab_size": len(tokenizer), **SMALL, "max_position_embeddings": 64, **changes})
+
+
+def _distilbert(size: int) -> Any:
+    return transformers.DistilBertConfig(
+        vocab_size=size, dim=32, n_layers=2, n_heads=2, hidden_dim=64, max_position_embeddings=64
+    )
+
+
+def _qwen(size: int) -> Any:
+    return transformers.Qwen3Config(
+        vocab_size=size, **SMALL, num_key_value_heads=2, head_dim=16, max_position_embeddings=64
+    )
+
+
+FAMILIES: dict[str, tuple[str, Any]] = {  # name -> the framing of its tokenizer, its configuration
+    "bert": ("bert", lambda size: transformers.BertConfig(vocab_size=size, **SMALL, max_position_embeddings=64)),
+    "roberta": (
+        "roberta",
+        lambda size: transformers.RobertaConfig(vocab_size=size, **SMALL, max_position_embeddings=66, pad_token_id=1),
+    ),
+    "distilbert": ("bert", _distilbert),
+    "mpnet": (
+        "roberta",
+        lambda size: transformers.MPNetConfig(vocab_size=size, **SMALL, max_position_embeddings=66, pad_token_id=1),
+    ),
+    "electra": (
+        "bert",
+        lambda size: transformers.ElectraConfig(
+            vocab_size=size, **SMALL, embedding_size=16, max_position_embeddings=64
+        ),
+    ),
+    "modernbert": (
+        "bert",
+        lambda size: transformers.ModernBertConfig(
+            vocab_size=size, **SMALL, max_position_embeddings=64, pad_token_id=0, local_attention=8
+        ),
+    ),
+    "qwen3": ("ending", _qwen),
+}
+
+
+def published(folder: Path, family: str = "bert", seed: int = 0, dtype: torch.dtype = torch.float32) -> Path:
+    """A folder as it is found on the Hub: configuration, safetensors, tokenizer."""
+    framing, config = FAMILIES[family]
+    tokenizer = FRAMINGS[framing]()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = transformers.AutoModel.from_config(config(len(tokenizer)))
+        for parameter in model.parameters():  # random weights of this size hardly move; biases would all be zero
+            parameter.data += 0.2 * torch.randn_like(parameter)
+    model.to(dtype).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def dpr_pair(folder: Path, projection: int = 0) -> tuple[Path, Path]:
+    """DPR's question and context encoder as `facebook/dpr-*` publishes them."""
+    tokenizer = FRAMINGS["bert"]()
+    config = transformers.DPRConfig(
+        vocab_size=len(tokenizer), **SMALL, max_position_embeddings=64, projection_dim=projection
+    )
+    folders = []
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        for name in ("DPRQuestionEncoder", "DPRContextEncoder"):
+            model = getattr(transformers, name)(config)
+            for parameter in model.parameters():
+                parameter.data += 0.2 * torch.randn_like(parameter)
+            folders.append(folder / name)
+            model.save_pretrained(folders[-1])
+            tokenizer.save_pretrained(folders[-1])
+    return folders[0], folders[1]
+
+
+def tokenizer_of(family: str) -> Any:
+    """What the kit itself works with."""
+    return FRAMINGS[FAMILIES[family][0]]().backend_tokenizer
+
+
+def batch(rows: list[list[int]], left: bool = False, pad: int = 0) -> dict[str, torch.Tensor]:
+    """Ids and mask, padded on the right or on the left."""
+    width = max(map(len, rows))
+    ids, mask = torch.full((len(rows), width), pad), torch.zeros((len(rows), width), dtype=torch.long)
+    for number, row in enumerate(rows):
+        start = width - len(row) if left else 0
+        ids[number, start : start + len(row)] = torch.tensor(row)
+        mask[number, start : start + len(row)] = 1
+    return {"input_ids": ids, "attention_mask": mask}
+
+
+def random_rows(size: int, count: int = 8, longest: int = 24, seed: int = 3) -> list[list[int]]:
+    """Token ids of texts of many lengths."""
+    dice = np.random.default_rng(seed)
+    return [dice.integers(5, size, dice.integers(1, longest + 1)).tolist() for _ in range(count)]
+
+
+def vectors(
+    towers: Towers, tokenizer: Any, folder: Path, questions: list[str], passages: list[tuple[str, str]]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Vectors by the way that training and encoding go: token store, collator, towers."""
+    wanted = towers.settings
+    known = [Passage(str(row), text, title) for row, (title, text) in enumerate(passages)]
+    sides = {
+        "question": ([("", wanted.question_prompt + text) for text in questions], wanted.question_length),
+        "passage": (list(passage_texts(iter(known), wanted.title, wanted.passage_prompt)), wanted.passage_length),
+    }
+    found = {}
+    for role, (pairs, length) in sides.items():
+        store = tokens.build(folder / role, pairs, tokenizer, cap=64, receipt={})
+        ids, mask = assemble(store, np.arange(len(pairs)), Template.of(tokenizer), length)
+        inputs = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
+        with torch.no_grad():
+            question, passage = towers(**{role: inputs})
+        found[role] = question if role == "question" else passage
+    return found["question"], found["passage"]
+
+
+def random_states() -> tuple[Any, ...]:
+    """Of every global generator."""
+    return torch.get_rng_state().tolist(), np.random.get_state()[1].tolist(), random.getstate()  # type: ignore[union-attr, index]
+
+
+def difference(one: Any, other: Any) -> float:
+    """Largest difference between two arrays of vectors, which must have one shape."""
+    one, other = (torch.as_tensor(each, dtype=torch.float64).detach() for each in (one, other))
+    assert one.shape == other.shape
+    return float((one - other).abs().max())
