@@ -1,0 +1,186 @@
+"""The terms of a recipe's objective on the block of a step, and what they add up to.
+
+A term is a loss of its own: an objective, on rows of questions or of positives, with a coefficient. Its numerators and
+denominators are summed apart, over rows here and over processes in `mpr/scale.py`, and divided only then: terms may
+count different things (questions, pairs), and every process must divide by the count of the whole step.
+
+The view `positive` is PAIR's (Ren et al. 2021, arXiv 2108.06027): every row is a positive passage, the target is its
+question, against all other questions and all negatives of the block. A question's n positives make n rows, each with
+a weight of 1/n, and are no columns of one another's.
+
+Shapes: O own questions of this process, Q questions and P passages of the block, D dimensions, T terms; in the view
+`positive` R rows and C = Q + P columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from mpr import objectives
+from mpr.errors import RecipeError
+from mpr.recipe import Part
+
+TARGETS = ("teacher_QP", "lexical_QP", "grades_QP", "ranks_QP")  # what a batch may hold for objectives that need it
+Objective = Callable[..., tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a process sees of a block: its own questions (the rows `own`) and all passages. Of the other questions it
+    has the relations, and the vectors only where a term asks for them."""
+
+    own_OD: Tensor
+    passage_PD: Tensor
+    positives_QP: Tensor
+    negatives_QP: Tensor
+    own: slice
+    question_QD: Tensor | None = None
+    targets: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @cached_property
+    def scores_OP(self) -> Tensor:
+        return inner_products(self.own_OD, self.passage_PD)
+
+    @property
+    def positives_OP(self) -> Tensor:
+        return self.positives_QP[self.own]
+
+    @property
+    def negatives_OP(self) -> Tensor:
+        return self.negatives_QP[self.own]
+
+
+def inner_products(left_ND: Tensor, right_MD: Tensor) -> Tensor:
+    """In 32 bits at least, whatever the vectors came in and whatever autocast would do."""
+    kind = torch.promote_types(torch.promote_types(left_ND.dtype, right_MD.dtype), torch.float32)
+    with torch.autocast(left_ND.device.type, enabled=False):
+        return left_ND.to(kind) @ right_MD.to(kind).T
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Numerators and denominators of every term, before coefficients."""
+
+    sum_T: Tensor
+    weight_T: Tensor
+
+
+@dataclass(frozen=True)
+class Term:
+    """An objective with its parameters, the rows that it looks at, and its factor in the sum."""
+
+    name: str
+    objective: Objective
+    coefficient: float
+    view: str
+
+    @classmethod
+    def of(cls, entry: Part, number: int) -> Term:
+        params = entry.model_dump(exclude={"name", "coefficient", "view"})
+        coefficient, view = float(getattr(entry, "coefficient", 1.0)), str(getattr(entry, "view", "query"))
+        foreign = [target for target in getattr(entry, "needs", ()) if target != "width"]
+        if view == "positive" and foreign:
+            what = f"'{entry.name}' needs {', '.join(foreign)}, which is about questions and passages"
+            fix = "use `view: query`, or an objective that needs scores alone"
+            raise RecipeError(what, key=f"objective.{number}.view", fix=fix)
+        return cls(entry.name, objectives.load(entry.name, **params), coefficient, view)
+
+    def __call__(self, seen: Seen, scores_OP: Tensor) -> tuple[Tensor, Tensor]:
+        """Numerator and denominator over the rows of this process."""
+        width = seen.own_OD.shape[1]
+        if self.view == "query":
+            targets = {name: values_QP[seen.own] for name, values_QP in seen.targets.items()}
+            sum_O, weight_O = self.objective(scores_OP, seen.positives_OP, seen.negatives_OP, width=width, **targets)
+            return sum_O.sum(), weight_O.sum()
+        rows = _Anchors.of(seen)
+        sum_R, weight_R = self.objective(rows.scores_RC, rows.positives_RC, rows.negatives_RC, width=width)
+        return (sum_R * rows.share_R).sum(), (weight_R * rows.share_R).sum()
+
+
+class Terms:
+    """All terms of a recipe."""
+
+    def __init__(self, entries: Sequence[Part]) -> None:
+        if not entries:
+            raise RecipeError("no term", key="objective", fix="name at least one objective")
+        self.terms = tuple(Term.of(entry, number) for number, entry in enumerate(entries))
+
+    @property
+    def need_all_questions(self) -> bool:
+        """Whether a process needs the vectors of other processes' questions too."""
+        return any(term.view == "positive" for term in self.terms)
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """A name for each term in logs; a repeated one is numbered."""
+        names = [term.name if term.view == "query" else f"{term.name}_{term.view}" for term in self.terms]
+        return tuple(
+            name if names.count(name) == 1 else f"{name}_{names[: place + 1].count(name)}"
+            for place, name in enumerate(names)
+        )
+
+    def __call__(self, seen: Seen, scores_OP: Tensor | None = None) -> Sums:
+        """The sums over this process's rows. `scores_OP` stands in for the inner products of the vectors."""
+        scores_OP = seen.scores_OP if scores_OP is None else scores_OP
+        found = [term(seen, scores_OP) for term in self.terms]
+        return Sums(torch.stack([total for total, _ in found]), torch.stack([weight for _, weight in found]))
+
+    def values(self, sums: Sums) -> Tensor:
+        """Each term's loss. One that counted nothing in the whole step, for want of positives, is 0."""
+        return sums.sum_T / _divisors(sums.weight_T)
+
+    def total(self, sum_T: Tensor, weight_T: Tensor) -> Tensor:
+        """The loss, or the part in it of those rows whose numerators are given."""
+        return (self._factors(weight_T) * sum_T).sum()
+
+    def pull(self, seen: Seen, weight_T: Tensor) -> Tensor:
+        """Gradient of the loss on the scores of this process's questions, by the terms that look at questions."""
+        with torch.enable_grad():
+            scores_OP = seen.scores_OP.detach().requires_grad_()
+            loss = 0.0 * scores_OP.sum()  # so that there is a gradient where no term looks at questions
+            for term, factor in zip(self.terms, self._factors(weight_T), strict=True):
+                if term.view == "query":
+                    loss = loss + factor * term(seen, scores_OP)[0]
+            return torch.autograd.grad(loss, scores_OP)[0]
+
+    def _factors(self, weight_T: Tensor) -> Tensor:
+        coefficients = [term.coefficient for term in self.terms]
+        return torch.tensor(coefficients, dtype=weight_T.dtype, device=weight_T.device) / _divisors(weight_T)
+
+
+def _divisors(weight_T: Tensor) -> Tensor:
+    return torch.where(weight_T > 0, weight_T, torch.ones_like(weight_T))
+
+
+@dataclass(frozen=True)
+class _Anchors:
+    """The block seen from the positives of own questions: each a row, against all questions and all passages.
+
+    A passage is a negative of the row if it is one of the row's question, and a positive of no question of the block;
+    a question is one if the row's passage is its negative.
+    """
+
+    scores_RC: Tensor
+    positives_RC: Tensor
+    negatives_RC: Tensor
+    share_R: Tensor
+
+    @classmethod
+    def of(cls, seen: Seen) -> _Anchors:
+        assert seen.question_QD is not None, "the view `positive` needs the vectors of all questions"
+        row_R, column_R = seen.positives_OP.nonzero(as_tuple=True)
+        anchor_RD = seen.passage_PD.index_select(0, column_R)
+        scores_RC = inner_products(anchor_RD, torch.cat([seen.question_QD, seen.passage_PD]))
+        questions = len(seen.positives_QP)
+        positives_RC = torch.zeros_like(scores_RC, dtype=torch.bool)
+        positives_RC[torch.arange(len(row_R), device=row_R.device), row_R + (seen.own.start or 0)] = True
+        negatives_RC = torch.zeros_like(positives_RC)
+        negatives_RC[:, :questions] = seen.negatives_QP[:, column_R].T
+        negatives_RC[:, questions:] = seen.negatives_OP[row_R] & ~seen.positives_QP.any(dim=0)
+        share_R = 1.0 / seen.positives_OP.sum(dim=1)[row_R].to(scores_RC.dtype)
+        return cls(scores_RC, positives_RC, negatives_RC, share_R)

@@ -1,0 +1,270 @@
+"""A block larger than a process: shared over processes, encoded in chunks, with the loss and gradient of the whole.
+
+Processes. Each has an equal share of the block's questions and passages to encode, and scores its own questions against
+everyone's passages. With the numerator s_r of process r and the denominator w of the whole step, its loss is
+
+    loss_r = processes * s_r / w,      gradient of the step = mean over processes of the gradient of loss_r
+
+which is what DDP's averaging makes of it, because the gradient of a passage vector is summed over the processes that
+used it. Without `gather` a process's block holds its own passages only; w is still that of the whole step.
+
+Chunks (gradient cache; Gao et al. 2021, arXiv 2101.06983). All texts are encoded without a graph, the loss is computed
+from the vectors, and then each chunk is encoded again, under the same dropout, with the gradient of its vectors pushed
+through it. Memory is that of one chunk and all vectors; the price is a second forward. Under DDP only the last chunk
+synchronises. It holds a few questions and a few passages, so that both towers take part in that backward.
+
+Shapes: O own questions and N own passages of this process, Q questions and P passages of the block, D dimensions,
+T terms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, distributed
+from torch.nn.parallel import DistributedDataParallel
+
+from mpr import lengths
+from mpr.errors import MprError, RecipeError
+from mpr.loss import TARGETS, Seen, Sums, Terms
+from mpr.recipe import Cache
+
+Batch = Mapping[str, Any]
+Model = Callable[..., tuple[Any, Any]]
+"""Called as model(question=tokens or None, passage=tokens or None); gives the vectors of either side, or None."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """The loss of a step, and what is worth watching in it. The value of `loss` is that of the whole step, the same
+    on every process, so all of them stop at one that is not finite; its gradient is this process's part."""
+
+    loss: Tensor
+    terms: Terms
+    sums: Sums
+    seen: Seen
+
+    @property
+    def watched(self) -> dict[str, Tensor]:
+        """Every term's value over the whole step, before its coefficient."""
+        return {
+            f"loss_{label}": value
+            for label, value in zip(self.terms.labels, self.terms.values(self.sums).unbind(), strict=True)
+        }
+
+    def pull(self) -> Tensor:
+        """Gradient of the loss on `seen.scores_OP`; another pass over the scores, so not for every step."""
+        return self.terms.pull(self.seen, self.sums.weight_T)
+
+
+def block_loss(model: Model, batch: Batch, terms: Terms, share: tuple[int, int], *, gather: bool) -> Found:
+    """Encodes this process's share and computes the loss. The model is called once, as DDP would have it."""
+    own_OD, own_ND = model(question=batch["question"], passage=batch["passage"])
+    return vector_loss(own_OD, own_ND, batch, terms, share, gather=gather)
+
+
+def vector_loss(
+    own_OD: Tensor, own_ND: Tensor, batch: Batch, terms: Terms, share: tuple[int, int], *, gather: bool
+) -> Found:
+    """The same from vectors. `batch` has the relations of the whole step, or without `gather` of this share."""
+    rank, processes = share
+    together = gather and processes > 1
+    _refuse_other_shapes(own_OD, own_ND, batch, processes if together else 1)
+    seen = Seen(
+        own_OD=own_OD,
+        passage_PD=gathered(own_ND, rank) if together else own_ND,
+        positives_QP=batch["positives_QP"],
+        negatives_QP=batch["negatives_QP"],
+        own=slice(rank * len(own_OD), (rank + 1) * len(own_OD)) if together else slice(0, len(own_OD)),
+        question_QD=gathered(own_OD, rank) if together and terms.need_all_questions else own_OD,
+        targets={name: batch[name] for name in TARGETS if name in batch},
+    )
+    part = terms(seen)
+    whole = _over_processes(part, processes)
+    own_loss = terms.total(part.sum_T, whole.weight_T)
+    value = terms.total(whole.sum_T, whole.weight_T)
+    loss = value + processes * (own_loss - own_loss.detach())
+    return Found(loss, terms, whole, _detached(seen))
+
+
+def _refuse_other_shapes(own_OD: Tensor, own_ND: Tensor, batch: Batch, parts: int) -> None:
+    expected = (parts * len(own_OD), parts * len(own_ND))
+    if tuple(batch["positives_QP"].shape) != expected:
+        what = f"relations of {tuple(batch['positives_QP'].shape)} questions by passages, vectors for {expected}"
+        raise MprError(what, fix="give collator and loss the same share and the same gather")
+
+
+def _over_processes(part: Sums, processes: int) -> Sums:
+    """Sums over the whole step, without a graph."""
+    both_2T = torch.stack([part.sum_T.detach(), part.weight_T.detach()])
+    if processes > 1:
+        distributed.all_reduce(both_2T)
+    return Sums(both_2T[0], both_2T[1])
+
+
+def _detached(seen: Seen) -> Seen:
+    """For looking at; holds no graph."""
+    everyone_QD = None if seen.question_QD is None else seen.question_QD.detach()
+    return replace(seen, own_OD=seen.own_OD.detach(), passage_PD=seen.passage_PD.detach(), question_QD=everyone_QD)
+
+
+def gathered(own_ND: Tensor, rank: int) -> Tensor:
+    """Everyone's vectors in the order of processes, which must all have the same number of them."""
+    everyone_PD: Tensor = _Gather.apply(own_ND, rank)  # type: ignore[no-untyped-call]
+    return everyone_PD
+
+
+class _Gather(torch.autograd.Function):
+    """All-gather whose gradient is the sum of what every process wants of this one's vectors."""
+
+    @staticmethod
+    def forward(context: Any, own_ND: Tensor, rank: int) -> Tensor:
+        context.own = slice(rank * len(own_ND), (rank + 1) * len(own_ND))
+        own_ND = own_ND.contiguous()
+        parts = [torch.empty_like(own_ND) for _ in range(distributed.get_world_size())]
+        distributed.all_gather(parts, own_ND)
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        gradient_PD = gradients[0].clone(memory_format=torch.contiguous_format)
+        distributed.all_reduce(gradient_PD)
+        return gradient_PD[context.own], None
+
+
+@dataclass(frozen=True)
+class _Call:
+    """Rows of the own questions and passages that are encoded by one call of the model; None: nothing of that side."""
+
+    question: Sequence[int] | None
+    passage: Sequence[int] | None
+
+    def __call__(self, model: Model, batch: Batch) -> tuple[Any, Any]:
+        question = None if self.question is None else lengths.cut(batch["question"], self.question)
+        passage = None if self.passage is None else lengths.cut(batch["passage"], self.passage)
+        return model(question=question, passage=passage)
+
+
+def cached_step(
+    model: Model,
+    batch: Batch,
+    terms: Terms,
+    share: tuple[int, int],
+    cache: Cache,
+    *,
+    gather: bool,
+    autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    backward: Callable[[Tensor], object] = torch.Tensor.backward,
+) -> Found:
+    """Forward and backward of a step in chunks; adds to `.grad` what the plain step would.
+
+    `backward` is called once a chunk, with a number whose gradient is the chunk's. It is the place for the loss scaler
+    and for the division by accumulation steps: the gradient of the vectors is computed without either, in 32 bits.
+    """
+    _refuse_wrapper(model, share)
+    calls = _calls(batch, cache)
+    own_OD, own_ND, states = _vectors(model, batch, calls, autocast)
+    leaves = own_OD.requires_grad_(), own_ND.requires_grad_()
+    with torch.enable_grad():
+        found = vector_loss(*leaves, batch, terms, share, gather=gather)
+    gradients = torch.autograd.grad(found.loss, leaves)
+    found = replace(found, loss=found.loss.detach())
+    _push(model, batch, calls, states, gradients, autocast, backward)
+    return found
+
+
+def _calls(batch: Batch, cache: Cache) -> list[_Call]:
+    """Chunks of questions, chunks of passages, and last one of both. The shortest texts come last, so the call that
+    holds two chunks is no larger than others."""
+    questions = lengths.chunks(lengths.widths(batch["question"]), cache.questions)
+    passages = lengths.chunks(lengths.widths(batch["passage"]), cache.passages)
+    calls = [_Call(rows, None) for rows in questions[:-1]] + [_Call(None, rows) for rows in passages[:-1]]
+    return [*calls, _Call(questions[-1], passages[-1])]
+
+
+def _vectors(
+    model: Model, batch: Batch, calls: Sequence[_Call], autocast: Callable[[], AbstractContextManager[Any]]
+) -> tuple[Tensor, Tensor, list[_Dice]]:
+    """All vectors, without a graph, and what the dice looked like before each call."""
+    device = batch["question"]["input_ids"].device
+    found, states = [], []
+    with torch.no_grad():
+        for call in calls:
+            states.append(_Dice(device))
+            with autocast():
+                found.append(call(model, batch))
+    torch.clear_autocast_cache()  # of weights cast without a graph, which the second pass must not be given
+    sides = []
+    for side, rows in enumerate(([call.question for call in calls], [call.passage for call in calls])):
+        used = [(vectors[side], part) for vectors, part in zip(found, rows, strict=True) if part is not None]
+        sides.append(lengths.in_order([vectors for vectors, _ in used], [part for _, part in used]))
+    return sides[0], sides[1], states
+
+
+def _push(
+    model: Model,
+    batch: Batch,
+    calls: Sequence[_Call],
+    states: Sequence[_Dice],
+    gradients: tuple[Tensor, ...],
+    autocast: Callable[[], AbstractContextManager[Any]],
+    backward: Callable[[Tensor], object],
+) -> None:
+    """Encodes each chunk again, with a graph, and sends the gradient of its vectors through it."""
+    frozen: set[str] = set()
+    for call, dice in zip(calls, states, strict=True):
+        is_last, side = call is calls[-1], "question" if call.passage is None else "passage"
+        if side in frozen and not is_last:
+            continue
+        with nullcontext() if is_last else _quiet(model):
+            with dice.again(), autocast():
+                vectors = call(model, batch)
+            parts = [
+                (made_ND * gradient_ND[torch.as_tensor(rows, device=gradient_ND.device)]).sum()
+                for made_ND, gradient_ND, rows in zip(vectors, gradients, (call.question, call.passage), strict=True)
+                if rows is not None
+            ]
+            surrogate = torch.stack(parts).sum()
+            if surrogate.requires_grad:
+                backward(surrogate)
+            else:
+                frozen.add(side)  # a tower that does not learn needs no second pass
+
+
+def _quiet(model: Any) -> AbstractContextManager[Any]:
+    """Gradients stay here until the last chunk."""
+    return model.no_sync() if hasattr(model, "no_sync") else nullcontext()
+
+
+def _refuse_wrapper(model: Any, share: tuple[int, int]) -> None:
+    """Only DDP is known to add up chunks and to synchronise once. DeepSpeed would update the weights at each chunk."""
+    inner = getattr(model, "_orig_mod", model)
+    foreign = share[1] > 1 and not isinstance(inner, DistributedDataParallel)
+    if foreign or type(inner).__module__.startswith("deepspeed"):
+        what = f"the gradient cache works on one process or under DDP, not with {type(inner).__name__}"
+        raise RecipeError(what, key="scale.cache", fix="train with DDP, or remove scale.cache")
+
+
+class _Dice:
+    """State of the generators that dropout draws from: the CPU's, and that of the device of the batch."""
+
+    def __init__(self, device: torch.device) -> None:
+        if device.type not in ("cpu", "cuda"):
+            what = f"the gradient cache repeats dropout on CPU and CUDA, not on {device.type}"
+            raise RecipeError(what, key="scale.cache", fix="remove scale.cache, or train on another device")
+        self._devices = [device] if device.type == "cuda" else []
+        self._cpu = torch.get_rng_state()
+        self._cuda = [torch.cuda.get_rng_state(each) for each in self._devices]
+
+    @contextmanager
+    def again(self) -> Iterator[None]:
+        """The same draws once more; afterwards the generators stand where they stood."""
+        with torch.random.fork_rng(self._devices):
+            torch.set_rng_state(self._cpu)
+            for device, state in zip(self._devices, self._cuda, strict=True):
+                torch.cuda.set_rng_state(state, device)
+            yield

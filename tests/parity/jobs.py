@@ -1,0 +1,193 @@
+"""What the processes of tests/parity/test_processes.py are asked to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+from unittest import mock
+
+import torch
+from torch import Tensor, distributed
+from torch.nn.parallel import DistributedDataParallel
+
+from mpr import scale
+from mpr.errors import MprError
+from mpr.loss import Terms
+from mpr.recipe import Cache
+from tests.parity import steps
+
+Answer = tuple[float, Any]
+Sizes = tuple[int, int] | None
+SPECS: dict[str, list[dict[str, Any]]] = {
+    "four terms": [
+        {"name": "lse_pair", "coefficient": 0.5},
+        {"name": "pairwise", "phi": "hinge", "coefficient": 0.1, "temperature": 2.0},
+        {"name": "bce", "scaling": "none", "reduce": "pair_mean", "view": "positive"},
+        {"name": "kl", "target": "teacher"},
+    ],
+    "pair": [{"name": "nll", "coefficient": 0.9}, {"name": "nll", "coefficient": 0.1, "view": "positive"}],
+    "positives alone": [{"name": "joint_lh", "view": "positive"}],
+}
+
+
+def entries_of(spec: str) -> list[list[Any]]:
+    """Lists of terms to try: one of those above, or variants of the objective of that name, with `all` every one."""
+    if spec in SPECS:
+        return [[steps.term(**options) for options in SPECS[spec]]]
+    name, _, every = spec.partition(" ")
+    return [[entry] for entry in (steps.variants(name) if every else steps.covering(name))]
+
+
+def wrapped(world: int, **options: Any) -> Any:
+    """As the trainer has it: DDP with its defaults, towers alone on one process."""
+    towers = steps.Towers(**options)
+    return DistributedDataParallel(towers) if world > 1 else towers
+
+
+def step(
+    model: Any, batch: dict[str, Any], entries: list[Any], share: tuple[int, int], sizes: Sizes = None, **options: Any
+) -> float:
+    """Loss of a step, whose gradient is added to the model's: in chunks if their sizes are given."""
+    gather, terms = options.pop("gather", True), Terms(entries)
+    if sizes is not None:
+        cache = Cache(questions=sizes[0], passages=sizes[1])
+        return float(scale.cached_step(model, batch, terms, share, cache, gather=gather, **options).loss)
+    found = scale.block_loss(model, batch, terms, share, gather=gather)
+    options.get("backward", Tensor.backward)(found.loss)
+    return float(found.loss.detach())
+
+
+def plain(
+    rank: int, world: int, spec: str, number: int, options: dict[str, Any], shared: bool = False, groups: int = 1
+) -> list[Answer]:
+    """Loss and gradient of a step under DDP, for each list of terms."""
+    batch = steps.with_targets(steps.collator((rank, world), **options)([number]))
+    return _each(wrapped(world, shared=shared, groups=groups), batch, spec, (rank, world), None)
+
+
+def cached(rank: int, world: int, spec: str, number: int, sizes: tuple[int, int], groups: int = 1) -> list[Answer]:
+    """The same in chunks."""
+    batch = steps.with_targets(steps.collator((rank, world))([number]))
+    return _each(wrapped(world, groups=groups), batch, spec, (rank, world), sizes)
+
+
+def apart(rank: int, world: int, spec: str, number: int, sizes: Sizes) -> list[Answer]:
+    """Without gathering."""
+    batch = steps.with_targets(steps.collator((rank, world), gather=False)([number]))
+    return _each(wrapped(world), batch, spec, (rank, world), sizes, gather=False)
+
+
+def _each(
+    model: Any, batch: dict[str, Any], spec: str, share: tuple[int, int], sizes: Sizes, gather: bool = True
+) -> list[Answer]:
+    found = []
+    for entries in entries_of(spec):
+        model.zero_grad()
+        loss = step(model, batch, entries, share, sizes, gather=gather)
+        found.append((loss, steps.gradient(model).numpy()))
+    return found
+
+
+@contextmanager
+def wrong(kind: str, world: int) -> Iterator[None]:
+    """The ways in which others get it wrong (or the scale of it), in the place of the right one."""
+    right = scale.gathered
+
+    def detached(own_ND: Tensor, rank: int) -> Tensor:
+        """Others' passages without a gradient, own ones with one."""
+        everyone_PD = right(own_ND.detach(), rank)
+        each = len(own_ND)
+        return torch.cat([everyone_PD[: rank * each], own_ND, everyone_PD[(rank + 1) * each :]])
+
+    def scaled(factor: float) -> Callable[..., Any]:
+        loss = scale.vector_loss
+
+        def changed(*arguments: Any, **options: Any) -> Any:
+            found = loss(*arguments, **options)
+            return scale.Found(factor * found.loss, found.terms, found.sums, found.seen)
+
+        return changed
+
+    def own_weight(part: Any, processes: int) -> Any:
+        """Every process divides by its own count."""
+        return scale.Sums(part.sum_T.detach(), part.weight_T.detach() * processes)
+
+    replaced = {
+        "detached": ("gathered", detached),
+        "divided": ("vector_loss", scaled(1 / world)),
+        "multiplied": ("vector_loss", scaled(world)),
+        "own denominators": ("_over_processes", own_weight),
+    }
+    with mock.patch.object(scale, *replaced[kind]):
+        yield
+
+
+def faulty(rank: int, world: int, kind: str, spec: str, number: int) -> list[Answer]:
+    with wrong(kind, world):
+        return plain(rank, world, spec, number, {})
+
+
+def counted(rank: int, world: int, sizes: tuple[int, int], accumulation: int, quiet: bool, shared: bool) -> list[int]:
+    """Gradient all-reduces of three updates in chunks; `quiet` off is what chunks without no_sync would do."""
+    model = wrapped(world, shared=shared)
+    calls = [0]
+
+    def hook(state, bucket):  # type: ignore[no-untyped-def]  # DDP reads annotations, and not as text
+        calls[0] += 1
+        return distributed.all_reduce(bucket.buffer(), async_op=True).get_future().then(lambda done: done.value()[0])
+
+    model.register_comm_hook(None, hook)
+    collator = steps.collator((rank, world))
+    found = []
+    for update in range(3):
+        calls[0] = 0
+        for micro in range(accumulation):
+            batch = collator([update * accumulation + micro])
+            with (
+                nullcontext() if quiet else mock.patch.object(scale, "_quiet", return_value=nullcontext()),
+                model.no_sync() if micro < accumulation - 1 else nullcontext(),
+            ):
+                step(model, batch, [steps.term("nll")], (rank, world), sizes)
+        found.append(calls[0])
+        model.zero_grad()
+    return found
+
+
+def accumulated(rank: int, world: int, numbers: list[int], sizes: Sizes) -> list[Answer]:
+    """Several steps, one gradient: each divided by their number, synchronised at the last."""
+    model, collator = wrapped(world), steps.collator((rank, world))
+    loss = 0.0
+
+    def backward(part: Tensor) -> None:
+        (part / len(numbers)).backward()
+
+    for number in numbers:
+        with model.no_sync() if number != numbers[-1] else nullcontext():
+            entries = [steps.term("lse_pair")]
+            loss += step(model, collator([number]), entries, (rank, world), sizes, backward=backward)
+    return [(loss / len(numbers), steps.gradient(model).numpy())]
+
+
+def several_steps(rank: int, world: int, sizes: Sizes, updates: int) -> list[Answer]:
+    """Plain gradient descent: what is wrong between steps (buffers, buckets, state of DDP) would show here."""
+    model, collator = wrapped(world), steps.collator((rank, world))
+    loss = 0.0
+    for number in range(updates):
+        model.zero_grad()
+        loss = step(model, collator([number]), [steps.term("joint_lh")], (rank, world), sizes)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter -= 0.1 * parameter.grad
+    return [(loss, torch.cat([p.detach().flatten() for p in model.parameters()]).numpy())]
+
+
+def refused(rank: int, world: int) -> str:
+    """A mistake that would otherwise be a wrong loss: the collator's relations are of another share."""
+    model = wrapped(world)
+    batch = steps.collator((0, 1))([0])
+    try:
+        scale.block_loss(model, batch, Terms([steps.term("nll")]), (rank, world), gather=True)
+    except MprError as error:
+        return str(error)
+    return ""
