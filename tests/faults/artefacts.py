@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from mpr import intake, passages, storage, tokens, vocabulary
 from mpr.collection import Split
 from mpr.errors import StorageError
-from mpr.recipe import NewEncoder, Repair
+from mpr.recipe import NewEncoder, Repair, Towers
 from mpr.records import Candidate, Group, Passage, Positive, Question
 
 
@@ -96,10 +97,33 @@ def _tokens(target: Path) -> None:
     tokens.build(target, pairs, _tokenizer(), cap=4, receipt={"source": "small"})
 
 
+_ENCODER = NewEncoder(layers=1, width=8, heads=1, feed_forward=8, vocabulary=300)
+
+
 def _vocabulary(target: Path) -> None:
     """A learned WordPiece vocabulary."""
-    new = NewEncoder(layers=1, width=8, heads=1, feed_forward=8, vocabulary=300)
-    vocabulary.build(target, lambda: iter(["a small text of a small corpus"] * 3), new, {"corpus": "small"})
+    vocabulary.build(target, lambda: iter(["a small text of a small corpus"] * 3), _ENCODER, {"corpus": "small"})
+
+
+@cache
+def _towers() -> tuple[Any, Tokenizer]:
+    """Made once: what is tried is the writing."""
+    import transformers
+
+    from mpr import towers
+
+    transformers.utils.logging.disable_progress_bar()
+    tokenizer = vocabulary.learn(lambda: iter(["a small text of a small corpus"] * 3), _ENCODER)
+    lengths = {"question_length": 8, "passage_length": 8}
+    settings = Towers(new=_ENCODER, share=True, pooling="mean", normalize=False, projection=4, title="pair", **lengths)
+    return towers.build(settings, tokenizer, 1), tokenizer
+
+
+def _model(target: Path) -> None:
+    """A model folder: files of ours, and those that transformers and safetensors write into the stage."""
+    from mpr import towers_folder
+
+    towers_folder.write(target, *_towers(), {"updates": 3})
 
 
 ARTEFACTS: dict[str, Callable[[Path], object]] = {
@@ -110,6 +134,7 @@ ARTEFACTS: dict[str, Callable[[Path], object]] = {
     "split": _split,
     "tokens": _tokens,
     "vocabulary": _vocabulary,
+    "model": _model,
 }
 
 

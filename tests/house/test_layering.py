@@ -17,8 +17,9 @@ LAYERS = (
         "recipe", "relations", "rules", "schedule", "sources.*", "tokens", "training_rules",
     ),
     (
-        "collate", "corpora.*", "costs", "download", "intake", "overlap", "plan", "recipe_file", "run_folder", "schema",
-        "vocabulary", "watch",
+        "adapters", "collate", "contract", "corpora.*", "costs", "download", "intake", "lengths", "loss", "overlap",
+        "plan", "pretrained", "recipe_file", "run_folder", "scale", "schema", "sentence_layout", "towers",
+        "towers_folder", "vocabulary", "watch",
     ),
     ("audit", "audit_report", "dataset", "dev_pool", "reference", "trainer"),
     ("training_run",),

@@ -1,0 +1,118 @@
+"""The folder of one training run: what it was started with, its checkpoints, its lock.
+
+```
+runs/<recipe>-seed<n>/run.json          recipe, overrides, data, code: what a resume must not contradict
+                     /checkpoints/<n>/  committed after update n; the newest complete one is continued
+                     /metrics.jsonl     every logged number
+                     /model/            the result: towers, tokenizer, contract
+```
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mpr import __version__, storage
+from mpr.errors import Problem, RecipeError, StorageError
+from mpr.strict_yaml import dotted, leaves
+
+CHECKPOINT = "checkpoint"
+_IDENTITY = "run.json"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths of a run and the rules for continuing it."""
+
+    folder: Path
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder / "checkpoints"
+
+    @property
+    def model(self) -> Path:
+        return self.folder / "model"
+
+    @property
+    def metrics(self) -> Path:
+        return self.folder / "metrics.jsonl"
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """For one process group at a time."""
+        with storage.lock(self.folder / ".run.lock"):
+            yield
+
+    def claim(self, identity: Mapping[str, Any]) -> None:
+        """Starts the run, or refuses to continue one that was started with anything else, naming each difference."""
+        path = self.folder / _IDENTITY
+        if not path.exists():
+            if self.folder.exists() and any(child.name[0] != "." for child in self.folder.iterdir()):
+                fix = "choose another folder with --run"
+                raise StorageError("holds files but is no run of mpr", where=str(self.folder), fix=fix)
+            storage.write_file(path, (json.dumps(identity, indent=1, sort_keys=True) + "\n").encode())
+            return
+        started = _read(path)
+        changes = differences(started, identity)
+        if changes:
+            fix = "restore it, or start another run with --fork NAME"
+            raise RecipeError([Problem(change, str(path), fix=fix) for change in changes])
+
+    def updates(self) -> list[int]:
+        """Numbers of the updates after which a checkpoint was committed, in order."""
+        if not self.checkpoints.exists():
+            return []
+        return sorted(int(path.name) for path in self.checkpoints.iterdir() if path.name.isdigit())
+
+    def checkpoint(self, update: int) -> Path:
+        return self.checkpoints / str(update)
+
+    def newest(self) -> Path | None:
+        """The newest checkpoint, every byte verified; a damaged one is refused and the one before it offered."""
+        updates = self.updates()
+        if not updates:
+            return None
+        path = self.checkpoint(updates[-1])
+        try:
+            storage.verify(path, CHECKPOINT)
+        except StorageError as error:
+            sound = next((number for number in reversed(updates[:-1]) if self._is_sound(number)), None)
+            other = f"delete {path} to continue from update {sound}" if sound else f"delete {path} to start over"
+            raise StorageError(
+                [Problem(found.what, found.where, found.key, other) for found in error.problems]
+            ) from error
+        return path
+
+    def _is_sound(self, update: int) -> bool:
+        try:
+            storage.verify(self.checkpoint(update), CHECKPOINT)
+        except StorageError:
+            return False
+        return True
+
+
+def identity(recipe: Any, data: Mapping[str, str], world: int) -> dict[str, Any]:
+    """What a run is: the same identity, seed included, must give the same result."""
+    content = recipe.model_dump(mode="json", by_alias=True)
+    return {"recipe": content, "data": dict(data), "processes": world, "mpr": __version__}
+
+
+def differences(started: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """One line for each key that changed: `recipe.draw.positives.m: 2 -> 3`."""
+    before, after = dict(leaves(dict(started))), dict(leaves(json.loads(json.dumps(now))))
+    changed = [path for path in {**before, **after} if before.get(path, "absent") != after.get(path, "absent")]
+    return [f"{dotted(path)}: {before.get(path, 'absent')!r} -> {after.get(path, 'absent')!r}" for path in changed]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise StorageError(f"cannot be read: {error}", where=str(path), fix="start another run with --run") from error
+    return found

@@ -1,0 +1,271 @@
+"""MultiPositiveTrainer: transformers' Trainer over draws, with multi-positive objectives and committed checkpoints.
+
+What differs from the stock Trainer, and why:
+
+* A training "example" is a whole draw: the loader yields draw numbers in order, the collator makes each a step, and
+  every process sees the same numbers (it encodes its share). So the order is a pure function, resuming is skipping,
+  and epochs exist only inside the draw.
+* `compute_loss` is the relation block's loss; it is divided by the accumulation steps here, because transformers
+  decides from the model's signature whether it should, and silently leaves the gradient several times too large.
+* Checkpoints are written into a staging folder and renamed when complete.
+* A loss or gradient that is not finite ends the run before the weights change.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset, SequentialSampler
+from transformers import Trainer, TrainingArguments
+
+from mpr import scale, storage, watch
+from mpr.collate import Collator
+from mpr.errors import NumbersError, StorageError
+from mpr.loss import Terms
+from mpr.recipe import Recipe
+from mpr.run_folder import CHECKPOINT, RunFolder
+from mpr.towers import Towers
+
+
+class Draws(Dataset[int]):
+    """The numbers 0, 1, 2, ... of the draws of a run."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, number: int) -> int:
+        return number
+
+
+@dataclass
+class Watch:
+    """Numbers of the steps since the last log, summed on the device so that a step never waits for them."""
+
+    sums: dict[str, Any] = field(default_factory=dict)
+    steps: int = 0
+
+    def add(self, values: Mapping[str, Any]) -> None:
+        self.steps += 1
+        for name, value in values.items():
+            value = value.detach() if isinstance(value, torch.Tensor) else value
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
+
+    def means(self) -> dict[str, float]:
+        found = {name: float(value) / self.steps for name, value in self.sums.items()}
+        self.sums, self.steps = {}, 0
+        return found
+
+
+class MultiPositiveTrainer(Trainer):
+    """See the module's docstring. `run` is where checkpoints go; `evaluator` returns retrieval measures of a model."""
+
+    loss_is_scaled_for_ga = False  # ours never is; older versions are told by model_accepts_loss_kwargs below
+
+    def __init__(
+        self,
+        towers: Towers,
+        args: TrainingArguments,
+        *,
+        recipe: Recipe,
+        collator: Collator,
+        draws: int,
+        run: RunFolder,
+        evaluator: Callable[[Towers], dict[str, float]] | None = None,
+        callbacks: list[Any] | None = None,
+    ) -> None:
+        super().__init__(towers, args, data_collator=collator, train_dataset=Draws(draws), callbacks=callbacks)
+        self.model_accepts_loss_kwargs = False
+        self.recipe, self.collator, self.run, self.evaluator = recipe, collator, run, evaluator
+        self.terms = Terms(recipe.objective)
+        self.watch = Watch()
+        self.observed: dict[str, float] = {}
+        self._staging: Path | None = None
+        self._questions = torch.zeros(0)
+
+    # Draws
+
+    def get_train_dataloader(self) -> DataLoader[int]:
+        """Not handed to accelerate, which would deal draws out to processes: each needs all of them."""
+        workers = self.args.dataloader_num_workers
+        return DataLoader(
+            Draws(len(self.train_dataset)),
+            batch_size=1,
+            sampler=SequentialSampler(self.train_dataset),
+            collate_fn=self.collator,
+            num_workers=workers,
+            prefetch_factor=self.args.dataloader_prefetch_factor if workers else None,
+            pin_memory=self.args.dataloader_pin_memory and torch.cuda.is_available(),
+        )
+
+    # Loss
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """The loss of one draw; its gradient, averaged over processes, is that of the whole step."""
+        found = scale.block_loss(model, inputs, self.terms, self.collator.share, gather=self.recipe.scale.gather)
+        self._note(inputs, found)
+        return (found.loss, found) if return_outputs else found.loss
+
+    def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
+        """One draw forward and backward; with `scale.cache` in chunks, with the same gradient."""
+        if self.recipe.scale.cache is None:
+            loss = super().training_step(model, inputs, num_items_in_batch)
+        else:
+            model.train()
+            inputs = self._prepare_inputs(inputs)
+            found = scale.cached_step(
+                model,
+                inputs,
+                self.terms,
+                self.collator.share,
+                self.recipe.scale.cache,
+                gather=self.recipe.scale.gather,
+                autocast=self.compute_loss_context_manager,
+                backward=lambda loss: self.accelerator.backward(loss / self.current_gradient_accumulation_steps),
+            )
+            self._note(inputs, found)
+            loss = found.loss.detach() / self.current_gradient_accumulation_steps
+        self._questions = inputs["question_ids"]
+        if not torch.isfinite(loss):
+            self._stop_on(f"the loss is {float(loss)}")
+        return loss
+
+    def _note(self, inputs: Mapping[str, Any], found: scale.Found) -> None:
+        """Cheap numbers of every step; the dear ones only of the step before a log."""
+        tokens = {side: inputs[side]["attention_mask"] for side in ("question", "passage")}
+        real = sum(mask.sum() for mask in tokens.values())
+        values = {**found.watched, **{name: float(count) for name, count in inputs["counts"].items()}}
+        values["tokens"], values["padding_share"] = real, 1.0 - real / sum(mask.numel() for mask in tokens.values())
+        self.watch.add(values)
+        if (self.state.global_step + 1) % max(int(self.args.logging_steps), 1) == 0:
+            seen = found.seen
+            self.observed = watch.observe(seen.scores_OP, seen.positives_OP, seen.negatives_OP, found.pull())
+            self.observed["passage_cosine"] = watch.spread(seen.passage_PD)
+
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        """Called after clipping and before the optimizer: the last moment to refuse a step."""
+        norm = super()._get_grad_norm(model, grad_norm=grad_norm)
+        scaler = getattr(self.accelerator, "scaler", None)
+        if norm is not None and not math.isfinite(float(norm)) and scaler is None:
+            self._stop_on(f"the gradient's norm is {float(norm)}")
+        return norm
+
+    def _stop_on(self, what: str) -> None:
+        """Exit 3: the weights still are those of the last finite update."""
+        split = [int(number) for number in self._questions.tolist() if number >= 0]
+        shown = ", ".join(map(str, split[:8])) + ("..." if len(split) > 8 else "")
+        update = self.state.global_step + 1
+        fix = "lower training.learning_rate, try bf16 or 32-bit, or look at these questions with `mpr audit`"
+        raise NumbersError(f"{what} in update {update}, questions (rows of the split) {shown}", key="training", fix=fix)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if "loss" in logs and self.watch.steps:
+            logs |= {**self.watch.means(), **self.observed}
+            rows, per_epoch = self.recipe.questions_per_step, self.collator.drawer.rows_per_epoch
+            accumulation = self.args.gradient_accumulation_steps
+            logs["draw_epoch"] = self.state.global_step * accumulation * rows / per_epoch
+        super().log(logs, start_time)
+
+    # Evaluation
+
+    def evaluate(self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval") -> Any:
+        """Retrieval measures on the pool of development questions, the same whatever the number of processes."""
+        if self.evaluator is None:
+            return {}
+        towers = self.accelerator.unwrap_model(self.model)
+        towers.eval()
+        with torch.no_grad():
+            found = {f"{metric_key_prefix}_{name}": value for name, value in self.evaluator(towers).items()}
+        towers.train()
+        self.log(found)
+        self.control: Any = self.callback_handler.on_evaluate(self.args, self.state, self.control, found)
+        return found
+
+    # Checkpoints
+
+    def _get_output_dir(self, trial: Any) -> str:
+        return str(self._staging) if self._staging is not None else super()._get_output_dir(trial)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """The stock method writes into a staging folder; a reader finds the checkpoint complete or not at all."""
+        target = self.run.checkpoint(self.state.global_step)
+        if target.exists():
+            return  # this very state was committed before the run was interrupted
+        with self._staged(target) as staging:
+            self._staging = staging
+            try:
+                super()._save_checkpoint(model, trial)
+            finally:
+                self._staging = None
+            self.accelerator.wait_for_everyone()
+        self.accelerator.wait_for_everyone()
+        if self.is_world_process_zero():
+            self._forget_old()
+
+    def _staged(self, target: Path) -> AbstractContextManager[Path]:
+        if self.is_world_process_zero():
+            return _Staged(target, self._announce)
+        return nullcontext(self._announce(None))
+
+    def _announce(self, folder: Path | None) -> Path:
+        """All processes write into the folder that the first one staged."""
+        if self.args.world_size == 1:
+            assert folder is not None
+            return folder
+        names: list[Any] = [str(folder)]
+        torch.distributed.broadcast_object_list(names, src=0)
+        return Path(names[0])
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        """Only the weights: tokenizer and contract belong to the finished model, arguments to the recipe."""
+        if not self.args.should_save:
+            return
+        from safetensors.torch import save_model
+
+        if self._staging is None or output_dir is None:
+            raise StorageError("weights are saved only inside a checkpoint that is being committed", key="trainer")
+        staging = self._staging / Path(output_dir).name
+        storage.make_folder(staging)
+        save_model(self.accelerator.unwrap_model(self.model), str(staging / "model.safetensors"))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        from safetensors.torch import load_model
+
+        load_model(self.accelerator.unwrap_model(self.model), str(Path(resume_from_checkpoint) / "model.safetensors"))
+
+    def _forget_old(self) -> None:
+        """Keeps `save_total_limit` checkpoints and the best one; deletes only after the newer one is in place."""
+        limit = self.args.save_total_limit
+        updates = self.run.updates()
+        if not limit or len(updates) <= limit:
+            return
+        for update in updates[:-limit]:
+            if update != self.state.best_global_step:
+                storage.remove(self.run.checkpoint(update))
+
+    def create_model_card(self, *arguments: Any, **named: Any) -> None:
+        """Cards are rendered from receipts, never from here."""
+
+
+class _Staged:
+    """storage.stage for a checkpoint, announced to the other processes."""
+
+    def __init__(self, target: Path, announce: Callable[[Path], Path]) -> None:
+        self._stage = storage.stage(target, CHECKPOINT, {"update": int(target.name)})
+        self._announce = announce
+
+    def __enter__(self) -> Path:
+        return self._announce(self._stage.__enter__().folder)
+
+    def __exit__(self, *error: Any) -> bool | None:
+        return self._stage.__exit__(*error)

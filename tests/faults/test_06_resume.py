@@ -1,0 +1,139 @@
+"""Faults 5, 6, 7 and 16: asked to stop, changed between start and resume, a file gone or altered, not-a-number."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mpr import objectives, recipe_file, storage
+from mpr.errors import NumbersError, RecipeError, StorageError
+from mpr.run_folder import RunFolder, differences, identity
+from mpr.strict_yaml import leaves
+from mpr.train import run
+from tests.conftest import Examined
+from tests.faults import training
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A recipe and the folder of its uninterrupted run."""
+    folder = tmp_path_factory.mktemp("run")
+    path = training.recipe(folder)
+    run(training.launch(path, folder / "run"))
+    return path, folder / "run"
+
+
+def halfway(path: Path, source: Path, target: Path) -> RunFolder:
+    """The run as it was after its first checkpoint: no model yet."""
+    storage.make_folder(target)
+    os.system(f"cp -r '{source}/.' '{target}'")
+    half = RunFolder(target)
+    storage.remove(half.model)
+    storage.remove(half.checkpoint(training.STEPS))
+    assert half.updates() == [training.EVERY]
+    return half
+
+
+def test_resumed_is_uninterrupted(finished: tuple[Path, Path], tmp_path: Path) -> None:
+    path, whole = finished
+    half = halfway(path, whole, tmp_path / "half")
+    run(training.launch(path, half.folder))
+    assert training.weights(half.folder) == training.weights(whole)
+
+
+def test_every_changed_key_is_named(finished: tuple[Path, Path], examined: Examined) -> None:
+    path, _ = finished
+    started = identity(recipe_file.load(path, training.OPTIONS), {"train": "a"}, 1)
+    count = 0
+    for place, value in leaves(started):
+        changed = _with(started, place, "other" if value != "other" else "another")
+        found = differences(started, changed)
+        assert len(found) == 1, found
+        assert str(place[-1]) in found[0].split(":")[0], found
+        count += 1
+    assert differences(started, started) == []
+    examined(count, "keys changed one at a time", at_least=60)
+
+
+def _with(content: Any, place: tuple[Any, ...], value: Any) -> Any:
+    if not place:
+        return value
+    copy = list(content) if isinstance(content, (list, tuple)) else dict(content)
+    copy[place[0]] = _with(content[place[0]], place[1:], value)
+    return copy
+
+
+def test_a_changed_recipe_is_refused(finished: tuple[Path, Path], tmp_path: Path) -> None:
+    path, whole = finished
+    half = halfway(path, whole, tmp_path / "half")
+    with pytest.raises(RecipeError, match=r"recipe.training.learning_rate: 0.001 -> 0.002 .*--fork"):
+        run(training.launch(path, half.folder, "training.learning_rate=0.002"))
+
+
+def test_each_file_of_a_checkpoint_is_needed(finished: tuple[Path, Path], tmp_path: Path, examined: Examined) -> None:
+    path, whole = finished
+    names = list(storage.read_manifest(RunFolder(whole).checkpoint(training.EVERY)).files)
+    for number, name in enumerate(names):
+        half = halfway(path, whole, tmp_path / f"gone-{number}")
+        file = half.checkpoint(training.EVERY) / name
+        content = file.read_bytes()
+        file.unlink()
+        with pytest.raises(StorageError, match=f"{Path(name).name}.*is missing.*start over"):
+            run(training.launch(path, half.folder))
+        file.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+        with pytest.raises(StorageError, match="checksum mismatch"):
+            run(training.launch(path, half.folder))
+    examined(len(names), "files of a checkpoint taken away, then altered", at_least=5)
+
+
+def test_asked_to_stop(finished: tuple[Path, Path], tmp_path: Path, examined: Examined) -> None:
+    path, whole = finished
+    stopped = 0
+    for number, how in enumerate((signal.SIGTERM, signal.SIGINT)):
+        target = tmp_path / str(number)
+        launch = replace(training.launch(path, target), overrides=(*training.OPTIONS, "training.save_steps=1"))
+        child = training.forked(lambda launch=launch: run(launch))
+        while not RunFolder(target).updates():
+            time.sleep(0.01)
+        os.kill(child, how)
+        status = training.waited(child)
+        stopped += status != 0
+        run(launch)
+        assert training.weights(target) == training.weights(whole)
+    examined(stopped, "of 2 runs stopped before their end", at_least=0)
+
+
+@pytest.mark.parametrize("where", ["loss", "gradient"])
+def test_not_a_number_ends_the_run(tmp_path: Path, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = training.recipe(tmp_path)
+    load = objectives.load
+    calls = 0
+
+    def poisoned(name: str, **params: Any) -> Any:
+        objective = load(name, **params)
+
+        def broken(scores_QP: torch.Tensor, *rest: Any, **targets: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            sum_Q, weight_Q = objective(scores_QP, *rest, **targets)
+            if calls >= 3 and where == "loss":
+                sum_Q = sum_Q * float("nan")
+            if calls >= 3 and where == "gradient" and sum_Q.requires_grad:
+                sum_Q.register_hook(lambda gradient: gradient * float("nan"))
+            return sum_Q, weight_Q
+
+        return broken
+
+    monkeypatch.setattr(objectives, "load", poisoned)
+    with pytest.raises(NumbersError, match=r"(the loss is nan|the gradient's norm is nan) in update \d, questions"):
+        run(training.launch(path, tmp_path / "run", "training.save_steps=1"))
+    assert RunFolder(tmp_path / "run").updates(), "the last good checkpoint is kept"
+    for update in RunFolder(tmp_path / "run").updates():
+        storage.verify(RunFolder(tmp_path / "run").checkpoint(update))

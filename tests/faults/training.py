@@ -1,0 +1,158 @@
+"""Runs of the real trainer on the collection written by hand, forked so that they can be killed.
+
+`python -m tests.faults.training MODE FOLDER` prints what it tried as JSON. It is a program of its own because it forks:
+libraries are loaded once, with one thread each, and every run is a child.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mpr import storage
+from mpr.manifest import sha256_file
+from mpr.train import Launch, run
+from tests.e2e import collection
+
+STEPS, EVERY = 4, 2
+OPTIONS = (
+    "data.overlap=allow",
+    f"training.max_steps={STEPS}",
+    "training.save_strategy=steps",
+    f"training.save_steps={EVERY}",
+    "training.logging_steps=1",
+    "draw.negatives[0].short=random",
+)
+LIMIT = 500
+
+
+def recipe(folder: Path) -> Path:
+    """A recipe for STEPS updates; its encoder has dropout, its positives rotate, its negatives are drawn at random."""
+    path = collection.write(folder)
+    path.write_text(path.read_text("utf-8").replace("  num_train_epochs: 1\n", f"  max_steps: {STEPS}\n"), "utf-8")
+    return path
+
+
+def launch(path: Path, folder: Path, *options: str, fork: str | None = None) -> Launch:
+    return Launch(path, (*OPTIONS, *options), path.parent / "home", folder, fork, quiet=True)
+
+
+def weights(folder: Path) -> str:
+    """Digest of the trained weights."""
+    return sha256_file(folder / "model" / "model.safetensors")
+
+
+def forked(action: Callable[[], Any]) -> int:
+    """Process id of a child that does only this; it ends with 0, with 1 after an error, or by a signal."""
+    child = os.fork()
+    if child:
+        return child
+    try:
+        sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+        action()
+        os._exit(0)
+    except BaseException:  # noqa: BLE001
+        traceback.print_exc(file=sys.__stderr__)
+    finally:
+        os._exit(1)
+
+
+def waited(child: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def killed_at_random(folder: Path, trials: int) -> list[int]:
+    """Kills each run again and again after a random time until it completes; returns the kills of each trial."""
+    path, dice = recipe(folder), random.Random(20)
+    began = time.monotonic()
+    assert waited(forked(lambda: run(launch(path, folder / "whole")))) == 0
+    typical, expected = time.monotonic() - began, weights(folder / "whole")
+    kills = []
+    for trial in range(trials):
+        target, count = folder / f"trial-{trial}", 0
+        while True:
+            child = forked(lambda target=target: run(launch(path, target)))
+            if count < 6:
+                time.sleep(dice.uniform(0.1, 0.9) * typical)
+                os.kill(child, signal.SIGKILL)
+            status = waited(child)
+            if status == 0:
+                break
+            assert status == -signal.SIGKILL, status
+            count += 1
+        assert weights(target) == expected, f"trial {trial} after {count} kills"
+        kills.append(count)
+    return kills
+
+
+def killed_while_saving(folder: Path, stride: int = 1) -> list[str]:
+    """Dies at the n-th operation on the disk, for every (stride-th) n; the same command then gives the same weights."""
+    path, log, found = recipe(folder), folder / "log", []
+    assert waited(forked(lambda: run(launch(path, folder / "whole")))) == 0
+    expected = weights(folder / "whole")
+    for number in range(1, LIMIT, stride):
+        target = folder / f"at-{number}"
+
+        def dying(number: int = number, target: Path = target) -> None:
+            count = 0
+
+            def hook(operation: str, place: Path) -> None:
+                nonlocal count
+                count += 1
+                if count == number:
+                    log.write_text(operation)
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+            storage.hook = hook
+            run(launch(path, target))
+
+        status = waited(forked(dying))
+        if status == 0:
+            return found
+        assert status == -signal.SIGKILL, status
+        found.append(log.read_text())
+        assert waited(forked(lambda target=target: run(launch(path, target)))) == 0, f"operation {number}: {found[-1]}"
+        assert weights(target) == expected, f"operation {number}: {found[-1]}"
+        debris = [str(place) for place in target.rglob("*staging*")]
+        assert not debris, debris
+    raise AssertionError(f"no run completed within {LIMIT} operations")
+
+
+def same_bits(folder: Path) -> list[str]:
+    """Settings that must not change a bit of the result."""
+    path, found, digests = recipe(folder), [], set()
+    grid = [
+        (),
+        ("training.dataloader_num_workers=2",),
+        ("training.dataloader_num_workers=2", "training.dataloader_prefetch_factor=4"),
+        ("training.logging_steps=3",),
+        ("training.save_steps=1",),
+        ('training.save_strategy="no"',),
+    ]
+    for number, options in enumerate(grid):
+        target = folder / f"grid-{number}"
+        assert waited(forked(lambda target=target, options=options: run(launch(path, target, *options)))) == 0
+        digests.add(weights(target))
+        found.append(" ".join(options) or "as it is")
+    assert len(digests) == 1, digests
+    return found
+
+
+MODES: dict[str, Callable[[Path], Any]] = {
+    "random": lambda folder: killed_at_random(folder, 2),
+    "often": lambda folder: killed_at_random(folder, 25),
+    "some": lambda folder: killed_while_saving(folder, 9),
+    "saving": killed_while_saving,
+    "bits": same_bits,
+}
+
+if __name__ == "__main__":
+    json.dump(MODES[sys.argv[1]](Path(sys.argv[2])), sys.stdout)
