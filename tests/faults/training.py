@@ -72,15 +72,17 @@ def waited(child: int) -> int:
 def killed_at_random(folder: Path, trials: int) -> list[int]:
     """Kills each run again and again after a random time until it completes; returns the kills of each trial."""
     path, dice = recipe(folder), random.Random(20)
-    began = time.monotonic()
-    assert waited(forked(lambda: run(launch(path, folder / "whole")))) == 0
-    typical, expected = time.monotonic() - began, weights(folder / "whole")
+    assert waited(forked(lambda: run(launch(path, folder / "whole")))) == 0  # prepares the data too
+    began, expected = time.monotonic(), weights(folder / "whole")
+    assert waited(forked(lambda: run(launch(path, folder / "again")))) == 0
+    typical = time.monotonic() - began
+    assert weights(folder / "again") == expected
     kills = []
     for trial in range(trials):
         target, count = folder / f"trial-{trial}", 0
         while True:
             child = forked(lambda target=target: run(launch(path, target)))
-            if count < 6:
+            if count < 3:
                 time.sleep(dice.uniform(0.1, 0.9) * typical)
                 os.kill(child, signal.SIGKILL)
             status = waited(child)

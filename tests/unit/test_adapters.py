@@ -50,6 +50,15 @@ def test_checkpointing_changes_nothing_but_memory(
     examined(len(plain), f"gradients, largest difference {worst:.1e}", at_least=8)
 
 
+def test_a_frozen_tower_keeps_nothing_for_a_backward_pass(tmp_path: Path) -> None:
+    base = str(published(tmp_path / "base"))
+    built = towers.build(settings(base=base, share=False, lora=LORA | {"towers": "question"}), BERT, 1)
+    built.activation_checkpointing_enable()
+    questions, passages = built(question=batch(random_rows(40)), passage=batch(random_rows(40)))
+    assert questions.requires_grad
+    assert not passages.requires_grad
+
+
 def test_checkpointing_that_a_model_does_not_have_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     built = towers.build(settings(), BERT, 1)
     monkeypatch.setattr(transformers.BertModel, "supports_gradient_checkpointing", False)

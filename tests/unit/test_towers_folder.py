@@ -184,6 +184,7 @@ def test_the_files_of_shared_towers(tmp_path: Path) -> None:
         "pooling_mode_weightedmean_tokens": False, "pooling_mode_lasttoken": False, "include_prompt": True,
     }  # fmt: skip
     assert content("config_sentence_transformers.json")["similarity_fn_name"] == "cosine"
+    assert content("tokenizer_config.json")["model_input_names"] == ["input_ids", "attention_mask"]  # no segment ids
     lengths = {"max_seq_length": 40, "do_lower_case": False, "query_length": 24, "document_length": 40}
     assert content("sentence_bert_config.json") == lengths
     towers_folder.write(tmp_path / "equal", towers.build(settings(question_length=40), BERT, 1), BERT)
@@ -207,6 +208,7 @@ def test_the_files_of_separate_towers(tmp_path: Path) -> None:
         said = json.loads((folder / "config_sentence_transformers.json").read_text())
         assert said["prompts"][said["default_prompt_name"]] == prompt
         assert json.loads((folder / "sentence_bert_config.json").read_text())["max_seq_length"] == length
+        assert json.loads((folder / "tokenizer_config.json").read_text())["model_max_length"] == length
         pooling = json.loads((tmp_path / "model" / f"{name}_1_Pooling" / "config.json").read_text())
         assert [key for key, value in pooling.items() if value is True] == ["pooling_mode_cls_token", "include_prompt"]
 
