@@ -19,6 +19,7 @@ from typing import Any
 
 from mpr import storage
 from mpr.manifest import sha256_file
+from mpr.run_folder import RunFolder
 from mpr.train import Launch, run
 from tests.e2e import collection
 
@@ -82,8 +83,12 @@ def killed_at_random(folder: Path, trials: int) -> list[int]:
         target, count = folder / f"trial-{trial}", 0
         while True:
             child = forked(lambda target=target: run(launch(path, target)))
-            if count < 3:
+            if count == 0:  # once for certain between the first checkpoint and the end
+                while not RunFolder(target).updates():
+                    time.sleep(0.002)
+            elif count < 3:
                 time.sleep(dice.uniform(0.1, 0.9) * typical)
+            if count < 3:
                 os.kill(child, signal.SIGKILL)
             status = waited(child)
             if status == 0:

@@ -137,6 +137,7 @@ def test_sides_and_width() -> None:
     questions, passages = built(question=rows, passage=others)
     assert (questions.shape, passages.shape, built.width) == ((8, 32), (3, 32), 32)
     assert torch.equal(passages, built(passage=others)[1])
+    assert "BertLayer" in built._no_split_modules  # what accelerate shards whole
 
 
 def test_vectors_are_32_bit_under_autocast() -> None:
