@@ -119,18 +119,17 @@ class Towers(torch.nn.Module):
     ) -> None:
         """Keeps one vector per token and layer and computes the rest again in the backward pass. The Trainer calls it.
 
-        Adapters on a frozen transformer need gradients of its inputs, or reentrant checkpointing finds nothing to do.
+        A frozen tower is left alone: it keeps nothing anyway, and would be made to.
         """
         for encoder in self.encoders():
-            model = encoder.transformer
-            enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
-            try:
-                enable({"use_reentrant": False, **(activation_checkpointing_kwargs or {})}, **options)
-            except ValueError as error:
-                fix = "set it to false, or use scale.cache"
-                raise RecipeError(str(error), key="training.gradient_checkpointing", fix=fix) from error
-            if adapters.is_on(encoder.backbone):
-                model.enable_input_require_grads()
+            if any(parameter.requires_grad for parameter in encoder.parameters()):
+                model = encoder.transformer
+                enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+                try:
+                    enable({"use_reentrant": False, **(activation_checkpointing_kwargs or {})}, **options)
+                except ValueError as error:
+                    fix = "set it to false, or use scale.cache"
+                    raise RecipeError(str(error), key="training.gradient_checkpointing", fix=fix) from error
 
     def gradient_checkpointing_enable(
         self, gradient_checkpointing_kwargs: Mapping[str, Any] | None = None, **options: Any
