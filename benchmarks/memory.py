@@ -44,27 +44,30 @@ def options() -> argparse.Namespace:
 
 def measured(given: argparse.Namespace) -> dict[str, Any]:
     import torch
+    from blocks import Shape, block, stepping, terms
 
     from mpr import environment
 
-    positives, cached = int(given.point[0]), given.point[1] == "on"
-    torch.manual_seed(0)
-    model, batch = _towers(given).to(given.device), _batch(given, positives)
+    positives, chunk = int(given.point[0]), given.chunk if given.point[1] == "on" else None
+    shape = Shape(given.layers, given.width, True, given.device, given.autocast)
+    model, objective = shape.towers(given.length), terms("joint_lh", copositives="keep", reduce="sum")
+    batch, small = (
+        block(BATCH, m, given.length, given.device, question_length=given.length // 4) for m in (positives, 1)
+    )
     for parameter in model.parameters():
         parameter.grad = torch.full_like(parameter, 1e-30)  # written to, so that its pages exist
     before = _in_use(given.device)
-    step = _step(given, model, batch, cached)
-    _step(given, model, _batch(given, 1), cached=True)()  # thread pools and kernels
+    stepping(shape, model, small, objective, given.chunk)()  # thread pools and kernels
     _reset_peak(given.device)
     wall, cpu = time.perf_counter(), time.process_time()
-    step()
+    stepping(shape, model, batch, objective, chunk)()
     if given.device == "cuda":
         torch.cuda.synchronize()
     seconds = time.perf_counter() - wall
     passages = BATCH * (positives + 1)
     return {
         "positives": positives,
-        "cache": cached,
+        "cache": chunk is not None,
         "peak_bytes": _peak(given.device),
         "before_bytes": before,
         "vector_bytes": 2 * 4 * (BATCH + passages) * given.width,  # vectors and their gradients
@@ -72,79 +75,6 @@ def measured(given: argparse.Namespace) -> dict[str, Any]:
         "cpu_seconds": time.process_time() - cpu,
         "snapshot": environment.snapshot(),
     }
-
-
-def _towers(given: argparse.Namespace) -> Any:
-    from transformers import BertConfig, BertModel
-
-    from mpr import recipe
-    from mpr.towers import Encoder, Towers
-
-    heads = given.width // 32 if given.width < 512 else given.width // 64
-    config = BertConfig(
-        hidden_size=given.width,
-        num_hidden_layers=given.layers,
-        num_attention_heads=heads,
-        intermediate_size=4 * given.width,
-    )
-    encoder = Encoder(BertModel(config, add_pooling_layer=False), "cls", normalize=False)
-    shape = {"layers": given.layers, "width": given.width, "heads": heads, "feed_forward": 4 * given.width}
-    settings = recipe.Towers.model_validate(
-        {
-            "new": {**shape, "vocabulary": config.vocab_size},
-            "share": True,
-            "pooling": "cls",
-            "normalize": False,
-            "title": "none",
-            "question_length": given.length // 4,
-            "passage_length": given.length,
-        }
-    )
-    return Towers(settings, encoder, encoder).train()
-
-
-def _batch(given: argparse.Namespace, positives: int) -> dict[str, Any]:
-    """Every text at its full length, so that nothing is cut."""
-    import torch
-
-    def tokens(texts: int, length: int) -> dict[str, torch.Tensor]:
-        ids = torch.randint(1000, 30_000, (texts, length))
-        return {"input_ids": ids.to(given.device), "attention_mask": torch.ones_like(ids).to(given.device)}
-
-    passages = BATCH * (positives + 1)
-    owner_P = torch.arange(passages) % BATCH
-    positives_QP = (owner_P == torch.arange(BATCH)[:, None]) & (torch.arange(passages) < BATCH * positives)
-    return {
-        "question": tokens(BATCH, given.length // 4),
-        "passage": tokens(passages, given.length),
-        "positives_QP": positives_QP.to(given.device),
-        "negatives_QP": (~positives_QP).to(given.device),
-    }
-
-
-def _step(given: argparse.Namespace, model: Any, batch: dict[str, Any], cached: bool) -> Any:
-    import torch
-
-    from mpr import scale
-    from mpr.loss import Terms
-    from mpr.recipe import Cache, Part
-
-    terms = Terms([Part.model_construct(name="joint_lh")])
-    cache = Cache(questions=given.chunk, passages=given.chunk)
-
-    def autocast() -> Any:
-        kind = getattr(torch, given.autocast, torch.float32)
-        return torch.autocast(given.device, kind, enabled=given.autocast != "none")
-
-    def step() -> None:
-        if cached:
-            scale.cached_step(model, batch, terms, (0, 1), cache, gather=False, autocast=autocast)
-        else:
-            with autocast():
-                found = scale.block_loss(model, batch, terms, (0, 1), gather=False)
-            found.loss.backward()
-
-    return step
 
 
 def _in_use(device: str) -> int:

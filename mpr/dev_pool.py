@@ -1,107 +1,125 @@
-"""Retrieval measures during training: development questions against the pool of their own passages.
+"""Retrieval during training: the ranks of development questions' positives in the pool of their own passages.
 
-The pool holds every known positive of the questions and the first candidates of each. Measures do not depend on the
-number of processes or on a batch size, unlike an in-batch loss. `average_rank` is DPR's way of choosing a checkpoint:
-the mean 0-based rank of the first listed positive among the whole pool.
+The pool holds every counting positive of the questions and the first candidates of each. Ranks do not depend on the
+number of processes or on a batch size, unlike an in-batch loss: processes deal the work out and add up what they found.
+`mpr/rank_measures.py` makes measures of the ranks.
 
-Shapes: Q questions, P passages of the pool.
+Shapes: Q questions, P passages of the pool, N (question, positive) pairs, W size of the vectors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, distributed
+from tqdm import tqdm
 
 from mpr.collate import Side
 from mpr.errors import DataError
-from mpr.positives import PositiveIndex
+from mpr.loss import inner_products
 from mpr.ragged import Ragged
-from mpr.towers import Towers
 
-CUTS = (1, 5, 20, 100)
+CELLS = 1 << 25  # scores that are held at a time: 128 MB
+Integers = NDArray[np.int64]
+Model = Callable[..., tuple[Any, Any]]
+"""Called as model(question=tokens) or model(passage=tokens); gives the vectors of either side, or None."""
 
 
 @dataclass(frozen=True)
 class DevPool:
-    """Which rows of the stores take part."""
+    """Which rows of the stores take part. `share` is (this process, number of processes)."""
 
     questions: Side
     passages: Side
-    question_Q: NDArray[np.int64]
-    passage_P: NDArray[np.int64]
-    positive_pairs: tuple[NDArray[np.int64], NDArray[np.int64]]
+    question_Q: Integers
+    passage_P: Integers
+    owner_N: Integers
+    """Which of `question_Q` a pair belongs to; a question's pairs are in the order of its positives."""
+    column_N: Integers
+    """Which of `passage_P` is its positive."""
     batch: int
+    share: tuple[int, int] = (0, 1)
+    quiet: bool = True
 
     @classmethod
     def of(
         cls,
         questions: Side,
         passages: Side,
-        positives: PositiveIndex,
+        positives: Ragged,
         candidates: Sequence[Ragged],
         *,
         at_most: int,
         each: int,
         batch: int,
+        share: tuple[int, int] = (0, 1),
+        quiet: bool = True,
     ) -> DevPool:
         """The first `at_most` questions that have a positive, with the first `each` candidates of every source."""
-        question_Q = np.flatnonzero(positives.rows.lengths())[:at_most]
+        question_Q = np.flatnonzero(positives.lengths())[:at_most]
         if not len(question_Q):
-            raise DataError(
-                "no development question has a positive", key="validation.split", fix="choose another split"
-            )
-        owner, passage, _ = positives.known(question_Q)
+            what = "no development question has a positive of a tier that counts"
+            raise DataError(what, key="validation.split", fix="choose another split, or see labels.tiers")
+        owner_N, places = positives.places(question_Q)
+        positive_N = np.asarray(positives.columns["passage"][places], dtype=np.int64)
         extra = []
         for ragged in candidates:
             _, places = ragged.places(question_Q, np.minimum(ragged.lengths(question_Q), each))
             extra.append(ragged.columns["passage"][places])
-        pool = np.unique(np.concatenate([passage, *extra]))
-        return cls(questions, passages, question_Q, pool, (owner, np.searchsorted(pool, passage)), batch)
+        pool = np.unique(np.concatenate([positive_N, *extra]))
+        column_N = np.searchsorted(pool, positive_N)
+        return cls(questions, passages, question_Q, pool, owner_N, column_N, batch, share, quiet)
 
-    def __call__(self, towers: Towers) -> dict[str, float]:
-        """Encodes with the model as it is now; exact search; ties are broken by the passage's row."""
-        device = next(towers.parameters()).device
-        passages_P = self._vectors(towers, self.passages, self.passage_P, "passage", device)
-        questions_Q = self._vectors(towers, self.questions, self.question_Q, "question", device)
-        rank_N = torch.cat([self._ranks(part, questions_Q, passages_P) for part in self._parts()])
-        owner_N = torch.from_numpy(self.positive_pairs[0])
-        best_Q = torch.full((len(self.question_Q),), len(self.passage_P), dtype=torch.long)
-        best_Q = best_Q.scatter_reduce(0, owner_N, rank_N, "amin")
-        first = np.flatnonzero(
-            np.diff(self.positive_pairs[0], prepend=-1)
-        )  # the first listed positive of each question
-        found = {f"top{cut}": float((best_Q < cut).float().mean()) for cut in CUTS if cut <= len(self.passage_P)}
-        found["mrr"] = float((1.0 / (best_Q.double() + 1.0)).mean())
-        found["average_rank"] = float(rank_N[torch.from_numpy(first)].double().mean())
-        return found
+    def ranks(self, model: Model, device: torch.device) -> Integers:
+        """0-based rank of every pair's positive, with the model as it is now, on every process.
 
-    def _parts(self) -> list[NDArray[np.int64]]:
-        pairs = np.arange(len(self.positive_pairs[0]))
-        return np.array_split(pairs, max(1, len(pairs) // 4_096 + 1))
+        How many passages score higher, or equal and stand before in the store: a tie has one outcome. Every process
+        calls the model equally often, as a model that is sharded over processes needs.
+        """
+        question_QW = self._vectors(model, self.questions, self.question_Q, "question", device)
+        passage_PW = self._vectors(model, self.passages, self.passage_P, "passage", device)
+        rank_N = torch.zeros(len(self.owner_N), dtype=torch.long, device=device)
+        size = max(1, CELLS // len(self.passage_P))
+        for number, start in enumerate(range(0, len(rank_N), size)):
+            if number % self.share[1] == self.share[0]:
+                part = slice(start, start + size)
+                rank_N[part] = self._ranks(part, question_QW, passage_PW)
+        return np.asarray(self._added(rank_N).cpu().numpy())
 
-    def _ranks(self, part: NDArray[np.int64], questions_Q: Tensor, passages_P: Tensor) -> Tensor:
-        """0-based rank of each (question, positive) pair: how many passages score higher, or equal and stand before."""
-        owner, column = (torch.from_numpy(side[part]) for side in self.positive_pairs)
-        scores = questions_Q[owner.to(questions_Q.device)] @ passages_P.T
-        own = scores.gather(1, column.to(scores.device)[:, None])
-        before = torch.arange(len(passages_P), device=scores.device)[None, :] < column.to(scores.device)[:, None]
-        return ((scores > own) | ((scores == own) & before)).sum(dim=1).cpu()
+    def _ranks(self, part: slice, question_QW: Tensor, passage_PW: Tensor) -> Tensor:
+        owner_N, column_N = (
+            torch.from_numpy(side[part]).to(passage_PW.device) for side in (self.owner_N, self.column_N)
+        )
+        score_NP = inner_products(question_QW[owner_N], passage_PW)
+        own_N1 = score_NP.gather(1, column_N[:, None])
+        before_NP = torch.arange(score_NP.shape[1], device=score_NP.device) < column_N[:, None]
+        return ((score_NP > own_N1) | ((score_NP == own_N1) & before_NP)).sum(dim=1)
 
-    def _vectors(self, towers: Towers, side: Side, rows: NDArray[np.int64], name: str, device: torch.device) -> Tensor:
-        """Vectors in the order of `rows`, encoded in order of length so that little is padding."""
-        order = np.argsort(side.store.text.lengths(rows), kind="stable")
-        parts = []
-        for start in range(0, len(rows), self.batch):
-            tokens = side.tokens(rows[order[start : start + self.batch]])
-            tokens = {key: value.to(device) for key, value in tokens.items()}
-            question, passage = towers(**{name: tokens})
-            parts.append(question if name == "question" else passage)
-        vectors = torch.cat(parts).float()
-        restored = torch.empty_like(vectors)
-        restored[torch.from_numpy(order).to(device)] = vectors
-        return restored
+    def _vectors(self, model: Model, side: Side, rows: Integers, name: str, device: torch.device) -> Tensor:
+        """Vectors of `rows`, encoded in order of length so that little is padding, batch by batch in turn."""
+        rank, processes = self.share
+        order = np.argsort(side.store.title.lengths(rows) + side.store.text.lengths(rows), kind="stable")
+        batches = [order[start : start + self.batch] for start in range(0, len(rows), self.batch)]
+        found = None
+        for turn in tqdm(range(rank, len(batches) + rank, processes), f"{name}s", disable=self.quiet, leave=False):
+            places = batches[turn % len(batches)]  # past the end once more from the front, to keep up with the others
+            tokens = {key: value.to(device) for key, value in side.tokens(rows[places]).items()}
+            question, passage = model(**{name: tokens})
+            vectors_NW = (question if name == "question" else passage).float()
+            if found is None:
+                found = torch.zeros(len(rows), vectors_NW.shape[1], device=device)
+            if turn < len(batches):
+                found[torch.from_numpy(places).to(device)] = vectors_NW
+        assert found is not None
+        return self._added(found)
+
+    def _added(self, part: Tensor) -> Tensor:
+        """Sums over processes of what each left zero where another worked."""
+        if self.share[1] > 1:
+            distributed.all_reduce(part)
+        return part

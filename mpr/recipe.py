@@ -107,6 +107,8 @@ class Validation(Parameters):
     """At most this many of its questions, from the front."""
     candidates: Annotated[int, Field(ge=0)]
     """The first candidates of each source of each question, added to the pool of their positives."""
+    patience: Count | None = None
+    """Training stops after this many evaluations in a row without a new best one; null: it never stops early."""
 
 
 class NewEncoder(Parameters):
@@ -238,6 +240,9 @@ class Scale(Parameters):
     """Negatives are shared across processes, with exact gradients."""
     cache: Cache | None = None
     """Gradient cache; null: off."""
+    groups: Count = 4
+    """Texts of a side are encoded in at most this many groups of similar length, each padded to its longest. Loss and
+    gradient are those of one wide forward up to rounding; only the draws of dropout differ. 1: one wide forward."""
 
 
 class Search(Parameters):

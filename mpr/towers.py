@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mpr import adapters, pretrained, randomness, recipe, tokens
+from mpr import adapters, lengths, pretrained, randomness, recipe, tokens
 from mpr.contract import Base
 from mpr.errors import DataError, RecipeError
 
@@ -77,10 +77,14 @@ def pooled(hidden_NLD: Tensor, mask_NL: Tensor, pooling: str) -> Tensor:
 
 
 class Towers(torch.nn.Module):
-    """Both encoders under one forward, so that a distributed wrapper sees one. Shared towers are one module."""
+    """Both encoders under one forward, so that a distributed wrapper sees one. Shared towers are one module.
 
-    def __init__(self, settings: recipe.Towers, question: Encoder, passage: Encoder) -> None:
+    `groups`: a side's texts are encoded in at most so many groups of similar length (mpr/lengths.py).
+    """
+
+    def __init__(self, settings: recipe.Towers, question: Encoder, passage: Encoder, groups: int = 1) -> None:
         super().__init__()
+        self.groups = groups
         self.settings = settings  # not `config`: transformers' Trainer would write into it
         self.question = question
         self.passage = passage
@@ -106,8 +110,8 @@ class Towers(torch.nn.Module):
     def forward(self, question: Tokens | None = None, passage: Tokens | None = None) -> tuple[Any, Any]:
         """Vectors of the questions and of the passages; None for a side that is not given."""
         return (
-            None if question is None else self.question(**question),
-            None if passage is None else self.passage(**passage),
+            None if question is None else lengths.encode(self.question, question, self.groups),
+            None if passage is None else lengths.encode(self.passage, passage, self.groups),
         )
 
     def trainable(self) -> list[tuple[str, torch.nn.Parameter]]:
@@ -138,7 +142,7 @@ class Towers(torch.nn.Module):
         self.activation_checkpointing_enable(gradient_checkpointing_kwargs, **options)
 
 
-def build(settings: recipe.Towers, tokenizer: Any, seed: int) -> Towers:
+def build(settings: recipe.Towers, tokenizer: Any, seed: int, groups: int = 1) -> Towers:
     """The towers of a recipe, ready to learn. `tokenizer` is the `tokenizers.Tokenizer` of mpr/vocabulary.py.
 
     Random weights are a function of the seed alone, not of any generator's state. Separate towers start from equal
@@ -156,7 +160,7 @@ def build(settings: recipe.Towers, tokenizer: Any, seed: int) -> Towers:
             _refuse_unlike(question, passage)
         if settings.lora is not None:
             _adapt(settings.lora, question, passage, seed)
-    return Towers(settings, question, passage).train()
+    return Towers(settings, question, passage, groups).train()
 
 
 def _refuse(settings: recipe.Towers) -> None:

@@ -46,6 +46,16 @@ def write(
         save(towers, stage, tokenizer, merged=merged)
 
 
+def merge(source: Path, target: Path, base: Path | None = None, passage_base: Path | None = None) -> None:
+    """Commits a copy of a model with its adapters added to the weights; `base` and `passage_base` as for `load`."""
+    towers, tokenizer, found = load(source, base, passage_base)
+    if found.weights != "adapter":
+        what = "has no adapters to merge" if found.weights == "full" else "is merged already"
+        raise DataError(what, where=str(source), fix="use it as it is")
+    manifest = storage.read_manifest(source)
+    write(target, towers, tokenizer, {**manifest.receipt, "merged from": manifest.digest}, merged=True)
+
+
 def save(towers: Towers, stage: Stage, tokenizer: Any, *, merged: bool = False) -> None:
     """The same into a folder under construction."""
     settings = towers.settings

@@ -15,12 +15,15 @@ if __package__ in (None, ""):  # launched by path: this folder is first on sys.p
 import argparse
 import logging
 import shlex
+import warnings
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mpr.errors import Interrupted, MprError, RecipeError
+from mpr.errors import Interrupted, MprError
+from mpr.processes import EndedElsewhere, Place
 
 log = logging.getLogger("mpr.train")
 IGNORED = (
@@ -43,78 +46,86 @@ class Launch:
 
 
 def run(launch: Launch) -> Path:
-    """Trains to the end, or raises Interrupted after committing a checkpoint; returns the run folder."""
-    from mpr import recipe_file
+    """Trains to the end, or raises Interrupted after committing a checkpoint; returns the run folder.
+
+    Every process of the run calls it. The first one alone takes the lock, prepares the data and claims the folder; an
+    error of any of them ends all, and is raised as itself where it happened first.
+    """
+    from mpr import launching, recipe_file
     from mpr.run_folder import RunFolder
 
-    recipe = recipe_file.load(launch.recipe, launch.overrides)
-    rank, world = _processes(recipe.scale.processes)
+    place = Place.here()
+    with place.speaking_once():
+        recipe = recipe_file.load(launch.recipe, launch.overrides)
+        launching.refuse_contradictions(recipe, place, os.environ)
     name = f"{recipe.name}-seed{recipe.training['seed']}" + (f"-{launch.fork}" if launch.fork else "")
     folder = RunFolder(launch.run or Path("runs") / name)
-    if (folder.model / "manifest.json").exists():
-        log.info("already trained: %s", folder.model)
-        return folder.folder
-    if rank == 0:
-        with folder.held():
-            _train(launch, recipe, folder, (rank, world))
-    else:
-        _train(launch, recipe, folder, (rank, world))
+    if place.world > 1 or not _is_trained(folder):  # several processes must agree about it, so they look together
+        _train(launch, recipe, folder, place)
     return folder.folder
 
 
-def _processes(wanted: int) -> tuple[int, int]:
-    """(this process, processes) as the launcher set them; a launcher that started fewer than asked for is refused."""
-    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    if world != wanted:
-        what = f"the recipe is for {wanted} processes, {world} were started"
-        fix = (
-            f"torchrun --nproc_per_node {wanted} -m mpr.train RECIPE; or accelerate launch --multi_gpu --num_processes"
-        )
-        if wanted == 1:
-            fix = "start one process, or change scale.processes and per_device_train_batch_size together"
-        raise RecipeError(what, key="scale.processes", fix=fix)
-    return rank, world
+def _is_trained(folder: Any) -> bool:
+    if not (folder.model / "manifest.json").exists():
+        return False
+    log.info("already trained: %s", folder.model)
+    return True
 
 
-def _train(launch: Launch, recipe: Any, folder: Any, share: tuple[int, int]) -> None:
+def _train(launch: Launch, recipe: Any, folder: Any, place: Any) -> None:
     import torch
 
-    from mpr import environment
+    from mpr import environment, launching, processes
     from mpr.dataset import Dataset
-    from mpr.run_folder import identity
     from mpr.training_run import TrainingRun
 
-    arguments = training_arguments(recipe, folder.folder, torch.cuda.is_available(), launch.quiet)
-    environment.seed_everything(recipe.training["seed"])
-    dataset = Dataset(recipe, launch.home, launch.quiet or share[0] > 0)
-    if share[0] == 0:
-        dataset.prepare_training()
-    arguments.distributed_state.wait_for_everyone()
+    with place.speaking_once():
+        launching.refuse_devices(recipe, place, os.environ, torch.cuda.device_count())
+    if launch.quiet:
+        _no_bars()
+    arguments = training_arguments(recipe, folder.folder, torch.cuda.is_available(), launch.quiet, place.rank)
+    assert arguments.world_size == place.world, "the launcher and torch count other processes"
+    dataset = Dataset(recipe, launch.home, launch.quiet or place.rank > 0)
+    with processes.joined(place) as group, ExitStack() as held:
+        if not group.first(lambda: _prepared(recipe, folder, dataset, place.world, held)):
+            return
+        for shared in (dataset.folder, folder.folder):
+            processes.refuse_other_disk(place, shared)
+        environment.seed_everything(arguments.seed)
+        if not TrainingRun(recipe, dataset, folder, (place.rank, place.world), arguments).run():
+            again = shlex.join(sys.argv) if place.world == 1 else "the same launch"
+            raise Interrupted("stopped on request; a checkpoint was committed", fix=f"to continue, run again: {again}")
+
+
+def _prepared(recipe: Any, folder: Any, dataset: Any, world: int, held: ExitStack) -> bool:
+    """For the first process: holds the folder until the run ends; False when there is nothing left to train."""
+    from mpr.run_folder import identity
+
+    held.enter_context(folder.held())
+    if _is_trained(folder):
+        return False
     digests = {role: store.manifest.digest for role, store in dataset.prepare_training().items()}
-    if share[0] == 0:
-        folder.claim(identity(recipe, digests, share[1]))
-    arguments.distributed_state.wait_for_everyone()
-    finished = TrainingRun(recipe, dataset, folder, share, arguments).run()
-    if not finished:
-        command = " ".join(shlex.quote(word) for word in sys.argv)
-        raise Interrupted("stopped on request; a checkpoint was committed", fix=f"to continue, run again: {command}")
+    folder.claim(identity(recipe, digests, world))
+    return True
 
 
-def training_arguments(recipe: Any, folder: Path, cuda: bool, quiet: bool) -> Any:
+def _no_bars() -> None:
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+
+
+def training_arguments(recipe: Any, folder: Path, cuda: bool, quiet: bool, rank: int = 0) -> Any:
     """transformers' TrainingArguments with what the recipe says and what a draw-based run needs."""
     from transformers import TrainingArguments
 
     from mpr import schedule
 
     given = {name: value for name, value in recipe.training.items() if name not in IGNORED}
-    if not cuda and given.get("fp16"):
-        what = "fp16 needs a GPU and none is visible"
-        raise RecipeError(
-            what, key="training.fp16", fix="--set training.fp16=false, or bf16 where the processor has it"
-        )
     updates = schedule.updates(recipe)
     given |= {
         "output_dir": str(folder),
+        "seed": _dice(recipe.training["seed"], rank),
         "per_device_train_batch_size": 1,
         "max_steps": updates if updates is not None else -1,
         "remove_unused_columns": False,
@@ -125,7 +136,16 @@ def training_arguments(recipe: Any, folder: Path, cuda: bool, quiet: bool) -> An
         "report_to": given.get("report_to", "none"),
         "disable_tqdm": given.get("disable_tqdm", quiet),
     }
-    return TrainingArguments(**given)
+    arguments = TrainingArguments(**given)
+    arguments._n_gpu = min(arguments.n_gpu, 1)  # one process uses one GPU: DataParallel would tear the block apart
+    return arguments
+
+
+def _dice(seed: int, rank: int) -> int:
+    """Seed of a process's own dice, which only dropout rolls: the same on every process would be the same noise."""
+    from mpr import randomness
+
+    return seed if rank == 0 else int(randomness.bits(seed, "process", rank)) % 2**32
 
 
 def parse(arguments: Sequence[str]) -> Launch:
@@ -133,7 +153,7 @@ def parse(arguments: Sequence[str]) -> Launch:
     parser.add_argument("recipe", type=Path, help="a recipe; recipes/README.md explains every key")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key; recorded")
     parser.add_argument("--home", type=Path, default=Path(os.environ.get("MPR_HOME", ".mpr")), help="prepared data")
-    parser.add_argument("--run", type=Path, help="run folder; default runs/<recipe>-seed<seed>")
+    parser.add_argument("--folder", "--run", dest="run", type=Path, help="run folder; default runs/<recipe>-seed<seed>")
     parser.add_argument("--fork", metavar="NAME", help="start another run folder of the same recipe")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
     found = parser.parse_args(arguments)
@@ -144,12 +164,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Entry of all three spellings."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    warnings.filterwarnings("ignore", message=".*broadcast_buffers", category=FutureWarning)  # ours, until it is gone
     try:
         folder = run(parse(sys.argv[1:] if arguments is None else arguments))
+    except EndedElsewhere as error:
+        sys.exit(error.exit_code)
     except MprError as error:
         print(f"mpr: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    print(f"trained: {folder}")
+    if Place.here().rank == 0:
+        print(f"trained: {folder}")
 
 
 if __name__ == "__main__":

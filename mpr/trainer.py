@@ -14,23 +14,27 @@ What differs from the stock Trainer, and why:
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.utils.data import DataLoader, Dataset, SequentialSampler
-from transformers import Trainer, TrainingArguments
+from transformers import EvalPrediction, Trainer, TrainingArguments
 
-from mpr import scale, storage, watch
+from mpr import out_of_memory, scale, storage, watch
 from mpr.collate import Collator
+from mpr.dev_pool import DevPool
 from mpr.errors import NumbersError, StorageError
 from mpr.loss import Terms
 from mpr.recipe import Recipe
 from mpr.run_folder import CHECKPOINT, RunFolder
 from mpr.towers import Towers
+
+WEIGHTS = "model.safetensors"
 
 
 class Draws(Dataset[int]):
@@ -46,27 +50,9 @@ class Draws(Dataset[int]):
         return number
 
 
-@dataclass
-class Watch:
-    """Numbers of the steps since the last log, summed on the device so that a step never waits for them."""
-
-    sums: dict[str, Any] = field(default_factory=dict)
-    steps: int = 0
-
-    def add(self, values: Mapping[str, Any]) -> None:
-        self.steps += 1
-        for name, value in values.items():
-            value = value.detach() if isinstance(value, torch.Tensor) else value
-            self.sums[name] = self.sums[name] + value if name in self.sums else value
-
-    def means(self) -> dict[str, float]:
-        found = {name: float(value) / self.steps for name, value in self.sums.items()}
-        self.sums, self.steps = {}, 0
-        return found
-
-
 class MultiPositiveTrainer(Trainer):
-    """See the module's docstring. `run` is where checkpoints go; `evaluator` returns retrieval measures of a model."""
+    """See the module's docstring. `run` is where checkpoints go; of the ranks that `evaluator` finds, and whose they
+    are, `compute_metrics` makes measures."""
 
     loss_is_scaled_for_ga = False  # ours never is; older versions are told by model_accepts_loss_kwargs below
 
@@ -79,17 +65,27 @@ class MultiPositiveTrainer(Trainer):
         collator: Collator,
         draws: int,
         run: RunFolder,
-        evaluator: Callable[[Towers], dict[str, float]] | None = None,
+        evaluator: DevPool | None = None,
+        compute_metrics: Callable[[EvalPrediction], dict[str, float]] | None = None,
         callbacks: list[Any] | None = None,
     ) -> None:
-        super().__init__(towers, args, data_collator=collator, train_dataset=Draws(draws), callbacks=callbacks)
+        super().__init__(
+            towers,
+            args,
+            data_collator=collator,
+            train_dataset=Draws(draws),
+            eval_dataset=None if evaluator is None else Draws(len(evaluator.question_Q)),  # asked for, never read
+            compute_metrics=compute_metrics,
+            callbacks=callbacks,
+        )
         self.model_accepts_loss_kwargs = False
         self.recipe, self.collator, self.run, self.evaluator = recipe, collator, run, evaluator
         self.terms = Terms(recipe.objective)
-        self.watch = Watch()
+        self.watch = watch.Watch()
         self.observed: dict[str, float] = {}
         self._staging: Path | None = None
         self._questions = torch.zeros(0)
+        self._available = torch.from_numpy(collator.drawer.drawable.lengths())  # of every question, for `_note`
 
     # Draws
 
@@ -118,6 +114,7 @@ class MultiPositiveTrainer(Trainer):
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
         """One draw forward and backward; with `scale.cache` in chunks, with the same gradient."""
+        self.watch.start()
         if self.recipe.scale.cache is None:
             loss = super().training_step(model, inputs, num_items_in_batch)
         else:
@@ -142,15 +139,34 @@ class MultiPositiveTrainer(Trainer):
 
     def _note(self, inputs: Mapping[str, Any], found: scale.Found) -> None:
         """Cheap numbers of every step; the dear ones only of the step before a log."""
-        tokens = {side: inputs[side]["attention_mask"] for side in ("question", "passage")}
-        real = sum(mask.sum() for mask in tokens.values())
-        values = {**found.watched, **{name: float(count) for name, count in inputs["counts"].items()}}
-        values["tokens"], values["padding_share"] = real, 1.0 - real / sum(mask.numel() for mask in tokens.values())
-        self.watch.add(values)
-        if (self.state.global_step + 1) % max(int(self.args.logging_steps), 1) == 0:
-            seen = found.seen
-            self.observed = watch.observe(seen.scores_OP, seen.positives_OP, seen.negatives_OP, found.pull())
-            self.observed["passage_cosine"] = watch.spread(seen.passage_PD)
+        masks = [inputs[side]["attention_mask"] for side in ("question", "passage")]
+        ids_Q = inputs["question_ids"]
+        self._available = self._available.to(ids_Q.device)
+        counts = {name: float(count) for name, count in inputs["counts"].items()}
+        block = {"positives": counts.pop("positive"), **{_counted(name): count for name, count in counts.items()}}
+        block["positives_available"] = (self._available[ids_Q.clamp_min(0)] * (ids_Q >= 0)).sum()
+        parts = {
+            "examples": (ids_Q[found.seen.own] >= 0).sum(),
+            "tokens": sum(mask.sum() for mask in masks),
+            "places": float(sum(mask.numel() for mask in masks)),
+        }
+        if self.recipe.scale.gather:  # every process counts the whole block
+            self.watch.add({**found.watched, **block}, parts)
+        else:
+            self.watch.add(found.watched, {**block, **parts})
+        if self._is_logged_next():
+            self.observed = self._observed(found)
+
+    def _is_logged_next(self) -> bool:
+        every = int(self.state.logging_steps or 0)
+        by_step = every > 0 and (self.state.global_step + 1) % every == 0
+        return by_step or self.args.logging_strategy == "epoch"
+
+    def _observed(self, found: scale.Found) -> dict[str, float]:
+        """Of this process's questions in one step."""
+        seen, temperature = found.seen, float(getattr(self.recipe.objective[0], "temperature", 1.0))
+        observed = watch.observe(seen.scores_OP, seen.positives_OP, seen.negatives_OP, found.pull(), temperature)
+        return {**observed, "passage_cosine": watch.spread(seen.passage_PD)}
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
         """Called after clipping and before the optimizer: the last moment to refuse a step."""
@@ -170,26 +186,39 @@ class MultiPositiveTrainer(Trainer):
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" in logs and self.watch.steps:
-            logs |= {**self.watch.means(), **self.observed}
+            logs |= {**self.watch.read(self.args.world_size), **self.observed}
             rows, per_epoch = self.recipe.questions_per_step, self.collator.drawer.rows_per_epoch
             accumulation = self.args.gradient_accumulation_steps
             logs["draw_epoch"] = self.state.global_step * accumulation * rows / per_epoch
         super().log(logs, start_time)
 
+    def _maybe_log_save_evaluate(self, *arguments: Any, **named: Any) -> None:
+        """Speeds in the log are those of steps: the time of evaluations and checkpoints is taken out."""
+        began = time.monotonic()
+        super()._maybe_log_save_evaluate(*arguments, **named)
+        self.watch.pause(time.monotonic() - max(began, self.watch.since or began))
+
     # Evaluation
 
     def evaluate(self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval") -> Any:
         """Retrieval measures on the pool of development questions, the same whatever the number of processes."""
-        if self.evaluator is None:
+        if self.evaluator is None or self.compute_metrics is None:
             return {}
-        towers = self.accelerator.unwrap_model(self.model)
-        towers.eval()
-        with torch.no_grad():
-            found = {f"{metric_key_prefix}_{name}": value for name, value in self.evaluator(towers).items()}
-        towers.train()
+        model, batch = self.model_wrapped, self.args.per_device_eval_batch_size
+        was_training = model.training
+        model.eval()
+        with torch.no_grad(), out_of_memory.told(lambda: out_of_memory.in_validation(batch)):
+            ranks = self.evaluator.ranks(model, self.args.device)
+        model.train(was_training)
+        measures = self.compute_metrics(EvalPrediction(predictions=ranks, label_ids=self.evaluator.owner_N))
+        found = {f"{metric_key_prefix}_{name}": value for name, value in measures.items()}
         self.log(found)
         self.control: Any = self.callback_handler.on_evaluate(self.args, self.state, self.control, found)
         return found
+
+    def _load_best_model(self) -> None:
+        """Nothing: the best checkpoint is loaded, verified, by whoever writes the model. The path that transformers
+        remembers is that of the staging folder."""
 
     # Checkpoints
 
@@ -199,7 +228,7 @@ class MultiPositiveTrainer(Trainer):
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """The stock method writes into a staging folder; a reader finds the checkpoint complete or not at all."""
         target = self.run.checkpoint(self.state.global_step)
-        if target.exists():
+        if self._agreed(target.exists()):
             return  # this very state was committed before the run was interrupted
         with self._staged(target) as staging:
             self._staging = staging
@@ -219,29 +248,68 @@ class MultiPositiveTrainer(Trainer):
 
     def _announce(self, folder: Path | None) -> Path:
         """All processes write into the folder that the first one staged."""
-        if self.args.world_size == 1:
-            assert folder is not None
-            return folder
-        names: list[Any] = [str(folder)]
-        torch.distributed.broadcast_object_list(names, src=0)
-        return Path(names[0])
+        return Path(self._agreed(str(folder)))
+
+    def _agreed(self, value: Any) -> Any:
+        """What the first process found, on all of them: their disks may tell of a rename at different times."""
+        values = [value]
+        if self.args.world_size > 1:
+            torch.distributed.broadcast_object_list(values, src=0)
+        return values[0]
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        """Only the weights: tokenizer and contract belong to the finished model, arguments to the recipe."""
+        """Only the weights: tokenizer and contract belong to the finished model, arguments to the recipe.
+
+        Where weights are sharded the Trainer gives them whole, gathered by all processes.
+        """
         if not self.args.should_save:
             return
-        from safetensors.torch import save_model
+        from safetensors.torch import save_file, save_model
 
         if self._staging is None or output_dir is None:
             raise StorageError("weights are saved only inside a checkpoint that is being committed", key="trainer")
         staging = self._staging / Path(output_dir).name
         storage.make_folder(staging)
-        save_model(self.accelerator.unwrap_model(self.model), str(staging / "model.safetensors"))
+        if state_dict is None:
+            save_model(self.accelerator.unwrap_model(self.model), str(staging / WEIGHTS))
+        else:
+            whole = {name: tensor.contiguous() for name, tensor in self._once(state_dict).items()}
+            save_file(whole, str(staging / WEIGHTS))
+
+    def _once(self, state_dict: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Weights of shared towers stand there under two names; one is kept, as save_model does."""
+        shared = self.recipe.towers.share
+        return {name: tensor for name, tensor in state_dict.items() if not (shared and name.startswith("question."))}
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        from safetensors.torch import load_model
+        from safetensors.torch import load_file, load_model
 
-        load_model(self.accelerator.unwrap_model(self.model), str(Path(resume_from_checkpoint) / "model.safetensors"))
+        path, towers = Path(resume_from_checkpoint) / WEIGHTS, self.accelerator.unwrap_model(self.model)
+        if not self.is_fsdp_enabled:
+            load_model(towers, str(path))
+            return
+        weights, shards = load_file(path), self._once(towers.state_dict())
+        if weights.keys() != shards.keys():
+            raise StorageError("holds other weights than the model has", where=str(path), fix="start another run")
+        for name, shard in shards.items():  # each process takes its part of what was gathered
+            whole = weights[name].to(shard.device)
+            if isinstance(shard, DTensor):
+                whole = distribute_tensor(whole, shard.device_mesh, shard.placements)
+            shard.copy_(whole)
+
+    def finished(self, blank: Callable[[], Towers]) -> Towers | None:
+        """The trained towers with whole weights on the first process, None on the others; all of them must call it.
+
+        `blank` builds the recipe's towers anew, to be filled with gathered weights: sharded modules cannot be saved.
+        """
+        if not self.is_fsdp_enabled:
+            return self.accelerator.unwrap_model(self.model) if self.is_world_process_zero() else None
+        weights = self.accelerator.get_state_dict(self.model)
+        if not self.is_world_process_zero():
+            return None
+        towers = blank()
+        towers.load_state_dict(weights)
+        return towers
 
     def _forget_old(self) -> None:
         """Keeps `save_total_limit` checkpoints and the best one; deletes only after the newer one is in place."""
@@ -255,6 +323,11 @@ class MultiPositiveTrainer(Trainer):
 
     def create_model_card(self, *arguments: Any, **named: Any) -> None:
         """Cards are rendered from receipts, never from here."""
+
+
+def _counted(name: str) -> str:
+    """Cells by what decided them; passages that a source was short of are no cells."""
+    return name.replace(" ", "_") if name.startswith("short of ") else f"cells_{name}"
 
 
 class _Staged:

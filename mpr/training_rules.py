@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, TypeGuard
 
-from mpr import schedule
+from mpr import rank_measures, schedule
+from mpr.errors import nearest
 from mpr.recipe import Recipe
 from mpr.strict_yaml import Path_
 
@@ -123,10 +124,49 @@ def training_keys_agree(recipe: Recipe) -> Iterator[Finding]:
         yield ("training", "warmup_steps"), "'constant' has no warm-up", "use constant_with_warmup, or 0"
     if "report_to" in given and given["report_to"] is None:
         yield ("training", "report_to"), "null is not a tracker", "write none in quotes, or the name of a tracker"
-    if given.get("load_best_model_at_end") and given.get("eval_strategy", "no") != given.get("save_strategy", "steps"):
-        yield ("training", "load_best_model_at_end"), "needs eval_strategy equal to save_strategy", "set both"
     if given.get("dataloader_prefetch_factor") is not None and not given.get("dataloader_num_workers"):
         yield ("training", "dataloader_prefetch_factor"), "needs dataloader_num_workers", "set both"
+
+
+def best_is_known(recipe: Recipe) -> Iterator[Finding]:
+    """What chooses the best checkpoint is measured, points the right way, and is measured where checkpoints are."""
+    given, patience = recipe.training, recipe.validation and recipe.validation.patience
+    metric, keeps_best = given.get("metric_for_best_model"), bool(given.get("load_best_model_at_end"))
+    if patience is not None and not keeps_best:
+        why = "set training.load_best_model_at_end: true; the model would be that of the last, worse evaluation"
+        yield ("validation", "patience"), "needs the best checkpoint to be kept", why
+    if keeps_best and recipe.validation is None:
+        yield ("training", "load_best_model_at_end"), "nothing is measured that could be best", "add validation"
+    if (keeps_best or given.get("save_strategy") == "best") and metric is None:
+        what = "is missing: there is no loss to choose by"
+        yield ("training", "metric_for_best_model"), what, f"one of {', '.join(rank_measures.NAMES)}"
+    if keeps_best:
+        yield from _best_is_saved(given)
+    if isinstance(metric, str):
+        yield from _metric_is_measured(metric.removeprefix("eval_"), given.get("greater_is_better"))
+
+
+def _best_is_saved(given: dict[str, Any]) -> Iterator[Finding]:
+    evaluates, saves = given.get("eval_strategy", "no"), given.get("save_strategy", "steps")
+    if saves != "best" and evaluates != saves:
+        yield ("training", "load_best_model_at_end"), "needs eval_strategy equal to save_strategy", "set both"
+        return
+    together = given.get("eval_steps") is not None and given.get("eval_steps") == given.get("save_steps")
+    if evaluates == saves == "steps" and not together:
+        what = "needs eval_steps and save_steps to be written and equal"
+        yield ("training", "load_best_model_at_end"), what, "the best evaluation would have no checkpoint"
+
+
+def _metric_is_measured(name: str, greater_is_better: Any) -> Iterator[Finding]:
+    path: Path_ = ("training", "metric_for_best_model")
+    if name not in rank_measures.NAMES:
+        fix = nearest(name, rank_measures.NAMES) or f"known: {', '.join(rank_measures.NAMES)}"
+        yield path, f"'{name}' is not measured during training", fix
+    elif name in rank_measures.LOWER_IS_BETTER and greater_is_better is not False:
+        what = f"a lower {name} is better, and transformers takes a higher one unless told"
+        yield ("training", "greater_is_better"), what, "write false"
+    elif name not in rank_measures.LOWER_IS_BETTER and greater_is_better is False:
+        yield ("training", "greater_is_better"), f"a higher {name} is better", "write true, or remove it"
 
 
 def warmup_ends(recipe: Recipe) -> Iterator[Finding]:
@@ -145,5 +185,6 @@ CHECKS = (
     training_is_ours_to_set,
     training_numbers_make_sense,
     training_keys_agree,
+    best_is_known,
     warmup_ends,
 )

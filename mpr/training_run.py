@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import torch
-from transformers import TrainerCallback, TrainingArguments
+from transformers import EvalPrediction, TrainerState, TrainingArguments
 
-from mpr import schedule, storage, towers_folder
+from mpr import out_of_memory, rank_measures, storage, towers_folder, trackers
 from mpr import towers as towers_module
+from mpr.callbacks import Advice, EpochEnds, Patience, StopOnSignal, stoppable, waited
 from mpr.collate import Collator, Side
 from mpr.dataset import Dataset
 from mpr.dev_pool import DevPool
@@ -23,10 +20,9 @@ from mpr.draw import Drawer
 from mpr.errors import RecipeError
 from mpr.labels.known_positives import policy
 from mpr.recipe import Recipe
-from mpr.run_folder import RunFolder
+from mpr.run_folder import CHECKPOINT, RunFolder
 from mpr.tokens import Template
 from mpr.trainer import MultiPositiveTrainer
-from mpr.watch import Health
 
 log = logging.getLogger("mpr.train")
 
@@ -42,23 +38,33 @@ class TrainingRun:
     arguments: TrainingArguments
 
     def run(self) -> bool:
-        """True when training reached its end; False when it was stopped on request after a checkpoint."""
+        """True when training is over; False when it was stopped on request after a checkpoint."""
+        trackers.refuse_absent(self.arguments.report_to)
         if self.arguments.max_steps <= 0:
             self.arguments.max_steps = self._updates()
-        trainer = self._trainer()
+        trainer = self.trainer()
         resumed = self.folder.newest()
         self._say(resumed)
-        with _stoppable() as stopper:
-            trainer.add_callback(_StopOnSignal(stopper))
-            try:
-                trainer.train(resume_from_checkpoint=None if resumed is None else str(_inner(resumed)))
-            except torch.OutOfMemoryError as error:
-                raise self._out_of_memory() from error
+        with stoppable() as stopper:
+            trainer.add_callback(StopOnSignal(stopper))
+            if resumed is not None and self._stopped_early(state := _state(resumed)):
+                trainer.state = state  # killed after it stopped and before its model was written
+            else:
+                with out_of_memory.told(lambda: out_of_memory.in_training(self.recipe)):
+                    trainer.train(resume_from_checkpoint=None if resumed is None else str(_inner(resumed)))
         self._write_metrics(trainer)
-        if trainer.state.global_step < trainer.state.max_steps and stopper.signals:
+        is_over = trainer.state.global_step >= trainer.state.max_steps or self._stopped_early(trainer.state)
+        if stopper.signals and not is_over:
             return False
         self._write_model(trainer)
         return True
+
+    @property
+    def _patience(self) -> int | None:
+        return None if self.recipe.validation is None else self.recipe.validation.patience
+
+    def _stopped_early(self, state: TrainerState) -> bool:
+        return self._patience is not None and waited(state) >= self._patience
 
     def _updates(self) -> int:
         """Optimizer steps, now that the number of rows is known."""
@@ -100,32 +106,54 @@ class TrainingRun:
             self.drawer, questions, passages, hashes, labels.tiers, policy(labels), self.share, self.recipe.scale.gather
         )
 
-    def _trainer(self) -> MultiPositiveTrainer:
-        updates = self.arguments.max_steps
+    def trainer(self) -> MultiPositiveTrainer:
+        updates, rows = self.arguments.max_steps, self.recipe.questions_per_step
+        accumulation, evaluator = self.arguments.gradient_accumulation_steps, self._evaluator()
+        if evaluator is not None:
+            self._refuse_measure_of_nothing(len(evaluator.passage_P))
+        callbacks: list[Any] = [Advice(), EpochEnds(rows * accumulation, self.drawer.rows_per_epoch)]
+        if self._patience is not None:
+            callbacks.append(Patience(self._patience))
         return MultiPositiveTrainer(
-            towers_module.build(self.recipe.towers, self.dataset.tokenizer(), seed=int(self.recipe.training["seed"])),
+            towers_module.build(
+                self.recipe.towers,
+                self.dataset.tokenizer(),
+                seed=int(self.recipe.training["seed"]),
+                groups=self.recipe.scale.groups,
+            ),
             self.arguments,
             recipe=self.recipe,
             collator=self.collator,
-            draws=updates * self.arguments.gradient_accumulation_steps,
+            draws=updates * accumulation,
             run=self.folder,
-            evaluator=self._evaluator(),
-            callbacks=[_Advice()],
+            evaluator=evaluator,
+            compute_metrics=None if evaluator is None else Measures(len(evaluator.passage_P)),
+            callbacks=callbacks,
         )
 
     def _evaluator(self) -> DevPool | None:
         wanted = self.recipe.validation
         if wanted is None:
             return None
-        split = self.dataset.split("validation")
+        split, labels = self.dataset.split("validation"), self.recipe.labels[0]
         return DevPool.of(
             *self.sides("validation"),
-            split.positives,
+            split.positives.counting(labels.tiers),  # type: ignore[attr-defined]
             [split.candidates(name) for name in split.sources],
             at_most=wanted.questions,
             each=wanted.candidates,
             batch=self.arguments.per_device_eval_batch_size,
+            share=self.share,
+            quiet=self.arguments.disable_tqdm or self.share[0] > 0,
         )
+
+    def _refuse_measure_of_nothing(self, pool: int) -> None:
+        """Top-k of a pool of k passages is always 1 and would choose the first checkpoint."""
+        name = (self.arguments.metric_for_best_model or "mrr").removeprefix("eval_")
+        if name not in Measures(pool).names:
+            what = f"'{name}' cannot tell checkpoints apart: the pool has {pool} passages"
+            fix = "raise validation.questions or validation.candidates, or choose by mrr"
+            raise RecipeError(what, key="training.metric_for_best_model", fix=fix)
 
     def _say(self, resumed: Any) -> None:
         if self.share[0]:
@@ -141,15 +169,6 @@ class TrainingRun:
         if self.arguments.gradient_accumulation_steps > 1 and self.recipe.draw.in_batch:
             log.info("in-batch negatives do not grow with accumulation: use scale.cache for a larger block")
 
-    def _out_of_memory(self) -> RecipeError:
-        """A smaller batch would be another objective, so nothing is changed; the message says what fits."""
-        cache = self.recipe.scale.cache
-        passages = schedule.passages_per_step(self.recipe) or 64
-        now = passages // self.share[1] if cache is None else cache.passages
-        chunk = max(now // 4, 1)
-        fix = f"--set 'scale.cache={{questions: {chunk}, passages: {chunk}}}' gives the same gradient in less memory"
-        return RecipeError("out of memory in training; nothing was changed", key="scale.cache", fix=fix)
-
     def _write_metrics(self, trainer: MultiPositiveTrainer) -> None:
         if self.share[0] == 0:
             lines = [json.dumps(entry, sort_keys=True) for entry in trainer.state.log_history]
@@ -158,6 +177,7 @@ class TrainingRun:
     def _write_model(self, trainer: MultiPositiveTrainer) -> None:
         best = trainer.state.best_global_step
         if self.arguments.load_best_model_at_end and best:
+            storage.verify(self.folder.checkpoint(best), CHECKPOINT)
             trainer._load_from_checkpoint(str(_inner(self.folder.checkpoint(best))))
         if self.share[0] == 0:
             model = trainer.accelerator.unwrap_model(trainer.model)
@@ -171,54 +191,33 @@ def _inner(checkpoint: Any) -> Any:
     return checkpoint / f"checkpoint-{checkpoint.name}"
 
 
-class _Stopper:
-    """Counts the requests to stop."""
-
-    def __init__(self) -> None:
-        self.signals = 0
-
-    def __call__(self, number: int, frame: Any) -> None:
-        self.signals += 1
-        if self.signals > 1:
-            raise KeyboardInterrupt  # the second request does not wait for the step
+def _state(checkpoint: Any) -> TrainerState:
+    """What transformers noted about the run up to a checkpoint."""
+    return TrainerState.load_from_json(str(_inner(checkpoint) / "trainer_state.json"))
 
 
-@contextmanager
-def _stoppable() -> Iterator[_Stopper]:
-    stopper = _Stopper()
-    before = {number: signal.signal(number, stopper) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield stopper
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+@dataclass(frozen=True)
+class Measures:
+    """Measures of ranks in a pool of so many passages, in the form that the Trainer calls; by the metric module where
+    `evaluate` is installed, by the function that it wraps where it is not."""
 
+    pool: int
 
-class _StopOnSignal(TrainerCallback):
-    """Finishes the step, commits a checkpoint and stops."""
+    @property
+    def cuts(self) -> tuple[int, ...]:
+        return tuple(cut for cut in rank_measures.CUTS if cut < self.pool)
 
-    def __init__(self, stopper: _Stopper) -> None:
-        self.stopper = stopper
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(rank_measures.of([0], [0], self.cuts))
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
-        wanted = bool(self.stopper.signals)
-        if args.world_size > 1:
-            flag = torch.tensor(int(wanted), device=args.device)
-            torch.distributed.all_reduce(flag)
-            wanted = bool(flag)
-            self.stopper.signals = max(self.stopper.signals, int(wanted))
-        if wanted:
-            control.should_save = control.should_training_stop = True
-        return control
-
-
-class _Advice(TrainerCallback):
-    """Says once what looks wrong in the logged numbers, and what to try."""
-
-    def __init__(self) -> None:
-        self.health = Health()
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        if state.is_world_process_zero:
-            for complaint in self.health.complaints(logs or {}):
-                log.warning("update %d: %s", state.global_step, complaint)
+    def __call__(self, found: EvalPrediction) -> dict[str, float]:
+        ranks, owners = found.predictions.tolist(), found.label_ids.tolist()
+        try:
+            from mpr.metrics.pool_ranks import PoolRanks
+        except ImportError as error:
+            if (error.name or "").partition(".")[0] not in ("evaluate", "datasets"):
+                raise
+            return rank_measures.of(ranks, owners, self.cuts)
+        measures: dict[str, float] = PoolRanks().compute(predictions=ranks, references=owners, cuts=self.cuts)
+        return measures

@@ -1,1 +1,61 @@
-"""One file per source of candidate passages."""
+"""One file per source of candidate passages: `Params`, and a `Source` that proposes passages for questions.
+
+    Source(params, ground)(rows) -> Ragged     # of each of these questions: passage, rank, score; the best first
+
+What is proposed for a question depends on the question, the passages and the parameters alone: not on which other
+questions are asked about, nor in which order. A source need not know the positives: `mpr/mine.py` takes them out.
+A file imports numpy and whatever else its work needs inside its methods, because a recipe is checked without them.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mpr import catalogue
+
+if TYPE_CHECKING:
+    from mpr.passages import PassageStore
+    from mpr.questions import SplitStore
+    from mpr.ragged import Ragged
+
+Bar = Callable[[str, int], AbstractContextManager[Callable[[int], object]]]
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What there is to propose from, and for whom."""
+
+    questions: SplitStore
+    passages: PassageStore
+    folder: Path | None
+    """Where the user's files are; None: where the process runs."""
+    bar: Bar
+    """Opens a progress bar over so many things; gives the function to count them with."""
+
+
+class Source(ABC):
+    """Base of the class that every file here defines. Making one reads nothing; the first call opens what it needs."""
+
+    def __init__(self, params: Any, ground: Ground) -> None:
+        self.params, self.ground = params, ground
+
+    @property
+    @abstractmethod
+    def origin(self) -> dict[str, Any]:
+        """Which version of what makes the proposals: equal origins and parameters propose the same."""
+
+    @abstractmethod
+    def __call__(self, rows: Any) -> Ragged:
+        """Proposals for these questions, one row for each."""
+
+
+def of(part: Any, ground: Ground) -> Source:
+    """The source that an entry of a recipe's `sources` names."""
+    module: Any = catalogue.find("sources", part.name)
+    made: Source = module.Source(part, ground)
+    return made

@@ -1,19 +1,158 @@
-"""Candidates that ship with the training records: DPR's hard negatives, Tevatron's negative passages, mined lists.
+"""Candidates that ship with the training records (DPR's hard negatives, Tevatron's negative passages), or from a file.
 
-The readers in `mpr/formats/` say of each candidate which list of the record it came from; `as` picks one of them.
+Without `file`: the readers in `mpr/formats/` say which list of the record a candidate came from, and `as` picks one of
+these lists. With `file`: a ranking that any program made of the split's questions, as a TREC run, DPR's result JSON or
+Tevatron's JSON lines; a run is ordered by its scores, equal ones by the order of the collection.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+import logging
+from collections.abc import Iterator
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from mpr import sources
 from mpr.catalogue import Parameters
+from mpr.errors import DataError
+
+if TYPE_CHECKING:
+    from mpr.ragged import Ragged
+
+log = logging.getLogger("mpr.mine")
+
+Ranked = tuple[list[int], list[str], list[float]]  # rows of the questions, passages, scores (none: by their order)
 
 
 class Params(Parameters):
-    """Which list of the record."""
+    """Which list of the record, or which file."""
 
     as_: Annotated[str, Field(alias="as", min_length=1)]
     """Name of the list in the records (`bm25` for DPR's hard_negative_ctxs) and of this source in `draw`."""
+    file: str | None = None
+    """A file of candidates, inside data.corpus.folder if there is one; null: the list came with the records."""
+    format: Literal["trec", "dpr_results", "tevatron"] | None = None
+    """How `file` is written; its ids are those of the split and of its passages."""
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    """Of `file`."""
+    depth: Annotated[int, Field(ge=1)] | None = None
+    """Only the first so many of each question in `file`; null: all."""
+
+    @model_validator(mode="after")
+    def _belong_together(self) -> Params:
+        if (self.file is None) != (self.format is None):
+            raise ValueError("give `file` and `format` together")
+        if self.file is None and (self.sha256, self.depth) != (None, None):
+            raise ValueError("sha256 and depth belong to `file`")
+        return self
+
+
+class Source(sources.Source):
+    @property
+    def origin(self) -> dict[str, Any]:
+        from mpr import storage
+
+        if self.params.file is None:
+            return {"records": self.ground.questions.manifest.digest, "list": self.params.as_}
+        return {"file": Path(self.params.file).name, "sha256": storage.remembered_sha256(self._path)}
+
+    def __call__(self, rows: Any) -> Ragged:
+        import numpy as np
+
+        from mpr.ragged import Ragged
+
+        whole = self._whole
+        _, places = whole.places(rows)
+        offsets = np.concatenate([[0], np.cumsum(whole.lengths(rows))]).astype(np.int64)
+        return Ragged(offsets, {name: values[places] for name, values in whole.columns.items()})
+
+    @cached_property
+    def _path(self) -> Path:
+        from mpr import storage
+
+        path: Path = (self.ground.folder or Path()) / self.params.file
+        if not path.is_file():
+            raise DataError("file of candidates is not there", where=str(path), key="sources", fix="check sources.file")
+        found = storage.remembered_sha256(path)
+        if self.params.sha256 not in (None, found):
+            what = f"is not the pinned file: expected sha256 {self.params.sha256[:16]}..., found {found[:16]}..."
+            raise DataError(what, where=str(path), key="sources", fix="bring the pinned file, or pin this one")
+        return path
+
+    @cached_property
+    def _whole(self) -> Ragged:
+        """Candidates of all questions: 20 bytes for each."""
+        import numpy as np
+
+        from mpr.candidate_table import proposals
+
+        if self.params.file is None:
+            return self.ground.questions.candidates(self.params.as_)
+        question_N, passage_N, score_N = self._columns()
+        order = np.lexsort(
+            (passage_N, -score_N, question_N) if len(score_N) else (np.arange(len(question_N)), question_N)
+        )
+        ends = np.searchsorted(question_N[order], np.arange(len(self.ground.questions) + 1))
+        listed = []
+        for first, last in pairwise(ends):
+            best = order[first:last][: self.params.depth]
+            listed.append((passage_N[best], score_N[best] if len(score_N) else None))
+        return proposals(listed)
+
+    def _columns(self) -> tuple[Any, Any, Any]:
+        """Row of the question, row of the passage and score of every candidate; no scores where the format has none."""
+        import numpy as np
+
+        questions, passages, scores = [], [], []
+        with self.ground.bar(f"candidates of {self._path.name}", 0) as progress:
+            for rows, names, given in self._read():
+                found = self.ground.passages.rows_of(names)
+                if (found < 0).any():
+                    missing = names[int(np.argmin(found))]
+                    what = f"passage {missing} is not in the collection"
+                    raise DataError(what, where=str(self._path), fix="candidates must be of this collection")
+                questions.append(np.array(rows, dtype=np.int32))
+                passages.append(found)
+                scores.append(np.array(given, dtype=np.float64))
+                progress(len(names))
+        if not questions:
+            what = "has no candidates for any question of the split"
+            raise DataError(what, where=str(self._path), key="sources", fix="check that the ids are those of the split")
+        return np.concatenate(questions), np.concatenate(passages), np.concatenate(scores)
+
+    def _read(self) -> Iterator[Ranked]:
+        """Candidates of the split's questions in pieces; how many questions of the file it does not have is logged."""
+        from mpr.formats import dpr_results, tevatron, trec
+
+        known = {name: row for row, name in enumerate(self.ground.questions.ids)}
+        strange = set()
+        if self.params.format == "trec":
+            for hit in trec.read_hits(self._path):
+                if hit.question in known:
+                    yield [known[hit.question]], [hit.passage], [hit.score]
+                else:
+                    strange.add(hit.question)
+        elif self.params.format == "tevatron":
+            for group in tevatron.read_groups(self._path):
+                names = [candidate.passage for candidate in group.candidates]
+                if group.question.id in known:
+                    yield [known[group.question.id]] * len(names), names, []
+                else:
+                    strange.add(group.question.id)
+        else:
+            by_text: dict[str, list[int]] = {}
+            for row, text in enumerate(self.ground.questions.texts):
+                by_text.setdefault(text, []).append(row)
+            for result in dpr_results.read_results(self._path):
+                named = None if result.id is None else known.get(result.id)
+                rows = by_text.get(result.question, []) if named is None else [named]
+                for row in rows:
+                    yield [row] * len(result.passages), list(result.passages), list(result.scores)
+                if not rows:
+                    strange.add(result.question)
+        if strange:
+            log.warning("%s: %d questions are not in the split and were left out", self._path.name, len(strange))

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from mpr import intake, passages, storage, tokens, vocabulary
+from mpr import intake, passages, storage, tokens, vectors, vocabulary
 from mpr.collection import Split
 from mpr.errors import StorageError
 from mpr.recipe import NewEncoder, Repair, Towers
@@ -126,6 +126,16 @@ def _model(target: Path) -> None:
     towers_folder.write(target, *_towers(), {"updates": 3})
 
 
+def _vectors(target: Path) -> None:
+    """A store of vectors: shards that are committed one by one, then all of them under one name."""
+    work = vectors.Unfinished(target, {"model": "small"}, 2, 3, "float16")
+    with work.held():
+        for shard in work.missing():
+            numbers = np.arange(12, dtype=np.float32).reshape(4, 3) + 12 * shard
+            work.add(shard, np.arange(4) + 4 * shard, numbers)
+        work.commit({"note": "small"})
+
+
 ARTEFACTS: dict[str, Callable[[Path], object]] = {
     "flat": _flat,
     "nested": _nested,
@@ -135,6 +145,7 @@ ARTEFACTS: dict[str, Callable[[Path], object]] = {
     "tokens": _tokens,
     "vocabulary": _vocabulary,
     "model": _model,
+    "vectors": _vectors,
 }
 
 

@@ -22,6 +22,9 @@ TREC, NQ, LLM = "trec_bce_m3", "nq_nll_m1_released", "nq_joint_lh_m4_llm"
 MINI, JUDGED, WORLD = "mini/squad_closed_nll_m1", "mini/scifact_joint_lh_all", "quickstart"
 LABEL = "{name: known_positives, tiers: [gold], siblings: ignore, shared: ignore, duplicates: ignore, doubtful: ignore}"
 POOL, EPOCH = "{split: trec_dev, questions: 100, candidates: 30}", "training.eval_strategy=epoch"
+BEST = [f"validation={POOL}", EPOCH, "training.save_strategy=epoch", "training.load_best_model_at_end=true",
+        "training.metric_for_best_model=mrr"]  # fmt: skip
+STEPS = ["training.eval_strategy=steps", "training.save_strategy=steps"]
 SHAPE = "{layers: 1, width: 8, heads: 1, feed_forward: 8, vocabulary: 300}"
 LORA = "{rank: 8, alpha: 16, dropout: 0.1, modules: [query]}"
 BAND = "{mean: 80.0, low: 79.0, high: 81.0, seeds: 3}"
@@ -166,8 +169,25 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
         (TREC, ["training.use_cpu=true"], "training.fp16", "fp16 needs a GPU"),
         (TREC, ["training.lr_scheduler_type=constant"], "training.warmup_steps", "'constant' has no warm-up"),
         (TREC, ["training.report_to=null"], "training.report_to", "null is not a tracker"),
-        (TREC, ["training.load_best_model_at_end=true"], "training.load_best_model_at_end", "needs eval_strategy"),
         (TREC, ["training.dataloader_prefetch_factor=2"], "training.dataloader_prefetch_factor", "needs dataloader"),
+    ],
+    "best is known": [
+        (TREC, [*BEST, f"validation={POOL[:-1]}, patience: 3}}", "training.load_best_model_at_end=false"],
+         "validation.patience", "needs the best checkpoint to be kept"),
+        (TREC, ["training.load_best_model_at_end=true", "training.metric_for_best_model=mrr"],
+         "training.load_best_model_at_end", "nothing is measured"),
+        (TREC, [*BEST, "training.save_strategy=steps"], "training.load_best_model_at_end", "needs eval_strategy equal"),
+        (TREC, [*BEST, *STEPS, "training.eval_steps=2", "training.save_steps=4"],
+         "training.load_best_model_at_end", "needs eval_steps and save_steps to be written and equal"),
+        (TREC, [*BEST, *STEPS, "training.save_steps=4"], "training.load_best_model_at_end", "written and equal"),
+        (TREC, BEST[:-1], "training.metric_for_best_model", "is missing"),
+        (TREC, [*BEST[:2], "training.save_strategy=best"], "training.metric_for_best_model", "is missing"),
+        (TREC, [*BEST, "training.metric_for_best_model=loss"], "training.metric_for_best_model", "'loss' is not"),
+        (TREC, [*BEST, "training.metric_for_best_model=eval_top10"], "training.metric_for_best_model", "'top10' is"),
+        (TREC, [*BEST, "training.metric_for_best_model=average_rank"], "training.greater_is_better", "a lower"),
+        (TREC, [*BEST, "training.metric_for_best_model=eval_average_rank", "training.greater_is_better=true"],
+         "training.greater_is_better", "a lower average_rank is better"),
+        (TREC, [*BEST, "training.greater_is_better=false"], "training.greater_is_better", "a higher mrr is better"),
     ],
     "warmup ends": [
         (TREC, ["training.warmup_steps=7033"], "training.warmup_steps", "beyond the end after 7,032"),
@@ -264,6 +284,21 @@ def test_all_contradictions_of_a_recipe_are_told_together(examined: Examined) ->
         recipe_file.from_document(document(TREC, []), "r", together)
     assert len(caught.value.problems) >= len(keys) - 2
     examined(len(caught.value.problems), "problems told together", at_least=15)
+
+
+def test_good_ways_to_keep_the_best(examined: Examined) -> None:
+    """The other direction of `best is known`, in which no shipped recipe goes."""
+    ways = [
+        [],
+        [f"validation={POOL[:-1]}, patience: 3}}"],
+        [*STEPS, "training.eval_steps=4", "training.save_steps=4"],
+        ["training.save_strategy=best"],
+        ["training.metric_for_best_model=eval_average_rank", "training.greater_is_better=false"],
+        ["training.metric_for_best_model=eval_top20", "training.greater_is_better=true"],
+    ]
+    for way in ways:
+        recipe_file.from_document(document(TREC, []), "r", [*BEST, *way])
+    examined(len(ways), "ways to keep the best checkpoint", at_least=6)
 
 
 def test_nothing_is_read_or_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:

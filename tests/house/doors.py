@@ -39,11 +39,13 @@ OPEN_FILES = re.compile(r"\b(IO|BinaryIO|TextIO|BufferedWriter|BytesIO|StringIO|
 
 # Foreign modules and the only modules of mpr that may import them.
 IMPORT_DOORS = {
-    "faiss": {"search"},
-    "ir_measures": {"evaluation"},
-    "pytrec_eval": {"evaluation"},
-    "datasets": {"formats.hub"},
+    "faiss": {"faiss_index"},
+    "ir_measures": {"measures"},
+    "pytrec_eval": {"measures"},
+    "datasets": {"formats.hub", "metrics.answer_hit", "metrics.judged_ranking", "metrics.pool_ranks"},
     "subprocess": {"environment"},
+    "bm25s": {"lexical"},
+    "Stemmer": {"lexical"},
 }
 UPLOADER = "hub"
 UPLOADS = {

@@ -10,18 +10,30 @@ from tests.house.source import ROOT, Source, package
 # From the bottom to the top. `formats.*` is the package of that name with all that is in it; `` is `mpr/__init__.py`.
 LAYERS = (
     ("", "errors"),
-    ("catalogue", "environment", "lines", "manifest", "randomness", "records", "storage", "unpack"),
-    ("answers", "arrays", "fields", "formats.*", "policy", "strict_yaml", "training_arguments", "world.*"),
     (
-        "backbones", "collection", "draw", "labels.*", "objectives.*", "passages", "positives", "questions", "ragged",
-        "recipe", "relations", "rules", "schedule", "sources.*", "tokens", "training_rules",
+        "catalogue", "environment", "lines", "manifest", "processes", "randomness", "records", "storage", "trackers",
+        "unpack",
     ),
     (
-        "adapters", "collate", "contract", "corpora.*", "costs", "download", "intake", "lengths", "loss", "overlap",
-        "plan", "pretrained", "recipe_file", "run_folder", "scale", "schema", "sentence_layout", "towers",
-        "towers_folder", "vocabulary", "watch",
+        "answers", "arrays", "fields", "formats.*", "measures", "policy", "rank_measures", "significance",
+        "strict_yaml", "training_arguments", "world.*",
     ),
-    ("audit", "audit_report", "dataset", "dev_pool", "reference", "trainer"),
+    (
+        "backbones", "collection", "draw", "judgements", "matching", "objectives.*", "passages", "positives",
+        "questions", "ragged", "ranking", "recipe", "relations", "rules", "schedule", "scores", "shards", "tokens",
+        "training_rules",
+    ),
+    (
+        "adapters", "candidate_table", "collate", "comparison", "contenders", "contract", "corpora.*", "costs", "download",
+        "evaluation", "exact", "faiss_index", "first_pass", "fusion", "hits", "intervals", "search",
+        "inference", "intake", "launching", "lengths", "lexical", "loss", "out_of_memory", "overlap", "padding", "plan",
+        "pretrained", "recipe_file", "run_folder", "scale", "schema", "sentence_layout", "sifter", "towers",
+        "towers_folder", "vectors", "vocabulary", "watch",
+    ),
+    (
+        "audit", "audit_report", "callbacks", "dataset", "dev_pool", "encode", "labels.*", "metrics.*", "mine",
+        "reference", "sources.*", "trainer",
+    ),
     ("training_run",),
     ("cli", "train"),
 )  # fmt: skip

@@ -154,7 +154,7 @@ def test_pattern_matching(pattern: str, text: str, found: bool) -> None:
     assert not matcher.invalid
 
 
-@pytest.mark.parametrize("broken", ["(", "[a", "a{2", "*a", "(?P<x>", "\\", "", "  ", "(?V0)(?V1)a"])
+@pytest.mark.parametrize("broken", ["(", "[a", "a{2", "*a", "(?P<x>", "\\", "", "  ", "(?V0)(?V1)a", "Shinz\\ō"])
 def test_broken_patterns_match_nothing_and_are_counted(broken: str) -> None:
     matcher = AnswerMatcher([broken, "good"], regex=True)
     if broken == "a{2":  # legal: a literal brace

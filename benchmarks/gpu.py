@@ -1,0 +1,242 @@
+"""What a GPU must show: precision, memory, speed, exact resume. One command; writes benchmarks/results/gpu.md, .json.
+
+    python benchmarks/gpu.py                     # one CUDA GPU with 16 GB or more
+    python benchmarks/gpu.py --tiny --device cpu # a rehearsal of the script, whose numbers mean nothing
+
+parity   50 updates of the quickstart recipe in 32 bits, bf16 and fp16: how far losses are apart
+memory   peak of a step of recipes/trec_bce_m3.yaml (two BERT-base, batch 16, m = 3, 256 tokens) against 16 GB
+speed    tokens/s and share of the GPU's peak, BERT-base in bf16, wide and in groups by length, with and without compile
+resume   is a resumed run the unbroken one, bit for bit, and are two runs alike?
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = Path(__file__).resolve().parent / "results"
+sys.path[:0] = [str(ROOT), str(Path(__file__).resolve().parent)]
+
+PROMISE = 16e9  # bytes: the paper's GPU
+
+
+def options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
+    parser.add_argument("--tiny", action="store_true", help="small shapes and few updates")
+    parser.add_argument("--only", nargs="+", default=list(PARTS), choices=list(PARTS))
+    return parser.parse_args()
+
+
+def _run(folder: Path, name: str, *overrides: str) -> Path:
+    """A run of the quickstart recipe."""
+    from mpr.train import Launch, run
+
+    settings = ("training.logging_steps=1", *overrides)
+    launch = Launch(ROOT / "recipes" / "quickstart.yaml", settings, folder / "home", folder / name, quiet=True)
+    return run(launch)
+
+
+def _losses(folder: Path) -> list[float]:
+    entries = (json.loads(line) for line in (folder / "metrics.jsonl").read_text("utf-8").splitlines())
+    return [entry["loss"] for entry in entries if "loss" in entry]
+
+
+def parity(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """The same draws in each precision."""
+    updates = 4 if given.tiny else 50
+    base = "{layers: 12, width: 768, heads: 12, feed_forward: 3072, vocabulary: 4000}"
+    size = () if given.tiny else (f"towers.new={base}", "training.learning_rate=2.0e-5")
+    kinds = {"fp32": (), "bf16": ("training.bf16=true",)}
+    if given.device == "cuda":
+        kinds["fp16"] = ("training.fp16=true", "training.bf16=false")
+    runs = {
+        kind: _losses(_run(folder, f"parity-{kind}", f"training.max_steps={updates}", *size, *extra))
+        for kind, extra in kinds.items()
+    }
+    found: dict[str, Any] = {"updates": updates, "losses": runs}
+    for kind in list(runs)[1:]:
+        apart = [abs(one - other) / other for one, other in zip(runs[kind], runs["fp32"], strict=True)]
+        found[kind] = {"largest": max(apart), "mean": statistics.mean(apart)}
+    return found
+
+
+def _peak(device: str, action: Callable[[], object]) -> int:
+    import torch
+
+    if device == "cpu":
+        action()
+        return 0  # not measured here: benchmarks/memory.py does
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    action()
+    torch.cuda.synchronize()
+    return torch.cuda.max_memory_allocated()
+
+
+def memory(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Weights, gradients and Adam's moments included; plain, with recomputed activations, and with the cache."""
+    import torch
+    from blocks import Shape, block, stepping, terms
+
+    layers, width, length = (2, 64, 32) if given.tiny else (12, 768, 256)
+    kind = "float16" if given.device == "cuda" else "bfloat16"
+    found: dict[str, Any] = {}
+    for name, chunk, recompute in (("plain", None, False), ("recomputed", None, True), ("cache of 16", 16, False)):
+        shape = Shape(layers, width, False, given.device, kind)
+        model = shape.towers(length)
+        if recompute:
+            model.activation_checkpointing_enable()
+        optimiser = torch.optim.AdamW(model.parameters(), fused=True)
+        batch = block(16, 3, length, given.device)
+        step = stepping(shape, model, batch, terms("bce", scaling="probability", reduce="query_sum"), chunk)
+
+        def update(step: Any = step, optimiser: Any = optimiser) -> None:
+            step()
+            optimiser.step()
+            optimiser.zero_grad()
+
+        update()  # makes Adam's moments
+        found[name] = {"peak_bytes": _peak(given.device, update)}
+        found[name]["fits_16_gb"] = found[name]["peak_bytes"] < PROMISE
+        del model, optimiser, step, batch, update
+        if given.device == "cuda":
+            torch.cuda.empty_cache()
+    return found
+
+
+def speed(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Texts of 64 to 256 tokens, as paragraphs of Wikipedia have; real tokens count, padding does not."""
+    import torch
+    from blocks import Shape, block, stepping, terms
+
+    layers, width, length, repeats = (2, 64, 64, 2) if given.tiny else (12, 768, 256, 20)
+    batch = block(16 if given.tiny else 64, 1, length, given.device, spread=0.75)
+    tokens = int(batch["question"]["attention_mask"].sum() + batch["passage"]["attention_mask"].sum())
+    found: dict[str, Any] = {"tokens": tokens}
+    for name, groups, compiled in (("wide", 1, False), ("groups", 4, False), ("groups, compiled", 4, True)):
+        shape = Shape(layers, width, True, given.device, "bfloat16", groups)
+        model = shape.towers(length)
+        if compiled:
+            for encoder in model.encoders():
+                encoder.backbone.compile(dynamic=True)
+        optimiser = torch.optim.AdamW(model.parameters(), fused=True)
+        step = stepping(shape, model, batch, terms("nll"), None)
+        for _ in range(3):
+            step()
+        times = []
+        for _ in range(repeats):
+            start = time.perf_counter()
+            step()
+            optimiser.step()
+            optimiser.zero_grad()
+            if given.device == "cuda":
+                torch.cuda.synchronize()
+            times.append(time.perf_counter() - start)
+        seconds = statistics.median(times)
+        flops = 6.0 * tokens * 12 * layers * width * width  # two per weight and token, thrice; attention left out
+        found[name] = {"seconds": seconds, "tokens_per_second": tokens / seconds, "flops": flops / seconds}
+    return found
+
+
+def resume(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Weights by checksum: two whole runs, and one continued from its middle, in each precision."""
+    from mpr.manifest import sha256_file
+
+    updates = 4 if given.tiny else 20
+    found: dict[str, Any] = {}
+    kinds = {"fp32": (), "bf16": ("training.bf16=true",)}
+    if given.device == "cuda":
+        kinds |= {
+            "fp16": ("training.fp16=true", "training.bf16=false"),
+            "fp32, full_determinism": ("training.full_determinism=true",),
+        }
+    for kind, extra in kinds.items():
+        steps = (f"training.max_steps={updates}", "training.save_strategy=steps", f"training.save_steps={updates // 2}")
+        whole = _run(folder, f"whole-{kind}", *steps, *extra)
+        again = _run(folder, f"again-{kind}", *steps, *extra)
+        half = folder / f"half-{kind}"
+        shutil.copytree(whole, half)
+        shutil.rmtree(half / "model")
+        shutil.rmtree(half / "checkpoints" / str(updates))
+        _run(folder, half.name, *steps, *extra)
+        sums = [sha256_file(each / "model" / "model.safetensors") for each in (whole, again, half)]
+        found[kind] = {"two_runs_alike": sums[0] == sums[1], "resumed_alike": sums[0] == sums[2]}
+    return found
+
+
+PARTS: dict[str, Callable[[argparse.Namespace, Path], dict[str, Any]]] = {
+    "parity": parity,
+    "memory": memory,
+    "speed": speed,
+    "resume": resume,
+}
+
+
+def text(found: dict[str, Any], snapshot: dict[str, Any], rehearsal: bool) -> str:
+    """The numbers as a page."""
+    gpus = snapshot["torch"]["gpus"]
+    where = gpus[0]["name"] if gpus else f"{snapshot['cpu']['model']} (a rehearsal)"
+    packages = ", ".join(f"{name} {snapshot['packages'][name]}" for name in ("torch", "transformers", "accelerate"))
+    lines = ["# On a GPU", "", f"Written by benchmarks/gpu.py on {where}; {packages}.", ""]
+    if rehearsal:
+        lines += ["**Tiny shapes: these numbers mean nothing.**", ""]
+    peak = _peak_flops(where)
+    for part, content in found.items():
+        lines += [f"## {part}", "", "| | |", "|---|---|"]
+        for name, value in content.items():
+            if name == "losses":
+                continue
+            if isinstance(value, dict) and "flops" in value and peak:
+                value = {**value, "share_of_peak": value["flops"] / peak}
+            lines.append(f"| {name} | {_shown(value)} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _peak_flops(name: str) -> float | None:
+    """Dense 16-bit peak of a GPU that `mpr plan` knows."""
+    from mpr.costs import PEAK_TERAFLOPS
+
+    return next((half * 1e12 for known, (_, half) in PEAK_TERAFLOPS.items() if known in name), None)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_shown(each)}" for key, each in value.items())
+    return f"{value:.4g}" if isinstance(value, float) else f"{value:,}" if type(value) is int else str(value).lower()
+
+
+def main() -> None:
+    given = options()
+    import torch
+
+    if given.device == "cuda" and not torch.cuda.is_available():
+        raise SystemExit("no GPU is visible: this benchmark needs one (--tiny --device cpu rehearses the script)")
+    from mpr import environment
+
+    found = {}
+    with tempfile.TemporaryDirectory() as place:
+        for part in given.only:
+            found[part] = PARTS[part](given, Path(place))
+            print(part, json.dumps({k: v for k, v in found[part].items() if k != "losses"}), flush=True)
+    snapshot = environment.snapshot()
+    page = text(found, snapshot, given.tiny)
+    print(page)
+    if not given.tiny:
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / "gpu.md").write_text(page, "utf-8")
+        (RESULTS / "gpu.json").write_text(json.dumps({**found, "snapshot": snapshot}, indent=1) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()

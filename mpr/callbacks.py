@@ -1,0 +1,116 @@
+"""What happens between the steps of a training run: stops on request or for want of progress, epochs, advice.
+
+transformers' own epoch is the whole run, because its loader yields draws. Evaluating, saving or logging by epoch means
+ours, over the rows of the data.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from transformers import EarlyStoppingCallback, TrainerCallback
+
+from mpr.watch import Health
+
+log = logging.getLogger("mpr.train")
+
+
+class Stopper:
+    """Counts the requests to stop."""
+
+    def __init__(self) -> None:
+        self.signals = 0
+
+    def __call__(self, number: int, frame: Any) -> None:
+        self.signals += 1
+        if self.signals > 1:
+            raise KeyboardInterrupt  # the second request does not wait for the step
+
+
+@contextmanager
+def stoppable() -> Iterator[Stopper]:
+    """While the body runs, SIGTERM and SIGINT are requests."""
+    stopper = Stopper()
+    before = {number: signal.signal(number, stopper) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stopper
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class StopOnSignal(TrainerCallback):  # type: ignore[misc]
+    """Finishes the step, commits a checkpoint and stops."""
+
+    def __init__(self, stopper: Stopper) -> None:
+        self.stopper = stopper
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
+        wanted = bool(self.stopper.signals)
+        if args.world_size > 1:
+            flag = torch.tensor(int(wanted), device=args.device)
+            torch.distributed.all_reduce(flag)
+            wanted = bool(flag)
+            self.stopper.signals = max(self.stopper.signals, int(wanted))
+        if wanted:
+            control.should_save = control.should_training_stop = True
+        return control
+
+
+class Patience(EarlyStoppingCallback):  # type: ignore[misc]
+    """Stops after so many evaluations without a new best one, counted from the log, so that a resumed run agrees."""
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        super().on_train_begin(args, state, control, **kwargs)
+        self.early_stopping_patience_counter = waited(state)
+
+
+def waited(state: Any) -> int:
+    """Evaluations since the best one."""
+    evaluated = {entry["step"] for entry in state.log_history if any(name.startswith("eval_") for name in entry)}
+    return sum(step > (state.best_global_step or 0) for step in evaluated)
+
+
+class EpochEnds(TrainerCallback):  # type: ignore[misc]
+    """Evaluates, saves and logs after the step in which an epoch ends, where the strategy is `epoch`."""
+
+    def __init__(self, rows_per_update: int, rows_per_epoch: int) -> None:
+        self.rows_per_update, self.rows_per_epoch = rows_per_update, rows_per_epoch
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
+        return self._set(args, control, True) if self._is_due(state.global_step) else control
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
+        """The end of the run: what was done after its last step is not done twice."""
+        return self._set(args, control, False) if self._is_due(state.global_step) else control
+
+    def _is_due(self, step: int) -> bool:
+        ends = (number * self.rows_per_update // self.rows_per_epoch for number in (step - 1, step))
+        return next(ends) < next(ends)
+
+    def _set(self, args: Any, control: Any, wanted: bool) -> Any:
+        for strategy, action in (
+            (args.eval_strategy, "should_evaluate"),
+            (args.save_strategy, "should_save"),
+            (args.logging_strategy, "should_log"),
+        ):
+            if strategy == "epoch":
+                setattr(control, action, wanted)
+        return control
+
+
+class Advice(TrainerCallback):  # type: ignore[misc]
+    """Says once what looks wrong in the logged numbers, and what to try."""
+
+    def __init__(self) -> None:
+        self.health = Health()
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        if state.is_world_process_zero:
+            for complaint in self.health.complaints(logs or {}):
+                log.warning("update %d: %s", state.global_step, complaint)

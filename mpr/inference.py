@@ -1,0 +1,198 @@
+"""A trained model at work: blocks of token ids become vectors that were looked at before anyone keeps them.
+
+Shapes: N texts of a block, L tokens, W width of a vector.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mpr import contract, recipe, storage, tokens, towers, towers_folder
+from mpr.collate import Side
+from mpr.contract import Contract
+from mpr.errors import DataError, Problem, RecipeError
+from mpr.out_of_memory import told
+from mpr.padding import Block, Integers
+from mpr.tokens import Template, TokenStore
+from mpr.towers import Encoder, Towers
+from mpr.vectors import Floats
+
+ROLES = ("question", "passage")
+COMPUTE = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+class _TooLarge(RecipeError):
+    """A block does not fit into the device's memory."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """Towers that are done learning, and what says how to use them."""
+
+    towers: Towers
+    template: Template
+    tokenizer: str
+    """Digest of the tokenizer that its texts must be tokenised with."""
+    name: str
+    digest: str
+    """Of everything that makes the vectors: the manifest of a model folder, or all weights of an untrained base."""
+    contract: Contract | None = None
+
+    @classmethod
+    def opened(cls, folder: Path, base: Path | None = None, passage_base: Path | None = None) -> Model:
+        """A model folder of ours, every byte verified. The bases are those of adapters that are not on the Hub."""
+        made, tokenizer, found = towers_folder.load(folder, base, passage_base)
+        digest = storage.read_manifest(folder).digest
+        return cls(made, Template.of(tokenizer), found.tokenizer, Path(folder).name, digest, found)
+
+    @classmethod
+    def untrained(cls, settings: recipe.Towers, tokenizer: Any, seed: int) -> Model:
+        """The encoders that a recipe starts from, as they are: a folder or Hub id under `base`, or random weights."""
+        made = towers.build(settings, tokenizer, seed).eval()
+        name = contract.base_name(settings.base) if settings.base is not None else f"random weights of seed {seed}"
+        return cls(made, Template.of(tokenizer), tokens.digest(tokenizer), name, _weights_digest(made, settings))
+
+    def encoder(self, role: str) -> Encoder:
+        found: Encoder = getattr(self.towers, role)
+        return found
+
+    def side(self, role: str, store: TokenStore) -> Side:
+        """How texts of that store become its inputs, or every reason why they cannot."""
+        self._agree(role, store)
+        return Side(store, self.template, getattr(self.towers.settings, f"{role}_length"))
+
+    def agree(self, settings: recipe.Towers) -> None:
+        """Refuses a recipe that says anything else than what the model was trained with."""
+        if self.contract is not None:
+            contract.agree(self.contract, settings, self.tokenizer, self.name)
+
+    def _agree(self, role: str, store: TokenStore) -> None:
+        """The texts were tokenised by the model's tokenizer, with its prompt, and titles as it knows them."""
+        settings, receipt, where = self.towers.settings, store.manifest.receipt, str(store.folder)
+        title = settings.title if role == "passage" else "question"
+        expected = {"tokenizer": self.tokenizer, "prompt": getattr(settings, f"{role}_prompt"), "title": title}
+        keys = {"tokenizer": "tokenizer", "prompt": f"towers.{role}_prompt", "title": "towers.title"}
+        fix = "run `mpr data` with the recipe that the model was trained with"
+        problems = [
+            Problem(f"texts were tokenised with {receipt.get(name)!r}, the model expects {value!r}", where, key, fix)
+            for name, key in keys.items()
+            for value in (expected[name],)
+            if receipt.get(name) != value
+        ]
+        length = getattr(settings, f"{role}_length")
+        if length > store.cap:
+            what = f"texts were tokenised up to {store.cap} tokens, the model reads {length}"
+            problems.append(Problem(what, where, f"towers.{role}_length", fix))
+        if problems:
+            raise RecipeError(problems)
+
+
+def _weights_digest(made: Towers, settings: recipe.Towers) -> str:
+    """Of the settings that shape a vector and every tensor."""
+    shape = settings.model_dump(mode="json", exclude={"base", "passage_base", "revision", "passage_revision"})
+    found = hashlib.sha256(storage.json_digest(shape).encode())
+    for name, tensor in sorted(made.state_dict().items()):
+        found.update(name.encode())
+        found.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
+
+
+@dataclass
+class Worker:
+    """One encoder on one device, in one precision."""
+
+    encoder: Callable[..., Tensor]
+    side: Side
+    device: str = "cpu"
+    compute: str = "float32"
+    fallback: bool = False
+    """Too large a block is computed in halves of the same width instead of being refused."""
+    split: int = 0
+    """How many blocks were."""
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Weights are cast to 16 bits once for everything in the body, not once a block."""
+        kind = torch.device(self.device).type
+        with torch.inference_mode(), torch.autocast(kind, torch.bfloat16, enabled=self.compute == "bfloat16"):
+            yield
+
+    def __call__(self, block: Block) -> Floats:
+        """The vectors of a block, in its order; not yet looked at."""
+        given = self.side.tokens(block.rows)
+        missing = block.width - given["input_ids"].shape[1]
+        pad = self.side.template.pad
+        ids_NL = torch.nn.functional.pad(given["input_ids"], (0, missing), value=pad)
+        mask_NL = torch.nn.functional.pad(given["attention_mask"], (0, missing))
+        found, todo = [], [(0, len(ids_NL))]
+        while todo:
+            first, last = todo.pop()
+            vectors_NW = self._attempt(ids_NL[first:last], mask_NL[first:last])
+            if vectors_NW is None:
+                middle = (first + last) // 2
+                todo += [(middle, last), (first, middle)]
+            else:
+                found.append(vectors_NW)
+        self.split += len(found) > 1
+        return found[0] if len(found) == 1 else np.concatenate(found)
+
+    def _attempt(self, ids_NL: Tensor, mask_NL: Tensor) -> Floats | None:
+        """None where these texts do not fit into memory and may be computed in parts."""
+        try:
+            return self._forward(ids_NL, mask_NL)
+        except _TooLarge:
+            if not self.fallback or len(ids_NL) == 1:
+                raise
+            return None
+
+    def _forward(self, ids_NL: Tensor, mask_NL: Tensor) -> Floats:
+        with told(lambda: self._too_large(*ids_NL.shape)):
+            inputs = {"input_ids": ids_NL.to(self.device), "attention_mask": mask_NL.to(self.device)}
+            vectors_NW: Floats = self.encoder(**inputs).float().cpu().numpy()
+            return vectors_NW
+
+    def _too_large(self, texts: int, width: int) -> RecipeError:
+        fix = "allow fallback, which computes it in parts of the same width and says so in the receipt"
+        if texts == 1:
+            fix = "one text is too much for this device: use a larger one"
+        what = f"out of memory while encoding {texts} texts of {width} tokens; nothing was changed"
+        return _TooLarge(what, key="encode", fix=fix)
+
+
+def unusable(vectors_NW: Floats, rows_N: Integers, width: int, ids: Callable[[Integers], list[str]]) -> str:
+    """Why these vectors cannot be kept, with the ids of the texts; empty if they can."""
+    if vectors_NW.ndim != 2 or vectors_NW.shape[1] != width:
+        shape = "x".join(map(str, vectors_NW.shape[1:]))
+        return f"vectors of size {shape or 'none'} where {width} is expected, of {_named(rows_N, ids)}"
+    found = []
+    for what, bad_N in (
+        ("not-a-number or infinity in the vector", ~np.isfinite(vectors_NW).all(axis=1)),
+        ("nothing but zeros in the vector", ~vectors_NW.any(axis=1)),
+    ):
+        if bad_N.any():
+            found.append(f"{what} of {_named(rows_N[bad_N], ids)}")
+    return "; ".join(found)
+
+
+def refuse_empty(side: Side, lengths_N: Integers, ids: Callable[[Integers], list[str]]) -> None:
+    """A text without any token, special ones included, has no vector: what comes out would be that of padding."""
+    if len(lengths_N) == 0:
+        raise DataError("there is nothing to encode", where=str(side.store.folder), fix="check the collection")
+    empty_N = np.flatnonzero(lengths_N == 0)
+    if len(empty_N):
+        what = f"no token at all in {_named(empty_N, ids)}"
+        raise DataError(what, where=str(side.store.folder), fix="remove them, or mend their text")
+
+
+def _named(rows_N: Integers, ids: Callable[[Integers], list[str]]) -> str:
+    shown = ", ".join(ids(rows_N[:5])) + (", ..." if len(rows_N) > 5 else "")
+    return f"{len(rows_N):,} texts: {shown}"

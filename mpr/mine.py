@@ -1,0 +1,156 @@
+"""Mining: the sources of a recipe propose candidates for every question, and known positives are taken out of them.
+
+The work is done in chunks of questions. Each chunk is a small committed table of its own until all of them become one,
+so a run that was stopped goes on where it was, and several processes can share the chunks. What is proposed for a
+question depends on nothing but that question, so any chunk size and any number of processes give the same bytes.
+
+Candidates that came with the records (`{name: file}` without a file) need no mining: the split has them already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from mpr import __version__, candidate_table, catalogue, sources, storage
+from mpr.candidate_table import CandidateTable
+from mpr.dataset import Dataset
+from mpr.errors import DataError, RecipeError
+from mpr.positives import PositiveIndex
+from mpr.ragged import Ragged
+from mpr.sifter import Sifter
+
+CHUNK = 2_000  # questions
+
+
+def is_mined(source: Any) -> bool:
+    """Whether a source has to propose candidates, or its list came with the records."""
+    return source.name != "file" or source.file is not None
+
+
+def mine(
+    dataset: Dataset, role: str = "train", *, chunk: int = CHUNK, share: tuple[int, int] = (0, 1)
+) -> dict[str, CandidateTable]:
+    """Mines every source of the dataset's recipe for a split; returns the finished tables by their `as`.
+
+    `share` is (number of this process, number of processes). The first process puts a table together once all chunks
+    are there; where others are still at work it returns without that table, and is to be called again after them.
+    """
+    made = {}
+    for source in filter(is_mined, dataset.recipe.sources):
+        work = Mining.of(dataset, role, source)
+        if not work.target.exists():
+            work.propose(chunk, share)
+            if share[0] == 0:
+                work.commit(chunk)
+        if work.target.exists():
+            work.tidy()
+            made[source.as_] = CandidateTable(work.target)  # type: ignore[attr-defined]
+    return made
+
+
+def tables(dataset: Dataset, role: str = "train") -> dict[str, CandidateTable]:
+    """The tables that `mine` has written, by their `as`; one that is missing is refused."""
+    found = {}
+    for source in filter(is_mined, dataset.recipe.sources):
+        target, name = Mining.of(dataset, role, source).target, source.as_  # type: ignore[attr-defined]
+        if not target.exists():
+            what = f"candidates of source '{name}' were not mined"
+            raise DataError(what, where=str(target), key="sources", fix="run `mpr mine RECIPE` first")
+        found[name] = CandidateTable(target)
+    return found
+
+
+def drawable(dataset: Dataset, role: str = "train") -> dict[str, Ragged]:
+    """The candidates of every source of the recipe as the drawer takes them, mined or come with the records."""
+    mined, split = tables(dataset, role), dataset.split(role)
+    names: list[str] = [source.as_ for source in dataset.recipe.sources]  # type: ignore[attr-defined]
+    return {name: mined[name].negatives if name in mined else split.candidates(name) for name in names}
+
+
+def positives(dataset: Dataset, role: str = "train") -> PositiveIndex:
+    """The positives of a split, with those that labellers find among mined candidates."""
+    index, mined = dataset.split(role).positives, tables(dataset, role)
+    for number, label in enumerate(dataset.recipe.labels):
+        extended = getattr(catalogue.find("labels", label.name), "extended", None)
+        if extended is not None:
+            name: str = label.source  # type: ignore[attr-defined]
+            if name not in mined:
+                known = f"mined: {', '.join(mined) or 'none'}"
+                raise RecipeError(f"no mined source is called '{name}'", key=f"labels[{number}].source", fix=known)
+            index = extended(label, index, mined[name].removed)
+    return index
+
+
+@dataclass(frozen=True)
+class Mining:
+    """One source, one split, and the table that comes of them."""
+
+    source: sources.Source
+    ground: sources.Ground
+    target: Path
+    receipt: dict[str, Any]
+
+    @classmethod
+    def of(cls, dataset: Dataset, role: str, part: Any) -> Mining:
+        folder = getattr(dataset.recipe.data.corpus, "folder", None)
+        questions, passages = dataset.split(role), dataset.passages_of(role)
+        ground = sources.Ground(questions, passages, None if folder is None else Path(folder), _bars(dataset.quiet))
+        source = sources.of(part, ground)
+        receipt = {
+            "source": part.model_dump(mode="json", by_alias=True, exclude={"as_"}),
+            "origin": source.origin,
+            "questions": questions.manifest.digest,
+            "passages": passages.manifest.digest,
+            "mpr": __version__,
+        }
+        name = f"{questions.folder.name}-{part.name}-{storage.json_digest(receipt)[:8]}"
+        return cls(source, ground, questions.folder.with_name(name), receipt)
+
+    @cached_property
+    def _sifter(self) -> Sifter:
+        return Sifter(self.ground.questions, self.ground.passages)
+
+    def _parts(self, chunk: int) -> list[Path]:
+        """The chunks of this size, in order, whether or not they are there."""
+        folder, count = self.target.with_name(f"{self.target.name}-parts-{chunk}"), len(self.ground.questions)
+        return [folder / f"{start}-{min(start + chunk, count)}" for start in range(0, count, chunk)]
+
+    def propose(self, chunk: int, share: tuple[int, int]) -> None:
+        """Writes the chunks of this process that are not there yet."""
+        mine = self._parts(chunk)[share[0] :: share[1]]
+        ranges = [tuple(map(int, part.name.split("-"))) for part in mine]
+        what = f"mining {self.receipt['source']['name']}"
+        with self.ground.bar(what, sum(last - first for first, last in ranges)) as progress:
+            for part, (first, last) in zip(mine, ranges, strict=True):
+                if not part.exists():
+                    rows = np.arange(first, last)
+                    candidate_table.write(part, [self._sifter(rows, self.source(rows))], self.receipt)
+                progress(last - first)
+
+    def commit(self, chunk: int) -> None:
+        """Puts the chunks together if they are all there."""
+        parts = self._parts(chunk)
+        if all(part.exists() for part in parts):
+            candidate_table.write(self.target, (CandidateTable(part).labelled for part in parts), self.receipt)
+
+    def tidy(self) -> None:
+        """Removes the chunks of a finished table, also those of runs that were stopped."""
+        for folder in self.target.parent.glob(f"{self.target.name}-parts-*"):
+            storage.remove(folder)
+
+
+def _bars(quiet: bool) -> sources.Bar:
+    @contextmanager
+    def bar(what: str, total: int) -> Iterator[Callable[[int], object]]:
+        with tqdm(total=total or None, desc=what, unit="", unit_scale=True, disable=quiet, leave=False) as shown:
+            yield shown.update
+
+    return bar

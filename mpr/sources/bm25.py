@@ -1,0 +1,69 @@
+"""The passages that share the question's rarest words, by BM25 as Lucene computes it (through bm25s).
+
+The index is built once for a collection and kept beside its passages; `mpr/lexical.py` has the formula. k1 0.9 and b
+0.4 are the values of Pyserini's baselines, with which DPR's hard negatives were mined.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from mpr import sources
+from mpr.catalogue import Parameters
+
+if TYPE_CHECKING:
+    from mpr.lexical import LexicalIndex, Settings
+    from mpr.ragged import Ragged
+
+
+class Params(Parameters):
+    """How passages are indexed, and how many are proposed."""
+
+    as_: Annotated[str, Field(alias="as", min_length=1)]
+    """Name of this source in `draw`."""
+    depth: Annotated[int, Field(ge=1, le=10_000)]
+    """Passages looked at per question; known positives among them are then taken out."""
+    k1: Annotated[float, Field(ge=0.0)]
+    """How soon more occurrences of a word stop counting."""
+    b: Annotated[float, Field(ge=0.0, le=1.0)]
+    """How much long passages are held back."""
+    title: bool
+    """The title is indexed together with the text."""
+    stopwords: Literal["english", "none"]
+    """Words that are left out."""
+    stemmer: Literal["english", "none"]
+    """`english`: Snowball's stemmer."""
+
+
+class Source(sources.Source):
+    @property
+    def origin(self) -> dict[str, Any]:
+        return self._settings.origin(self.ground.passages)
+
+    def __call__(self, rows: Any) -> Ragged:
+        from mpr.candidate_table import proposals
+
+        asked = (self.ground.questions[int(row)].text for row in rows)
+        return proposals([self._index.top(text, self.params.depth) for text in asked])
+
+    @cached_property
+    def _settings(self) -> Settings:
+        from mpr.lexical import Analysis, Settings
+
+        params = self.params
+        return Settings(params.k1, params.b, params.title, Analysis(params.stopwords, params.stemmer))
+
+    @cached_property
+    def _index(self) -> LexicalIndex:
+        from mpr import lexical, storage
+
+        store = self.ground.passages
+        digest = storage.json_digest(self.origin)
+        target = store.folder.with_name(f"{store.folder.name}-bm25-{digest[:8]}")
+        if not target.exists():
+            with self.ground.bar("BM25 index", len(store)) as progress:
+                lexical.build(target, store, self._settings, progress)
+        return lexical.LexicalIndex(target)
