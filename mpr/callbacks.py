@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -20,16 +21,22 @@ from mpr.watch import Health
 log = logging.getLogger("mpr.train")
 
 
+SAME = 5.0  # seconds within which signals are one request: a terminal and a launcher both pass it on
+
+
 class Stopper:
-    """Counts the requests to stop."""
+    """Notes the request to stop; one that comes again later does not wait for the step."""
 
     def __init__(self) -> None:
         self.signals = 0
+        self._since: float | None = None
 
     def __call__(self, number: int, frame: Any) -> None:
-        self.signals += 1
-        if self.signals > 1:
-            raise KeyboardInterrupt  # the second request does not wait for the step
+        now = time.monotonic()
+        if self._since is not None and now - self._since > SAME:
+            raise KeyboardInterrupt
+        self._since = now if self._since is None else self._since
+        self.signals = 1
 
 
 @contextmanager
@@ -44,7 +51,7 @@ def stoppable() -> Iterator[Stopper]:
             signal.signal(number, handler)
 
 
-class StopOnSignal(TrainerCallback):  # type: ignore[misc]
+class StopOnSignal(TrainerCallback):
     """Finishes the step, commits a checkpoint and stops."""
 
     def __init__(self, stopper: Stopper) -> None:
@@ -62,7 +69,7 @@ class StopOnSignal(TrainerCallback):  # type: ignore[misc]
         return control
 
 
-class Patience(EarlyStoppingCallback):  # type: ignore[misc]
+class Patience(EarlyStoppingCallback):
     """Stops after so many evaluations without a new best one, counted from the log, so that a resumed run agrees."""
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -76,7 +83,7 @@ def waited(state: Any) -> int:
     return sum(step > (state.best_global_step or 0) for step in evaluated)
 
 
-class EpochEnds(TrainerCallback):  # type: ignore[misc]
+class EpochEnds(TrainerCallback):
     """Evaluates, saves and logs after the step in which an epoch ends, where the strategy is `epoch`."""
 
     def __init__(self, rows_per_update: int, rows_per_epoch: int) -> None:
@@ -104,7 +111,7 @@ class EpochEnds(TrainerCallback):  # type: ignore[misc]
         return control
 
 
-class Advice(TrainerCallback):  # type: ignore[misc]
+class Advice(TrainerCallback):
     """Says once what looks wrong in the logged numbers, and what to try."""
 
     def __init__(self) -> None:

@@ -73,7 +73,7 @@ class Dataset:
         target = self.folder / "passages"
         if not target.exists():
             self._need_space()
-            with self._bar("passages", self.collection.size) as progress:
+            with self.bar("passages", self.collection.size) as progress:
                 expected = self.collection.size
                 passages.build(
                     target, self.collection.passages(), self._receipt(), expected=expected, progress=progress
@@ -86,7 +86,7 @@ class Dataset:
         facts = self.collection.split(name)
         target = self.folder / self._split_name(role)
         if not target.exists():
-            with self._bar(f"questions of {name}", facts.questions) as progress:
+            with self.bar(f"questions of {name}", facts.questions) as progress:
                 intake.build(
                     target,
                     self.collection.groups(name),
@@ -94,7 +94,7 @@ class Dataset:
                     self.passages_of(role),
                     repair=self.recipe.data.repair,
                     tiers=tiers,
-                    train=role == "train",
+                    train=self._needs_positives(role),
                     sources=facts.sources,
                     receipt=self._receipt(),
                     exclude=self._excluded(role),
@@ -129,16 +129,24 @@ class Dataset:
             return self.corpus()
         target = self.folder / f"{name}-passages"
         if not target.exists():
-            with self._bar(f"texts of {name}", None) as progress:
+            with self.bar(f"texts of {name}", None) as progress:
                 intake.inline_passages(target, self.collection.groups(name), self._receipt(), progress=progress)
         return PassageStore(target)
 
     def _split_name(self, role: str) -> str:
-        how = {"repair": self.recipe.data.repair.model_dump(), "tiers": self._tiers(role), "train": role == "train"}
+        how = {
+            "repair": self.recipe.data.repair.model_dump(),
+            "tiers": self._tiers(role),
+            "train": self._needs_positives(role),
+        }
         if role == "train" and self.recipe.data.overlap == "drop":
             how["without"] = sorted(self.recipe.data.evaluate.values())
         digest = storage.json_digest(how)
         return f"{self.splits[role]}-{digest[:8]}"
+
+    def _needs_positives(self, role: str) -> bool:
+        """Training questions without a positive are a problem, unless mining may still find them some."""
+        return role == "train" and all(label.name != "answer_match" for label in self.recipe.labels)
 
     def _tiers(self, role: str) -> tuple[str, ...]:
         """Tiers that count; they decide which training questions are usable."""
@@ -146,11 +154,11 @@ class Dataset:
 
     def tokenizer(self) -> Any:
         """The encoder's own, or one learned from the corpus for an encoder from random weights."""
-        return vocabulary.load(self.recipe.towers, self.folder, self.corpus, self._bar)
+        return vocabulary.load(self.recipe.towers, self.folder, self.corpus, self.bar)
 
-    def tokens_of_passages(self, role: str) -> TokenStore:
-        """Token ids of the passages that a split refers to."""
-        store, title = self.passages_of(role), self.recipe.towers.title
+    def tokens_of_passages(self, role: str | None) -> TokenStore:
+        """Token ids of the passages that a split refers to; None: of the whole corpus."""
+        store, title = self.corpus() if role is None else self.passages_of(role), self.recipe.towers.title
         prompt, cap = self.recipe.towers.passage_prompt, max(TOKEN_CAP, self.recipe.towers.passage_length)
         return self._tokens(store.folder, passage_texts(store, title, prompt), len(store), (title, prompt, cap))
 
@@ -169,17 +177,27 @@ class Dataset:
         target = source.with_name(f"{source.name}-tokens-{digest[:8]}")
         if not target.exists():
             receipt = {"title": how[0], "prompt": how[1], "source": storage.read_manifest(source).digest}
-            with self._bar(f"tokens of {source.name}", count) as progress:
+            with self.bar(f"tokens of {source.name}", count) as progress:
                 tokens.build(target, texts, tokenizer, cap=how[2], receipt=receipt, progress=progress)
         return TokenStore(target)
 
     def prepare(self) -> dict[str, Any]:
         """Builds and verifies everything; returns what `mpr data` prints."""
-        built: dict[str, Any] = {"corpus": self.corpus(), **self.prepare_training()}
+        return self._verified({"corpus": self.corpus(), **self.prepare_training(), **self._asked()})
+
+    def prepare_corpus(self) -> dict[str, Any]:
+        """What encoding and searching read, verified."""
+        return self._verified(
+            {"corpus": self.corpus(), "corpus tokens": self.tokens_of_passages(None), **self._asked()}
+        )
+
+    def _asked(self) -> dict[str, Any]:
+        """Questions of the evaluation splits."""
+        built: dict[str, Any] = {}
         for role in self.recipe.data.evaluate:
             built[role] = self.split(role)
             built[f"{role} tokens"] = self.tokens_of_questions(role)
-        return self._verified(built)
+        return built
 
     def prepare_training(self) -> dict[str, Any]:
         """The part that training reads; of an inline split that is not the corpus."""
@@ -207,7 +225,7 @@ class Dataset:
         if size is not None:
             storage.require_space(self.home, int(size * (words * 6.2 + 60)))
 
-    def _bar(self, what: str, total: int | None) -> _Bar:
+    def bar(self, what: str, total: int | None) -> _Bar:
         return _Bar(what, total, self.quiet)
 
 
@@ -215,13 +233,13 @@ class _Bar:
     """A progress bar that a builder feeds with counts."""
 
     def __init__(self, what: str, total: int | None, quiet: bool) -> None:
-        self._bar = tqdm(total=total, desc=what, unit="", unit_scale=True, disable=quiet, leave=False)
+        self.bar = tqdm(total=total, desc=what, unit="", unit_scale=True, disable=quiet, leave=False)
 
     def __enter__(self) -> Callable[[int], object]:
-        return self._bar.update  # type: ignore[no-any-return]
+        return self.bar.update  # type: ignore[no-any-return]
 
     def __exit__(self, *error: object) -> None:
-        self._bar.close()
+        self.bar.close()
 
 
 def passage_texts(store: Iterable[Passage], title: str, prompt: str) -> Iterator[tuple[str, str]]:

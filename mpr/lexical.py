@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -156,6 +157,18 @@ class _Documents:
             some = self.number[self.word[ends[0] : ends[-1]]].tolist()
             for first, last in zip((ends[:-1] - ends[0]).tolist(), (ends[1:] - ends[0]).tolist(), strict=True):
                 yield some[first:last]
+
+
+def beside(
+    store: PassageStore, settings: Settings, bar: Callable[[str, int], AbstractContextManager[Callable[[int], object]]]
+) -> LexicalIndex:
+    """The index that lies beside a store, built where it is not there yet."""
+    digest = storage.json_digest(settings.origin(store))
+    target = store.folder.with_name(f"{store.folder.name}-bm25-{digest[:8]}")
+    if not target.exists():
+        with bar("BM25 index", len(store)) as progress:
+            build(target, store, settings, progress)
+    return LexicalIndex(target)
 
 
 class LexicalIndex:

@@ -186,11 +186,17 @@ def _labels_fit(recipe: Recipe) -> Iterator[Finding]:
     names = [label.name for label in recipe.labels]
     if names.count(LABELLER) != 1:
         yield ("labels",), f"must have {LABELLER} exactly once", "it builds the relation block"
+    elif names[0] != LABELLER:
+        yield ("labels", 0, "name"), f"{LABELLER} comes first", "move it to the front"
+    mined = [getattr(source, "as_", source.name) for source in recipe.sources if not _comes_with_records(source)]
     for number, label in enumerate(recipe.labels):
         tiers = getattr(label, "tiers", ())
         for place, tier in enumerate(tiers):
             if tier in tiers[:place]:
                 yield ("labels", number, "tiers", place), f"'{tier}' is listed twice", "keep one"
+        if label.name == "answer_match" and getattr(label, "source", None) not in mined:
+            fix = f"mined: {', '.join(mined) or 'none'}"
+            yield ("labels", number, "source"), f"no mined source is called '{getattr(label, 'source', None)}'", fix
 
 
 def _negatives_have_sources(recipe: Recipe) -> Iterator[Finding]:
@@ -200,7 +206,7 @@ def _negatives_have_sources(recipe: Recipe) -> Iterator[Finding]:
         path: Path_ = ("sources", number, "as")
         if name in names[:number]:
             yield path, f"a second source is called '{name}'", "give it another name"
-        elif source.name == "file" and split is not None and name not in split.sources:
+        elif _comes_with_records(source) and split is not None and name not in split.sources:
             known = ", ".join(split.sources) or "none"
             fix = nearest(name, split.sources) or f"lists of that split: {known}"
             yield path, f"split '{recipe.data.train}' has no candidates called '{name}'", fix
@@ -208,6 +214,11 @@ def _negatives_have_sources(recipe: Recipe) -> Iterator[Finding]:
         if entry.from_ not in names:
             fix = nearest(entry.from_, names) or f"known: {', '.join(names) or 'none'}"
             yield ("draw", "negatives", number, "from"), f"no source is called '{entry.from_}'", fix
+
+
+def _comes_with_records(source: Any) -> bool:
+    """Its candidates stand in the records of the split; every other source is mined."""
+    return source.name == "file" and getattr(source, "file", None) is None
 
 
 def _negatives_fit(recipe: Recipe) -> Iterator[Finding]:

@@ -40,7 +40,7 @@ from mpr.manifest import (
 )
 
 __all__ = [
-    "MANIFEST", "OPERATIONS", "Manifest", "Stage", "free_bytes", "hook", "json_digest", "lock", "make_folder",
+    "MANIFEST", "OPERATIONS", "Manifest", "Stage", "commit", "free_bytes", "hook", "json_digest", "lock", "make_folder",
     "read_manifest", "remembered_sha256", "remove", "require_space", "sha256_file", "stage", "verify", "write_file",
 ]  # fmt: skip
 
@@ -215,6 +215,11 @@ def stage(target: Path, kind: str, receipt: Mapping[str, Any] | None = None) -> 
         except BaseException:
             building._give_up()
             raise
+
+
+def commit(folder: Path, target: Path, kind: str, receipt: Mapping[str, Any]) -> None:
+    """Gives a folder that was filled over several runs its name; for the holder of the target's lock."""
+    Stage(folder)._commit(target, kind, receipt)
 
 
 def _in_the_way(target: Path) -> StorageError:

@@ -75,7 +75,7 @@ def _is_trained(folder: Any) -> bool:
 def _train(launch: Launch, recipe: Any, folder: Any, place: Any) -> None:
     import torch
 
-    from mpr import environment, launching, processes
+    from mpr import environment, launching, processes, trackers
     from mpr.dataset import Dataset
     from mpr.training_run import TrainingRun
 
@@ -85,6 +85,8 @@ def _train(launch: Launch, recipe: Any, folder: Any, place: Any) -> None:
         _no_bars()
     arguments = training_arguments(recipe, folder.folder, torch.cuda.is_available(), launch.quiet, place.rank)
     assert arguments.world_size == place.world, "the launcher and torch count other processes"
+    with place.speaking_once():
+        trackers.refuse_absent(arguments.report_to)
     dataset = Dataset(recipe, launch.home, launch.quiet or place.rank > 0)
     with processes.joined(place) as group, ExitStack() as held:
         if not group.first(lambda: _prepared(recipe, folder, dataset, place.world, held)):
@@ -99,12 +101,14 @@ def _train(launch: Launch, recipe: Any, folder: Any, place: Any) -> None:
 
 def _prepared(recipe: Any, folder: Any, dataset: Any, world: int, held: ExitStack) -> bool:
     """For the first process: holds the folder until the run ends; False when there is nothing left to train."""
+    from mpr import mine
     from mpr.run_folder import identity
 
     held.enter_context(folder.held())
     if _is_trained(folder):
         return False
     digests = {role: store.manifest.digest for role, store in dataset.prepare_training().items()}
+    digests |= {f"candidates {name}": table.manifest.digest for name, table in mine.mine(dataset).items()}
     folder.claim(identity(recipe, digests, world))
     return True
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from transformers import EvalPrediction, TrainerState, TrainingArguments
 
-from mpr import out_of_memory, rank_measures, storage, towers_folder, trackers
+from mpr import mine, out_of_memory, rank_measures, storage, towers_folder
 from mpr import towers as towers_module
 from mpr.callbacks import Advice, EpochEnds, Patience, StopOnSignal, stoppable, waited
 from mpr.collate import Collator, Side
@@ -39,7 +39,6 @@ class TrainingRun:
 
     def run(self) -> bool:
         """True when training is over; False when it was stopped on request after a checkpoint."""
-        trackers.refuse_absent(self.arguments.report_to)
         if self.arguments.max_steps <= 0:
             self.arguments.max_steps = self._updates()
         trainer = self.trainer()
@@ -74,14 +73,12 @@ class TrainingRun:
 
     @cached_property
     def drawer(self) -> Drawer:
-        split = self.dataset.split("train")
         labels: Any = self.recipe.labels[0]
-        candidates = {source.as_: split.candidates(source.as_) for source in self.recipe.sources}  # type: ignore[attr-defined]
         return Drawer(
             self.recipe.draw,
-            split.positives,
+            mine.positives(self.dataset),
             labels.tiers,
-            candidates,
+            mine.drawable(self.dataset),
             len(self.dataset.passages_of("train")),
             self.recipe.questions_per_step,
             int(self.recipe.training["seed"]),
@@ -115,12 +112,7 @@ class TrainingRun:
         if self._patience is not None:
             callbacks.append(Patience(self._patience))
         return MultiPositiveTrainer(
-            towers_module.build(
-                self.recipe.towers,
-                self.dataset.tokenizer(),
-                seed=int(self.recipe.training["seed"]),
-                groups=self.recipe.scale.groups,
-            ),
+            self._towers(),
             self.arguments,
             recipe=self.recipe,
             collator=self.collator,
@@ -130,6 +122,10 @@ class TrainingRun:
             compute_metrics=None if evaluator is None else Measures(len(evaluator.passage_P)),
             callbacks=callbacks,
         )
+
+    def _towers(self) -> towers_module.Towers:
+        seed = int(self.recipe.training["seed"])
+        return towers_module.build(self.recipe.towers, self.dataset.tokenizer(), seed, self.recipe.scale.groups)
 
     def _evaluator(self) -> DevPool | None:
         wanted = self.recipe.validation
@@ -179,8 +175,8 @@ class TrainingRun:
         if self.arguments.load_best_model_at_end and best:
             storage.verify(self.folder.checkpoint(best), CHECKPOINT)
             trainer._load_from_checkpoint(str(_inner(self.folder.checkpoint(best))))
-        if self.share[0] == 0:
-            model = trainer.accelerator.unwrap_model(trainer.model)
+        model = trainer.finished(self._towers)  # all processes: sharded weights are gathered
+        if model is not None:
             receipt = {"updates": trainer.state.global_step, "best": best, "recipe": self.recipe.name}
             towers_folder.write(self.folder.model, model, self.dataset.tokenizer(), receipt)
         trainer.accelerator.wait_for_everyone()

@@ -101,6 +101,13 @@ class VectorStore:
     def __len__(self) -> int:
         return int(self.manifest.receipt["vectors"])
 
+    def by_row(self) -> Floats:
+        """All vectors in the order of their rows, in memory: for questions, of which there are few."""
+        vectors_NW = np.empty((len(self), self.width), dtype=np.float32)
+        for shard in self.shards:
+            vectors_NW[shard.rows] = shard.block(0, len(shard))
+        return vectors_NW
+
 
 @dataclass(frozen=True)
 class Unfinished:
@@ -164,7 +171,7 @@ class Unfinished:
             "vectors": sum(counts),
             "shards": [manifest.digest for manifest in manifests],
         }
-        storage.Stage(self.folder)._commit(self.target, KIND, {**receipt, **content})
+        storage.commit(self.folder, self.target, KIND, {**receipt, **content})
         return VectorStore(self.target)
 
     def _manifests(self, verify: bool = False) -> list[storage.Manifest]:

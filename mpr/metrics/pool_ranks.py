@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import datasets
-import evaluate  # type: ignore[import-untyped]
+import evaluate
 
 from mpr import rank_measures
 
@@ -22,7 +22,7 @@ cuts: the k of top-k.
 """
 
 
-class PoolRanks(evaluate.Metric):  # type: ignore[misc]
+class PoolRanks(evaluate.Metric):
     """`PoolRanks().compute(predictions=ranks, references=owners)`; nothing is downloaded."""
 
     def __init__(self, **options: Any) -> None:

@@ -58,12 +58,6 @@ class Source(sources.Source):
 
     @cached_property
     def _index(self) -> LexicalIndex:
-        from mpr import lexical, storage
+        from mpr import lexical
 
-        store = self.ground.passages
-        digest = storage.json_digest(self.origin)
-        target = store.folder.with_name(f"{store.folder.name}-bm25-{digest[:8]}")
-        if not target.exists():
-            with self.ground.bar("BM25 index", len(store)) as progress:
-                lexical.build(target, store, self._settings, progress)
-        return lexical.LexicalIndex(target)
+        return lexical.beside(self.ground.passages, self._settings, self.ground.bar)

@@ -87,18 +87,11 @@ class Source(sources.Source):
     @cached_property
     def _questions_QW(self) -> NDArray[Any]:
         """Vectors of the questions in the order of the split."""
-        import numpy as np
-
         questions = self.ground.questions
         prompt = self._model.towers.settings.question_prompt
         texts = (("", prompt + question.text) for question in questions)
-        vectors = self._vectors(
-            "question", questions.folder, texts, lambda rows: [questions[int(row)].id for row in rows]
-        )
-        vectors_QW = np.empty((len(vectors), vectors.width), dtype=np.float32)
-        for shard in vectors.shards:
-            vectors_QW[shard.rows] = shard.block(0, len(shard))
-        return vectors_QW
+        ids: Any = lambda rows: [questions[int(row)].id for row in rows]  # noqa: E731
+        return self._vectors("question", questions.folder, texts, ids).by_row()
 
     def _passages(self) -> Iterator[tuple[str, str]]:
         from mpr.dataset import passage_texts

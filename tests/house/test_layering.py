@@ -24,18 +24,18 @@ LAYERS = (
         "training_rules",
     ),
     (
-        "adapters", "candidate_table", "collate", "comparison", "contenders", "contract", "corpora.*", "costs", "download",
-        "evaluation", "exact", "faiss_index", "first_pass", "fusion", "hits", "intervals", "search",
-        "inference", "intake", "launching", "lengths", "lexical", "loss", "out_of_memory", "overlap", "padding", "plan",
-        "pretrained", "recipe_file", "run_folder", "scale", "schema", "sentence_layout", "sifter", "towers",
-        "towers_folder", "vectors", "vocabulary", "watch",
+        "adapters", "candidate_table", "collate", "comparison", "contenders", "contract", "corpora.*", "costs",
+        "download", "evaluation", "exact", "faiss_index", "first_pass", "fusion", "hits", "inference", "intake",
+        "intervals", "launching", "lengths", "lexical", "loss", "out_of_memory", "overlap", "padding", "plan",
+        "pretrained", "recipe_file", "run_folder", "scale", "schema", "search", "sentence_layout", "sifter",
+        "towers", "towers_folder", "vectors", "vocabulary", "watch",
     ),
     (
         "audit", "audit_report", "callbacks", "dataset", "dev_pool", "encode", "labels.*", "metrics.*", "mine",
         "reference", "sources.*", "trainer",
     ),
-    ("training_run",),
-    ("cli", "train"),
+    ("retrieval", "training_run"),
+    ("cli", "train", "verbs.*"),
 )  # fmt: skip
 
 

@@ -1,0 +1,24 @@
+"""Arguments that several commands take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Recipes = Annotated[list[Path], typer.Argument(help="Recipe files.", metavar="RECIPE...")]
+OneRecipe = Annotated[Path, typer.Argument(help="A recipe; recipes/README.md explains every key.", metavar="RECIPE")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Override a key, for example --set draw.positives.m=2. Recorded.", metavar="KEY=VALUE"),
+]
+Home = Annotated[
+    Path,
+    typer.Option(help="Where prepared data is kept; $MPR_HOME if set.", envvar="MPR_HOME", metavar="FOLDER"),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
+RunFolder = Annotated[
+    Path | None,
+    typer.Option("--folder", help="Run folder; default runs/<recipe>-seed<seed>.", metavar="FOLDER"),
+]

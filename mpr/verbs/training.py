@@ -1,0 +1,70 @@
+"""From candidates to a trained model: mine, train, merge."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mpr.verbs.arguments import Home, OneRecipe, Overrides, Quiet, RunFolder
+
+
+def mine(recipe: OneRecipe, overrides: Overrides = None, home: Home = Path(".mpr"), quiet: Quiet = False) -> None:
+    """Propose candidates for every training question and take known positives out; a stopped run goes on.
+
+    Training mines by itself what is missing. Example: mpr mine recipes/mini/trec_lead3_joint_lh_m4.yaml
+    """
+    from mpr import mine as mining
+    from mpr import recipe_file
+    from mpr.dataset import Dataset
+
+    made = mining.mine(Dataset(recipe_file.load(recipe, overrides or ()), home, quiet))
+    for name, table in made.items():
+        typer.echo(f"{name:<12} {table.summary()}  {table.manifest.digest[:12]}  {table.folder}")
+    if not made:
+        typer.echo("nothing to mine: every list of candidates came with the records")
+
+
+def train(
+    recipe: OneRecipe,
+    overrides: Overrides = None,
+    home: Home = Path(".mpr"),
+    folder: RunFolder = None,
+    fork: Annotated[
+        str | None, typer.Option(help="Start another run folder of the same recipe.", metavar="NAME")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Train a recipe in this process; the same command goes on where a run was stopped.
+
+    For several processes: accelerate launch mpr/train.py RECIPE, with a launch file of recipes/accelerate/.
+    Example: mpr train recipes/quickstart.yaml
+    """
+    import logging
+    import sys
+
+    from mpr.train import Launch, run
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    typer.echo(f"trained: {run(Launch(recipe, tuple(overrides or ()), home, folder, fork, quiet))}")
+
+
+def merge(
+    model: Annotated[Path, typer.Argument(help="The `model` folder of a run with LoRA.", metavar="MODEL")],
+    target: Annotated[Path, typer.Argument(help="Where the merged model goes.", metavar="TARGET")],
+    base: Annotated[
+        Path | None, typer.Option(help="Folder of the base, where it is not on the Hub.", metavar="FOLDER")
+    ] = None,
+    passage_base: Annotated[
+        Path | None, typer.Option(help="The same of the passage encoder's base.", metavar="FOLDER")
+    ] = None,
+) -> None:
+    """Write a copy of a model with its LoRA adapters added to the weights, so that it needs no base.
+
+    Example: mpr merge runs/my-seed42/model my-model
+    """
+    from mpr import towers_folder
+
+    towers_folder.merge(model, target, base, passage_base)
+    typer.echo(f"merged: {target}")
