@@ -1,5 +1,5 @@
 # make setup      a virtual environment in .venv with the locked packages and the CPU build of torch
-# make quickstart setup, then the main job on the embedded collection, offline
+# make quickstart setup, then train, search, score and compare on the embedded collection, offline
 # make test       setup, then the default test suite
 # make check      linters, types, recipes, generated pages
 # make faults     the numbered fault tests, their long sweeps included
@@ -32,8 +32,14 @@ $(VENV)/.locked: uv.lock pyproject.toml
 
 quickstart: setup
 	$(BIN)/mpr check recipes/quickstart.yaml
-	$(BIN)/mpr plan recipes/quickstart.yaml
-	$(BIN)/mpr audit recipes/quickstart.yaml --picture .mpr/quickstart.svg
+	$(BIN)/mpr train recipes/quickstart.yaml
+	$(BIN)/mpr encode recipes/quickstart.yaml --untrained
+	$(BIN)/mpr evaluate recipes/quickstart.yaml --untrained
+	$(BIN)/mpr evaluate recipes/quickstart.yaml --bm25
+	$(BIN)/mpr encode recipes/quickstart.yaml
+	$(BIN)/mpr evaluate recipes/quickstart.yaml
+	$(BIN)/mpr compare trained=runs/quickstart-seed42/scores/test untrained=runs/quickstart-untrained/scores/test \
+	  bm25=runs/quickstart-bm25/scores/test --measure top20
 
 test: setup
 	$(BIN)/python -m pytest

@@ -70,6 +70,9 @@ def _pins(recipe: Recipe, offered: Collection) -> Iterator[tuple[str, str]]:
     towers = recipe.towers
     if towers.base is not None:
         yield towers.base, f"commit {towers.revision}" if towers.revision else "not pinned"
+    if towers.passage_base is not None:
+        known = f"commit {towers.passage_revision}" if towers.passage_revision else "not pinned"
+        yield towers.passage_base, known
     for pin in offered.pins:
         known = f"sha256 {pin.sha256}" if pin.sha256 else f"commit {pin.revision}" if pin.revision else UNKNOWN
         yield pin.file, known

@@ -1,7 +1,8 @@
 """Contradictions that no single key shows. Each rule is a function of the recipe; the table is the list of them all.
 
 A rule yields (path of the key to change, what is wrong, how to fix it). `mpr check` runs them all; nothing is
-downloaded before they hold. `mpr/training_rules.py` has those about `training:`.
+downloaded before they hold. `mpr/training_rules.py` has those about `training:`, `mpr/tower_rules.py` those
+about `towers:`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mpr import backbones, catalogue, collection, schedule, training_rules
+from mpr import catalogue, collection, schedule, tower_rules, training_rules
 from mpr.collection import Split
 from mpr.errors import DataError, nearest
 from mpr.recipe import Recipe
@@ -237,40 +238,6 @@ def _negatives_fit(recipe: Recipe) -> Iterator[Finding]:
                 yield (*path, "k"), f"is more than {what} of {limit}", "ask for fewer, or widen that"
 
 
-def _encoder_is_named_once(recipe: Recipe) -> Iterator[Finding]:
-    towers = recipe.towers
-    if (towers.base is None) == (towers.new is None):
-        yield ("towers", "base"), "give exactly one of base and new", "a pretrained encoder, or one from random weights"
-    if towers.new is not None:
-        if towers.revision is not None:
-            yield ("towers", "revision"), "belongs to a pretrained base", "remove it"
-        if towers.new.width % towers.new.heads:
-            yield ("towers", "new", "heads"), f"does not divide the width of {towers.new.width}", "choose a divisor"
-        if towers.lora is not None:
-            yield ("towers", "lora"), "random weights cannot be adapted, they must be learned", "remove it"
-
-
-def _lora_fits(recipe: Recipe) -> Iterator[Finding]:
-    towers, backbone = recipe.towers, backbones.of(recipe.towers)
-    if towers.lora is None:
-        return
-    if towers.share and towers.lora.towers != "both":
-        yield ("towers", "lora", "towers"), "there is only one tower (share: true)", "use both"
-    for number, module in enumerate(towers.lora.modules):
-        if backbone is not None and not backbone.linears(module):
-            known = sorted({name.rpartition(".")[2] for name in backbone.all_linears})
-            fix = nearest(module, known) or f"known: {', '.join(known)}"
-            yield ("towers", "lora", "modules", number), f"the encoder has no linear layer called '{module}'", fix
-
-
-def _lengths_fit(recipe: Recipe) -> Iterator[Finding]:
-    backbone = backbones.of(recipe.towers)
-    for key in ("question_length", "passage_length"):
-        length = getattr(recipe.towers, key)
-        if backbone is not None and length > backbone.longest:
-            yield ("towers", key), f"the encoder reads at most {backbone.longest} tokens", "ask for fewer"
-
-
 def _pinned(recipe: Recipe) -> Iterator[Finding]:
     if recipe.draft:
         return
@@ -279,6 +246,9 @@ def _pinned(recipe: Recipe) -> Iterator[Finding]:
         yield ("towers", "revision"), "the base is not pinned to a commit", "give its 40 hex digits, or set draft: true"
     if towers.base is not None and Path(towers.base).is_dir():
         yield ("towers", "base"), "is a local folder, which no commit pins", "set draft: true"
+    if towers.passage_base is not None and towers.passage_revision is None:
+        what = "passage_base is not pinned to a commit"
+        yield ("towers", "passage_revision"), what, "give its 40 hex digits, or set draft: true"
     for pin in collection.of(recipe.data.corpus).pins:
         if pin.sha256 is None and not pin.revision:
             what = f"'{pin.file}' has no checksum or revision that is known to us"
@@ -356,9 +326,7 @@ RULES = tuple(
         _labels_fit,
         _negatives_have_sources,
         _negatives_fit,
-        _encoder_is_named_once,
-        _lora_fits,
-        _lengths_fit,
+        *tower_rules.CHECKS,
         _pinned,
         _batch_fits,
         *training_rules.CHECKS,

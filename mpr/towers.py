@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mpr import adapters, lengths, pretrained, randomness, recipe, tokens
+from mpr import adapters, lengths, pretrained, randomness, recipe, tokens, tower_rules
 from mpr.contract import Base
 from mpr.errors import DataError, RecipeError
+from mpr.strict_yaml import dotted
 
 Tokens = Mapping[str, Tensor]
 
@@ -164,15 +165,8 @@ def build(settings: recipe.Towers, tokenizer: Any, seed: int, groups: int = 1) -
 
 
 def _refuse(settings: recipe.Towers) -> None:
-    """Contradictions that would otherwise show only in what is learned."""
-    if settings.passage_base is not None and (settings.share or settings.base is None):
-        what = "belongs to separate towers that both start from pretrained encoders"
-        raise RecipeError(what, key="towers.passage_base", fix="remove it, or set share: false and base")
-    if settings.passage_revision is not None and settings.passage_base is None:
-        raise RecipeError("belongs to passage_base", key="towers.passage_revision", fix="remove it")
-    if settings.lora is not None and settings.lora.towers != "both" and settings.projection is not None:
-        what = "starts from random weights, which the tower that lora leaves frozen could never learn"
-        raise RecipeError(what, key="towers.projection", fix="adapt both towers, or leave the projection out")
+    for path, what, fix in tower_rules.contradictions(settings):
+        raise RecipeError(what, key=dotted(path), fix=fix)
 
 
 def _encoder(settings: recipe.Towers, tokenizer: Any, role: str, seed: int) -> Encoder:

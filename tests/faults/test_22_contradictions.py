@@ -21,6 +21,7 @@ ABSENT = "<absent>"  # takes a key away instead of setting it
 TREC, NQ, LLM = "trec_bce_m3", "nq_nll_m1_released", "nq_joint_lh_m4_llm"
 MINI, JUDGED, WORLD = "mini/squad_closed_nll_m1", "mini/scifact_joint_lh_all", "quickstart"
 LABEL = "{name: known_positives, tiers: [gold], siblings: ignore, shared: ignore, duplicates: ignore, doubtful: ignore}"
+MATCH = "{name: answer_match, source: bm25, depth: 100}"
 POOL, EPOCH = "{split: trec_dev, questions: 100, candidates: 30}", "training.eval_strategy=epoch"
 BEST = [f"validation={POOL}", EPOCH, "training.save_strategy=epoch", "training.load_best_model_at_end=true",
         "training.metric_for_best_model=mrr"]  # fmt: skip
@@ -91,6 +92,8 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
     "labels fit": [
         (TREC, ["labels[0].tiers=[gold, gold]"], "labels[0].tiers[1]", "'gold' is listed twice"),
         (TREC, [f"labels=[{LABEL}, {LABEL}]"], "labels", "must have known_positives exactly once"),
+        (TREC, [f"labels=[{MATCH}, {LABEL}]"], "labels[0].name", "known_positives comes first"),
+        (TREC, [f"labels=[{LABEL}, {MATCH}]"], "labels[1].source", "no mined source is called 'bm25'"),
     ],
     "negatives have sources": [
         (TREC, ["draw.negatives[0].from=bm26"], "draw.negatives[0].from", "no source is called 'bm26'"),
@@ -124,7 +127,15 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
         (TREC, ["towers.passage_length=513"], "towers.passage_length", "reads at most 512 tokens"),
         (TREC, ["towers.question_length=600"], "towers.question_length", "reads at most 512 tokens"),
     ],
+    "towers agree": [
+        (TREC, ["towers.passage_base=x/y", "towers.share=true"], "towers.passage_base", "belongs to separate towers"),
+        (WORLD, ["towers.passage_base=x/y", "towers.share=false"], "towers.passage_base", "belongs to separate towers"),
+        (TREC, [f'towers.passage_revision="{"0" * 40}"'], "towers.passage_revision", "belongs to passage_base"),
+        (TREC, [f"towers.lora={LORA[:-1]}, towers: question}}", "towers.projection=64"], "towers.projection", "frozen"),
+    ],
     "pinned": [
+        (WORLD, ["towers.new=null", "towers.base=a/b", 'towers.revision="86b5e0934494bd15c9632b12f734a8a67f723594"',
+                 "towers.share=false", "towers.passage_base=a/c"], "towers.passage_revision", "is not pinned to"),
         (TREC, ["draft=false"], "data.corpus", "has no checksum or revision"),
         (WORLD, ["towers.new=null", "towers.base=somebody/some-model"], "towers.revision", "not pinned to a commit"),
         (WORLD, ["towers.new=null", "towers.base=.", 'towers.revision="86b5e0934494bd15c9632b12f734a8a67f723594"'],

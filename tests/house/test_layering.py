@@ -21,7 +21,7 @@ LAYERS = (
     (
         "backbones", "collection", "draw", "judgements", "matching", "objectives.*", "passages", "positives",
         "questions", "ragged", "ranking", "recipe", "relations", "rules", "schedule", "scores", "shards", "tokens",
-        "training_rules",
+        "tower_rules", "training_rules",
     ),
     (
         "adapters", "candidate_table", "collate", "comparison", "contenders", "contract", "corpora.*", "costs",

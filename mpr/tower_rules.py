@@ -1,0 +1,64 @@
+"""Rules about `towers:`: what contradicts what before any weight is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mpr import backbones
+from mpr.errors import nearest
+from mpr.recipe import Recipe, Towers
+from mpr.training_rules import Finding
+
+
+def encoder_is_named_once(recipe: Recipe) -> Iterator[Finding]:
+    towers = recipe.towers
+    if (towers.base is None) == (towers.new is None):
+        yield ("towers", "base"), "give exactly one of base and new", "a pretrained encoder, or one from random weights"
+    if towers.new is not None:
+        if towers.revision is not None:
+            yield ("towers", "revision"), "belongs to a pretrained base", "remove it"
+        if towers.new.width % towers.new.heads:
+            yield ("towers", "new", "heads"), f"does not divide the width of {towers.new.width}", "choose a divisor"
+        if towers.lora is not None:
+            yield ("towers", "lora"), "random weights cannot be adapted, they must be learned", "remove it"
+
+
+def lora_fits(recipe: Recipe) -> Iterator[Finding]:
+    towers, backbone = recipe.towers, backbones.of(recipe.towers)
+    if towers.lora is None:
+        return
+    if towers.share and towers.lora.towers != "both":
+        yield ("towers", "lora", "towers"), "there is only one tower (share: true)", "use both"
+    for number, module in enumerate(towers.lora.modules):
+        if backbone is not None and not backbone.linears(module):
+            known = sorted({name.rpartition(".")[2] for name in backbone.all_linears})
+            fix = nearest(module, known) or f"known: {', '.join(known)}"
+            yield ("towers", "lora", "modules", number), f"the encoder has no linear layer called '{module}'", fix
+
+
+def lengths_fit(recipe: Recipe) -> Iterator[Finding]:
+    backbone = backbones.of(recipe.towers)
+    for key in ("question_length", "passage_length"):
+        length = getattr(recipe.towers, key)
+        if backbone is not None and length > backbone.longest:
+            yield ("towers", key), f"the encoder reads at most {backbone.longest} tokens", "ask for fewer"
+
+
+def towers_agree(recipe: Recipe) -> Iterator[Finding]:
+    """See `contradictions`."""
+    yield from contradictions(recipe.towers)
+
+
+def contradictions(towers: Towers) -> Iterator[Finding]:
+    """What would otherwise show only in what is learned; also asked by `towers.build`, which a recipe need not call."""
+    if towers.passage_base is not None and (towers.share or towers.base is None):
+        what = "belongs to separate towers that both start from pretrained encoders"
+        yield ("towers", "passage_base"), what, "remove it, or set share: false and base"
+    if towers.passage_revision is not None and towers.passage_base is None:
+        yield ("towers", "passage_revision"), "belongs to passage_base", "remove it"
+    if towers.lora is not None and towers.lora.towers != "both" and towers.projection is not None:
+        what = "starts from random weights, which the tower that lora leaves frozen could never learn"
+        yield ("towers", "projection"), what, "adapt both towers, or leave the projection out"
+
+
+CHECKS = (encoder_is_named_once, lora_fits, lengths_fit, towers_agree)
