@@ -1,7 +1,8 @@
 """Three ways to train on the same pairs in the same order: mpr, sentence-transformers' trainer, a plain padded loop.
 
 Each has `losses()`, the loss of the first batch without dropout, and `times(precision, updates)`, the seconds from the
-end of an update to the end of the next one, reading and tokenising included. Weights, texts, batches, optimiser,
+end of an update to the end of the next one. What a trainer does in a step is in it: the others tokenise their batch,
+mpr reads ids that were tokenised once, before. Weights, texts, batches, optimiser,
 learning rate and clipping are the same; dropout is on.
 """
 

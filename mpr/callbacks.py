@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -93,8 +93,10 @@ class EpochEnds(TrainerCallback):
         return self._set(args, control, True) if self._is_due(state.global_step) else control
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
-        """The end of the run: what was done after its last step is not done twice."""
-        return self._set(args, control, False) if self._is_due(state.global_step) else control
+        """The end of the run: what was done after its last step is not done twice, and a run that stops early is not
+        evaluated where the unbroken one would not be."""
+        stops = state.global_step < state.max_steps
+        return self._set(args, control, False) if stops or self._is_due(state.global_step) else control
 
     def _is_due(self, step: int) -> bool:
         ends = (number * self.rows_per_update // self.rows_per_epoch for number in (step - 1, step))
@@ -109,6 +111,16 @@ class EpochEnds(TrainerCallback):
             if strategy == "epoch":
                 setattr(control, action, wanted)
         return control
+
+
+class OnSave(TrainerCallback):
+    """Does something after every checkpoint."""
+
+    def __init__(self, action: Callable[[], None]) -> None:
+        self.action = action
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.action()
 
 
 class Advice(TrainerCallback):

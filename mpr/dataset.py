@@ -73,11 +73,9 @@ class Dataset:
         target = self.folder / "passages"
         if not target.exists():
             self._need_space()
-            with self.bar("passages", self.collection.size) as progress:
-                expected = self.collection.size
-                passages.build(
-                    target, self.collection.passages(), self._receipt(), expected=expected, progress=progress
-                )
+            receipt, expected = self._receipt(), self.collection.size
+            with self.bar("passages", expected) as progress:
+                passages.build(target, self.collection.passages(), receipt, expected=expected, progress=progress)
         return PassageStore(target)
 
     def split(self, role: str) -> SplitStore:
@@ -86,18 +84,20 @@ class Dataset:
         facts = self.collection.split(name)
         target = self.folder / self._split_name(role)
         if not target.exists():
+            store, excluded = self.passages_of(role), self._excluded(role)
+            receipt = self._receipt()
             with self.bar(f"questions of {name}", facts.questions) as progress:
                 intake.build(
                     target,
                     self.collection.groups(name),
                     facts,
-                    self.passages_of(role),
+                    store,
                     repair=self.recipe.data.repair,
                     tiers=tiers,
                     train=self._needs_positives(role),
                     sources=facts.sources,
-                    receipt=self._receipt(),
-                    exclude=self._excluded(role),
+                    receipt=receipt,
+                    exclude=excluded,
                     progress=progress,
                 )
         return SplitStore(target)
@@ -129,8 +129,9 @@ class Dataset:
             return self.corpus()
         target = self.folder / f"{name}-passages"
         if not target.exists():
+            receipt = self._receipt()
             with self.bar(f"texts of {name}", None) as progress:
-                intake.inline_passages(target, self.collection.groups(name), self._receipt(), progress=progress)
+                intake.inline_passages(target, self.collection.groups(name), receipt, progress=progress)
         return PassageStore(target)
 
     def _split_name(self, role: str) -> str:
@@ -218,6 +219,9 @@ class Dataset:
         return built
 
     def _receipt(self) -> dict[str, Any]:
+        """Of a store that is built next. The files that are fetched from now on are listed in it, and no others: what
+        this process read before must not make equal stores differ."""
+        self.fetcher.used = {}
         return {"corpus": self.recipe.data.corpus.name, "files": self.fetcher.used, "mpr": __version__}
 
     def _need_space(self) -> None:

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -166,12 +167,32 @@ def _tensor(array: NDArray[np.generic]) -> Tensor:
 def _as_bounded(device: torch.device) -> Iterator[None]:
     """Products and sums as the bound assumes, whatever the program has allowed elsewhere."""
     matmul = torch.backends.cuda.matmul
-    before = torch.get_float32_matmul_precision(), matmul.allow_bf16_reduced_precision_reduction
-    torch.set_float32_matmul_precision("highest")
+    reduced = matmul.allow_bf16_reduced_precision_reduction
     matmul.allow_bf16_reduced_precision_reduction = False
     try:
-        with torch.inference_mode(), torch.autocast(device.type, enabled=False):
+        with _in_32_bits(), torch.inference_mode(), torch.autocast(device.type, enabled=False):
             yield
     finally:
-        torch.set_float32_matmul_precision(before[0])
-        matmul.allow_bf16_reduced_precision_reduction = before[1]
+        matmul.allow_bf16_reduced_precision_reduction = reduced
+
+
+@contextmanager
+def _in_32_bits() -> Iterator[None]:
+    """torch 2.9 has a setting of its own for each library, and refuses to be asked the old way once one was used."""
+    backends: list[Any] = [torch.backends.cuda.matmul, torch.backends.mkldnn.matmul]  # type: ignore[attr-defined]
+    if not hasattr(backends[0], "fp32_precision"):
+        old = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("highest")
+        try:
+            yield
+        finally:
+            torch.set_float32_matmul_precision(old)
+        return
+    before = [backend.fp32_precision for backend in backends]
+    try:
+        for backend in backends:
+            backend.fp32_precision = "ieee"
+        yield
+    finally:
+        for backend, precision in zip(backends, before, strict=True):
+            backend.fp32_precision = precision

@@ -105,6 +105,8 @@ def _sharding(recipe: Recipe, environment: Mapping[str, str]) -> Iterator[Proble
         if recipe.scale.cache is not None and is_on:
             what = f"the gradient cache works on one process or under DDP, not under {name}"
             yield Problem(what, key="scale.cache", fix="launch with DDP, or remove scale.cache")
+    if _is_on(environment, "ACCELERATE_USE_DEEPSPEED"):
+        yield from _deepspeed(recipe, environment)
     if not fsdp:
         return
     for variable, key, needed in (
@@ -119,6 +121,26 @@ def _sharding(recipe: Recipe, environment: Mapping[str, str]) -> Iterator[Proble
     if recipe.towers.lora is not None:
         what = "adapters on sharded weights were never tried"
         yield Problem(what, key="towers.lora", fix="launch with DDP: adapters need little memory")
+
+
+def _deepspeed(recipe: Recipe, environment: Mapping[str, str]) -> Iterator[Problem]:
+    """Of DeepSpeed, what leaves whole 32-bit weights in the model, where checkpoints take them from."""
+    stage, file = (environment.get(f"ACCELERATE_DEEPSPEED_{name}", "") for name in ("ZERO_STAGE", "CONFIG_FILE"))
+    if file not in ("", "none"):
+        what = "a DeepSpeed configuration file may say anything"
+        yield Problem(what, key="scale.processes", fix="write its settings into the launch file")
+    if stage not in ("", "0", "1", "2"):
+        what = f"ZeRO stage {stage} cuts up the weights that checkpoints are made of"
+        yield Problem(what, key="scale.processes", fix="use stage 2, or FSDP: recipes/accelerate/fsdp.yaml")
+    for name in ("fp16", "bf16"):
+        if recipe.training.get(name):
+            what = f"DeepSpeed keeps the model's own weights in {name}, and these would be saved"
+            yield Problem(what, key=f"training.{name}", fix=f"--set training.{name}=false, or launch with DDP or FSDP")
+
+
+def is_sharded(environment: Mapping[str, str]) -> bool:
+    """Whether the launch wraps the model in something that is called once a step."""
+    return _is_on(environment, "ACCELERATE_USE_FSDP") or _is_on(environment, "ACCELERATE_USE_DEEPSPEED")
 
 
 def _is_on(environment: Mapping[str, str], variable: str) -> bool:

@@ -168,6 +168,7 @@ def beside(
     if not target.exists():
         with bar("BM25 index", len(store)) as progress:
             build(target, store, settings, progress)
+    storage.verify(target)
     return LexicalIndex(target)
 
 

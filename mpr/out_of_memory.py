@@ -28,11 +28,11 @@ def told(refusal: Callable[[], RecipeError]) -> Iterator[None]:
         raise
 
 
-def in_training(recipe: Recipe) -> RecipeError:
-    """The next smaller chunks; where a chunk is one text already, what else there is."""
-    smaller = _smaller(recipe)
+def in_training(recipe: Recipe, sharded: bool = False) -> RecipeError:
+    """The next smaller chunks; where a chunk is one text already, or weights are sharded, what else there is."""
+    smaller = None if sharded else _smaller(recipe)
     if smaller is None:
-        return _one_text(recipe)
+        return _without_chunks(recipe, "" if sharded else " with one text at a time")
     value = f"{{questions: {smaller.questions}, passages: {smaller.passages}}}"
     fix = f"--set 'scale.cache={value}' gives the same gradient in less memory, {_ANOTHER}"
     return RecipeError("out of memory in training; nothing was changed", key="scale.cache", fix=fix)
@@ -59,8 +59,8 @@ def _smaller(recipe: Recipe) -> Cache | None:
     return Cache(questions=max(cache.questions // 2, 1), passages=max(cache.passages // 2, 1))
 
 
-def _one_text(recipe: Recipe) -> RecipeError:
-    what = "out of memory in training with one text at a time; nothing was changed"
+def _without_chunks(recipe: Recipe, how: str) -> RecipeError:
+    what = f"out of memory in training{how}; nothing was changed"
     if not (recipe.training.get("gradient_checkpointing") or recipe.training.get("activation_checkpointing")):
         key, value = "training.gradient_checkpointing", "true"
         why = "computes activations again instead of keeping them: the same gradient"

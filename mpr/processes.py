@@ -179,9 +179,9 @@ def _is_broken_connection(error: BaseException) -> bool:
     return isinstance(error, DistBackendError | DistNetworkError) or is_gloo
 
 
-def refuse_other_disk(place: Place, folder: Any) -> None:
+def refuse_other_disk(place: Place, folder: Any, is_seen: bool) -> None:
     """Every process reads what the first one prepared, and writes its part of a checkpoint beside the others'."""
-    if not folder.exists():
+    if not is_seen:
         what = f"process {place.rank} does not see what process 0 wrote"
         fix = "put --home and --folder on a disk that all machines of the run share"
         raise StorageError(what, where=str(folder), fix=fix)

@@ -29,6 +29,7 @@ from mpr.lexical import Analysis, Settings
 from mpr.ranking import Ranking
 from mpr.records import Hit
 from mpr.scores import Scores
+from mpr.tokens import TokenStore
 from mpr.vectors import VectorStore
 
 if TYPE_CHECKING:
@@ -60,7 +61,6 @@ class Retrieval:
 
         model.agree(self.recipe.towers)
         group = group or encode.ALONE
-        group.first(lambda: bool(self.dataset.prepare_corpus()))  # texts are tokenised once, not by every process
         return {name: encode.run(task, self._place(name), group) for name, task in self.tasks(model, options).items()}
 
     def tasks(self, model: Model, options: Options) -> dict[str, Task]:
@@ -81,7 +81,8 @@ class Retrieval:
 
     def search(self, role: str, device: str, progress: Callable[[int], object] = lambda count: None) -> Ranking:
         """Ranks the corpus for every question of an evaluation split by the vectors of `vectors`."""
-        corpus, questions = VectorStore(self._place("corpus")), VectorStore(self._place(role))
+        corpus = self._vectors("corpus", self.dataset.tokens_of_passages(None))
+        questions = self._vectors(role, self.dataset.tokens_of_questions(role))
         depth, index = min(self.recipe.search.depth, len(corpus)), self.recipe.search.index
         made = {
             "corpus": corpus.manifest.digest,
@@ -89,6 +90,8 @@ class Retrieval:
             "model": corpus.manifest.receipt["work"]["model"],
             "index": index,
             "depth": depth,
+            "passages": self.dataset.corpus().manifest.digest,
+            "split": self.dataset.split(role).manifest.digest,
         }
         if made["model"] != questions.manifest.receipt["work"]["model"]:
             what = "the corpus and the questions were encoded by two models"
@@ -106,6 +109,16 @@ class Retrieval:
             parts.append(Ranking.of_rows(ids[start : start + _BATCH], hits.rows_QK, hits.scores_QK))
             progress(len(parts[-1]))
         return self._commit(role, made, _joined(parts))
+
+    def _vectors(self, name: str, texts: TokenStore) -> VectorStore:
+        """Vectors whose rows are those of these texts, every byte verified: rows become ids of what lies there now."""
+        place = self._place(name)
+        storage.verify(place)
+        store = VectorStore(place)
+        if store.manifest.receipt["work"]["data"] != texts.manifest.digest:
+            what = "was encoded from other texts than those of the recipe"
+            raise DataError(what, where=str(place), fix="remove it, and encode again")
+        return store
 
     def search_words(self, role: str, progress: Callable[[int], object] = lambda count: None) -> Ranking:
         """The same by BM25: the baseline to stand beside every model."""
@@ -169,16 +182,17 @@ class Retrieval:
     # Scores
 
     def evaluate(
-        self, role: str, ranking: Ranking, name: str, receipt: dict[str, str], *, drop_self: bool = False
+        self, role: str, ranking: Ranking, name: str, receipt: dict[str, str], *, own: bool, drop_self: bool = False
     ) -> Scores:
-        """Scores of a ranking by the recipe's measures, over all questions of the split."""
+        """Scores of a ranking by the recipe's measures, over all questions of the split. `own`: it was searched here,
+        to the recipe's depth; how deep a foreign run was searched, its longest list tells."""
         split, corpus, wanted = self.dataset.split(role), self.dataset.corpus(), self.recipe.evaluation
         rules = evaluation.Rules(
             run=name,
             split=self.dataset.splits[role],
             self_hits="drop" if drop_self else "keep",
             overlap="refuse" if self.recipe.data.overlap == "refuse" else "allow",
-            depth=min(self.recipe.search.depth, len(corpus)),
+            depth=min(self.recipe.search.depth, len(corpus)) if own else None,
             receipt=tuple(receipt.items()),
         )
         trained = overlap.shared(self.dataset.split("train"), split)

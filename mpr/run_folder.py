@@ -64,6 +64,10 @@ class RunFolder:
             fix = "restore it, or start another run with --fork NAME"
             raise RecipeError([Problem(change, str(path), fix=fix) for change in changes])
 
+    def progress(self) -> dict[str, Any]:
+        """What the run was started with, by checksum, and how far it is: processes compare it."""
+        return {"run": storage.sha256_file(self.folder / _IDENTITY), "updates": self.updates()}
+
     def updates(self) -> list[int]:
         """Numbers of the updates after which a checkpoint was committed, in order."""
         if not self.checkpoints.exists():

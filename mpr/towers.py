@@ -61,7 +61,8 @@ class Encoder(torch.nn.Module):
             hidden_NLD = hidden_NLD.to(torch.promote_types(hidden_NLD.dtype, torch.float32))
             vectors_NW = pooled(hidden_NLD, attention_mask, self.pooling)
             if self.projection is not None:
-                vectors_NW = self.projection(vectors_NW)
+                weight, bias = (part.to(vectors_NW.dtype) for part in (self.projection.weight, self.projection.bias))
+                vectors_NW = functional.linear(vectors_NW, weight, bias)  # sharding wrappers may hold it in 16 bits
             return functional.normalize(vectors_NW, dim=-1) if self.normalize else vectors_NW
 
 

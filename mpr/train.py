@@ -60,16 +60,8 @@ def run(launch: Launch) -> Path:
         launching.refuse_contradictions(recipe, place, os.environ)
     name = f"{recipe.name}-seed{recipe.training['seed']}" + (f"-{launch.fork}" if launch.fork else "")
     folder = RunFolder(launch.run or Path("runs") / name)
-    if place.world > 1 or not _is_trained(folder):  # several processes must agree about it, so they look together
-        _train(launch, recipe, folder, place)
+    _train(launch, recipe, folder, place)
     return folder.folder
-
-
-def _is_trained(folder: Any) -> bool:
-    if not (folder.model / "manifest.json").exists():
-        return False
-    log.info("already trained: %s", folder.model)
-    return True
 
 
 def _train(launch: Launch, recipe: Any, folder: Any, place: Any) -> None:
@@ -89,28 +81,34 @@ def _train(launch: Launch, recipe: Any, folder: Any, place: Any) -> None:
         trackers.refuse_absent(arguments.report_to)
     dataset = Dataset(recipe, launch.home, launch.quiet or place.rank > 0)
     with processes.joined(place) as group, ExitStack() as held:
-        if not group.first(lambda: _prepared(recipe, folder, dataset, place.world, held)):
+        begun = group.first(lambda: _prepared(recipe, folder, dataset, place.world, held))
+        if not begun:
             return
-        for shared in (dataset.folder, folder.folder):
-            processes.refuse_other_disk(place, shared)
+        processes.refuse_other_disk(place, dataset.folder, dataset.folder.exists())
+        processes.refuse_other_disk(place, folder.folder, folder.progress() == begun)
         environment.seed_everything(arguments.seed)
         if not TrainingRun(recipe, dataset, folder, (place.rank, place.world), arguments).run():
             again = shlex.join(sys.argv) if place.world == 1 else "the same launch"
             raise Interrupted("stopped on request; a checkpoint was committed", fix=f"to continue, run again: {again}")
 
 
-def _prepared(recipe: Any, folder: Any, dataset: Any, world: int, held: ExitStack) -> bool:
-    """For the first process: holds the folder until the run ends; False when there is nothing left to train."""
-    from mpr import mine
+def _prepared(recipe: Any, folder: Any, dataset: Any, world: int, held: ExitStack) -> dict[str, Any]:
+    """For the first process: holds the folder until the run ends. How far it is; empty when nothing is left to train.
+
+    A finished run is claimed like any other, so that a changed recipe is not answered with the model of the old one.
+    """
+    from mpr import mine, storage, towers_folder
     from mpr.run_folder import identity
 
     held.enter_context(folder.held())
-    if _is_trained(folder):
-        return False
     digests = {role: store.manifest.digest for role, store in dataset.prepare_training().items()}
     digests |= {f"candidates {name}": table.manifest.digest for name, table in mine.mine(dataset).items()}
     folder.claim(identity(recipe, digests, world))
-    return True
+    if not folder.model.exists():
+        return dict(folder.progress())
+    storage.verify(folder.model, towers_folder.KIND)
+    log.info("already trained: %s", folder.model)
+    return {}
 
 
 def _no_bars() -> None:
@@ -123,15 +121,12 @@ def training_arguments(recipe: Any, folder: Path, cuda: bool, quiet: bool, rank:
     """transformers' TrainingArguments with what the recipe says and what a draw-based run needs."""
     from transformers import TrainingArguments
 
-    from mpr import schedule
-
     given = {name: value for name, value in recipe.training.items() if name not in IGNORED}
-    updates = schedule.updates(recipe)
     given |= {
         "output_dir": str(folder),
         "seed": _dice(recipe.training["seed"], rank),
         "per_device_train_batch_size": 1,
-        "max_steps": updates if updates is not None else -1,
+        "max_steps": recipe.training.get("max_steps", -1),  # of epochs: when the rows of the data are known
         "remove_unused_columns": False,
         "ddp_find_unused_parameters": False,
         "ddp_broadcast_buffers": False,

@@ -14,6 +14,7 @@ What differs from the stock Trainer, and why:
 from __future__ import annotations
 
 import math
+import signal
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -35,6 +36,7 @@ from mpr.run_folder import CHECKPOINT, RunFolder
 from mpr.towers import Towers
 
 WEIGHTS = "model.safetensors"
+OVERFLOWS = 30  # updates on end that an fp16 loss scaler may skip: it halves its scale each time, from 65,536
 
 
 class Draws(Dataset[int]):
@@ -85,6 +87,8 @@ class MultiPositiveTrainer(Trainer):
         self.observed: dict[str, float] = {}
         self._staging: Path | None = None
         self._questions = torch.zeros(0)
+        self._skipped = 0  # updates on end whose gradient was not finite
+        _compute_outputs_in_32_bits(self.accelerator)
         self._available = torch.from_numpy(collator.drawer.drawable.lengths())  # of every question, for `_note`
 
     # Draws
@@ -100,6 +104,7 @@ class MultiPositiveTrainer(Trainer):
             num_workers=workers,
             prefetch_factor=self.args.dataloader_prefetch_factor if workers else None,
             pin_memory=self.args.dataloader_pin_memory and torch.cuda.is_available(),
+            worker_init_fn=_deaf,
         )
 
     # Loss
@@ -144,6 +149,7 @@ class MultiPositiveTrainer(Trainer):
         self._available = self._available.to(ids_Q.device)
         counts = {name: float(count) for name, count in inputs["counts"].items()}
         block = {"positives": counts.pop("positive"), **{_counted(name): count for name, count in counts.items()}}
+        short = {name: block.pop(name) for name in list(block) if name.startswith("short_of_")}  # of the whole step
         block["positives_available"] = (self._available[ids_Q.clamp_min(0)] * (ids_Q >= 0)).sum()
         parts = {
             "examples": (ids_Q[found.seen.own] >= 0).sum(),
@@ -151,29 +157,35 @@ class MultiPositiveTrainer(Trainer):
             "places": float(sum(mask.numel() for mask in masks)),
         }
         if self.recipe.scale.gather:  # every process counts the whole block
-            self.watch.add({**found.watched, **block}, parts)
+            self.watch.add({**found.watched, **short, **block}, parts)
         else:
-            self.watch.add(found.watched, {**block, **parts})
+            self.watch.add({**found.watched, **short}, {**block, **parts})
         if self._is_logged_next():
             self.observed = self._observed(found)
 
     def _is_logged_next(self) -> bool:
         every = int(self.state.logging_steps or 0)
         by_step = every > 0 and (self.state.global_step + 1) % every == 0
-        return by_step or self.args.logging_strategy == "epoch"
+        is_first = self.args.logging_first_step and self.state.global_step == 0
+        return by_step or is_first or self.args.logging_strategy == "epoch"
 
     def _observed(self, found: scale.Found) -> dict[str, float]:
         """Of this process's questions in one step."""
-        seen, temperature = found.seen, float(getattr(self.recipe.objective[0], "temperature", 1.0))
-        observed = watch.observe(seen.scores_OP, seen.positives_OP, seen.negatives_OP, found.pull(), temperature)
+        seen = found.seen
+        divisor = _divisor(self.recipe.objective[0], seen.own_OD.shape[1])
+        observed = watch.observe(seen.scores_OP, seen.positives_OP, seen.negatives_OP, found.pull(), divisor)
         return {**observed, "passage_cosine": watch.spread(seen.passage_PD)}
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
         """Called after clipping and before the optimizer: the last moment to refuse a step."""
         norm = super()._get_grad_norm(model, grad_norm=grad_norm)
         scaler = getattr(self.accelerator, "scaler", None)
-        if norm is not None and not math.isfinite(float(norm)) and scaler is None:
-            self._stop_on(f"the gradient's norm is {float(norm)}")
+        if norm is None:
+            return norm
+        self._skipped = 0 if math.isfinite(float(norm)) else self._skipped + 1
+        if self._skipped > (0 if scaler is None else OVERFLOWS):
+            again = f" for {self._skipped} updates on end" if scaler is not None else ""
+            self._stop_on(f"the gradient's norm is {float(norm)}{again}")
         return norm
 
     def _stop_on(self, what: str) -> None:
@@ -323,6 +335,28 @@ class MultiPositiveTrainer(Trainer):
 
     def create_model_card(self, *arguments: Any, **named: Any) -> None:
         """Cards are rendered from receipts, never from here."""
+
+
+def _deaf(worker: int) -> None:
+    """A request to stop is for the process that trains; a worker that died of it would take the last step along."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _compute_outputs_in_32_bits(accelerator: Any) -> None:
+    """FSDP's policy for 16 bits would round the vectors too, and sum gradients in 16 bits."""
+    plugin = getattr(accelerator.state, "fsdp_plugin", None)
+    policy = getattr(plugin, "mixed_precision_policy", None)
+    if plugin is not None and policy is not None:
+        full = {"reduce_dtype": torch.float32, "output_dtype": torch.float32}
+        plugin.mixed_precision_policy = type(policy)(param_dtype=policy.param_dtype, **full)
+
+
+def _divisor(entry: Any, width: int) -> float | None:
+    """What a term divides scores by before its softmax; None: it has none."""
+    if getattr(entry, "scaling", "") == "none":
+        return None
+    return float(getattr(entry, "temperature", 1.0)) * (width**0.5 if getattr(entry, "sqrt_width", False) else 1.0)
 
 
 def _counted(name: str) -> str:

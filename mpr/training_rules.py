@@ -52,6 +52,13 @@ OWNED = {
     "ddp_find_unused_parameters": "every weight that learns takes part in every step",
     "ddp_broadcast_buffers": "the encoders have no buffers that change",
     "logging_nan_inf_filter": "a loss that is not finite stops the run",
+    "fsdp": "the launch file decides how weights are sharded: recipes/accelerate/fsdp.yaml",
+    "fsdp_config": "the launch file decides how weights are sharded: recipes/accelerate/fsdp.yaml",
+    "deepspeed": "the launch file decides: recipes/accelerate/deepspeed_zero2.yaml",
+    "parallelism_config": "the launch file decides",
+    "save_on_each_node": "a checkpoint is written once, on a disk that all processes see",
+    "neftune_noise_alpha": "two encoders have no one layer of embeddings for its noise",
+    "use_liger_kernel": "its kernels are for language models",
     "do_train": "`mpr train` trains",
     "do_eval": "evaluation is described under evaluation",
     "do_predict": "evaluation is described under evaluation",
@@ -124,6 +131,9 @@ def training_keys_agree(recipe: Recipe) -> Iterator[Finding]:
         yield ("training", "warmup_steps"), "'constant' has no warm-up", "use constant_with_warmup, or 0"
     if "report_to" in given and given["report_to"] is None:
         yield ("training", "report_to"), "null is not a tracker", "write none in quotes, or the name of a tracker"
+    if given.get("save_strategy") == "best":
+        what = "'best' leaves nothing to continue from between the best ones"
+        yield ("training", "save_strategy"), what, "use steps with load_best_model_at_end: true and save_total_limit"
     if given.get("dataloader_prefetch_factor") is not None and not given.get("dataloader_num_workers"):
         yield ("training", "dataloader_prefetch_factor"), "needs dataloader_num_workers", "set both"
 

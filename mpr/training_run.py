@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
+import math
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from transformers import EvalPrediction, TrainerState, TrainingArguments
 
-from mpr import mine, out_of_memory, rank_measures, storage, towers_folder
+from mpr import launching, mine, out_of_memory, rank_measures, storage, towers_folder
 from mpr import towers as towers_module
-from mpr.callbacks import Advice, EpochEnds, Patience, StopOnSignal, stoppable, waited
+from mpr.callbacks import Advice, EpochEnds, OnSave, Patience, StopOnSignal, stoppable, waited
 from mpr.collate import Collator, Side
 from mpr.dataset import Dataset
 from mpr.dev_pool import DevPool
@@ -41,22 +43,30 @@ class TrainingRun:
         """True when training is over; False when it was stopped on request after a checkpoint."""
         if self.arguments.max_steps <= 0:
             self.arguments.max_steps = self._updates()
-        trainer = self.trainer()
-        resumed = self.folder.newest()
-        self._say(resumed)
-        with stoppable() as stopper:
+        is_sharded = launching.is_sharded(os.environ)
+        with out_of_memory.told(lambda: out_of_memory.in_training(self.recipe, is_sharded)), stoppable() as stopper:
+            trainer = self.trainer()
+            resumed = self.folder.newest()
+            self._say(resumed)
             trainer.add_callback(StopOnSignal(stopper))
+            trainer.add_callback(OnSave(lambda: self._write_metrics(trainer)))
             if resumed is not None and self._stopped_early(state := _state(resumed)):
                 trainer.state = state  # killed after it stopped and before its model was written
+                self._write_metrics(trainer)
             else:
-                with out_of_memory.told(lambda: out_of_memory.in_training(self.recipe)):
-                    trainer.train(resume_from_checkpoint=None if resumed is None else str(_inner(resumed)))
-        self._write_metrics(trainer)
+                self._train(trainer, resumed)
         is_over = trainer.state.global_step >= trainer.state.max_steps or self._stopped_early(trainer.state)
         if stopper.signals and not is_over:
             return False
         self._write_model(trainer)
         return True
+
+    def _train(self, trainer: MultiPositiveTrainer, resumed: Any) -> None:
+        """The log is written whatever ends the training: it is what explains an error."""
+        try:
+            trainer.train(resume_from_checkpoint=None if resumed is None else str(_inner(resumed)))
+        finally:
+            self._write_metrics(trainer)
 
     @property
     def _patience(self) -> int | None:
@@ -167,7 +177,14 @@ class TrainingRun:
 
     def _write_metrics(self, trainer: MultiPositiveTrainer) -> None:
         if self.share[0] == 0:
-            lines = [json.dumps(entry, sort_keys=True) for entry in trainer.state.log_history]
+            entries = [
+                {
+                    name: None if isinstance(value, float) and not math.isfinite(value) else value
+                    for name, value in each.items()
+                }
+                for each in trainer.state.log_history
+            ]
+            lines = [json.dumps(entry, sort_keys=True, allow_nan=False) for entry in entries]
             storage.write_file(self.folder.metrics, ("\n".join(lines) + "\n").encode())
 
     def _write_model(self, trainer: MultiPositiveTrainer) -> None:

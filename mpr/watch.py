@@ -21,11 +21,12 @@ SHOWN = 3  # positives of a row whose share of the gradient is logged
 
 
 def observe(
-    scores_QP: Tensor, positives_QP: Tensor, negatives_QP: Tensor, gradient_QP: Tensor, temperature: float = 1.0
+    scores_QP: Tensor, positives_QP: Tensor, negatives_QP: Tensor, gradient_QP: Tensor, divisor: float | None = 1.0
 ) -> dict[str, float]:
     """Numbers of one block, over its rows that have a positive; docs/training.md says what each means.
 
-    `gradient_QP` is the gradient of the loss with respect to the scores; the loss divides scores by `temperature`.
+    `gradient_QP` is the gradient of the loss with respect to the scores; the first term divides scores by `divisor`
+    before its softmax; None: it has no softmax.
     """
     rows_Q = positives_QP.any(dim=1)
     if not bool(rows_Q.any()):
@@ -42,8 +43,9 @@ def observe(
     negatives_N = scores_QP[negatives_QP]
     if len(negatives_N):
         found |= dict(zip(("negatives_p05", "negatives_p50", "negatives_p95"), quantiles(negatives_N), strict=True))
-    taken_QP = (scores_QP / temperature).masked_fill(~(positives_QP | negatives_QP), float("-inf")).softmax(dim=1)
-    found["saturated_share"] = float((taken_QP.amax(dim=1) > SATURATED).float().mean())
+    if divisor is not None:
+        taken_QP = (scores_QP / divisor).masked_fill(~(positives_QP | negatives_QP), float("-inf")).softmax(dim=1)
+        found["saturated_share"] = float((taken_QP.amax(dim=1) > SATURATED).float().mean())
     return found
 
 

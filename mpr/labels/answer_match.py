@@ -43,10 +43,13 @@ def extended(params: Params, known: PositiveIndex, removed: Ragged) -> PositiveI
     owner_N, place_N = removed.places(np.arange(len(known)))
     wanted_N = (removed.columns["label"][place_N] == ANSWER_MATCH) & (removed.columns["rank"][place_N] <= params.depth)
     owner_N, place_N = owner_N[wanted_N], place_N[wanted_N]
+    owner_K = np.repeat(np.arange(len(known)), known.rows.lengths())
+    there_K = owner_K << 40 | known.rows.columns["passage"]  # another labeller may have added it from another source
+    fresh_N = ~np.isin(owner_N << 40 | removed.columns["passage"][place_N], there_K)
+    owner_N, place_N = owner_N[fresh_N], place_N[fresh_N]
     if params.at_most is not None:
         before_N = np.arange(len(owner_N)) - np.searchsorted(owner_N, owner_N)
         owner_N, place_N = owner_N[before_N < params.at_most], place_N[before_N < params.at_most]
-    owner_K = np.repeat(np.arange(len(known)), known.rows.lengths())
     order = np.argsort(np.concatenate([owner_K, owner_N]), kind="stable")
     added = {
         "passage": removed.columns["passage"][place_N],

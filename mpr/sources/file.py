@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from functools import cached_property
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mpr.ragged import Ragged
 
 log = logging.getLogger("mpr.mine")
+_CHUNK = 65_536  # lines of a run at once
 
 Ranked = tuple[list[int], list[str], list[float]]  # rows of the questions, passages, scores (none: by their order)
 
@@ -131,11 +132,11 @@ class Source(sources.Source):
         known = {name: row for row, name in enumerate(self.ground.questions.ids)}
         strange = set()
         if self.params.format == "trec":
-            for hit in trec.read_hits(self._path):
-                if hit.question in known:
-                    yield [known[hit.question]], [hit.passage], [hit.score]
-                else:
-                    strange.add(hit.question)
+            hits = iter(trec.read_hits(self._path))
+            while chunk := list(islice(hits, _CHUNK)):
+                strange |= {hit.question for hit in chunk if hit.question not in known}
+                kept = [hit for hit in chunk if hit.question in known]
+                yield [known[hit.question] for hit in kept], [h.passage for h in kept], [h.score for h in kept]
         elif self.params.format == "tevatron":
             for group in tevatron.read_groups(self._path):
                 names = [candidate.passage for candidate in group.candidates]
@@ -145,12 +146,22 @@ class Source(sources.Source):
                     strange.add(group.question.id)
         else:
             by_text: dict[str, list[int]] = {}
+            answered: dict[int, Any] = {}
             for row, text in enumerate(self.ground.questions.texts):
                 by_text.setdefault(text, []).append(row)
             for result in dpr_results.read_results(self._path):
                 named = None if result.id is None else known.get(result.id)
                 rows = by_text.get(result.question, []) if named is None else [named]
                 for row in rows:
+                    if row not in answered:
+                        answered[row] = result.passages
+                    elif answered[row] != result.passages:
+                        what = f"has two lists for the question {ascii(result.question)[:80]}"
+                        raise DataError(
+                            what, where=str(self._path), fix="name questions by their ids, or keep one list"
+                        )
+                    else:
+                        continue  # the file repeats a question that the split asks more than once
                     yield [row] * len(result.passages), list(result.passages), list(result.scores)
                 if not rows:
                     strange.add(result.question)

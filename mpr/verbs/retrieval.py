@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from mpr.dataset import Dataset
     from mpr.inference import Model
     from mpr.retrieval import Retrieval
+    from mpr.scores import Scores
 
 Untrained = Annotated[
     bool, typer.Option("--untrained", help="The encoders that the recipe starts from, as they are: the baseline.")
@@ -45,8 +47,13 @@ def _model(stages: Retrieval, untrained: bool, model: Path | None) -> Model:
     if not place.exists():
         fix = "run `mpr train` first, name one with --model, or measure the start with --untrained"
         raise DataError("there is no trained model", where=str(place), fix=fix)
-    base = dataset.recipe.towers.base
-    return Model.opened(place, Path(base) if base and Path(base).is_dir() else None)
+    towers = dataset.recipe.towers
+    return Model.opened(place, _local(towers.base), _local(towers.passage_base))
+
+
+def _local(base: str | None) -> Path | None:
+    """The folder of a base that adapters were trained on; one on the Hub is found by its name."""
+    return Path(base) if base is not None and Path(base).is_dir() else None
 
 
 def encode(
@@ -74,12 +81,13 @@ def encode(
 
     stages = _opened(recipe, overrides, home, folder, quiet, "untrained" if untrained else "", 2.0)
     options = encoding.Options(dtype, compute, encoding.device(Place.here()), fallback=fallback, quiet=quiet)
-    made = _model(stages, untrained, model)
-    if predict:
-        for name, task in stages.tasks(made, options).items():
-            typer.echo(f"{name:<10} {encoding.predict(task)}")
-        return
     with encoding.together() as group:
+        group.first(lambda: bool(stages.dataset.prepare_corpus()))  # texts are tokenised once, not by every process
+        made = _model(stages, untrained, model)
+        if predict:
+            for name, task in stages.tasks(made, options).items():
+                typer.echo(f"{name:<10} {encoding.predict(task, group.place.world)}")
+            return
         stores = stages.vectors(made, options, group)
     for name, store in stores.items():
         if Place.here().rank == 0:
@@ -132,7 +140,10 @@ def evaluate(
     untrained: Untrained = False,
     bm25: Words = False,
     run: Annotated[
-        Path | None, typer.Option(help="Score this TREC run instead, on the first evaluation split.", metavar="FILE")
+        Path | None, typer.Option(help="Score this TREC run, whoever made it, instead.", metavar="FILE")
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Only this evaluation split, by its name in the recipe.", metavar="NAME")
     ] = None,
     drop_self: Annotated[
         bool, typer.Option("--drop-self", help="Leave out a passage that has the id of its question, as BEIR does.")
@@ -145,24 +156,45 @@ def evaluate(
 
     Searches first what was not searched yet. Example: mpr evaluate recipes/quickstart.yaml
     """
+    from mpr import storage
     from mpr.ranking import Ranking
-    from mpr.scores import Scores
 
     stages = _opened(recipe, overrides, home, folder, quiet, _suffix(untrained, bm25), memory)
-    if run is not None:
-        role = next(iter(stages.recipe.data.evaluate))
-        found = stages.evaluate(role, Ranking.read(run, stages.dataset.corpus()), run.stem, {}, drop_self=drop_self)
-        typer.echo(found.json() if as_json else str(found))
-        return
-    for role in stages.recipe.data.evaluate:
-        target = stages.folder / "scores" / role
-        ranking = _ranked(stages, role, bm25)
-        scores = stages.evaluate(role, ranking, stages.folder.name, stages.receipt(role), drop_self=drop_self)
-        if not target.exists():
-            scores.commit(target)
-        elif Scores.open(target).json() != scores.json():
-            raise DataError("holds other scores", where=str(target), fix="remove it, and evaluate again")
-        typer.echo(scores.json() if as_json else f"{scores}\nscores: {target}")
+    found = {}
+    for role in _roles(stages, split, run):
+        if run is None:
+            ranking, name, receipt = _ranked(stages, role, bm25), stages.folder.name, stages.receipt(role)
+            target = stages.folder / "scores" / role
+        else:
+            ranking, name = Ranking.read(run, stages.dataset.corpus()), run.stem
+            receipt = {"run file": storage.remembered_sha256(run)}
+            target = stages.folder / "scores" / f"{role}-{run.stem}"
+        scores = stages.evaluate(role, ranking, name, receipt, own=run is None, drop_self=drop_self)
+        _kept(scores, target)
+        found[role] = json.loads(scores.json())
+        if not as_json:
+            typer.echo(f"{scores}\nscores: {target}")
+    if as_json:
+        typer.echo(json.dumps(found, indent=1))
+
+
+def _roles(stages: Retrieval, split: str | None, run: Path | None) -> list[str]:
+    """The evaluation splits that are asked for; a run is of one of them."""
+    known = list(stages.recipe.data.evaluate)
+    if split is not None and split not in known:
+        raise RecipeError(f"no evaluation split '{split}'", key="--split", fix=f"known: {', '.join(known)}")
+    if run is not None and split is None and len(known) > 1:
+        raise RecipeError("a run is of one split", key="--split", fix=f"name it: {', '.join(known)}")
+    return known if split is None else [split]
+
+
+def _kept(scores: Scores, target: Path) -> None:
+    from mpr.scores import Scores
+
+    if not target.exists():
+        scores.commit(target)
+    elif Scores.open(target).json() != scores.json():
+        raise DataError("holds other scores", where=str(target), fix="remove it, and evaluate again")
 
 
 def compare(

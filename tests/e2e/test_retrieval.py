@@ -30,6 +30,12 @@ class Place:
             cli.main([*arguments, "--quiet", *MODEL, *more])
         assert ended.value.code == 0
 
+    def refused(self, verb: str, run: str, *more: str, code: int, home: str = "home") -> None:
+        arguments = [verb, str(self.recipe), "--home", str(self.folder / home), "--folder", str(self.folder / run)]
+        with pytest.raises(SystemExit) as ended:
+            cli.main([*arguments, "--quiet", *MODEL, *more])
+        assert ended.value.code == code
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
@@ -74,26 +80,27 @@ def test_doing_it_again_changes_nothing(place: Place) -> None:
     assert {path: path.read_bytes() for path in (place.folder / "ours").rglob("*") if path.is_file()} == files
 
 
-def test_a_foreign_run_is_scored(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
-    run = place.folder / "ours" / "rankings" / "test" / "run.trec"
-    place.do("evaluate", "ours", "--run", str(run), "--json")
-    shown = json.loads(capsys.readouterr().out)
-    assert "top5" in json.dumps(shown)
+def test_a_foreign_run_is_scored_as_deep_as_it_is(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = (place.folder / "ours" / "rankings" / "test" / "run.trec").read_text("utf-8").splitlines()
+    whole, short = place.folder / "whole.trec", place.folder / "short.trec"
+    whole.write_text("".join(f"{line}\n" for line in lines), "utf-8")
+    short.write_text("".join(f"{line}\n" for line in lines if line.split()[3] == "1"), "utf-8")
+    place.do("evaluate", "foreign", "--run", str(whole), "--json")
+    assert "top5" in json.dumps(json.loads(capsys.readouterr().out)["test"])
+    kept, own = (Scores.open(place.folder / name / "scores" / run) for name, run in
+                 (("foreign", "test-whole"), ("ours", "test")))  # fmt: skip
+    assert kept.mean("top5") == own.mean("top5")
+    place.refused("evaluate", "foreign", "--run", str(short), code=2)
+    assert "a measure looks at 5 passages, the run keeps 1" in capsys.readouterr().err
 
 
 def test_another_depth_is_refused(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        cli.main(["search", str(place.recipe), "--home", str(place.folder / "home"), "--folder",
-                  str(place.folder / "ours"), "--quiet", *MODEL, "--set", "search.depth=9"])  # fmt: skip
-    assert ended.value.code == 2
+    place.refused("search", "ours", "--set", "search.depth=9", code=2)
     assert "was made with depth: 10, not 9" in capsys.readouterr().err
 
 
 def test_without_a_model_the_way_out_is_named(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        cli.main(["encode", str(place.recipe), "--home", str(place.folder / "home"), "--folder",
-                  str(place.folder / "nothing"), "--quiet", *MODEL])  # fmt: skip
-    assert ended.value.code == 2
+    place.refused("encode", "nothing", code=2)
     assert "there is no trained model (run `mpr train` first" in capsys.readouterr().err
     assert not (place.folder / "nothing").exists()
 
@@ -116,3 +123,42 @@ def test_faiss_finds_what_exact_search_finds(place: Place) -> None:
     place.do("encode", "faiss", "--model", str(place.folder / "ours" / "model"))
     place.do("search", "faiss", "--set", "search.index=Flat", "--set", "draft=true")
     assert (place.folder / "faiss" / "rankings" / "test" / "run.trec").read_bytes() == exact
+
+
+def test_vectors_of_other_texts_are_refused(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same passages in another order: rows of the old corpus would be printed as ids of the new one."""
+    place.do("encode", "reordered", "--untrained")
+    file = place.folder / "passages.tsv"
+    text = file.read_text("utf-8")
+    try:
+        file.write_text("".join(reversed(text.splitlines(keepends=True))), "utf-8")
+        place.refused("search", "reordered", code=2)
+        assert "was encoded from other texts" in capsys.readouterr().err
+    finally:
+        file.write_text(text, "utf-8")
+    place.do("search", "reordered")
+
+
+def test_a_flipped_bit_is_not_searched(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.do("encode", "rotten", "--untrained")
+    file = next((place.folder / "rotten" / "vectors" / "corpus").rglob("vectors.bin"))
+    content = bytearray(file.read_bytes())
+    content[3] ^= 0x80
+    file.write_bytes(bytes(content))
+    place.refused("search", "rotten", code=4)
+    assert "checksum mismatch" in capsys.readouterr().err
+    assert not (place.folder / "rotten" / "rankings").exists()
+
+
+def test_equal_data_has_equal_digests_whatever_was_read_before(place: Place, examined: Examined) -> None:
+    from mpr import recipe_file
+    from mpr.dataset import Dataset
+
+    loaded = recipe_file.load(place.recipe, tuple(MODEL[1::2]))
+    digests = []
+    for number, order in enumerate((("test", "train"), ("train", "test"))):
+        dataset = Dataset(loaded, place.folder / f"home-{number}", quiet=True)
+        digests.append({role: dataset.split(role).manifest.digest for role in order})
+    assert digests[0] == digests[1]
+    assert digests[0]["test"] == Dataset(loaded, place.folder / "home", True).split("test").manifest.digest
+    examined(len(digests) + 1, "homes filled in different orders", at_least=3)

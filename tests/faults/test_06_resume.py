@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from mpr import objectives, recipe_file, storage
-from mpr.errors import NumbersError, RecipeError, StorageError
+from mpr.errors import Interrupted, NumbersError, RecipeError, StorageError
 from mpr.run_folder import RunFolder, differences, identity
 from mpr.strict_yaml import leaves
 from mpr.train import run
@@ -77,6 +77,21 @@ def test_a_changed_recipe_is_refused(finished: tuple[Path, Path], tmp_path: Path
         run(training.launch(path, half.folder, "training.learning_rate=0.002"))
 
 
+def test_a_finished_run_is_no_answer_to_another_recipe(finished: tuple[Path, Path]) -> None:
+    path, whole = finished
+    assert run(training.launch(path, whole)) == whole, "the same command finds it finished"
+    with pytest.raises(RecipeError, match=r"recipe.training.learning_rate: 0.001 -> 0.002 .*--fork"):
+        run(training.launch(path, whole, "training.learning_rate=0.002"))
+
+
+def test_a_finished_run_is_verified(finished: tuple[Path, Path], tmp_path: Path) -> None:
+    path, whole = finished
+    os.system(f"cp -r '{whole}/.' '{tmp_path / 'copy'}'")
+    (tmp_path / "copy" / "model" / "mpr.json").write_text("{}")
+    with pytest.raises(StorageError, match=r"mpr.json: has 2 bytes instead of"):
+        run(training.launch(path, tmp_path / "copy"))
+
+
 def test_each_file_of_a_checkpoint_is_needed(finished: tuple[Path, Path], tmp_path: Path, examined: Examined) -> None:
     path, whole = finished
     names = list(storage.read_manifest(RunFolder(whole).checkpoint(training.EVERY)).files)
@@ -93,21 +108,31 @@ def test_each_file_of_a_checkpoint_is_needed(finished: tuple[Path, Path], tmp_pa
     examined(len(names), "files of a checkpoint taken away, then altered", at_least=5)
 
 
+def _until_stopped(launch: training.Launch, target: Path) -> None:
+    """A run in a process group of its own; leaves a mark when it was stopped on request."""
+    os.setpgrp()
+    try:
+        run(launch)
+    except Interrupted:
+        (target / ".stopped").touch()
+
+
 def test_asked_to_stop(finished: tuple[Path, Path], tmp_path: Path, examined: Examined) -> None:
     path, whole = finished
     stopped = 0
-    for number, how in enumerate((signal.SIGTERM, signal.SIGINT)):
+    for number, (how, workers) in enumerate(((signal.SIGTERM, 0), (signal.SIGINT, 0), (signal.SIGTERM, 2))):
         target = tmp_path / str(number)
         launch = replace(training.launch(path, target), overrides=(*training.OPTIONS, "training.save_steps=1"))
-        child = training.forked(lambda launch=launch: run(launch))
+        busy = replace(launch, overrides=(*launch.overrides, f"training.dataloader_num_workers={workers}"))
+        child = training.forked(lambda launch=busy, target=target: _until_stopped(launch, target))
         while not RunFolder(target).updates():
             time.sleep(0.01)
-        os.kill(child, how)
-        status = training.waited(child)
-        stopped += status != 0
-        run(launch)
+        os.killpg(child, how)  # as a scheduler does: the loader's workers get it too
+        assert training.waited(child) == 0, "the run ended with an error instead of committing"
+        stopped += (target / ".stopped").exists()
+        run(busy)
         assert training.weights(target) == training.weights(whole)
-    examined(stopped, "of 2 runs stopped before their end", at_least=0)
+    examined(stopped, "of 3 runs stopped before their end", at_least=0)
 
 
 @pytest.mark.parametrize("where", ["loss", "gradient"])

@@ -91,6 +91,6 @@ def test_one_process_needs_nobody(tmp_path: Path) -> None:
         assert group.first(lambda: 7) == 7
     with pytest.raises(RecipeError, match="wrong"), joined(Place(0, 1, 0, 1)):
         raise RecipeError("wrong")
-    refuse_other_disk(Place(1, 2, 1, 2), tmp_path)
+    refuse_other_disk(Place(1, 2, 1, 2), tmp_path, True)
     with pytest.raises(StorageError, match="process 1 does not see what process 0 wrote"):
-        refuse_other_disk(Place(1, 2, 1, 2), tmp_path / "elsewhere")
+        refuse_other_disk(Place(1, 2, 1, 2), tmp_path / "elsewhere", False)
