@@ -26,9 +26,10 @@ from mpr.manifest import json_digest
 
 # Packages whose version can change a number. Those that are not installed are left out of the snapshot.
 PACKAGES = (
-    "accelerate", "bitsandbytes", "datasets", "evaluate", "faiss-cpu", "faiss-gpu", "faiss-gpu-cu12", "flash-attn",
-    "huggingface-hub", "matplotlib", "numpy", "peft", "pyarrow", "pydantic", "regex", "ruamel.yaml", "safetensors",
-    "sentence-transformers", "tokenizers", "torch", "tqdm", "transformers", "triton", "typer", "zstandard",
+    "PyStemmer", "accelerate", "bitsandbytes", "bm25s", "datasets", "evaluate", "faiss-cpu", "faiss-gpu",
+    "faiss-gpu-cu12", "flash-attn", "huggingface-hub", "matplotlib", "numpy", "peft", "pyarrow", "pydantic",
+    "pytrec-eval-terrier", "regex", "ruamel.yaml", "safetensors", "scipy", "sentence-transformers", "tokenizers",
+    "torch", "tqdm", "transformers", "triton", "typer", "zstandard",
 )  # fmt: skip
 
 # Settings that can change a number or a speed. Anything else in the environment is nobody's business.

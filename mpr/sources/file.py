@@ -136,7 +136,8 @@ class Source(sources.Source):
             while chunk := list(islice(hits, _CHUNK)):
                 strange |= {hit.question for hit in chunk if hit.question not in known}
                 kept = [hit for hit in chunk if hit.question in known]
-                yield [known[hit.question] for hit in kept], [h.passage for h in kept], [h.score for h in kept]
+                if kept:
+                    yield [known[hit.question] for hit in kept], [h.passage for h in kept], [h.score for h in kept]
         elif self.params.format == "tevatron":
             for group in tevatron.read_groups(self._path):
                 names = [candidate.passage for candidate in group.candidates]

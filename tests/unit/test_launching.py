@@ -132,6 +132,32 @@ def test_other_contradictions(tmp_path: Path, variable: str, value: str, options
     assert words in refused(recipe(tmp_path, *options), {variable: value})
 
 
+@pytest.mark.parametrize(
+    "environment, options, words",
+    [
+        ({"ZERO_STAGE": "3"}, (), "ZeRO stage 3 cuts up the weights"),
+        ({"ZERO_STAGE": "2", "CONFIG_FILE": "ds.json"}, (), "a DeepSpeed configuration file may say anything"),
+        (
+            {"ZERO_STAGE": "2"},
+            ("training.bf16=true",),
+            "training.bf16: DeepSpeed keeps the model's own weights in bf16",
+        ),
+        (
+            {"ZERO_STAGE": "2"},
+            ("training.fp16=true",),
+            "training.fp16: DeepSpeed keeps the model's own weights in fp16",
+        ),
+    ],
+)
+def test_of_deepspeed_only_what_leaves_whole_weights(
+    tmp_path: Path, environment: dict[str, str], options: tuple[str, ...], words: str
+) -> None:
+    said = {f"ACCELERATE_DEEPSPEED_{name}": value for name, value in environment.items()}
+    assert words in refused(recipe(tmp_path, *options), {"ACCELERATE_USE_DEEPSPEED": "true", **said})
+    fine = {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "2"}
+    launching.refuse_contradictions(recipe(tmp_path), place(), fine)
+
+
 def test_what_agrees_or_says_nothing_is_let_through(tmp_path: Path, examined: Examined) -> None:
     fine = [
         ({}, ()),
