@@ -2,8 +2,8 @@
 
 `randomisation` asks how often a difference at least as large would come up if, question by question, it were a coin's
 toss which system got which value (sign flips, two-sided; Smucker, Allan and Carterette, CIKM 2007). It is exact
-wherever that can be computed: for hit rates over any number of questions, by convolution, and for any measure up to
-`EXACT` questions that differ, by trying every sign. Otherwise it draws `DRAWS` sign vectors from the seed.
+wherever that can be computed: for hit rates over up to some 22,000 questions that differ, by convolution, and for any
+measure up to `EXACT` of them, by trying every sign. Otherwise it draws `DRAWS` sign vectors from the seed.
 
 `bootstrap` is the percentile interval of the mean difference over resampled questions; `seeds` and `seed_difference`
 are Student's and Welch's intervals over training runs. They answer different questions: the first two whether other

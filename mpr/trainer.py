@@ -7,7 +7,7 @@ What differs from the stock Trainer, and why:
   and epochs exist only inside the draw.
 * `compute_loss` is the relation block's loss; it is divided by the accumulation steps here, because transformers
   decides from the model's signature whether it should, and silently leaves the gradient several times too large.
-* Checkpoints are written into a staging folder and renamed when complete.
+* Checkpoints are written into a staging folder and renamed when complete: `mpr/checkpoints.py`.
 * A loss or gradient that is not finite ends the run before the weights change.
 """
 
@@ -17,25 +17,22 @@ import math
 import signal
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import Any
 
 import torch
-from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.utils.data import DataLoader, Dataset, SequentialSampler
-from transformers import EvalPrediction, Trainer, TrainingArguments
+from transformers import EvalPrediction, TrainingArguments
 
-from mpr import out_of_memory, scale, storage, watch
+from mpr import out_of_memory, scale, watch
+from mpr.checkpoints import CommittedCheckpoints
 from mpr.collate import Collator
 from mpr.dev_pool import DevPool
-from mpr.errors import NumbersError, StorageError
+from mpr.errors import NumbersError
 from mpr.loss import Terms
 from mpr.recipe import Recipe
-from mpr.run_folder import CHECKPOINT, RunFolder
+from mpr.run_folder import RunFolder
 from mpr.towers import Towers
 
-WEIGHTS = "model.safetensors"
 OVERFLOWS = 30  # updates on end that an fp16 loss scaler may skip: it halves its scale each time, from 65,536
 
 
@@ -52,7 +49,7 @@ class Draws(Dataset[int]):
         return number
 
 
-class MultiPositiveTrainer(Trainer):
+class MultiPositiveTrainer(CommittedCheckpoints):
     """See the module's docstring. `run` is where checkpoints go; of the ranks that `evaluator` finds, and whose they
     are, `compute_metrics` makes measures."""
 
@@ -85,7 +82,6 @@ class MultiPositiveTrainer(Trainer):
         self.terms = Terms(recipe.objective)
         self.watch = watch.Watch()
         self.observed: dict[str, float] = {}
-        self._staging: Path | None = None
         self._questions = torch.zeros(0)
         self._skipped = 0  # updates on end whose gradient was not finite
         _compute_outputs_in_32_bits(self.accelerator)
@@ -232,110 +228,6 @@ class MultiPositiveTrainer(Trainer):
         """Nothing: the best checkpoint is loaded, verified, by whoever writes the model. The path that transformers
         remembers is that of the staging folder."""
 
-    # Checkpoints
-
-    def _get_output_dir(self, trial: Any) -> str:
-        return str(self._staging) if self._staging is not None else super()._get_output_dir(trial)
-
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """The stock method writes into a staging folder; a reader finds the checkpoint complete or not at all."""
-        target = self.run.checkpoint(self.state.global_step)
-        if self._agreed(target.exists()):
-            return  # this very state was committed before the run was interrupted
-        with self._staged(target) as staging:
-            self._staging = staging
-            try:
-                super()._save_checkpoint(model, trial)
-            finally:
-                self._staging = None
-            self.accelerator.wait_for_everyone()
-        self.accelerator.wait_for_everyone()
-        if self.is_world_process_zero():
-            self._forget_old()
-
-    def _staged(self, target: Path) -> AbstractContextManager[Path]:
-        if self.is_world_process_zero():
-            return _Staged(target, self._announce)
-        return nullcontext(self._announce(None))
-
-    def _announce(self, folder: Path | None) -> Path:
-        """All processes write into the folder that the first one staged."""
-        return Path(self._agreed(str(folder)))
-
-    def _agreed(self, value: Any) -> Any:
-        """What the first process found, on all of them: their disks may tell of a rename at different times."""
-        values = [value]
-        if self.args.world_size > 1:
-            torch.distributed.broadcast_object_list(values, src=0)
-        return values[0]
-
-    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        """Only the weights: tokenizer and contract belong to the finished model, arguments to the recipe.
-
-        Where weights are sharded the Trainer gives them whole, gathered by all processes.
-        """
-        if not self.args.should_save:
-            return
-        from safetensors.torch import save_file, save_model
-
-        if self._staging is None or output_dir is None:
-            raise StorageError("weights are saved only inside a checkpoint that is being committed", key="trainer")
-        staging = self._staging / Path(output_dir).name
-        storage.make_folder(staging)
-        if state_dict is None:
-            save_model(self.accelerator.unwrap_model(self.model), str(staging / WEIGHTS))
-        else:
-            whole = {name: tensor.contiguous() for name, tensor in self._once(state_dict).items()}
-            save_file(whole, str(staging / WEIGHTS))
-
-    def _once(self, state_dict: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Weights of shared towers stand there under two names; one is kept, as save_model does."""
-        shared = self.recipe.towers.share
-        return {name: tensor for name, tensor in state_dict.items() if not (shared and name.startswith("question."))}
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        from safetensors.torch import load_file, load_model
-
-        path, towers = Path(resume_from_checkpoint) / WEIGHTS, self.accelerator.unwrap_model(self.model)
-        if not self.is_fsdp_enabled:
-            load_model(towers, str(path))
-            return
-        weights, shards = load_file(path), self._once(towers.state_dict())
-        if weights.keys() != shards.keys():
-            raise StorageError("holds other weights than the model has", where=str(path), fix="start another run")
-        for name, shard in shards.items():  # each process takes its part of what was gathered
-            whole = weights[name].to(shard.device)
-            if isinstance(shard, DTensor):
-                whole = distribute_tensor(whole, shard.device_mesh, shard.placements)
-            shard.copy_(whole)
-
-    def finished(self, blank: Callable[[], Towers]) -> Towers | None:
-        """The trained towers with whole weights on the first process, None on the others; all of them must call it.
-
-        `blank` builds the recipe's towers anew, to be filled with gathered weights: sharded modules cannot be saved.
-        """
-        if not self.is_fsdp_enabled:
-            return self.accelerator.unwrap_model(self.model) if self.is_world_process_zero() else None
-        weights = self.accelerator.get_state_dict(self.model)
-        if not self.is_world_process_zero():
-            return None
-        towers = blank()
-        towers.load_state_dict(weights)
-        return towers
-
-    def _forget_old(self) -> None:
-        """Keeps `save_total_limit` checkpoints and the best one; deletes only after the newer one is in place."""
-        limit = self.args.save_total_limit
-        updates = self.run.updates()
-        if not limit or len(updates) <= limit:
-            return
-        for update in updates[:-limit]:
-            if update != self.state.best_global_step:
-                storage.remove(self.run.checkpoint(update))
-
-    def create_model_card(self, *arguments: Any, **named: Any) -> None:
-        """Cards are rendered from receipts, never from here."""
-
 
 def _deaf(worker: int) -> None:
     """A request to stop is for the process that trains; a worker that died of it would take the last step along."""
@@ -362,17 +254,3 @@ def _divisor(entry: Any, width: int) -> float | None:
 def _counted(name: str) -> str:
     """Cells by what decided them; passages that a source was short of are no cells."""
     return name.replace(" ", "_") if name.startswith("short of ") else f"cells_{name}"
-
-
-class _Staged:
-    """storage.stage for a checkpoint, announced to the other processes."""
-
-    def __init__(self, target: Path, announce: Callable[[Path], Path]) -> None:
-        self._stage = storage.stage(target, CHECKPOINT, {"update": int(target.name)})
-        self._announce = announce
-
-    def __enter__(self) -> Path:
-        return self._announce(self._stage.__enter__().folder)
-
-    def __exit__(self, *error: Any) -> bool | None:
-        return self._stage.__exit__(*error)

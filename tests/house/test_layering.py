@@ -24,10 +24,10 @@ LAYERS = (
         "tower_rules", "training_rules",
     ),
     (
-        "adapters", "candidate_table", "collate", "comparison", "contenders", "contract", "corpora.*", "costs",
-        "download", "evaluation", "exact", "faiss_index", "first_pass", "fusion", "hits", "inference", "intake",
-        "intervals", "launching", "lengths", "lexical", "loss", "out_of_memory", "overlap", "padding", "plan",
-        "pretrained", "recipe_file", "run_folder", "scale", "schema", "search", "sentence_layout", "sifter",
+        "adapters", "candidate_table", "checkpoints", "collate", "comparison", "contenders", "contract", "corpora.*",
+        "costs", "download", "evaluation", "exact", "faiss_index", "first_pass", "fusion", "hits", "inference",
+        "intake", "intervals", "launching", "lengths", "lexical", "loss", "out_of_memory", "overlap", "padding",
+        "plan", "pretrained", "recipe_file", "run_folder", "scale", "schema", "search", "sentence_layout", "sifter",
         "towers", "towers_folder", "vectors", "vocabulary", "watch",
     ),
     (
