@@ -1,9 +1,9 @@
 # make setup      a virtual environment in .venv with the locked packages and the CPU build of torch
 # make quickstart setup, then train, search, score and compare on the embedded collection, offline
 # make test       setup, then the default test suite
-# make check      linters, types, recipes, generated pages
+# make check      linters, types, recipes, generated pages, leaderboard
 # make faults     the numbered fault tests, their long sweeps included
-# make table      write the generated pages anew: recipes/README.md, recipes/schema.json, plan texts
+# make table      write the generated pages anew: recipes/README.md, recipes/schema.json, plan texts, the leaderboard
 #
 # Bring your own torch (CUDA, ROCm): make setup TORCH=torch TORCH_INDEX="--index-url https://download.pytorch.org/whl/cu130"
 
@@ -50,12 +50,14 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/mpr check $$(find recipes -name '*.yaml' -not -path 'recipes/accelerate/*')
 	$(BIN)/mpr reference --check
+	$(BIN)/mpr leaderboard build --check
 
 faults: setup
 	$(BIN)/python -m pytest tests/faults -m "slow or not slow"
 
 table: setup
 	$(BIN)/mpr reference --write
+	$(BIN)/mpr leaderboard build
 
 clean:
 	rm -rf $(VENV) .mpr build dist

@@ -10,7 +10,8 @@ import typer
 
 from mpr import __version__
 from mpr.errors import Interrupted, MprError
-from mpr.verbs import looking, retrieval, training
+from mpr.processes import EndedElsewhere
+from mpr.verbs import board, looking, publishing, retrieval, rows, runs, training
 
 app = typer.Typer(
     name="mpr",
@@ -33,12 +34,15 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
 
 
 for verb in (
+    *(rows.reproduce, rows.status, rows.verify),
     *(looking.check, looking.plan, looking.data, looking.audit),
     *(training.mine, training.train, training.merge),
     *(retrieval.encode, retrieval.search, retrieval.evaluate, retrieval.compare),
-    looking.reference,
+    *(runs.fuse, looking.reference),
+    *(publishing.push, publishing.pull),
 ):
     app.command()(verb)
+app.add_typer(board.app, name="leaderboard")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -48,6 +52,8 @@ def main(arguments: list[str] | None = None) -> None:
         result: Any = app(arguments, standalone_mode=False)
     except typer.Exit as leaving:
         sys.exit(leaving.exit_code)
+    except EndedElsewhere as error:  # another process of the launch has said it
+        sys.exit(error.exit_code)
     except MprError as error:
         typer.echo(f"mpr: {error}", err=True)
         sys.exit(error.exit_code)

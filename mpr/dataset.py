@@ -6,7 +6,7 @@ in (parameters, checksums of the files, tokenizer), so two recipes share what th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,10 +21,7 @@ from mpr.errors import DataError, Problems
 from mpr.passages import PassageStore
 from mpr.questions import SplitStore
 from mpr.recipe import Recipe
-from mpr.records import Passage
 from mpr.tokens import TokenStore
-
-TOKEN_CAP = 512  # tokens kept of each text at least; longer when a recipe asks for longer passages
 
 
 @dataclass
@@ -159,28 +156,12 @@ class Dataset:
 
     def tokens_of_passages(self, role: str | None) -> TokenStore:
         """Token ids of the passages that a split refers to; None: of the whole corpus."""
-        store, title = self.corpus() if role is None else self.passages_of(role), self.recipe.towers.title
-        prompt, cap = self.recipe.towers.passage_prompt, max(TOKEN_CAP, self.recipe.towers.passage_length)
-        return self._tokens(store.folder, passage_texts(store, title, prompt), len(store), (title, prompt, cap))
+        store = self.corpus() if role is None else self.passages_of(role)
+        return tokens.of_passages(store, self.recipe.towers, self.tokenizer(), self.bar)
 
     def tokens_of_questions(self, role: str) -> TokenStore:
         """Token ids of the questions of a split."""
-        store, prompt = self.split(role), self.recipe.towers.question_prompt
-        texts = (("", prompt + question.text) for question in store)
-        cap = max(TOKEN_CAP, self.recipe.towers.question_length)
-        return self._tokens(store.folder, texts, len(store), ("question", prompt, cap))
-
-    def _tokens(
-        self, source: Path, texts: Iterator[tuple[str, str]], count: int, how: tuple[str, str, int]
-    ) -> TokenStore:
-        tokenizer = self.tokenizer()
-        digest = storage.json_digest({"tokenizer": tokens.digest(tokenizer), "how": how})
-        target = source.with_name(f"{source.name}-tokens-{digest[:8]}")
-        if not target.exists():
-            receipt = {"title": how[0], "prompt": how[1], "source": storage.read_manifest(source).digest}
-            with self.bar(f"tokens of {source.name}", count) as progress:
-                tokens.build(target, texts, tokenizer, cap=how[2], receipt=receipt, progress=progress)
-        return TokenStore(target)
+        return tokens.of_questions(self.split(role), self.recipe.towers, self.tokenizer(), self.bar)
 
     def prepare(self) -> dict[str, Any]:
         """Builds and verifies everything; returns what `mpr data` prints."""
@@ -244,17 +225,3 @@ class _Bar:
 
     def __exit__(self, *error: object) -> None:
         self.bar.close()
-
-
-def passage_texts(store: Iterable[Passage], title: str, prompt: str) -> Iterator[tuple[str, str]]:
-    """(title, text) as the tokenizer is to see them; a prompt goes in front of whatever comes first."""
-    for passage in store:
-        if title == "none" and not passage.text.strip():
-            what = "passage has a title only, and titles are left out"
-            raise DataError(what, key=passage.id, fix="set towers.title: pair or join, or remove it from the corpus")
-        if title == "pair" and passage.title:
-            yield prompt + passage.title, passage.text
-        elif title == "join" and passage.title:
-            yield "", f"{prompt}{passage.title} {passage.text}"
-        else:
-            yield "", prompt + passage.text

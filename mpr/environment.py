@@ -6,6 +6,7 @@ nothing that could hold them is read. Torch is looked at only if it is already l
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import random
@@ -14,6 +15,7 @@ import resource
 import subprocess
 import sys
 import time
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -73,6 +75,16 @@ def snapshot() -> dict[str, Any]:
         "variables": {name: _shown(os.environ[name]) for name in VARIABLES if name in os.environ},
     }
     return {**facts, "digest": json_digest(facts)}
+
+
+@cache
+def code_digest() -> str:
+    """Of the text of this package: what tells one program from another where there is no repository to ask."""
+    package = Path(mpr.__file__).resolve().parent
+    found = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        found.update(f"{path.relative_to(package).as_posix()}\n".encode() + path.read_bytes())
+    return found.hexdigest()
 
 
 class Meter:

@@ -14,6 +14,7 @@ Shapes: Q questions of a tile, B passages of a block, N pairs, K hits, D the wid
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -36,6 +37,16 @@ AT_ONCE = 256  # pairs that one thread scores at a time: their terms stay in its
 WINDOW = 1 << 22  # bytes of the store within which vectors are read before its pages are released
 AROUND = 1 << 21  # bytes that reading one vector may make resident: systems map large pages, and those around it
 SLACK = 8 << 20  # interpreter, allocator and thread stacks
+DEVICE_SHARE = 75  # percent of the free memory of a GPU that a search may take
+DEVICE_SLACK = 64 << 20  # what libraries set up there for products, and what the allocator rounds up
+
+
+@dataclass(frozen=True)
+class Room:
+    """Bytes for a search: of the process, and of a device with memory of its own (None: the processor's is one)."""
+
+    process: int
+    device: int | None = None
 
 
 @dataclass(frozen=True)
@@ -44,29 +55,53 @@ class Plan:
 
     questions: int
     passages: int
-    working: int
+    working: Room
 
     @classmethod
-    def of(cls, questions: int, k: int, width: int, budget: int, cuda: bool) -> Plan:
+    def of(cls, questions: int, k: int, width: int, room: Room, cuda: bool) -> Plan:
         """The largest tile and block that fit; a block's scores should stay in the processor's cache."""
         tile, cells = min(questions, TILE), CELLS["cuda" if cuda else "cpu"]
         panels = max(min(cells // tile, cells // width) // PANEL, 1)
-        while (working := _working(tile, panels * PANEL, k, width)) > budget:
+        while not _fits(working := _working(tile, panels * PANEL, k, width, room.device is not None), room):
             if tile == panels == 1:
-                what = f"a budget of {budget:,} bytes is too small: one question and one block need {working:,}"
-                raise RecipeError(what, key="search.budget_bytes", fix=f"allow at least {working:,} bytes")
+                raise _too_small(working, room)
             panels, tile = (panels // 2, tile) if panels > 1 else (1, (tile + 1) // 2)
         return cls(tile, panels * PANEL, working)
 
 
-def _working(tile: int, block: int, k: int, width: int) -> int:
-    """Bytes at the peak: a block in two types and packed, its scores, contenders with what a cut copies, terms."""
+def _fits(working: Room, room: Room) -> bool:
+    return working.process <= room.process and (room.device is None or (working.device or 0) <= room.device)
+
+
+def _too_small(working: Room, room: Room) -> RecipeError:
+    if working.process > room.process:
+        needed = working.process
+        what = f"a budget of {room.process:,} bytes is too small: one question and one block need {needed:,}"
+        return RecipeError(what, key="search.budget_bytes", fix=f"allow at least {needed:,} bytes")
+    what = f"the device has {room.device:,} bytes for a search: one question and one block need {working.device:,}"
+    fix = "end what else uses the device, or search on the processor (CUDA_VISIBLE_DEVICES=)"
+    return RecipeError(what, key="search.device", fix=fix)
+
+
+def _working(tile: int, block: int, k: int, width: int, apart: bool) -> Room:
+    """Bytes at the peak: a block in two types and packed, its scores, contenders with what a cut copies, terms.
+
+    `apart`: a device has copies of the block and of the questions, and the scores, of which few come back.
+    """
     vectors = block * width * (4 + 2 + 2 + 8)
-    scores = tile * block * (2 + 4 + 1 + 4)
+    scores = tile * block * (4 if apart else 2 + 4 + 1 + 4)
     contenders = tile * line_length(k) * (BYTES + 40)
     questions = tile * width * (4 + 4 + 8)
     terms = torch.get_num_threads() * (AT_ONCE * width * 20 + WINDOW + 2 * AROUND)
-    return vectors + scores + contenders + questions + terms + SLACK
+    process = vectors + scores + contenders + questions + terms + SLACK
+    if not apart:
+        return Room(process)
+    return Room(process, (block + tile) * width * (4 + 2) + tile * block * (4 + 1 + 8) + DEVICE_SLACK)
+
+
+def free_on(device: torch.device) -> int | None:
+    """Free bytes of a device with memory of its own."""
+    return int(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else None
 
 
 @dataclass
@@ -74,21 +109,34 @@ class Exact:
     """A store made ready for exact search. `work` counts what the searches had to do."""
 
     first: FirstPass
-    budget: int
+    room: Room
     work: Work = field(default_factory=Work)
 
     @classmethod
-    def open(cls, store: Store, *, budget_bytes: int, device: str = "cpu", first_pass: str | None = None) -> Exact:
+    def open(
+        cls,
+        store: Store,
+        *,
+        budget_bytes: int,
+        device: str = "cpu",
+        first_pass: str | None = None,
+        free_on: Callable[[torch.device], int | None] = free_on,
+    ) -> Exact:
         """Reads the store once, refuses numbers that are not finite, and keeps what fits beside working memory.
 
         `budget_bytes` is what this and the searches may add to the memory of the process, pages of the store included.
+        What lies on a GPU does not count: there, three quarters of what `free_on` reports now are the limit.
         """
-        cuda = device.startswith("cuda")
-        working = Plan.of(TILE, TYPICAL, store.width, budget_bytes, cuda).working
+        place = torch.device(device)
+        free = free_on(place)
+        room = Room(budget_bytes, None if free is None else free * DEVICE_SHARE // 100)
+        working = Plan.of(TILE, TYPICAL, store.width, room, place.type == "cuda").working
         size = sum(shard.vectors.nbytes for shard in store.shards)
-        keeps = size + working <= budget_bytes
-        room = budget_bytes - working - (size if keeps else 0)
-        return cls(FirstPass.of(store, device, first_pass, max(room, 0) * 3 // 4, keeps), budget_bytes)
+        keeps = size + working.process <= budget_bytes
+        spare = budget_bytes - working.process - (size if keeps else 0)
+        if room.device is not None:
+            spare = room.device - (working.device or 0)
+        return cls(FirstPass.of(store, device, first_pass, max(spare, 0) * 3 // 4, keeps), room)
 
     def search(self, queries_QD: NDArray[np.float32], k: int) -> Hits:
         """The k best passages of each question."""
@@ -100,14 +148,15 @@ class Exact:
         plan = Plan.of(len(queries_QD), k, store.width, self._left(), self.first.device.type == "cuda")
         starts = range(0, len(queries_QD), plan.questions)
         found = [self._tile(queries_QD[start : start + plan.questions], k, plan.passages) for start in starts]
-        rows_QK = np.concatenate([hits.rows_QK for hits in found])
-        return Hits(rows_QK, np.concatenate([hits.scores_QK for hits in found]))
+        return Hits.joined(found)
 
-    def _left(self) -> int:
-        """What the budget leaves for working memory beside the store's pages and what is kept of it."""
+    def _left(self) -> Room:
+        """What is left for working memory beside the store's pages and what is kept of it, on a GPU if there is one."""
         kept = sum(kept_ND.nbytes for kept_ND in self.first.kept)
         pages = sum(shard.vectors.nbytes for shard in self.first.store.shards) if self.first.keeps else 0
-        return self.budget - kept - pages
+        if self.room.device is None:
+            return Room(self.room.process - kept - pages)
+        return Room(self.room.process - pages, self.room.device - kept)
 
     def _tile(self, queries_QD: NDArray[np.float32], k: int, passages: int) -> Hits:
         rescore = _Rescore(queries_QD, Places(tuple(self.first.store.shards)), self.first.keeps)
@@ -176,7 +225,7 @@ class _Rescore:
             vectors_ND = self.places.vectors(place_N[part])
             score_N[part] = exact_scores(self.queries_QD[question_N[part]], vectors_ND)
             if not self.keeps:
-                self.places.release()
+                self.places.release(place_N[part])
 
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
             list(pool.map(score, parts))

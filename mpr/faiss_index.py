@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mpr import storage
+from mpr import faiss_settings, storage
 from mpr.errors import DataError, NumbersError, RecipeError, StorageError
 from mpr.hits import Hits, exact_scores, refuse_depth, refuse_questions
 from mpr.shards import Places, Store
@@ -53,7 +53,7 @@ def build(target: Path, store: Store, factory: str, *, store_digest: str) -> Fai
     for shard in store.shards:
         for start in range(0, len(shard.rows), BLOCK):
             stop = min(start + BLOCK, len(shard.rows))
-            index.add(_finite(shard.block(start, stop), shard.rows[start:stop]))
+            _add(index, _finite(shard.block(start, stop), shard.rows[start:stop]), factory)
     with storage.stage(target, KIND, receipt) as stage:
         faiss.write_index(index, str(stage.folder / "index.faiss"))
     return FaissIndex.open(target, store, store_digest=store_digest)
@@ -72,6 +72,14 @@ def _train(index: Any, store: Store, factory: str) -> int:
     return count
 
 
+def _add(index: Any, vectors_BD: NDArray[np.float32], factory: str) -> None:
+    try:
+        index.add(vectors_BD)
+    except RuntimeError as error:  # NSG wants all vectors at once, IDMap wants ids
+        what = f"'{factory}' does not take vectors block after block"
+        raise RecipeError(what, key="search.index", fix="use HNSW32, IVF4096,Flat or another kind") from error
+
+
 def _finite(vectors_BD: NDArray[np.float32], rows_B: NDArray[np.int64]) -> NDArray[np.float32]:
     """faiss takes a NaN without a word and never finds it again."""
     good_B = np.isfinite(vectors_BD).all(axis=1)
@@ -88,12 +96,15 @@ class FaissIndex:
     folder: Path
     store: Store
     index: Any
+    digest: str
+    """Of its manifest: building a graph again gives another index."""
 
     @classmethod
     def open(cls, folder: Path, store: Store, *, store_digest: str) -> FaissIndex:
         import faiss
 
-        receipt = storage.verify(folder, KIND).receipt
+        manifest = storage.verify(folder, KIND)
+        receipt = manifest.receipt
         if receipt.get("store") != store_digest:
             what = f"is of the store {str(receipt.get('store'))[:16]}, not of {store_digest[:16]}"
             raise StorageError(what, where=str(folder), fix="build the index again, or open the store it was made of")
@@ -101,30 +112,26 @@ class FaissIndex:
         if (index.ntotal, index.d) != (len(store), store.width):
             what = f"has {index.ntotal:,} vectors of width {index.d}, the store {len(store):,} of {store.width}"
             raise StorageError(what, where=str(folder), fix="build the index again")
-        return cls(Path(folder), store, index)
+        return cls(Path(folder), store, index, manifest.digest)
 
     def search(self, queries_QD: NDArray[np.float32], k: int, *, fetch: int | None = None, settings: str = "") -> Hits:
         """The k best of `fetch` candidates (k if not given) that the index proposes for each question.
 
-        `settings` are faiss's own, as in `nprobe=32` or `efSearch=128`. An index that proposes fewer than k candidates
-        is refused: a list that ends early would pass for one that was searched.
+        `settings` are those of `mpr/faiss_settings.py`, for this search alone. An index that proposes fewer than k
+        candidates is refused: a list that ends early would pass for one that was searched.
         """
-        import faiss
-
         refuse_questions(queries_QD, self.store.width)
         refuse_depth(k, len(self.store))
         wanted = k if fetch is None else fetch
         if not k <= wanted <= len(self.store):
             what = f"cannot fetch {wanted:,} candidates for a depth of {k:,} from {len(self.store):,} passages"
             raise RecipeError(what, key="search.fetch", fix=f"choose from {k:,} to {len(self.store):,}")
-        if settings:
-            space: Any = faiss.ParameterSpace()
-            try:
-                space.set_index_parameters(self.index, settings)
-            except RuntimeError as error:
-                what = f"the index does not know the settings '{settings}'"
-                raise RecipeError(what, key="search.settings", fix="for example nprobe=32 or efSearch=128") from error
-        _, place_QC = self.index.search(np.ascontiguousarray(queries_QD), wanted)
+        left = faiss_settings.parsed(settings)
+        parameters = _parameters(self.index, left)
+        if left:
+            what = f"the index has no {', '.join(left)}"
+            raise RecipeError(what, key="search.settings", fix=faiss_settings.EXAMPLE)
+        _, place_QC = self.index.search(np.ascontiguousarray(queries_QD), wanted, params=parameters)
         return self._ordered(queries_QD, place_QC.astype(np.int64), k)
 
     def _ordered(self, queries_QD: NDArray[np.float32], place_QC: NDArray[np.int64], k: int) -> Hits:
@@ -144,3 +151,29 @@ class FaissIndex:
             rows_QC[pair] = places.rows(place_QC[pair])
             scores_QC[pair] = exact_scores(queries_QD[pair[0]], places.vectors(place_QC[pair]))
         return Hits.best(rows_QC, scores_QC, k)
+
+
+def _parameters(index: Any, left: dict[str, int]) -> Any:
+    """faiss's parameters for one search, part by part as the index is built; None where there is nothing to set.
+
+    What a part knows is taken out of `left`. An index has fields of the same names, but they stay set.
+    """
+    import faiss
+
+    known: Any = faiss  # its stubs do not have these classes
+    index, inner = faiss.downcast_index(index), None
+    if isinstance(index, faiss.IndexRefine):
+        factor = left.pop("k_factor_rf", index.k_factor)
+        inner = _parameters(index.base_index, left)
+        return known.IndexRefineSearchParameters(k_factor=factor, base_index_params=inner)
+    if isinstance(index, faiss.IndexPreTransform):
+        inner = _parameters(index.index, left)
+        return None if inner is None else known.SearchParametersPreTransform(index_params=inner)
+    if isinstance(index, faiss.IndexIVF):
+        if "quantizer_efSearch" in left and isinstance(faiss.downcast_index(index.quantizer), faiss.IndexHNSW):
+            inner = known.SearchParametersHNSW(efSearch=left.pop("quantizer_efSearch"))
+        nprobe, most = (left.pop(name, getattr(index, name)) for name in ("nprobe", "max_codes"))
+        return known.SearchParametersIVF(nprobe=nprobe, max_codes=most, quantizer_params=inner)
+    if isinstance(index, faiss.IndexHNSW):
+        return known.SearchParametersHNSW(efSearch=left.pop("efSearch", index.hnsw.efSearch))
+    return None

@@ -11,21 +11,30 @@ Reciprocal rank. score(p) = sum over lists of weight / (60 + rank of p), ranks f
 
 Sums are taken in 64 bits, list by list as given, and rounded once to 32 bits. Equal scores are ordered by row.
 
+`fuse` does it for every question of several runs; `commit` keeps the result as `run.trec` with a receipt.
+
 Shapes: K passages of one list, U passages in the union.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mpr.errors import DataError, RecipeError
+from mpr import storage
+from mpr.errors import DataError, NumbersError, RecipeError
+from mpr.formats import trec
+from mpr.ranking import Named, Ranking
+from mpr.records import Hit
 
+KIND = "fusion"
+RUN_FILE = "run.trec"
 DPR_WEIGHTS = (1.0, 1.1)  # BM25, dense
 RANK_CONSTANT = 60.0
 
@@ -35,7 +44,7 @@ class Ranked:
     """What one retriever found for one question, the best first; it may be empty."""
 
     rows_K: NDArray[np.int64]
-    scores_K: NDArray[np.float32]
+    scores_K: NDArray[np.float32] | NDArray[np.float64]
 
     def __post_init__(self) -> None:
         if self.rows_K.shape != self.scores_K.shape or self.rows_K.ndim != 1:
@@ -80,6 +89,41 @@ def reciprocal_rank(
     return _first(union_U, total_U, k)
 
 
+def fuse(runs: Sequence[Ranking], combine: Callable[[Sequence[Ranked]], Ranked]) -> Ranking:
+    """One run of several over the same questions in the same order (`Ranking.aligned`), where lists may be empty.
+
+    `combine` makes one list of a question's lists: `weighted_sum` or `reciprocal_rank` with its arguments.
+    """
+    questions = runs[0].questions
+    if any(run.questions != questions for run in runs):
+        raise DataError("the runs have other questions, or another order of them", key="fusion", fix="align them first")
+    found = [combine([_listed(run, number) for run in runs]) for number in range(len(questions))]
+    offsets = np.concatenate([[0], np.cumsum([len(ranked.rows_K) for ranked in found])]).astype(np.int64)
+    nothing = Ranked(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float64))
+    passage_N = np.concatenate([ranked.rows_K for ranked in (nothing, *found)])
+    score_N = np.concatenate([ranked.scores_K.astype(np.float64) for ranked in (nothing, *found)])
+    return Ranking(questions, offsets, passage_N, score_N)
+
+
+def _listed(run: Ranking, question: int) -> Ranked:
+    own = slice(int(run.offsets[question]), int(run.offsets[question + 1]))
+    return Ranked(run.passage_N[own], run.score_N[own])
+
+
+def commit(target: Path, ranking: Ranking, passages: Named, receipt: Mapping[str, Any]) -> None:
+    """Writes the folder `target` with a run file that any tool reads; `receipt` says of what it was made and how."""
+    with storage.stage(target, KIND, receipt) as stage, stage.open(RUN_FILE) as file:
+        trec.write_hits(file, _hits(ranking, passages))
+
+
+def _hits(ranking: Ranking, passages: Named) -> Iterator[Hit]:
+    for number, question in enumerate(ranking.questions):
+        own = _listed(ranking, number)
+        pairs = zip(passages.ids(own.rows_K), own.scores_K.tolist(), strict=True)
+        for rank, (passage, score) in enumerate(pairs, 1):
+            yield Hit(question, passage, rank, score, KIND)
+
+
 def _refuse(lists: Sequence[Ranked], weights: Sequence[float], k: int) -> None:
     if not lists or len(weights) != len(lists) or not all(math.isfinite(weight) for weight in weights):
         what = f"{len(lists)} lists and weights {list(weights)}"
@@ -101,6 +145,9 @@ def _spread(
 
 
 def _first(union_U: NDArray[np.int64], total_U: NDArray[np.float64], k: int) -> Ranked:
-    scores_U = total_U.astype(np.float32) + np.float32(0.0)
+    with np.errstate(over="ignore"):  # what does not fit is refused in the next line
+        scores_U = total_U.astype(np.float32) + np.float32(0.0)
+    if not np.isfinite(scores_U).all():
+        raise NumbersError("a fused score does not fit 32 bits", key="fusion", fix="scale the scores of the runs down")
     order_K = np.lexsort((union_U, -scores_U))[:k]
     return Ranked(union_U[order_K], scores_U[order_K])

@@ -38,6 +38,23 @@ class Hits:
         """What a process finds that has no shard."""
         return cls(np.zeros((questions, 0), dtype=np.int64), np.zeros((questions, 0), dtype=np.float32))
 
+    def first(self, k: int) -> Hits:
+        """The k best of these."""
+        return Hits(self.rows_QK[:, :k], self.scores_QK[:, :k])
+
+    def padded(self, k: int) -> Hits:
+        """With empty places, of row -1, up to k."""
+        questions, depth = self.rows_QK.shape
+        rows_QK, scores_QK = np.full((questions, k), -1), np.zeros((questions, k), dtype=np.float32)
+        rows_QK[:, :depth], scores_QK[:, :depth] = self.rows_QK, self.scores_QK
+        return Hits(rows_QK, scores_QK)
+
+    @classmethod
+    def joined(cls, batches: Sequence[Hits]) -> Hits:
+        """Of one batch of questions after the other."""
+        rows_QK = np.concatenate([hits.rows_QK for hits in batches])
+        return cls(rows_QK, np.concatenate([hits.scores_QK for hits in batches]))
+
     @property
     def depth(self) -> int:
         return int(self.rows_QK.shape[1])

@@ -46,13 +46,15 @@ class Model:
     digest: str
     """Of everything that makes the vectors: the manifest of a model folder, or all weights of an untrained base."""
     contract: Contract | None = None
+    backend: Any = None
+    """The tokenizer itself, for texts that no one has tokenised yet."""
 
     @classmethod
     def opened(cls, folder: Path, base: Path | None = None, passage_base: Path | None = None) -> Model:
         """A model folder of ours, every byte verified. The bases are those of adapters that are not on the Hub."""
         made, tokenizer, found = towers_folder.load(folder, base, passage_base)
         digest = storage.read_manifest(folder).digest
-        return cls(made, Template.of(tokenizer), found.tokenizer, Path(folder).name, digest, found)
+        return cls(made, Template.of(tokenizer), found.tokenizer, Path(folder).name, digest, found, tokenizer)
 
     @classmethod
     def untrained(cls, settings: recipe.Towers, tokenizer: Any, seed: int) -> Model:

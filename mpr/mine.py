@@ -9,25 +9,29 @@ Candidates that came with the records (`{name: file}` without a file) need no mi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from mpr import __version__, candidate_table, catalogue, sources, storage
+from mpr import __version__, candidate_table, catalogue, processes, sources, storage
 from mpr.candidate_table import CandidateTable
 from mpr.dataset import Dataset
 from mpr.errors import DataError, RecipeError
 from mpr.positives import PositiveIndex
+from mpr.processes import Group, Place
 from mpr.ragged import Ragged
 from mpr.sifter import Sifter
 
+ALONE = Group(Place(0, 1, 0, 1))
 CHUNK = 2_000  # questions
+TURNS = 4  # chunks at least that a process of several works on, so that a slow one holds the others up less
 
 
 def is_mined(source: Any) -> bool:
@@ -36,24 +40,38 @@ def is_mined(source: Any) -> bool:
 
 
 def mine(
-    dataset: Dataset, role: str = "train", *, chunk: int = CHUNK, share: tuple[int, int] = (0, 1)
+    dataset: Dataset, role: str = "train", *, chunk: int | None = None, group: Group = ALONE
 ) -> dict[str, CandidateTable]:
     """Mines every source of the dataset's recipe for a split; returns the finished tables by their `as`.
 
-    `share` is (number of this process, number of processes). The first process puts a table together once all chunks
-    are there; where others are still at work it returns without that table, and is to be called again after them.
+    Every process of the group calls it. The first one prepares the stores and what a source needs (an index, vectors),
+    each proposes for its chunks of questions, and the first puts them together when all are done.
     """
-    made = {}
+    group.first(lambda: [dataset.passages_of(role).manifest.digest, dataset.split(role).manifest.digest])
+    processes.refuse_other_disk(group.place, dataset.folder, dataset.folder.exists())
+    place, made = group.place, {}
     for source in filter(is_mined, dataset.recipe.sources):
         work = Mining.of(dataset, role, source)
-        if not work.target.exists():
-            work.propose(chunk, share)
-            if share[0] == 0:
-                work.commit(chunk)
-        if work.target.exists():
-            work.tidy()
-            made[source.as_] = CandidateTable(work.target)  # type: ignore[attr-defined]
+        size = chunk or _chunk(len(work.ground.questions), place.world)
+        if not group.first(partial(work.opened, place.world)):
+            work.propose(size, (place.rank, place.world))
+            _wait(place)
+            group.first(partial(work.finish, size))
+        made[source.as_] = CandidateTable(work.target)  # type: ignore[attr-defined]
     return made
+
+
+def _chunk(questions: int, world: int) -> int:
+    """Questions in a chunk: few enough that each of several processes has its turns."""
+    return CHUNK if world == 1 else max(1, min(CHUNK, math.ceil(questions / (TURNS * world))))
+
+
+def _wait(place: Place) -> None:
+    """Until all processes are here. One that cannot come ends all of them (`mpr/processes.py`)."""
+    if place.world > 1:
+        from torch import distributed
+
+        distributed.barrier()
 
 
 def tables(dataset: Dataset, role: str = "train") -> dict[str, CandidateTable]:
@@ -102,7 +120,8 @@ class Mining:
     def of(cls, dataset: Dataset, role: str, part: Any) -> Mining:
         folder = getattr(dataset.recipe.data.corpus, "folder", None)
         questions, passages = dataset.split(role), dataset.passages_of(role)
-        ground = sources.Ground(questions, passages, None if folder is None else Path(folder), _bars(dataset.quiet))
+        place, bars = None if folder is None else Path(folder), _bars(dataset.quiet)
+        ground = sources.Ground(questions, passages, place, bars, dataset.home, dataset.quiet)
         source = sources.of(part, ground)
         receipt = {
             "source": part.model_dump(mode="json", by_alias=True, exclude={"as_"}),
@@ -123,8 +142,18 @@ class Mining:
         folder, count = self.target.with_name(f"{self.target.name}-parts-{chunk}"), len(self.ground.questions)
         return [folder / f"{start}-{min(start + chunk, count)}" for start in range(0, count, chunk)]
 
+    def opened(self, world: int) -> bool:
+        """Whether the table is there already. If not, what the source opens or builds is built, by proposing for one
+        question, before several processes come and want it at once."""
+        there = self.target.exists()
+        if there:
+            self.tidy()
+        elif world > 1:
+            self.source(np.arange(min(1, len(self.ground.questions))))
+        return there
+
     def propose(self, chunk: int, share: tuple[int, int]) -> None:
-        """Writes the chunks of this process that are not there yet."""
+        """Writes the chunks of this process that are not there yet; `share` is (its number, number of processes)."""
         mine = self._parts(chunk)[share[0] :: share[1]]
         ranges = [tuple(map(int, part.name.split("-"))) for part in mine]
         what = f"mining {self.receipt['source']['name']}"
@@ -140,6 +169,11 @@ class Mining:
         parts = self._parts(chunk)
         if all(part.exists() for part in parts):
             candidate_table.write(self.target, (CandidateTable(part).labelled for part in parts), self.receipt)
+
+    def finish(self, chunk: int) -> None:
+        """Puts the chunks together, all of which are there, and removes them."""
+        self.commit(chunk)
+        self.tidy()
 
     def tidy(self) -> None:
         """Removes the chunks of a finished table, also those of runs that were stopped."""

@@ -41,8 +41,12 @@ class Plan:
 
 
 def digest(recipe: Recipe) -> str:
-    """Identity of what a recipe computes: equal digests must give equal results."""
-    content = recipe.model_dump(mode="json", by_alias=True, exclude=set(NOT_RESULTS))
+    """Identity of what a recipe computes: equal digests must give equal results.
+
+    Keys at their default do not enter it, so a key that is added later, with a default that changes nothing, leaves
+    measured rows what they are. Hence the rule: a default never changes.
+    """
+    content = recipe.model_dump(mode="json", by_alias=True, exclude=set(NOT_RESULTS), exclude_defaults=True)
     content["data"]["corpus"].pop("folder", None)  # where a pinned file lies does not change what is in it
     return json_digest(content)
 
@@ -73,6 +77,8 @@ def _pins(recipe: Recipe, offered: Collection) -> Iterator[tuple[str, str]]:
     if towers.passage_base is not None:
         known = f"commit {towers.passage_revision}" if towers.passage_revision else "not pinned"
         yield towers.passage_base, known
+    for source in recipe.sources:
+        yield from getattr(source, "pins", {}).items()
     for pin in offered.pins:
         known = f"sha256 {pin.sha256}" if pin.sha256 else f"commit {pin.revision}" if pin.revision else UNKNOWN
         yield pin.file, known

@@ -72,7 +72,7 @@ def located(name: str, revision: str | None, key: str) -> Path:
     )
 
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=list(_FILES)))
+        folder = Path(snapshot_download(name, revision=revision, allow_patterns=list(_FILES)))
     except HFValidationError as error:
         what = f"'{name}' is neither a folder nor the name of a Hub repository"
         raise DataError(what, key=key, fix="check the path") from error
@@ -82,6 +82,10 @@ def located(name: str, revision: str | None, key: str) -> Path:
     except HfHubHTTPError as error:
         what = f"'{name}' cannot be read from the Hub: {error}"
         raise DataError(what, key=key, fix="check name, revision and token") from error
+    if not (folder / "config.json").is_file():  # the tokenizer alone may have been fetched, and the client minds it not
+        what = f"'{name}' at {revision or folder.name} is on this machine only in part: config.json is missing"
+        raise DataError(what, key=key, fix="go online once, or give a folder")
+    return folder
 
 
 def weight_files(folder: Path) -> list[Path]:

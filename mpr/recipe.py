@@ -245,6 +245,15 @@ class Scale(Parameters):
     gradient are those of one wide forward up to rounding; only the draws of dropout differ. 1: one wide forward."""
 
 
+class Encoding(Parameters):
+    """How vectors are computed and kept for the evaluation."""
+
+    compute: Literal["float32", "bfloat16"] = "float32"
+    """Precision of the encoders; the ranking of a model may differ a little between the two."""
+    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    """Precision in which vectors are stored and searched."""
+
+
 class Search(Parameters):
     """How passages are found for the evaluation."""
 
@@ -252,6 +261,10 @@ class Search(Parameters):
     """`exact`, or a faiss factory string such as `HNSW32` (never for a paper's row)."""
     depth: Count
     """Passages kept per question."""
+    settings: str | None = None
+    """How far a faiss index looks, in faiss's words: `nprobe=32`, `efSearch=128`; null: as faiss does by itself."""
+    fetch: Count | None = None
+    """Candidates that a faiss index proposes per question before their written scores decide; null: `depth`."""
 
 
 class Evaluation(Parameters):
@@ -313,6 +326,8 @@ class Recipe(Parameters):
     """transformers' TrainingArguments by their own names, checked for name and type."""
     validation: Validation | None = None
     """Measured at every evaluation of `training.eval_strategy`; null: nothing is measured during training."""
+    encoding: Encoding = Encoding()
+    """How vectors are computed and kept for the evaluation; without it: in 32 bits."""
     search: Search
     """How passages are found."""
     evaluation: Evaluation

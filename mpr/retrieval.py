@@ -2,44 +2,53 @@
 
 ```
 <run>/vectors/corpus, vectors/<split role>   shards of vectors
+     /vectors/corpus-<factory>               a faiss index of them, where the recipe searches with one
      /rankings/<role>/run.trec               the best passages of every question, and the receipt of what made them
      /scores/<role>/                         every question's measures
 ```
 
 Each part is committed, and skipped when it is there; one that was made by anything else is refused, never mixed in.
+Where a launcher started several processes, all of them encode and search, and the first one writes.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mpr import evaluation, faiss_index, lexical, overlap, storage
+from mpr import evaluation, faiss_index, faiss_settings, lexical, overlap, search, storage
 from mpr.dataset import Dataset
 from mpr.errors import DataError, Problem, RecipeError
-from mpr.exact import Exact
+from mpr.faiss_index import FaissIndex
 from mpr.formats import trec
+from mpr.hits import Hits
 from mpr.judgements import Judgements
 from mpr.lexical import Analysis, Settings
+from mpr.processes import Group, Place
 from mpr.ranking import Ranking
 from mpr.records import Hit
 from mpr.scores import Scores
+from mpr.search import Recall, Shared
 from mpr.tokens import TokenStore
 from mpr.vectors import VectorStore
 
 if TYPE_CHECKING:
     from mpr.encode import Options, Task
     from mpr.inference import Model
-    from mpr.processes import Group
 
 RANKING = "ranking"
 BM25 = Settings(0.9, 0.4, True, Analysis("english", "english"))  # Pyserini's values: a baseline that everybody knows
-_BATCH = 1_000  # questions searched at a time
+Progress = Callable[[int], object]
+
+
+def _silent(count: int) -> None:
+    """Nobody looks."""
 
 
 @dataclass
@@ -49,7 +58,12 @@ class Retrieval:
     dataset: Dataset
     folder: Path
     budget: int = 2 << 30
-    """Bytes that a search may add to the process; it changes no result."""
+    """Bytes that a search may add to each process; it changes no result."""
+    _verified: str = field(default="", init=False, repr=False)
+    """Digest of the corpus vectors of which every byte was looked at."""
+    _shared: tuple[Any, Shared] | None = field(default=None, init=False, repr=False)
+    """(Of what, the search) that was opened for the first split, for those that follow."""
+    _index: tuple[Any, FaissIndex] | None = field(default=None, init=False, repr=False)
 
     @property
     def recipe(self) -> Any:
@@ -79,54 +93,127 @@ class Retrieval:
 
     # Search
 
-    def search(self, role: str, device: str, progress: Callable[[int], object] = lambda count: None) -> Ranking:
-        """Ranks the corpus for every question of an evaluation split by the vectors of `vectors`."""
+    def search(self, role: str, device: str, progress: Progress = _silent, group: Group | None = None) -> Ranking:
+        """Ranks the corpus for every question of an evaluation split by the vectors of `vectors`; all processes of a
+        launch call it."""
+        group = group or Group(Place(0, 1, 0, 1))
+        group.first(lambda: self._prepared(role))
         corpus = self._vectors("corpus", self.dataset.tokens_of_passages(None))
         questions = self._vectors(role, self.dataset.tokens_of_questions(role))
-        depth, index = min(self.recipe.search.depth, len(corpus)), self.recipe.search.index
-        made = {
-            "corpus": corpus.manifest.digest,
-            "questions": questions.manifest.digest,
-            "model": corpus.manifest.receipt["work"]["model"],
-            "index": index,
-            "depth": depth,
-            "passages": self.dataset.corpus().manifest.digest,
-            "split": self.dataset.split(role).manifest.digest,
-        }
-        if made["model"] != questions.manifest.receipt["work"]["model"]:
-            what = "the corpus and the questions were encoded by two models"
-            raise DataError(what, where=str(self._place(role)), fix="remove the older of the two folders, encode again")
-        if (there := self._ranked(role, made)) is not None:
-            return there
-        if index == "exact":
-            ready: Any = Exact.open(corpus, budget_bytes=self.budget, device=device)
-        else:
-            ready = self._faiss(corpus, index)
-        queries_QW, ids = questions.by_row(), self.dataset.split(role).ids
-        parts = []
-        for start in range(0, len(ids), _BATCH):
-            hits = ready.search(queries_QW[start : start + _BATCH], depth)
-            parts.append(Ranking.of_rows(ids[start : start + _BATCH], hits.rows_QK, hits.scores_QK))
-            progress(len(parts[-1]))
-        return self._commit(role, made, _joined(parts))
+        made = self._made(role, corpus, questions)
+        if not group.first(lambda: self._is_ranked(role, made)):
+            group.first(lambda: self._verify(corpus, questions))
+            hits, facts = self._found(corpus, questions.by_row(), made, device, progress, group)
+            ids = self.dataset.split(role).ids
+            group.first(lambda: self._commit(role, made | facts, Ranking.of_rows(ids, hits.rows_QK, hits.scores_QK)))
+        return self.ranking(role)
+
+    def _prepared(self, role: str) -> bool:
+        """Makes what is missing of the texts: the other processes find it there."""
+        data = self.dataset
+        return bool([data.tokens_of_passages(None), data.tokens_of_questions(role)])
 
     def _vectors(self, name: str, texts: TokenStore) -> VectorStore:
-        """Vectors whose rows are those of these texts, every byte verified: rows become ids of what lies there now."""
+        """Vectors whose rows are those of these texts: rows become ids of what lies there now."""
         place = self._place(name)
-        storage.verify(place)
         store = VectorStore(place)
         if store.manifest.receipt["work"]["data"] != texts.manifest.digest:
             what = "was encoded from other texts than those of the recipe"
             raise DataError(what, where=str(place), fix="remove it, and encode again")
         return store
 
-    def search_words(self, role: str, progress: Callable[[int], object] = lambda count: None) -> Ranking:
-        """The same by BM25: the baseline to stand beside every model."""
+    def _made(self, role: str, corpus: VectorStore, questions: VectorStore) -> dict[str, Any]:
+        """Everything that decides a ranking."""
+        wanted, model = self.recipe.search, corpus.manifest.receipt["work"]["model"]
+        if model != questions.manifest.receipt["work"]["model"]:
+            what = "the corpus and the questions were encoded by two models"
+            raise DataError(what, where=str(self._place(role)), fix="remove the older of the two folders, encode again")
+        depth = min(wanted.depth, len(corpus))
+        made = {
+            "corpus": corpus.manifest.digest,
+            "questions": questions.manifest.digest,
+            "model": model,
+            "index": wanted.index,
+            "depth": depth,
+            "passages": self.dataset.corpus().manifest.digest,
+            "split": self.dataset.split(role).manifest.digest,
+        }
+        if wanted.index == "exact":
+            return made
+        made["settings"] = faiss_settings.written(faiss_settings.parsed(wanted.settings or ""))
+        made["fetch"] = min(wanted.fetch or depth, len(corpus))
+        if (index := self._index_place()).exists():  # one that is gone decided no less: then its digest is not compared
+            made["index digest"] = storage.read_manifest(index, faiss_index.KIND).digest
+        return made
+
+    def _found(
+        self, corpus: VectorStore, queries_QW: Any, made: dict[str, Any], device: str, progress: Progress, group: Group
+    ) -> tuple[Hits, dict[str, Any]]:
+        """The hits on the first process, and what else its receipt says."""
+        depth = made["depth"]
+        if made["index"] == "exact":
+            return search.in_batches(self._exact(corpus, device, group).search, queries_QW, depth, progress), {}
+        chosen_S = search.sample(len(queries_QW))
+        hits, facts = Hits.none(0), dict[str, Any]()
+        if group.place.rank == 0:  # it has threads of its own, and memory for one index is enough
+            index = self._faiss(corpus)
+            look = partial(index.search, fetch=made["fetch"], settings=made["settings"])
+            hits = search.in_batches(look, queries_QW, depth, progress)
+            facts["index digest"] = index.digest
+        best = search.in_batches(self._exact(corpus, device, group).search, queries_QW[chosen_S], depth)
+        if group.place.rank == 0:
+            own = Hits(hits.rows_QK[chosen_S], hits.scores_QK[chosen_S])
+            facts["recall"] = asdict(Recall.measured(own, best, len(queries_QW), self._cuts()))
+        return hits, facts
+
+    def _cuts(self) -> list[int]:
+        """How deep the measures of the recipe look."""
+        return [int(re.sub("[^0-9]", "", measure)) for measure in self.recipe.evaluation.measures]
+
+    def _verify(self, corpus: VectorStore, questions: VectorStore) -> None:
+        """Every byte that is searched, the corpus once for all splits."""
+        storage.verify(questions.folder)
+        if self._verified != corpus.manifest.digest:
+            storage.verify(corpus.folder)
+            self._verified = corpus.manifest.digest
+
+    def _exact(self, corpus: VectorStore, device: str, group: Group) -> Shared:
+        """Opened once for all splits."""
+        of = corpus.manifest.digest, device, group.place
+        if self._shared is None or self._shared[0] != of:
+            self._shared = of, Shared.open(corpus, group.place, budget_bytes=self.budget, device=device)
+        return self._shared[1]
+
+    def _faiss(self, corpus: VectorStore) -> FaissIndex:
+        """Built where it is not there yet, and opened once for all splits."""
+        target, digest = self._index_place(), corpus.manifest.digest
+        of = target, digest
+        if self._index is None or self._index[0] != of:
+            build = partial(faiss_index.build, factory=self.recipe.search.index)
+            make = FaissIndex.open if target.exists() else build
+            self._index = of, make(target, corpus, store_digest=digest)
+        return self._index[1]
+
+    def _index_place(self) -> Path:
+        return self._place(f"corpus-{self.recipe.search.index.replace(',', '-')}")
+
+    def recall(self, role: str) -> Recall | None:
+        """How much of exact search an approximate ranking has; None: it was found by exact search."""
+        found = storage.read_manifest(self.ranking_file(role).parent, RANKING).receipt.get("recall")
+        return None if found is None else Recall(**found)
+
+    def search_words(self, role: str, progress: Progress = _silent, group: Group | None = None) -> Ranking:
+        """The same by BM25: the baseline to stand beside every model. The first process does it."""
+        group = group or Group(Place(0, 1, 0, 1))
+        group.first(lambda: self._searched_words(role, progress))
+        return self.ranking(role)
+
+    def _searched_words(self, role: str, progress: Progress) -> None:
         corpus, depth = self.dataset.corpus(), self.recipe.search.depth
         questions = self.dataset.split(role)
         made = {**BM25.origin(corpus), "questions": questions.manifest.digest, "depth": depth}
-        if (there := self._ranked(role, made)) is not None:
-            return there
+        if self._is_ranked(role, made):
+            return
         index = lexical.beside(corpus, BM25, self.dataset.bar)
         rows_QK = np.full((len(questions), depth), -1, dtype=np.int64)
         scores_QK = np.zeros(rows_QK.shape, dtype=np.float64)
@@ -134,23 +221,16 @@ class Retrieval:
             rows, scores = index.top(text, depth)  # fewer than depth where fewer passages share a word
             rows_QK[number, : len(rows)], scores_QK[number, : len(rows)] = rows, scores
             progress(1)
-        return self._commit(role, made, Ranking.of_rows(questions.ids, rows_QK, scores_QK))
-
-    def _faiss(self, corpus: VectorStore, factory: str) -> faiss_index.FaissIndex:
-        target = self.folder / "vectors" / f"corpus-{factory.replace(',', '-')}"
-        digest = corpus.manifest.digest
-        if not target.exists():
-            return faiss_index.build(target, corpus, factory, store_digest=digest)
-        return faiss_index.FaissIndex.open(target, corpus, store_digest=digest)
+        self._commit(role, made, Ranking.of_rows(questions.ids, rows_QK, scores_QK))
 
     def ranking_file(self, role: str) -> Path:
         return self.folder / "rankings" / role / "run.trec"
 
-    def _ranked(self, role: str, made: dict[str, Any]) -> Ranking | None:
-        """The ranking that is there, if it was made by just this; another one is refused."""
+    def _is_ranked(self, role: str, made: dict[str, Any]) -> bool:
+        """Whether a ranking is there that was made by just this; another one is refused."""
         folder = self.ranking_file(role).parent
         if not folder.exists():
-            return None
+            return False
         found = storage.verify(folder, RANKING).receipt
         fix = "remove the folder, or rank into another run folder"
         if problems := [
@@ -159,16 +239,15 @@ class Retrieval:
             if found.get(key) != value
         ]:
             raise RecipeError(problems)
-        return self.ranking(role)
+        return True
 
-    def _commit(self, role: str, made: dict[str, Any], ranking: Ranking) -> Ranking:
+    def _commit(self, role: str, made: dict[str, Any], ranking: Ranking) -> None:
         corpus = self.dataset.corpus()
         with (
             storage.stage(self.ranking_file(role).parent, RANKING, made) as stage,
             stage.open("run.trec") as file,
         ):
             trec.write_hits(file, _hits(ranking, corpus.ids, self.recipe.name))
-        return self.ranking(role)
 
     def receipt(self, role: str) -> dict[str, str]:
         """What produced the ranking, to be kept with its scores."""
@@ -220,16 +299,6 @@ class Retrieval:
 
 def _named(ids: Sequence[str], rows: Any) -> list[str]:
     return [ids[int(row)] for row in rows]
-
-
-def _joined(parts: list[Ranking]) -> Ranking:
-    counts = np.concatenate([np.diff(part.offsets) for part in parts])
-    return Ranking(
-        tuple(question for part in parts for question in part.questions),
-        np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        np.concatenate([part.passage_N for part in parts]),
-        np.concatenate([part.score_N for part in parts]),
-    )
 
 
 def _hits(ranking: Ranking, ids: Callable[[Any], list[str]], tag: str) -> Iterator[Hit]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mpr import catalogue, collection, schedule, tower_rules, training_rules
+from mpr import catalogue, collection, faiss_settings, schedule, tower_rules, training_rules
 from mpr.collection import Split
 from mpr.errors import DataError, nearest
 from mpr.recipe import Recipe
@@ -25,6 +25,7 @@ ANSWER_MEASURES = ("top",)
 LABELLER = "known_positives"  # builds the relation block; every recipe has it once
 ALWAYS_GIVEN = ("width",)  # targets that training passes to every objective
 NOT_VARYING = ("paper", "varies", "draft", "published", "expected")  # they describe a row, they cannot tell rows apart
+PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 FAISS = re.compile(
     r"(Flat|IDMap|IVF|IMI|HNSW|NSG|PQ|OPQ|PCA|SQ|LSH|RR|L2norm|ITQ|AQ|RQ|LSQ|Pad|PLSQ|PRQ)[0-9A-Za-z_,()-]*"
 )
@@ -62,6 +63,15 @@ def _splits_exist(recipe: Recipe) -> Iterator[Finding]:
             f"split '{recipe.data.train}' lists no positives to train on",
             "choose a training split",
         )
+
+
+def _names_are_plain(recipe: Recipe) -> Iterator[Finding]:
+    """They become names of folders."""
+    splits = getattr(recipe.data.corpus, "splits", ())  # of collections that are described in the recipe
+    named = [(("data", "evaluate", key), key) for key in recipe.data.evaluate]
+    for path, name in [*named, *((("data", "corpus", "splits", key), key) for key in splits)]:
+        if not PLAIN.fullmatch(name):
+            yield path, f"{name[:40]!a} is no plain name", "use letters, digits, _ . and -, 100 at most"
 
 
 def _no_training_on_evaluation(recipe: Recipe) -> Iterator[Finding]:
@@ -132,6 +142,22 @@ def _search_is_known(recipe: Recipe) -> Iterator[Finding]:
         yield ("search", "index"), f"'{index}' is not an index", fix
     elif index != "exact" and recipe.paper is not None:
         yield ("search", "index"), "a published row is measured with exact search", "use exact"
+
+
+def _approximate_search_fits(recipe: Recipe) -> Iterator[Finding]:
+    wanted, size = recipe.search, collection.of(recipe.data.corpus).size
+    if wanted.index == "exact":
+        for key in ("settings", "fetch"):
+            if getattr(wanted, key) is not None:
+                yield ("search", key), "belongs to a faiss index, exact search looks at everything", "remove it"
+        return
+    if wanted.settings is not None and FAISS.fullmatch(wanted.index):
+        for what, fix in faiss_settings.problems(wanted.index, wanted.settings):
+            yield ("search", "settings"), what, fix
+    if wanted.fetch is not None and wanted.fetch < wanted.depth:
+        yield ("search", "fetch"), f"is fewer than the depth of {wanted.depth:,}", "raise it, or null: the depth"
+    if wanted.fetch is not None and size is not None and wanted.fetch > size:
+        yield ("search", "fetch"), f"is beyond the corpus of {size:,} passages", "ask for fewer"
 
 
 def _positives_fit_policy(recipe: Recipe) -> Iterator[Finding]:
@@ -314,11 +340,13 @@ RULES = tuple(
     Rule(check.__name__.strip("_").replace("_", " "), check)
     for check in (
         _splits_exist,
+        _names_are_plain,
         _no_training_on_evaluation,
         _validation_fits,
         _match_fits,
         _depth_reaches,
         _search_is_known,
+        _approximate_search_fits,
         _positives_fit_policy,
         _objective_fits_positives,
         _objective_is_fed,

@@ -5,6 +5,7 @@ runs/<recipe>-seed<n>/run.json          recipe, overrides, data, code: what a re
                      /checkpoints/<n>/  committed after update n; the newest complete one is continued
                      /metrics.jsonl     every logged number
                      /model/            the result: towers, tokenizer, contract
+                     /receipts/         of every stage, when the whole row is made (mpr/receipts.py)
 ```
 """
 
@@ -22,6 +23,7 @@ from mpr.errors import Problem, RecipeError, StorageError
 from mpr.strict_yaml import dotted, leaves
 
 CHECKPOINT = "checkpoint"
+RECEIPTS = "receipts"  # of the stages of a row; those before training are there before the run is
 _IDENTITY = "run.json"
 
 
@@ -53,7 +55,8 @@ class RunFolder:
         """Starts the run, or refuses to continue one that was started with anything else, naming each difference."""
         path = self.folder / _IDENTITY
         if not path.exists():
-            if self.folder.exists() and any(child.name[0] != "." for child in self.folder.iterdir()):
+            others = (child.name for child in self.folder.iterdir()) if self.folder.exists() else ()
+            if any(name[0] != "." and name != RECEIPTS for name in others):
                 fix = "choose another folder with --run"
                 raise StorageError("holds files but is no run of mpr", where=str(self.folder), fix=fix)
             storage.write_file(path, (json.dumps(identity, indent=1, sort_keys=True) + "\n").encode())
@@ -99,6 +102,13 @@ class RunFolder:
         except StorageError:
             return False
         return True
+
+
+def name(recipe: Any, system: str) -> str:
+    """Of the folder of a system of a recipe, below `runs/`. BM25 knows no seed."""
+    if system == "bm25":
+        return f"{recipe.name}-bm25"
+    return f"{recipe.name}-seed{recipe.training['seed']}" + ("" if system == "trained" else f"-{system}")
 
 
 def identity(recipe: Any, data: Mapping[str, str], world: int) -> dict[str, Any]:

@@ -117,6 +117,13 @@ class Scores:
         ):
             writer.write_batch(batch)
 
+    def keep(self, target: Path) -> None:
+        """Commits what is not there yet; other scores that are there are refused."""
+        if not target.exists():
+            self.commit(target)
+        elif Scores.open(target).json() != self.json():
+            raise DataError("holds other scores", where=str(target), fix="remove it, and evaluate again")
+
     @classmethod
     def open(cls, folder: Path) -> Scores:
         """Reads a committed artefact, every byte verified first."""

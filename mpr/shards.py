@@ -88,12 +88,16 @@ class Places:
             vectors_ND[chosen] = widened(shard.vectors[inside], shard.dtype)
         return vectors_ND
 
-    def release(self) -> None:
-        for shard in self.shards:
-            release(shard.vectors)
+    def release(self, places_N: NDArray[np.int64]) -> None:
+        """Lets go of the shards in which these places lie, and of no others: there may be hundreds."""
+        for number in np.unique(self._shard_N(places_N)):
+            release(self.shards[number].vectors)
+
+    def _shard_N(self, places_N: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.searchsorted(self.offsets, places_N, side="right") - 1
 
     def _by_shard(self, places_N: NDArray[np.int64]) -> list[tuple[NDArray[np.int64], Shard, NDArray[np.int64]]]:
-        shard_N = np.searchsorted(self.offsets, places_N, side="right") - 1
+        shard_N = self._shard_N(places_N)
         found = []
         for number in np.unique(shard_N):
             chosen = np.flatnonzero(shard_N == number)

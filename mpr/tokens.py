@@ -2,13 +2,17 @@
 
 Kept are the first `cap` tokens of each text and its full length, without special tokens: those are added when a batch
 is put together, so the same store serves every length up to the cap. A prompt is part of the text before tokenising.
+
+`of_passages` and `of_questions` are the one way to the store of a collection or split: it lies beside the texts under a
+name made of all that it depends on, so whoever reads these texts in the same way reads the same store.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -18,9 +22,15 @@ import numpy as np
 
 from mpr import storage
 from mpr.errors import DataError
+from mpr.passages import PassageStore
+from mpr.questions import SplitStore
 from mpr.ragged import Ragged, RaggedWriter, memory_map
+from mpr.recipe import Towers
+from mpr.records import Passage
 
 KIND = "tokens"
+KEPT = 512  # tokens kept of each text at least; more where the towers read longer texts
+Bar = Callable[[str, int], AbstractContextManager[Callable[[int], object]]]
 MAX_CHARACTERS = 1 << 20  # a longer text is cut before tokenising; the receipt counts how many were
 _BATCH = 4_096
 _COLUMNS = {"id": "<i4"}
@@ -67,6 +77,47 @@ def _definition(tokenizer: Any) -> str:
 def digest(tokenizer: Any) -> str:
     """Identity of a `tokenizers.Tokenizer`: its whole definition, vocabulary included."""
     return hashlib.sha256(_definition(tokenizer).encode()).hexdigest()
+
+
+def of_passages(store: PassageStore, towers: Towers, tokenizer: Any, bar: Bar) -> TokenStore:
+    """Token ids of passages as these towers read them, made where they are not there yet."""
+    texts = passage_texts(store, towers.title, towers.passage_prompt)
+    how = (towers.title, towers.passage_prompt, max(KEPT, towers.passage_length))
+    return _beside(store.folder, texts, len(store), tokenizer, how, bar)
+
+
+def of_questions(store: SplitStore, towers: Towers, tokenizer: Any, bar: Bar) -> TokenStore:
+    """Token ids of the questions of a split, in its order, made where they are not there yet."""
+    texts = (("", towers.question_prompt + question.text) for question in store)
+    how = ("question", towers.question_prompt, max(KEPT, towers.question_length))
+    return _beside(store.folder, texts, len(store), tokenizer, how, bar)
+
+
+def passage_texts(store: Iterable[Passage], title: str, prompt: str) -> Iterator[tuple[str, str]]:
+    """(title, text) as the tokenizer is to see them; a prompt goes in front of whatever comes first."""
+    for passage in store:
+        if title == "none" and not passage.text.strip():
+            what = "passage has a title only, and titles are left out"
+            raise DataError(what, key=passage.id, fix="set towers.title: pair or join, or remove it from the corpus")
+        if title == "pair" and passage.title:
+            yield prompt + passage.title, passage.text
+        elif title == "join" and passage.title:
+            yield "", f"{prompt}{passage.title} {passage.text}"
+        else:
+            yield "", prompt + passage.text
+
+
+def _beside(
+    source: Path, texts: Iterator[tuple[str, str]], count: int, tokenizer: Any, how: tuple[str, str, int], bar: Bar
+) -> TokenStore:
+    """The store beside the texts in `source`; `how` is (title, prompt, cap)."""
+    name = storage.json_digest({"tokenizer": digest(tokenizer), "how": how})
+    target = source.with_name(f"{source.name}-tokens-{name[:8]}")
+    if not target.exists():
+        receipt = {"title": how[0], "prompt": how[1], "source": storage.read_manifest(source).digest}
+        with bar(f"tokens of {source.name}", count) as progress:
+            build(target, texts, tokenizer, cap=how[2], receipt=receipt, progress=progress)
+    return TokenStore(target)
 
 
 def build(

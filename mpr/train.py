@@ -81,7 +81,7 @@ def _train(launch: Launch, recipe: Any, folder: Any, place: Any) -> None:
         trackers.refuse_absent(arguments.report_to)
     dataset = Dataset(recipe, launch.home, launch.quiet or place.rank > 0)
     with processes.joined(place) as group, ExitStack() as held:
-        begun = group.first(lambda: _prepared(recipe, folder, dataset, place.world, held))
+        begun = group.first(lambda: prepared(recipe, folder, dataset, place.world, held))
         if not begun:
             return
         processes.refuse_other_disk(place, dataset.folder, dataset.folder.exists())
@@ -92,7 +92,7 @@ def _train(launch: Launch, recipe: Any, folder: Any, place: Any) -> None:
             raise Interrupted("stopped on request; a checkpoint was committed", fix=f"to continue, run again: {again}")
 
 
-def _prepared(recipe: Any, folder: Any, dataset: Any, world: int, held: ExitStack) -> dict[str, Any]:
+def prepared(recipe: Any, folder: Any, dataset: Any, world: int, held: ExitStack) -> dict[str, Any]:
     """For the first process: holds the folder until the run ends. How far it is; empty when nothing is left to train.
 
     A finished run is claimed like any other, so that a changed recipe is not answered with the model of the old one.

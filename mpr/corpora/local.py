@@ -63,6 +63,8 @@ class Questions(Parameters):
     """Of the file as it lies on disk."""
     judgements: str | None = None
     """File of qrels: in the format's own form, or TREC's when its name ends in .txt or .qrels."""
+    judgements_sha256: Checksum | None = None
+    """Of that file as it lies on disk."""
     answers: Literal["string", "regex"] = "string"
     """Whether answers are strings or patterns."""
     questions: Annotated[int, Field(ge=1)] | None = None
@@ -106,8 +108,10 @@ class Collection(Base):
 
     @property
     def pins(self) -> tuple[Pin, ...]:
-        found = (self.params.passages, *self.params.splits.values())
-        return tuple(Pin(one.file, sha256=one.sha256) for one in found)
+        splits = self.params.splits.values()
+        files = tuple(Pin(one.file, sha256=one.sha256) for one in (self.params.passages, *splits))
+        judged = (one for one in splits if one.judgements is not None)
+        return files + tuple(Pin(str(one.judgements), sha256=one.judgements_sha256) for one in judged)
 
     def passages(self) -> Iterator[Passage]:
         corpus = self.params.passages
@@ -134,7 +138,7 @@ class Collection(Base):
         found: Questions = self.params.splits[split]
         if found.judgements is None:
             return super().judgements(split)
-        path = self.fetch(Pin(found.judgements))
+        path = self.fetch(Pin(found.judgements, sha256=found.judgements_sha256))
         if found.judgements.endswith((".txt", ".qrels")):
             return trec.read_judgements(path)
         return beir.read_judgements(path) if found.format == "beir" else msmarco.read_judgements(path)

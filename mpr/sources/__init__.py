@@ -36,6 +36,10 @@ class Ground:
     """Where the user's files are; None: where the process runs."""
     bar: Bar
     """Opens a progress bar over so many things; gives the function to count them with."""
+    home: Path = Path(".mpr")
+    """Where everything that is kept lies; models that are brought go to its `models`."""
+    quiet: bool = False
+    """No progress bars."""
 
 
 class Source(ABC):

@@ -1,13 +1,13 @@
 """The passages that a trained model scores highest for the question, by exact search over all of them.
 
-The model is a folder that `mpr train` wrote. Texts are tokenised as it was trained (prompts, titles, lengths) and
-encoded once; token ids and vectors are kept beside the texts, so that mining again with the same model only searches.
-Searching needs memory for the vectors of the questions and `_BUDGET` for the passages, however many there are.
+The model is a folder that `mpr train` wrote, or one that was pushed to the Hub, pinned to a commit. Texts are tokenised
+as it was trained (prompts, titles, lengths) and encoded once; token ids and vectors are kept beside the texts, so that
+mining again with the same model only searches. Searching needs memory for the vectors of the questions and `_BUDGET`
+for the passages, however many there are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -16,7 +16,7 @@ from pydantic import Field
 
 from mpr import sources
 from mpr.catalogue import Parameters
-from mpr.errors import DataError
+from mpr.errors import RecipeError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,13 +36,26 @@ class Params(Parameters):
     as_: Annotated[str, Field(alias="as", min_length=1)]
     """Name of this source in `draw`."""
     model: Annotated[str, Field(min_length=1)]
-    """Folder of a trained model: `runs/<run>/model`."""
+    """Folder of a trained model, `runs/<run>/model`, or one on the Hub, `org/name@<commit>`."""
+    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
+    """Commit of the Hub repository (40 hex digits, in quotes), where `model` does not say it."""
+    base: Annotated[str, Field(min_length=1)] | None = None
+    """Folder of the encoder that the model's adapters were trained on, where it is not on the Hub."""
+    passage_base: Annotated[str, Field(min_length=1)] | None = None
+    """The same of the passage tower's encoder."""
     depth: Annotated[int, Field(ge=1, le=10_000)]
     """Passages looked at per question; known positives among them are then taken out."""
     dtype: Literal["float32", "float16", "bfloat16"]
     """How vectors are stored."""
     compute: Literal["float32", "bfloat16"]
     """How they are computed."""
+
+    @property
+    def pins(self) -> dict[str, str]:
+        """What a plan says of the model."""
+        name, _, commit = self.model.partition("@")
+        commit = self.revision or commit
+        return {name: f"commit {commit}" if commit else "not pinned"}
 
 
 class Source(sources.Source):
@@ -63,67 +76,51 @@ class Source(sources.Source):
 
     @cached_property
     def _folder(self) -> Path:
-        folder = Path(self.params.model)
-        if not folder.is_dir():
-            fix = "give the `model` folder of a run; one on the Hub is to be brought to this disk first"
-            raise DataError("model is not a folder here", where=self.params.model, key="sources", fix=fix)
-        return folder
+        from mpr import hub_model
+
+        params, ground = self.params, self.ground
+        return hub_model.located(params.model, ground.home, params.revision, key="sources.model", quiet=ground.quiet)
 
     @cached_property
     def _model(self) -> Model:
         from mpr.inference import Model
 
-        return Model.opened(self._folder)
+        base, passage_base = (
+            None if each is None else Path(each) for each in (self.params.base, self.params.passage_base)
+        )
+        return Model.opened(self._folder, base, passage_base)
 
     @cached_property
     def _search(self) -> Exact:
-        from mpr import encode
+        from mpr import encode, tokens
         from mpr.exact import Exact
         from mpr.processes import Place
 
-        vectors = self._vectors("passage", self.ground.passages.folder, self._passages(), self.ground.passages.ids)
+        passages = self.ground.passages
+        if self.params.depth > len(passages):
+            what = f"source '{self.params.as_}' looks for the {self.params.depth:,} best of {len(passages):,} passages"
+            raise RecipeError(what, key="sources.depth", fix=f"choose a depth from 1 to {len(passages):,}")
+        texts = tokens.of_passages(passages, self._model.towers.settings, self._model.backend, self.ground.bar)
+        vectors = self._vectors("passage", passages.folder, texts, passages.ids)
         return Exact.open(vectors, budget_bytes=_BUDGET, device=encode.device(Place.here()))
 
     @cached_property
     def _questions_QW(self) -> NDArray[Any]:
         """Vectors of the questions in the order of the split."""
+        from mpr import tokens
+
         questions = self.ground.questions
-        prompt = self._model.towers.settings.question_prompt
-        texts = (("", prompt + question.text) for question in questions)
+        texts = tokens.of_questions(questions, self._model.towers.settings, self._model.backend, self.ground.bar)
         ids: Any = lambda rows: [questions[int(row)].id for row in rows]  # noqa: E731
         return self._vectors("question", questions.folder, texts, ids).by_row()
 
-    def _passages(self) -> Iterator[tuple[str, str]]:
-        from mpr.dataset import passage_texts
-
-        settings = self._model.towers.settings
-        return passage_texts(self.ground.passages, settings.title, settings.passage_prompt)
-
-    def _vectors(self, role: str, source: Path, texts: Iterator[tuple[str, str]], ids: Any) -> VectorStore:
+    def _vectors(self, role: str, source: Path, texts: TokenStore, ids: Any) -> VectorStore:
         """Vectors of one side, encoded where they are not there yet."""
         from mpr import encode, storage
         from mpr.processes import Place
 
         device = encode.device(Place.here())
-        options = encode.Options(self.params.dtype, self.params.compute, device, quiet=True)
-        side = self._model.side(role, self._tokens(role, source, texts))
-        task = encode.Task.of(self._model, role, side, ids, options)
+        options = encode.Options(self.params.dtype, self.params.compute, device, quiet=self.ground.quiet)
+        task = encode.Task.of(self._model, role, self._model.side(role, texts), ids, options)
         digest = storage.json_digest(task.work)
         return encode.run(task, source.with_name(f"{source.name}-vectors-{digest[:8]}"))
-
-    def _tokens(self, role: str, source: Path, texts: Iterator[tuple[str, str]]) -> TokenStore:
-        """Token ids as the model wants them."""
-        from mpr import storage, tokens, towers_folder
-
-        settings = self._model.towers.settings
-        cap = getattr(settings, f"{role}_length")
-        prompt, title = getattr(settings, f"{role}_prompt"), settings.title if role == "passage" else "question"
-        how = {"tokenizer": self._model.tokenizer, "title": title, "prompt": prompt, "cap": cap}
-        target = source.with_name(f"{source.name}-tokens-{storage.json_digest(how)[:8]}")
-        if not target.exists():
-            tokenizer = towers_folder.load(self._folder)[1]
-            receipt = {"title": title, "prompt": prompt, "source": storage.read_manifest(source).digest}
-            size = len(self.ground.passages if role == "passage" else self.ground.questions)
-            with self.ground.bar(f"tokens of {source.name}", size) as progress:
-                tokens.build(target, texts, tokenizer, cap=cap, receipt=receipt, progress=progress)
-        return tokens.TokenStore(target)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +17,8 @@ from mpr.verbs.arguments import Home, OneRecipe, Overrides, Quiet, RunFolder
 if TYPE_CHECKING:
     from mpr.dataset import Dataset
     from mpr.inference import Model
+    from mpr.processes import Group
+    from mpr.ranking import Ranking
     from mpr.retrieval import Retrieval
     from mpr.scores import Scores
 
@@ -37,18 +42,30 @@ def _opened(
     return Retrieval(Dataset(found, home, quiet), place, int(memory * 1e9))
 
 
-def _model(stages: Retrieval, untrained: bool, model: Path | None) -> Model:
+def _model(stages: Retrieval, place: Path | None) -> Model:
+    """The trained model in a folder; without one, the encoders that the recipe starts from."""
     from mpr.inference import Model
 
     dataset: Dataset = stages.dataset
-    if untrained:
-        return Model.untrained(dataset.recipe.towers, dataset.tokenizer(), int(dataset.recipe.training["seed"]))
-    place = model or stages.folder / "model"
-    if not place.exists():
-        fix = "run `mpr train` first, name one with --model, or measure the start with --untrained"
-        raise DataError("there is no trained model", where=str(place), fix=fix)
     towers = dataset.recipe.towers
+    if place is None:
+        return Model.untrained(towers, dataset.tokenizer(), int(dataset.recipe.training["seed"]))
     return Model.opened(place, _local(towers.base), _local(towers.passage_base))
+
+
+def _place(stages: Retrieval, model: str | None) -> str:
+    """The folder of the trained model: the run's own, another one, or one brought from the Hub."""
+    from mpr import hub_model
+
+    dataset: Dataset = stages.dataset
+    if model is not None:
+        draft = dataset.recipe.draft
+        return str(hub_model.located(model, dataset.home, key="--model", quiet=dataset.quiet, unpinned=draft))
+    own = stages.folder / "model"
+    if not own.exists():
+        fix = "run `mpr train` first, name one with --model, or measure the start with --untrained"
+        raise DataError("there is no trained model", where=str(own), fix=fix)
+    return str(own)
 
 
 def _local(base: str | None) -> Path | None:
@@ -61,7 +78,10 @@ def encode(
     overrides: Overrides = None,
     home: Home = Path(".mpr"),
     folder: RunFolder = None,
-    model: Annotated[Path | None, typer.Option(help="A model folder; default the run's own.", metavar="FOLDER")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="A model folder, or org/name@<commit> on the Hub; default the run's own.", metavar="MODEL"),
+    ] = None,
     untrained: Untrained = False,
     dtype: Annotated[str, typer.Option(help="Vectors are stored as float32, float16 or bfloat16.")] = "float32",
     compute: Annotated[str, typer.Option(help="They are computed in float32 or bfloat16.")] = "float32",
@@ -83,7 +103,8 @@ def encode(
     options = encoding.Options(dtype, compute, encoding.device(Place.here()), fallback=fallback, quiet=quiet)
     with encoding.together() as group:
         group.first(lambda: bool(stages.dataset.prepare_corpus()))  # texts are tokenised once, not by every process
-        made = _model(stages, untrained, model)
+        place = None if untrained else Path(group.first(lambda: _place(stages, model)))  # and a model is brought once
+        made = _model(stages, place)
         if predict:
             for name, task in stages.tasks(made, options).items():
                 typer.echo(f"{name:<10} {encoding.predict(task, group.place.world)}")
@@ -102,17 +123,55 @@ def search(
     folder: RunFolder = None,
     untrained: Untrained = False,
     bm25: Words = False,
+    texts: Annotated[
+        bool, typer.Option("--texts", help="Also a Parquet table of each run with the texts of what was found.")
+    ] = False,
     memory: Memory = 2.0,
     quiet: Quiet = False,
 ) -> None:
     """Rank the corpus for every evaluation question; writes TREC run files that any tool reads.
 
+    Several processes share the work: torchrun --nproc_per_node 2 -m mpr.cli search RECIPE.
     Example: mpr search recipes/quickstart.yaml --bm25
     """
     stages = _opened(recipe, overrides, home, folder, quiet, _suffix(untrained, bm25), memory)
-    for role in stages.recipe.data.evaluate:
-        _ranked(stages, role, bm25)
-        typer.echo(f"{role:<10} {stages.ranking_file(role)}")
+    with _together(stages) as group:
+        for role in stages.recipe.data.evaluate:
+            ranking = _ranked(stages, role, bm25, group)
+            if texts:
+                group.first(partial(_with_texts, stages, role, ranking))
+            if group.place.rank == 0:
+                recall = stages.recall(role)
+                typer.echo(f"{role:<10} {stages.ranking_file(role)}" + (f"\n{'':<10} {recall}" if recall else ""))
+
+
+@contextmanager
+def _together(stages: Retrieval) -> Iterator[Group]:
+    """The processes that a launcher started, of which the first one speaks. One by itself needs no torch for that."""
+    from mpr.processes import Group, Place
+
+    place = Place.here()
+    stages.dataset.quiet |= place.rank > 0
+    if place.world == 1:
+        yield Group(place)
+        return
+    from mpr import encode as encoding
+
+    with encoding.together() as group:
+        yield group
+
+
+def _with_texts(stages: Retrieval, role: str, ranking: Ranking) -> None:
+    """The ranking as a table, named after the ranking so that one of another is found out."""
+    from mpr import columnar, storage
+
+    target = stages.ranking_file(role).parent.with_name(f"{role}-texts")
+    tag = f"{stages.recipe.name}@{stages.receipt(role)['ranking'][:12]}"
+    if not target.exists():
+        columnar.write(target, ranking, stages.dataset.split(role), stages.dataset.corpus(), tag)
+    elif storage.verify(target, columnar.KIND).receipt["tag"] != tag:
+        raise DataError("has the texts of another ranking", where=str(target), fix="remove it, and search again")
+    typer.echo(f"{'':<10} {target / columnar.FILE}")
 
 
 def _suffix(untrained: bool, bm25: bool) -> str:
@@ -121,15 +180,15 @@ def _suffix(untrained: bool, bm25: bool) -> str:
     return "untrained" if untrained else "bm25" if bm25 else ""
 
 
-def _ranked(stages: Retrieval, role: str, bm25: bool) -> Any:
-    from mpr import encode as encoding
-    from mpr.processes import Place
-
+def _ranked(stages: Retrieval, role: str, bm25: bool, group: Group) -> Ranking:
     dataset = stages.dataset
-    with dataset.bar(f"search {role}", len(dataset.split(role))) as progress:
+    count = group.first(lambda: len(dataset.split(role)))
+    with dataset.bar(f"search {role}", count) as progress:
         if bm25:
-            return stages.search_words(role, progress)
-        return stages.search(role, encoding.device(Place.here()), progress)
+            return stages.search_words(role, progress, group)
+        from mpr import encode as encoding
+
+        return stages.search(role, encoding.device(group.place), progress, group)
 
 
 def evaluate(
@@ -156,26 +215,33 @@ def evaluate(
 
     Searches first what was not searched yet. Example: mpr evaluate recipes/quickstart.yaml
     """
+    stages = _opened(recipe, overrides, home, folder, quiet, _suffix(untrained, bm25), memory)
+    found: dict[str, str] = {}
+    with _together(stages) as group:
+        for role in _roles(stages, split, run):
+            ranking = None if run else _ranked(stages, role, bm25, group)
+            found[role] = group.first(partial(_scored, stages, role, ranking, run, drop_self, as_json))
+    if as_json and group.place.rank == 0:
+        typer.echo(json.dumps({role: json.loads(text) for role, text in found.items()}, indent=1))
+
+
+def _scored(stages: Retrieval, role: str, own: Ranking | None, run: Path | None, drop_self: bool, as_json: bool) -> str:
+    """Scores of a ranking that was searched here, or of a run file: kept, shown, and as JSON."""
     from mpr import storage
     from mpr.ranking import Ranking
 
-    stages = _opened(recipe, overrides, home, folder, quiet, _suffix(untrained, bm25), memory)
-    found = {}
-    for role in _roles(stages, split, run):
-        if run is None:
-            ranking, name, receipt = _ranked(stages, role, bm25), stages.folder.name, stages.receipt(role)
-            target = stages.folder / "scores" / role
-        else:
-            ranking, name = Ranking.read(run, stages.dataset.corpus()), run.stem
-            receipt = {"run file": storage.remembered_sha256(run)}
-            target = stages.folder / "scores" / f"{role}-{run.stem}"
-        scores = stages.evaluate(role, ranking, name, receipt, own=run is None, drop_self=drop_self)
-        _kept(scores, target)
-        found[role] = json.loads(scores.json())
-        if not as_json:
-            typer.echo(f"{scores}\nscores: {target}")
-    if as_json:
-        typer.echo(json.dumps(found, indent=1))
+    if own is not None:
+        ranking, name, receipt, place = own, stages.folder.name, stages.receipt(role), role
+    else:
+        assert run is not None
+        ranking, name, place = Ranking.read(run, stages.dataset.corpus()), run.stem, f"{role}-{run.stem}"
+        receipt = {"run file": storage.remembered_sha256(run)}
+    target = stages.folder / "scores" / place
+    scores = stages.evaluate(role, ranking, name, receipt, own=own is not None, drop_self=drop_self)
+    scores.keep(target)
+    if not as_json:
+        typer.echo(f"{scores}\nscores: {target}")
+    return scores.json()
 
 
 def _roles(stages: Retrieval, split: str | None, run: Path | None) -> list[str]:
@@ -186,15 +252,6 @@ def _roles(stages: Retrieval, split: str | None, run: Path | None) -> list[str]:
     if run is not None and split is None and len(known) > 1:
         raise RecipeError("a run is of one split", key="--split", fix=f"name it: {', '.join(known)}")
     return known if split is None else [split]
-
-
-def _kept(scores: Scores, target: Path) -> None:
-    from mpr.scores import Scores
-
-    if not target.exists():
-        scores.commit(target)
-    elif Scores.open(target).json() != scores.json():
-        raise DataError("holds other scores", where=str(target), fix="remove it, and evaluate again")
 
 
 def compare(

@@ -2,28 +2,49 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mpr.verbs.arguments import Home, OneRecipe, Overrides, Quiet, RunFolder
 
+if TYPE_CHECKING:
+    from mpr.processes import Group, Place
+
 
 def mine(recipe: OneRecipe, overrides: Overrides = None, home: Home = Path(".mpr"), quiet: Quiet = False) -> None:
     """Propose candidates for every training question and take known positives out; a stopped run goes on.
 
-    Training mines by itself what is missing. Example: mpr mine recipes/mini/trec_lead3_joint_lh_m4.yaml
+    Training mines by itself what is missing. Several processes share the work:
+    torchrun --nproc_per_node 2 -m mpr.cli mine RECIPE. Example: mpr mine recipes/mini/trec_lead3_joint_lh_m3.yaml
     """
     from mpr import mine as mining
     from mpr import recipe_file
     from mpr.dataset import Dataset
+    from mpr.processes import Place
 
-    made = mining.mine(Dataset(recipe_file.load(recipe, overrides or ()), home, quiet))
-    for name, table in made.items():
+    place = Place.here()
+    with place.speaking_once():
+        found = recipe_file.load(recipe, overrides or ())
+    with _together(place) as group:
+        made = mining.mine(Dataset(found, home, quiet or place.rank > 0), group=group)
+    for name, table in made.items() if place.rank == 0 else ():
         typer.echo(f"{name:<12} {table.summary()}  {table.manifest.digest[:12]}  {table.folder}")
-    if not made:
+    if not made and place.rank == 0:
         typer.echo("nothing to mine: every list of candidates came with the records")
+
+
+def _together(place: Place) -> AbstractContextManager[Group]:
+    """The processes of a launch; torch, which takes a while to load, only where there are several."""
+    from mpr import mine as mining
+
+    if place.world == 1:
+        return nullcontext(mining.ALONE)
+    from mpr import encode as encoding
+
+    return encoding.together()
 
 
 def train(

@@ -10,14 +10,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from mpr import intake, passages, storage, tokens, vectors, vocabulary
+from mpr import columnar, fusion, intake, passages, storage, tokens, vectors, vocabulary
 from mpr.collection import Split
 from mpr.errors import StorageError
+from mpr.ranking import Names, Ranking
 from mpr.recipe import NewEncoder, Repair, Towers
 from mpr.records import Candidate, Group, Passage, Positive, Question
 
@@ -136,6 +139,38 @@ def _vectors(target: Path) -> None:
         work.commit({"note": "small"})
 
 
+class _Asked:
+    """Stands in for the questions of a split and for the passages of a collection: what a table of a ranking reads."""
+
+    def __init__(self, count: int) -> None:
+        self.manifest = SimpleNamespace(digest="small")
+        self.ids = [f"x{row}" for row in range(count)]
+        self.texts = [f"text {row % 7}" for row in range(count)]
+
+    def batches(self) -> Iterator[Any]:
+        columns = {"id": self.ids, "title": ["title"] * len(self.ids), "text": pa.array(self.texts, pa.large_string())}
+        yield pa.record_batch(columns)
+
+
+def _ranked() -> Ranking:
+    rows_QK = np.arange(60).reshape(6, 10) % 20
+    return Ranking.of_rows([f"x{row}" for row in range(6)], rows_QK, (rows_QK % 4) / 3)
+
+
+def _table(target: Path) -> None:
+    """A ranking with its texts, in a file that a library writes through ours."""
+    questions: Any = _Asked(6)
+    corpus: Any = _Asked(20)
+    columnar.write(target, _ranked(), questions, corpus, "small")
+
+
+def _fusion(target: Path) -> None:
+    """A run file of several."""
+    fusion.commit(
+        target, _ranked(), Names(f"x{row:02}" for row in range(20)), {"runs": [{"sha256": "0", "weight": 1.1}]}
+    )
+
+
 ARTEFACTS: dict[str, Callable[[Path], object]] = {
     "flat": _flat,
     "nested": _nested,
@@ -146,6 +181,8 @@ ARTEFACTS: dict[str, Callable[[Path], object]] = {
     "vocabulary": _vocabulary,
     "model": _model,
     "vectors": _vectors,
+    "table": _table,
+    "fusion": _fusion,
 }
 
 

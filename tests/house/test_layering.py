@@ -15,7 +15,7 @@ LAYERS = (
         "unpack",
     ),
     (
-        "answers", "arrays", "fields", "formats.*", "measures", "policy", "rank_measures", "significance",
+        "answers", "arrays", "faiss_settings", "fields", "formats.*", "measures", "policy", "rank_measures", "significance",
         "strict_yaml", "training_arguments", "world.*",
     ),
     (
@@ -24,18 +24,22 @@ LAYERS = (
         "tower_rules", "training_rules",
     ),
     (
-        "adapters", "candidate_table", "checkpoints", "collate", "comparison", "contenders", "contract", "corpora.*",
-        "costs", "download", "evaluation", "exact", "faiss_index", "first_pass", "fusion", "hits", "inference",
-        "intake", "intervals", "launching", "lengths", "lexical", "loss", "out_of_memory", "overlap", "padding",
-        "plan", "pretrained", "recipe_file", "run_folder", "scale", "schema", "search", "sentence_layout", "sifter",
-        "towers", "towers_folder", "vectors", "vocabulary", "watch",
+        "adapters", "band", "candidate_table", "checkpoints", "collate", "columnar", "comparison", "contenders",
+        "contract", "corpora.*", "costs", "download", "evaluation", "exact", "faiss_index", "first_pass", "fusion", "hits",
+        "hub_model", "inference", "intake", "intervals", "launching", "lengths", "lexical", "loss", "out_of_memory", "overlap",
+        "padding", "plan", "pretrained", "receipts", "recipe_file", "result", "run_folder", "scale", "schema", "search", "sentence_layout",
+        "sifter", "towers", "towers_folder", "vectors", "vocabulary", "watch",
     ),
     (
         "audit", "audit_report", "callbacks", "dataset", "dev_pool", "encode", "labels.*", "metrics.*", "mine",
         "reference", "sources.*", "trainer",
     ),
-    ("retrieval", "training_run"),
-    ("cli", "train", "verbs.*"),
+    (
+        "admission", "expectation", "figures", "hub", "leaderboard", "leaderboard_lock", "leaderboard_page",
+        "leaderboard_table", "leaks", "model_card", "panels", "pictures", "publication", "published_data", "retrieval",
+        "snippets", "standing", "sweeps", "training_run",
+    ),
+    ("cli", "pipeline", "reproduction", "stages", "train", "verbs.*", "verification"),
 )  # fmt: skip
 
 

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from mpr import encode, tokens, towers, towers_folder
-from mpr.dataset import passage_texts
 from mpr.encode import Options, Task
 from mpr.inference import Model
 from mpr.padding import Constants, Integers
 from mpr.records import Passage
-from mpr.tokens import TokenStore
+from mpr.tokens import TokenStore, passage_texts
 from tests.unit.framings import bert, words
 from tests.unit.tiny_models import settings
 

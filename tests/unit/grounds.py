@@ -28,7 +28,7 @@ def ground(folder: Path, texts: list[Passage], groups: list[Group], **options: A
     store = passages.build(folder / "passages", texts, {})
     given = {"tiers": TIERS, "train": False, "sources": (), "receipt": {}, "repair": DROP} | options
     split = intake.build(folder / "split", groups, Split(None), store, **given)
-    return sources.Ground(split, store, folder, silent)
+    return sources.Ground(split, store, folder, silent, folder / "home", quiet=True)
 
 
 def invented(folder: Path) -> sources.Ground:

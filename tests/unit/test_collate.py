@@ -18,7 +18,6 @@ from torch.utils.data import DataLoader
 
 from mpr import tokens
 from mpr.collate import Collator, Side, assemble
-from mpr.dataset import passage_texts
 from mpr.draw import Drawer
 from mpr.errors import DataError, RecipeError
 from mpr.policy import Policy
@@ -26,7 +25,7 @@ from mpr.positives import PositiveIndex
 from mpr.recipe import Draw
 from mpr.records import Passage, text_hash
 from mpr.relations import PADDING
-from mpr.tokens import Template, TokenStore
+from mpr.tokens import Template, TokenStore, passage_texts
 from tests.conftest import Examined
 from tests.unit.draws import entry, positives_of, ragged
 from tests.unit.framings import FRAMINGS, bare, bert, texts

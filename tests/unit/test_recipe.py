@@ -110,17 +110,28 @@ def test_the_name_says_what_it_is(name: str) -> None:
     recipe, stem = shipped.recipes()[name], name.rpartition("/")[2]
     if stem == "quickstart":
         return
-    found = re.fullmatch(r"([a-z]+(?:_lead\d+|_closed)?)_([a-z0-9_]+?)_(m\d|all)(?:_(released|paper|llm))?", stem)
+    variants = r"released|paper|llm|gold|true|wrong\d+|b\d+"
+    found = re.fullmatch(rf"([a-z]+(?:_lead\d+|_closed|_nostem)?)_([a-z0-9_]+?)_(m\d|all)(?:_({variants}))?", stem)
     assert found is not None
     data, objective, positives, variant = found.groups()
-    assert [term.name for term in recipe.objective] == [objective]
+    assert [term.name for term in recipe.objective] == [re.sub("^bce_(softmax|sigmoid)$", "bce", objective)]
+    if (variant or "").startswith("b"):
+        assert variant == f"b{recipe.training['per_device_train_batch_size']}"
+    if (variant or "").startswith("wrong"):
+        assert variant == f"wrong{100 * recipe.data.corpus.wrong_positives:.0f}"  # type: ignore[attr-defined]
     most = {"up_to": recipe.draw.positives.m, "random1": recipe.draw.positives.cap, "first": 1}
     policy = recipe.draw.positives.policy
     assert positives == ("all" if policy == "all" else f"m{most[policy]}")
     assert (variant == "llm") == (recipe.labels[0].tiers == ("llm",))
     corpus = recipe.data.corpus
-    known = [corpus.name, getattr(corpus, "questions", ""), getattr(corpus, "dataset", ""), recipe.data.train]
-    assert any(data.split("_")[0] in word for word in known)
+    known = [
+        corpus.name,
+        getattr(corpus, "questions", ""),
+        getattr(corpus, "dataset", ""),
+        getattr(corpus, "folder", ""),
+    ]
+    known.append(recipe.data.train)
+    assert any(data.split("_")[0] in (word or "") for word in known)
 
 
 @pytest.mark.parametrize("name", shipped.NAMES)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
-from mpr.errors import DataError, MprError, RecipeError
-from mpr.fusion import DPR_WEIGHTS, Ranked, reciprocal_rank, weighted_sum
+from mpr.errors import DataError, MprError, NumbersError, RecipeError
+from mpr.fusion import DPR_WEIGHTS, Ranked, fuse, reciprocal_rank, weighted_sum
+from mpr.ranking import Names, Ranking
+from mpr.records import Hit
 from tests.conftest import Examined
 
 
@@ -83,6 +86,57 @@ def test_equals_the_formulas(rule: str, examined: Examined) -> None:
     examined(200, "sets of lists")
 
 
+def _run(rng: np.random.Generator, passages: Names) -> tuple[dict[str, dict[int, float]], Ranking]:
+    """Lists of some of twelve questions as dictionaries and as a ranking; scores are tied, or nearly so."""
+    lists: dict[str, dict[int, float]] = {}
+    for question in rng.permutation(12)[: int(rng.integers(1, 13))].tolist():
+        rows = rng.choice(len(passages), int(rng.integers(1, 15)), replace=False).tolist()
+        near = rng.integers(-8, 8, len(rows)) / 4 + rng.integers(0, 3, len(rows)) * 1e-12
+        lists[f"q{question}"] = dict(zip(rows, near.tolist(), strict=True))
+    hits = [
+        Hit(question, passages.ids([row])[0], 1, score, "x")
+        for question, scores in lists.items()
+        for row, score in rng.permutation(list(scores.items())).tolist()
+        for row in [int(row)]
+    ]
+    return lists, Ranking.of_hits(hits, passages)
+
+
+@pytest.mark.parametrize("rule", ["minimum", "zero", "rank"])
+def test_runs_are_fused_question_by_question(rule: str, examined: Examined) -> None:
+    """Whole runs with 64-bit scores that 32 bits cannot tell apart, and questions that some runs lack."""
+    rng, passages = np.random.default_rng(11), Names(f"p{number:02}" for number in range(30))
+    questions, compared = [f"q{number}" for number in range(12)], 0
+    for _ in range(40):
+        made = [_run(rng, passages) for _ in range(int(rng.integers(2, 4)))]
+        weights = [float(weight) for weight in rng.choice([0.5, 1.0, 1.1], len(made))]
+
+        def combine(lists: Sequence[Ranked], weights: list[float] = weights) -> Ranked:
+            if rule == "rank":
+                return reciprocal_rank(lists, 10, weights=weights)
+            return weighted_sum(lists, weights, 10, missing=rule)  # type: ignore[arg-type]
+
+        fused = fuse([ranking.aligned(questions) for _, ranking in made], combine)
+        assert fused.questions == tuple(questions)
+        for number, question in enumerate(questions):
+            lists = [by_question.get(question, {}) for by_question, _ in made]
+            total = {row: float(np.float32(value)) for row, value in _reference(lists, weights, rule).items()}
+            rows, own = fused.row(number).tolist(), slice(*fused.offsets[number : number + 2])
+            assert len(rows) == min(10, len(total))
+            assert np.allclose(fused.score_N[own], [total[row] for row in rows], rtol=1e-6, atol=1e-12)
+            assert sorted(total.values(), reverse=True)[: len(rows)] == pytest.approx(fused.score_N[own], rel=1e-6)
+            keys = list(zip((-fused.score_N[own]).tolist(), rows, strict=True))
+            assert keys == sorted(keys), "the canonical order"
+            compared += len(rows)
+    examined(compared, "fused passages", at_least=2_000)
+
+
+def test_runs_of_other_questions_are_not_fused() -> None:
+    _, one = _run(np.random.default_rng(1), Names(f"p{number:02}" for number in range(30)))
+    with pytest.raises(DataError, match="other questions"):
+        fuse([one.aligned(["q1", "q2"]), one.aligned(["q2", "q1"])], lambda lists: lists[0])
+
+
 def test_refusals(examined: Examined) -> None:
     def ranked(rows: list[int], scores: list[float]) -> Ranked:
         return Ranked(np.array(rows, dtype=np.int64), np.array(scores, dtype=np.float32))
@@ -97,10 +151,11 @@ def test_refusals(examined: Examined) -> None:
         (lambda: weighted_sum([BM25], [np.inf], 3, missing="zero"), RecipeError, "one finite weight"),
         (lambda: weighted_sum([], [], 3, missing="zero"), RecipeError, "one finite weight"),
         (lambda: weighted_sum([BM25], [1.0], 0, missing="zero"), RecipeError, "at least 1"),
+        (lambda: weighted_sum([BM25], [1e39], 3, missing="zero"), NumbersError, "does not fit 32 bits"),
         (lambda: weighted_sum([BM25], [1.0], 3, missing="mean"), RecipeError, "minimum or zero"),
         (lambda: reciprocal_rank([BM25], 3, constant=-1.0), RecipeError, "usually 60"),
     ]
     for action, kind, says in cases:
         with pytest.raises(kind, match=says):
             action()
-    examined(len(cases), "refusals", at_least=11)
+    examined(len(cases), "refusals", at_least=12)

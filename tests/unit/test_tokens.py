@@ -11,8 +11,12 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from mpr import tokens
 from mpr.errors import DataError, StorageError
+from mpr.records import Passage
 from mpr.tokens import Template, TokenStore
+from tests.conftest import Examined
 from tests.unit.framings import FRAMINGS, bare, bert, ending, roberta, texts
+from tests.unit.grounds import asked, ground, silent
+from tests.unit.tiny_models import settings
 
 
 def test_the_frame_is_read_off_the_tokenizer() -> None:
@@ -111,3 +115,42 @@ def test_the_same_texts_give_the_same_bytes(tmp_path: Path) -> None:
     digests = {build(tmp_path / name, texts(2), bert().backend_tokenizer).manifest.digest for name in "abc"}
     assert len(digests) == 1
     assert json.loads((tmp_path / "a/tokens/manifest.json").read_text())["kind"] == "tokens"
+
+
+# ---- the one place of a store
+
+
+def test_a_store_lies_beside_its_texts_under_what_it_depends_on(tmp_path: Path, examined: Examined) -> None:
+    """Equal towers share a store; whatever changes a token makes another; a bar is shown while one is made."""
+    here = ground(tmp_path, [Passage("p0", "kalo miren", "sutu"), Passage("p1", "taro")], [asked("q0", "p0", "miren")])
+    tokenizer, shown, folders = bert().backend_tokenizer, list[str](), set[Path]()
+
+    def bar(what: str, total: int) -> Any:
+        shown.append(f"{what} {total}")
+        return silent(what, total)
+
+    changes: list[dict[str, Any]] = [
+        {}, {"passage_length": 512, "question_length": 512}, {"title": "join"}, {"title": "none"},
+        {"passage_prompt": "a ", "question_prompt": "b "}, {"passage_length": 513, "question_length": 600},
+    ]  # fmt: skip
+    for change in (*changes, *changes):
+        wanted = settings(**change)
+        stores = {
+            "passage": tokens.of_passages(here.passages, wanted, tokenizer, bar),
+            "question": tokens.of_questions(here.questions, wanted, tokenizer, bar),
+        }
+        for role, store in stores.items():
+            assert store.folder.parent == tmp_path
+            assert store.cap == max(512, getattr(wanted, f"{role}_length"))
+            assert store.manifest.receipt["prompt"] == getattr(wanted, f"{role}_prompt")
+        source = here.passages.manifest.digest
+        assert (stores["passage"].manifest.receipt["source"], len(stores["passage"])) == (source, 2)
+        assert stores["passage"].manifest.receipt["title"] == wanted.title
+        assert stores["question"].manifest.receipt["source"] == here.questions.manifest.digest
+        folders |= {store.folder for store in stores.values()}
+    other = bert().backend_tokenizer
+    other.add_tokens(["strange"])
+    folders.add(tokens.of_passages(here.passages, settings(), other, bar).folder)
+    assert len(folders) == len(shown) == 5 + 3 + 1  # a length up to 512 changes nothing, a title no question
+    assert set(shown) == {"tokens of passages 2", "tokens of split 1"}
+    examined(len(folders), "stores", at_least=9)

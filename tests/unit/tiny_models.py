@@ -12,9 +12,8 @@ import transformers
 
 from mpr import recipe, tokens
 from mpr.collate import assemble
-from mpr.dataset import passage_texts
 from mpr.records import Passage
-from mpr.tokens import Template
+from mpr.tokens import Template, passage_texts
 from mpr.towers import Towers
 from tests.unit.framings import FRAMINGS
 

@@ -1,0 +1,142 @@
+"""A row from its recipe to its result: every stage in turn, each skipped only if its receipt verifies.
+
+A stage that was stopped goes on where it was. One whose receipt does not verify is done again, and it is said why: what
+it left is taken away first, and with it the receipts of the stages after it lose their ground. A trained model is the
+exception. It is never thrown away because the recipe or the code changed: that is refused, with what to do.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mpr import environment, result, run_folder, storage
+from mpr.errors import RecipeError, StorageError
+from mpr.receipts import OTHER_CODE, Receipt, Receipts
+from mpr.result import Result
+from mpr.scores import Scores
+from mpr.stages import Row, Stage
+
+RECIPE = "recipe"  # folder with the recipe of the result, under its own name
+ABOUT = f"{run_folder.RECEIPTS}/row.json"  # which system of it, with which overrides
+STAGES = ("data", "mine", "train", "encode", "search", "evaluate")
+
+
+def _silent(line: str) -> None:
+    """Nobody listens."""
+
+
+@dataclass
+class Pipeline:
+    """Makes one system of a row."""
+
+    row: Row
+    say: Callable[[str], None] = _silent
+    older_code: bool = False
+    """What other code made is kept, and its receipt says which code that was."""
+
+    @property
+    def receipts(self) -> Receipts:
+        return Receipts(self.row.folder, self.row.home)
+
+    def run(self) -> Result:
+        """Does what is missing, and leaves `result.json`; one process at a time works on a run folder."""
+        with storage.lock(self.row.folder / ".row.lock"):
+            done: dict[str, Receipt] = {}
+            for stage in self.row.stages():
+                done[stage.name] = self._made(stage, done)
+            return self._result(done)
+
+    def _made(self, stage: Stage, done: dict[str, Receipt]) -> Receipt:
+        inputs, code, receipts = stage.reads(done), environment.code_digest(), self.receipts
+        old = receipts.read(stage.name)
+        if old is not None and self.older_code:
+            code = old.code
+        why = receipts.why_not(old, inputs, code)
+        if old is not None and not why:
+            self.say(f"{stage.name:<9} kept: its receipt verifies")
+            return old
+        self.say(f"{stage.name:<9} {why}" if old is None else f"{stage.name:<9} done again: {why}")
+        if old is not None:
+            self._cleared(stage, old, why)
+        return self._work(stage, inputs)
+
+    def _cleared(self, stage: Stage, old: Receipt, why: str) -> None:
+        """Takes away what is not trusted any more, the receipt last."""
+        changed = why == OTHER_CODE or why.startswith("made from")
+        if stage.precious and changed:
+            fix = "keep it with --older-code, or move the run folder away and run again"
+            if why != OTHER_CODE:
+                fix = "restore what changed, or move the run folder away and run again"
+            raise RecipeError(f"the trained model was {why}", where=str(self.row.folder), key=stage.name, fix=fix)
+        for place, digest in old.outputs.items():
+            artefact = self.receipts.artefact(place)
+            own = place.startswith("run/")
+            if (own and changed) or not _is(artefact, digest, remade=not own):
+                storage.remove(artefact)
+        self.receipts.discard(stage.name)
+
+    def _work(self, stage: Stage, inputs: dict[str, str]) -> Receipt:
+        attempt = self.receipts.begin(stage.name)
+        meter = environment.Meter()
+        artefacts, facts = stage.work()
+        receipt = Receipt(
+            stage=stage.name,
+            inputs=inputs,
+            outputs={self.receipts.place(path): storage.verify(path).digest for path in artefacts.values()},
+            code=environment.code_digest(),
+            environment=environment.snapshot(),
+            cost=meter.cost(),
+            attempts=attempt,
+            facts=facts,
+        )
+        self.receipts.write(receipt)
+        self.say(f"{stage.name:<9} {_duration(float(receipt.cost['seconds']))}")
+        return receipt
+
+    def _result(self, done: dict[str, Receipt]) -> Result:
+        row = self.row
+        place = row.folder / RECIPE / f"{row.recipe.name}.yaml"
+        if place.absolute() != row.file.absolute():
+            storage.write_file(place, row.file.read_bytes())
+        about = {"recipe": row.recipe.name, "system": row.system, "overrides": row.recipe.overrides}
+        storage.write_file(row.folder / ABOUT, (json.dumps(about, indent=1) + "\n").encode())
+        found = concluded(row, done)
+        found.write(row.folder)
+        return found
+
+
+def concluded(row: Row, done: Mapping[str, Receipt]) -> Result:
+    """The result that receipts and scores of a finished run give."""
+    scores = {role: Scores.open(row.folder / "scores" / role) for role in row.recipe.data.evaluate}
+    curve = result.curve(row.folder / "metrics.jsonl")
+    return Result.of(row.recipe, row.system, done, scores, curve, done["evaluate"].environment)
+
+
+def _is(artefact: Path, digest: str, *, remade: bool) -> bool:
+    """Whether an artefact is sound, and the one that is meant unless it may have been made again by others."""
+    try:
+        return storage.verify(artefact).digest == digest or remade
+    except StorageError:
+        return False
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:,.1f} s" if seconds < 600 else time.strftime("%H:%M:%S h", time.gmtime(seconds))
+
+
+def standing(run: Path, home: Path) -> Iterator[str]:
+    """Where a run stands, stage by stage; nothing is hashed."""
+    receipts = Receipts(run, home)
+    for stage in STAGES:
+        receipt = receipts.read(stage)
+        if receipt is not None:
+            lost = [place for place in receipt.outputs if not receipts.artefact(place).exists()]
+            state = f"lost: {', '.join(lost)}" if lost else _duration(float(receipt.cost["seconds"]))
+            yield f"{stage:<9} {state}"
+        else:
+            updates = run_folder.RunFolder(run).updates() if stage == "train" else []
+            yield f"{stage:<9} " + (f"at update {updates[-1]:,}" if updates else "not done")

@@ -1,0 +1,96 @@
+"""The leaderboard: build or check it, add a run, note a failure, write the band of a recipe."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mpr.verbs.arguments import OneRecipe
+
+app = typer.Typer(
+    help="The table of all rows: leaderboard/README.md, made from results that runs left, never by hand.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+Root = Annotated[Path, typer.Option(help="Folder of the source tree.", metavar="FOLDER")]
+Runs = Annotated[list[Path], typer.Argument(help="Run folders: runs/<recipe>-seed<n>.", metavar="RUN...")]
+
+
+@app.command()
+def build(
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; refuse any edit since the build.")] = False,
+    figures: Annotated[bool, typer.Option("--figures", help="Draw every picture anew.")] = False,
+    root: Root = Path(),
+) -> None:
+    """Write the page, its pictures and its lock from results and recipes, or check that nobody edited any of them.
+
+    Example: mpr leaderboard build --check
+    """
+    from mpr import leaderboard_lock
+
+    started = time.monotonic()
+    if check:
+        typer.echo(f"{leaderboard_lock.check(root)} ({time.monotonic() - started:.1f} s)")
+        return
+    changed = leaderboard_lock.build(root, figures)
+    for path in changed:
+        typer.echo(f"written: {path}")
+    typer.echo(f"{len(changed)} files of the leaderboard changed")
+
+
+@app.command()
+def add(
+    runs: Runs,
+    replace: Annotated[bool, typer.Option("--replace", help="In place of another result of the same seed.")] = False,
+    again: Annotated[
+        str, typer.Option(help="Somebody ran a row again: 'authors' (repeated), or who (reproduced).", metavar="WHO")
+    ] = "",
+    checkpoint: Annotated[
+        str, typer.Option(help="Where the trained model lies on the Hub.", metavar="OWNER/NAME@COMMIT")
+    ] = "",
+    root: Root = Path(),
+) -> None:
+    """Take finished runs into the leaderboard; drafts, dirty code, other recipes and fallbacks are refused.
+
+    Example: mpr leaderboard add runs/quickstart-seed42 runs/quickstart-bm25
+    """
+    from mpr import admission
+
+    for run in runs:
+        changed = admission.add(root, run, replace=replace, again=again, checkpoint=checkpoint)
+        typer.echo(f"{run}: {', '.join(map(str, changed)) if changed else 'already there'}")
+    typer.echo("now: mpr leaderboard build")
+
+
+@app.command()
+def fail(
+    recipe: OneRecipe,
+    why: Annotated[str, typer.Option(help="What happened, at which update, on what.", metavar="TEXT")],
+    root: Root = Path(),
+) -> None:
+    """Note that a row was tried and gave no number; it stays in the table with the reason.
+
+    Example: mpr leaderboard fail recipes/quickstart.yaml --why "loss not finite at update 20 on one CPU"
+    """
+    from mpr import admission
+
+    typer.echo(f"written: {admission.fail(root, recipe, why)}")
+
+
+@app.command()
+def expect(recipe: OneRecipe, root: Root = Path()) -> None:
+    """Write the band of one more run into the recipe, from the three or more seeds in the leaderboard.
+
+    Example: mpr leaderboard expect recipes/quickstart.yaml
+    """
+    from mpr import expectation, leaderboard, recipe_file
+
+    row = leaderboard.read(root).row(recipe_file.load(recipe).name)
+    measured = expectation.bands([entry.result for entry in row.of("trained")], row.role)
+    found = {name: measured[name] for name in row.recipe.evaluation.measures}
+    expectation.write(recipe, found)
+    for name, band in found.items():
+        typer.echo(f"{name}: {band.mean} from {band.low} to {band.high}, {band.seeds} seeds")

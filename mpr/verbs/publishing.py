@@ -1,0 +1,145 @@
+"""To the Hub and back: push a finished run, pull a model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mpr.verbs.arguments import Home, Quiet
+
+if TYPE_CHECKING:
+    from mpr.hub import Pushed
+    from mpr.publication import Publication, Wish
+
+
+def push(
+    run: Annotated[Path, typer.Argument(help="A finished run folder, with its result.json.", metavar="RUN")],
+    repo: Annotated[str, typer.Argument(help="Repository on the Hub: owner/name.", metavar="REPO")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would go: files and card.")] = False,
+    private: Annotated[bool, typer.Option("--private", help="Nobody else may see it, or it is not pushed.")] = False,
+    create_pr: Annotated[bool, typer.Option("--create-pr", help="As a pull request instead of a commit.")] = False,
+    merged: Annotated[bool, typer.Option("--merged", help="Add LoRA adapters to the weights first.")] = False,
+    draft: Annotated[
+        bool, typer.Option("--draft", help="Push what is no row, to a private repository; the card says why.")
+    ] = False,
+    candidates: Annotated[
+        bool, typer.Option("--candidates", help="Also the mined candidates, to REPO-candidates.")
+    ] = False,
+    vectors: Annotated[bool, typer.Option("--vectors", help="Also the vectors, to REPO-vectors.")] = False,
+    baseline: Annotated[
+        list[Path] | None, typer.Option(help="Run folder of a baseline to show beside it.", metavar="RUN")
+    ] = None,
+    recipe: Annotated[
+        Path | None, typer.Option(help="The recipe's file, where it is not in the run folder.", metavar="FILE")
+    ] = None,
+    licence: Annotated[
+        str | None, typer.Option("--license", help="The Hub's name of the model's licence, if you know it.")
+    ] = None,
+    public: Annotated[
+        list[str] | None, typer.Option(help="A user or host name that may be told.", metavar="NAME")
+    ] = None,
+    home: Home = Path(".mpr"),
+    quiet: Quiet = False,
+) -> None:
+    """Publish a run on the Hub in one commit: model, recipe, result, runs, and a card rendered from them.
+
+    Everything is read for secrets first. The token is that of `hf auth login` or $HF_TOKEN.
+    Example: mpr push runs/quickstart-seed42 me/quickstart --dry-run
+    """
+    from mpr import hub, published_data
+    from mpr import publication as publications
+    from mpr.leaks import Scan
+
+    wish = publications.Wish(run, _checked(repo), recipe, None, tuple(baseline or ()), licence, draft)
+    if merged:
+        wish = replace(wish, model=_merged(wish))
+    wanted = [publications.of_run(wish)]
+    kinds = [kind for kind, asked in (("candidates", candidates), ("vectors", vectors)) if asked]
+    wanted += [published_data.of_run(run, home, repo, kind, draft=draft) for kind in kinds]
+    scan = Scan.here(hub.login(), [run, Path()], [repo, *(public or ())])
+    for each in wanted:
+        each.refuse_leaks(scan)
+    if dry_run:
+        for each in wanted:
+            _print(each)
+        typer.echo("nothing was sent: this was a dry run")
+        return
+    _quieten(quiet)
+    for each in wanted:
+        _told(each.repo, hub.push(each, private=private, create_pr=create_pr))
+
+
+def _quieten(quiet: bool) -> None:
+    if quiet:
+        from huggingface_hub.utils.tqdm import disable_progress_bars
+
+        disable_progress_bars()
+
+
+def _told(repo: str, pushed: Pushed) -> None:
+    for name in pushed.removed:
+        typer.echo(f"removed: {name}, which an earlier push left")
+    what = pushed.request or pushed.url if pushed.changed else "it is all there already"
+    typer.echo(f"pushed: {repo}@{pushed.commit}  {what}")
+
+
+def _checked(repo: str) -> str:
+    """A name that can be one: what else stands there must not become an address."""
+    from mpr.errors import RecipeError
+    from mpr.hub_model import split_name
+
+    name, revision = split_name(repo, "REPO")
+    if revision is not None:
+        raise RecipeError("one cannot push to a commit", key="REPO", fix="leave the revision out")
+    return name
+
+
+def _merged(wish: Wish) -> Path:
+    """A copy of the model that needs no base, kept in the run folder."""
+    from mpr import storage, towers_folder
+    from mpr.errors import DataError
+    from mpr.publication import local_bases
+
+    source, target = wish.run / "model", wish.run / "model-merged"
+    if not target.exists():
+        towers_folder.merge(source, target, *local_bases(wish))
+    origin = storage.verify(target, towers_folder.KIND).receipt.get("merged from")
+    if origin != storage.verify(source, towers_folder.KIND).digest:
+        raise DataError("was merged from another model", where=str(target), fix="remove it, and push again")
+    return target
+
+
+def _print(publication: Publication) -> None:
+    typer.echo(f"{publication.kind} {publication.repo}: {publication.title}")
+    for file in publication.files:
+        made = ", compressed" if file.raw is not None else ""
+        typer.echo(f"{file.bytes:>14,} bytes  {file.sha256}  {file.name}{made}")
+    typer.echo(f"\n{publication.card}")
+
+
+def pull(
+    name: Annotated[str, typer.Argument(help="owner/name or owner/name@<commit>.", metavar="NAME")],
+    revision: Annotated[
+        str | None,
+        typer.Option(help="Commit, 40 hex digits; default the newest, which is said.", metavar="COMMIT"),
+    ] = None,
+    to: Annotated[
+        Path | None, typer.Option(help="Also copy it to this folder, which must not exist.", metavar="FOLDER")
+    ] = None,
+    home: Home = Path(".mpr"),
+    quiet: Quiet = False,
+) -> None:
+    """Bring a model that mpr pushed to this machine, every byte verified against its manifest.
+
+    Example: mpr pull owner/name --revision 0123456789abcdef0123456789abcdef01234567
+    """
+    import logging
+    import sys
+
+    from mpr import hub
+
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    typer.echo(f"model: {hub.pull(name, revision, home, to, quiet)}")

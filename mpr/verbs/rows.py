@@ -1,0 +1,90 @@
+"""A whole row: reproduce it, see where it stands, verify that it is still what it was."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mpr.errors import StorageError
+from mpr.verbs.arguments import Home, OneRecipe, Overrides, Quiet
+
+if TYPE_CHECKING:
+    from mpr.result import Result
+
+Run = Annotated[Path, typer.Argument(help="A run folder: runs/<recipe>-seed<n>.", metavar="RUN")]
+
+
+def reproduce(
+    recipe: OneRecipe,
+    overrides: Overrides = None,
+    home: Home = Path(".mpr"),
+    runs: Annotated[Path, typer.Option(help="Where run folders are made.", metavar="FOLDER")] = Path("runs"),
+    seeds: Annotated[int, typer.Option(help="How many seeds, counted up from the recipe's.", min=1, max=1000)] = 1,
+    baselines: Annotated[bool, typer.Option(help="Also the untrained start and BM25, to stand beside the row.")] = True,
+    older_code: Annotated[
+        bool, typer.Option("--older-code", help="Keep stages that other code made; the result says so.")
+    ] = False,
+    memory: Annotated[float, typer.Option(help="GB that a search may take; it changes no result.", metavar="GB")] = 2.0,
+    quiet: Quiet = False,
+) -> None:
+    """Make a row: data, candidates, training, vectors, ranking, scores, each with a receipt; then print the row.
+
+    Stop it anywhere and run it again: what is done and verifies is kept, everything else is done again and it says why.
+    Example: mpr reproduce recipes/quickstart.yaml --seeds 3
+    """
+    import logging
+
+    from mpr import recipe_file, run_folder
+    from mpr.pipeline import Pipeline
+    from mpr.reproduction import Reproduction
+    from mpr.stages import Row
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    given = list(overrides or ())
+    read = recipe_file.load(recipe, given)
+    first = int(read.training["seed"])
+    rows = [(system, first) for system in ("bm25", "untrained") if baselines]
+    rows += [("trained", first + number) for number in range(seeds)]
+    found: dict[str, list[tuple[Path, Result]]] = {"trained": []}
+    for system, seed in rows:
+        sets = given if seed == first else [*given, f"training.seed={seed}"]
+        one = recipe_file.load(recipe, sets)
+        folder = runs / run_folder.name(one, system)
+        typer.echo(f"{folder}")
+        row = Row(one, recipe, system, home, folder, quiet, int(memory * 1e9))
+        made = Pipeline(row, lambda line: typer.echo(f"  {line}"), older_code).run()
+        found.setdefault(system, []).append((folder, made))
+    results = {system: [made for _, made in entries] for system, entries in found.items()}
+    folders = {system: [folder for folder, _ in entries] for system, entries in found.items()}
+    typer.echo(str(Reproduction(read, results, folders)), nl=False)
+    trained = folders["trained"][-1]
+    typer.echo(
+        f"every question: mpr compare bm25=... trained={trained}/scores/{next(iter(read.data.evaluate))} --measure ..."
+    )
+    typer.echo(f"check it later: mpr verify {trained}    model: {trained / 'model'}")
+
+
+def status(run: Run, home: Home = Path(".mpr")) -> None:
+    """Show which stages of a run are done, what is lost, and how far training is. Nothing is hashed."""
+    from mpr import pipeline
+
+    if not run.is_dir():
+        raise StorageError(
+            "there is no such run folder", where=str(run), fix="see runs/, or start with `mpr reproduce`"
+        )
+    for line in pipeline.standing(run, home):
+        typer.echo(line)
+    typer.echo("result    " + ("there" if (run / "result.json").exists() else "not there"))
+
+
+def verify(run: Run, home: Home = Path(".mpr"), quiet: Quiet = False) -> None:
+    """Hash every byte that a run left, compute its scores anew from its ranking, and list everything that differs."""
+    from mpr import verification
+
+    problems = verification.mismatches(verification.opened(run, home, quiet))
+    if problems:
+        raise StorageError(problems)
+    typer.echo(f"{run}: every byte and every score is as its receipts say")
