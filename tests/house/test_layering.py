@@ -11,24 +11,25 @@ from tests.house.source import ROOT, Source, package
 LAYERS = (
     ("", "errors"),
     (
-        "catalogue", "environment", "lines", "manifest", "processes", "randomness", "records", "storage", "trackers",
-        "unpack",
+        "catalogue", "environment", "lines", "manifest", "processes", "randomness", "records", "storage",
+        "trackers", "unpack",
     ),
     (
-        "answers", "arrays", "faiss_settings", "fields", "formats.*", "measures", "policy", "rank_measures", "significance",
-        "strict_yaml", "training_arguments", "world.*",
+        "answers", "arrays", "faiss_settings", "fields", "formats.*", "measures", "policy", "rank_measures",
+        "significance", "strict_yaml", "training_arguments", "world.*",
     ),
     (
         "backbones", "collection", "draw", "judgements", "matching", "objectives.*", "passages", "positives",
-        "questions", "ragged", "ranking", "recipe", "relations", "rules", "schedule", "scores", "shards", "tokens",
-        "tower_rules", "training_rules",
+        "questions", "ragged", "ranking", "recipe", "relations", "rules", "schedule", "scores", "shards",
+        "tokens", "tower_rules", "training_rules",
     ),
     (
         "adapters", "band", "candidate_table", "checkpoints", "collate", "columnar", "comparison", "contenders",
-        "contract", "corpora.*", "costs", "download", "evaluation", "exact", "faiss_index", "first_pass", "fusion", "hits",
-        "hub_model", "inference", "intake", "intervals", "launching", "lengths", "lexical", "loss", "out_of_memory", "overlap",
-        "padding", "plan", "pretrained", "receipts", "recipe_file", "result", "run_folder", "scale", "schema", "search", "sentence_layout",
-        "sifter", "towers", "towers_folder", "vectors", "vocabulary", "watch",
+        "contract", "corpora.*", "costs", "download", "evaluation", "exact", "faiss_index", "first_pass",
+        "fusion", "hits", "hub_model", "inference", "intake", "intervals", "launching", "lengths", "lexical",
+        "loss", "out_of_memory", "overlap", "padding", "plan", "pretrained", "receipts", "recipe_file",
+        "result", "run_folder", "scale", "schema", "search", "sentence_layout", "sifter", "towers",
+        "towers_folder", "vectors", "vocabulary", "watch",
     ),
     (
         "audit", "audit_report", "callbacks", "dataset", "dev_pool", "encode", "labels.*", "metrics.*", "mine",
@@ -36,8 +37,8 @@ LAYERS = (
     ),
     (
         "admission", "expectation", "figures", "hub", "leaderboard", "leaderboard_lock", "leaderboard_page",
-        "leaderboard_table", "leaks", "model_card", "panels", "pictures", "publication", "published_data", "retrieval",
-        "snippets", "standing", "sweeps", "training_run",
+        "leaderboard_table", "leaks", "model_card", "panels", "pictures", "publication", "published_data",
+        "retrieval", "snippets", "standing", "sweeps", "training_run",
     ),
     ("cli", "pipeline", "reproduction", "stages", "train", "verbs.*", "verification"),
 )  # fmt: skip
