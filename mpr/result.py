@@ -56,7 +56,7 @@ class Result:
                 "digest": plan.digest(recipe),
                 "overrides": list(map(_shown, recipe.overrides)),
                 "draft": recipe.draft,
-            },  # fmt: skip
+            },
             "environment": dict(environment),
             "stages": {name: _stage(receipt) for name, receipt in receipts.items()},
             "scores": {role: _scores(found, receipts["evaluate"], role) for role, found in scores.items()},

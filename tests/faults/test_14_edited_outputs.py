@@ -1,0 +1,93 @@
+"""Fault 14: a receipt is there, but what it speaks of was edited, deleted, or made by older code.
+
+`mpr verify` names exactly what differs; `mpr reproduce` trusts none of it and makes it again, with the same result.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from mpr import verification
+from mpr.receipts import Receipts
+from mpr.storage import json_digest
+from tests.conftest import Examined
+from tests.e2e import small_rows
+
+STAGES = ("data", "mine", "train", "encode", "search", "evaluate")
+
+
+def _flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def _problems(run: Path) -> list[str]:
+    return [problem.where for problem in verification.mismatches(verification.opened(run, run.parents[1] / ".mpr"))]
+
+
+def test_every_edited_output_is_the_one_that_is_named(tmp_path: Path, examined: Examined) -> None:
+    run = small_rows.copy(tmp_path)
+    receipts, edited = Receipts(run, tmp_path / ".mpr"), 0
+    assert _problems(run) == []
+    for stage in STAGES:
+        receipt = receipts.read(stage)
+        assert receipt is not None
+        for place in receipt.outputs:
+            artefact = receipts.artefact(place)
+            victim = max((path for path in artefact.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+            kept = victim.read_bytes()
+            _flip(victim)
+            assert set(_problems(run)) == {str(artefact)}, place
+            victim.unlink()
+            assert set(_problems(run)) == {str(artefact)}, place
+            victim.write_bytes(kept)
+            edited += 2
+    assert _problems(run) == []
+    examined(edited, "edited or deleted outputs", at_least=20)
+
+
+def test_edited_receipts_and_results_are_named(tmp_path: Path, examined: Examined) -> None:
+    run = small_rows.copy(tmp_path)
+    files = [*(run / "receipts" / f"{stage}.json" for stage in STAGES), run / "result.json"]
+    for file in files:
+        kept = file.read_bytes()
+        document = json.loads(kept)
+        document["environment"]["mpr"] = "0.0.0"
+        file.write_text(json.dumps(document), "utf-8")
+        assert _problems(run) == [str(file)]
+        file.write_bytes(kept)
+    examined(len(files), "edited receipts and results", at_least=7)
+
+
+def test_what_is_not_trusted_is_made_again_with_the_same_result(tmp_path: Path) -> None:
+    run = small_rows.copy(tmp_path)
+    before = {role: json.loads((run / "result.json").read_bytes())["scores"][role]["values"] for role in ("test",)}
+    _flip(run / "rankings" / "test" / "run.trec")
+    _flip(run / "model" / "model.safetensors")
+    done = small_rows.reproduce(tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "data      kept" in done.stdout
+    for stage in ("train", "search"):
+        assert f"{stage:<9} done again: run/" in done.stdout
+    after = json.loads((run / "result.json").read_bytes())["scores"]
+    assert {role: found["values"] for role, found in after.items()} == before
+    assert _problems(run) == []
+
+
+def test_a_model_of_older_code_is_refused_and_kept_on_request(tmp_path: Path) -> None:
+    run = small_rows.copy(tmp_path)
+    for stage in STAGES:
+        path = run / "receipts" / f"{stage}.json"
+        content = {**json.loads(path.read_bytes()), "code": "0" * 64}
+        del content["digest"]
+        path.write_text(json.dumps({**content, "digest": json_digest(content)}), "utf-8")
+    done = small_rows.reproduce(tmp_path)
+    assert done.returncode == 2
+    assert "made by other code" in done.stderr
+    assert "--older-code" in done.stderr
+    assert (run / "model" / "manifest.json").exists()
+    done = small_rows.reproduce(tmp_path, "--older-code")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((run / "result.json").read_bytes())["stages"]["train"]["code"] == "0" * 64
