@@ -1,4 +1,4 @@
-"""Fault 15: a run folder is moved, copied without times, opened in another time zone, locale, or with another hash seed.
+"""Fault 15: a run is moved, copied without times, opened in another time zone or locale, with another hash seed.
 
 Nothing depends on absolute paths, modification times, the locale or the order of sets.
 """
