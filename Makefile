@@ -31,15 +31,7 @@ $(VENV)/.locked: uv.lock pyproject.toml
 	touch $@
 
 quickstart: setup
-	$(BIN)/mpr check recipes/quickstart.yaml
-	$(BIN)/mpr train recipes/quickstart.yaml
-	$(BIN)/mpr encode recipes/quickstart.yaml --untrained
-	$(BIN)/mpr evaluate recipes/quickstart.yaml --untrained
-	$(BIN)/mpr evaluate recipes/quickstart.yaml --bm25
-	$(BIN)/mpr encode recipes/quickstart.yaml
-	$(BIN)/mpr evaluate recipes/quickstart.yaml
-	$(BIN)/mpr compare trained=runs/quickstart-seed42/scores/test untrained=runs/quickstart-untrained/scores/test \
-	  bm25=runs/quickstart-bm25/scores/test --measure top20
+	$(BIN)/mpr reproduce recipes/quickstart.yaml
 
 test: setup
 	$(BIN)/python -m pytest

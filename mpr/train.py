@@ -51,15 +51,14 @@ def run(launch: Launch) -> Path:
     Every process of the run calls it. The first one alone takes the lock, prepares the data and claims the folder; an
     error of any of them ends all, and is raised as itself where it happened first.
     """
-    from mpr import launching, recipe_file
-    from mpr.run_folder import RunFolder
+    from mpr import launching, recipe_file, run_folder
 
     place = Place.here()
     with place.speaking_once():
         recipe = recipe_file.load(launch.recipe, launch.overrides)
         launching.refuse_contradictions(recipe, place, os.environ)
-    name = f"{recipe.name}-seed{recipe.training['seed']}" + (f"-{launch.fork}" if launch.fork else "")
-    folder = RunFolder(launch.run or Path("runs") / name)
+    place_name = run_folder.name(recipe, "trained") + (f"-{launch.fork}" if launch.fork else "")
+    folder = run_folder.RunFolder(launch.run or Path("runs") / place_name)
     _train(launch, recipe, folder, place)
     return folder.folder
 

@@ -33,12 +33,12 @@ def _opened(
     recipe: Path, overrides: list[str] | None, home: Path, folder: Path | None, quiet: bool, suffix: str, memory: float
 ) -> Retrieval:
     """The stages of a recipe in its run folder, or in one beside it for a baseline."""
-    from mpr import recipe_file
+    from mpr import recipe_file, run_folder
     from mpr.dataset import Dataset
     from mpr.retrieval import Retrieval
 
     found = recipe_file.load(recipe, overrides or ())
-    place = folder or Path("runs") / f"{found.name}-{suffix or 'seed{}'.format(found.training['seed'])}"
+    place = folder or Path("runs") / run_folder.name(found, suffix or "trained")
     return Retrieval(Dataset(found, home, quiet), place, int(memory * 1e9))
 
 
