@@ -51,6 +51,7 @@ HARMLESS = {
     ("training.adam_beta1", "removed"): ADAM,
     ("training.adam_beta2", "removed"): ADAM,
     ("training.adam_epsilon", "removed"): ADAM,
+    ("training.logging_steps", "removed"): "how often losses are logged changes no result",
     ("published.source", "null"): UNKNOWN,
     ("published.source", "other kind"): "is null, and becomes text: any text may name a source",
     **{
