@@ -19,7 +19,7 @@ Shapes: K passages of one list, U passages in the union.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -31,7 +31,6 @@ from mpr import storage
 from mpr.errors import DataError, NumbersError, RecipeError
 from mpr.formats import trec
 from mpr.ranking import Named, Ranking
-from mpr.records import Hit
 
 KIND = "fusion"
 RUN_FILE = "run.trec"
@@ -113,15 +112,7 @@ def _listed(run: Ranking, question: int) -> Ranked:
 def commit(target: Path, ranking: Ranking, passages: Named, receipt: Mapping[str, Any]) -> None:
     """Writes the folder `target` with a run file that any tool reads; `receipt` says of what it was made and how."""
     with storage.stage(target, KIND, receipt) as stage, stage.open(RUN_FILE) as file:
-        trec.write_hits(file, _hits(ranking, passages))
-
-
-def _hits(ranking: Ranking, passages: Named) -> Iterator[Hit]:
-    for number, question in enumerate(ranking.questions):
-        own = _listed(ranking, number)
-        pairs = zip(passages.ids(own.rows_K), own.scores_K.tolist(), strict=True)
-        for rank, (passage, score) in enumerate(pairs, 1):
-            yield Hit(question, passage, rank, score, KIND)
+        trec.write_hits(file, ranking.hits(passages.ids, KIND))
 
 
 def _refuse(lists: Sequence[Ranked], weights: Sequence[float], k: int) -> None:

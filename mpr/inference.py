@@ -57,6 +57,12 @@ class Model:
         return cls(made, Template.of(tokenizer), found.tokenizer, Path(folder).name, digest, found, tokenizer)
 
     @classmethod
+    def trained(cls, place: Path, towers: recipe.Towers) -> Model:
+        """The model of a recipe; bases of its adapters that are folders are found where the recipe says."""
+        bases = (Path(base) if base and Path(base).is_dir() else None for base in (towers.base, towers.passage_base))
+        return cls.opened(place, *bases)
+
+    @classmethod
     def untrained(cls, settings: recipe.Towers, tokenizer: Any, seed: int) -> Model:
         """The encoders that a recipe starts from, as they are: a folder or Hub id under `base`, or random weights."""
         made = towers.build(settings, tokenizer, seed).eval()

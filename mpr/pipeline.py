@@ -55,23 +55,27 @@ class Pipeline:
         old = receipts.read(stage.name)
         if old is not None and self.older_code:
             code = old.code
-        why = receipts.why_not(old, inputs, code)
-        if old is not None and not why:
+        if old is None:
+            self.say(f"{stage.name:<9} not done yet")
+            return self._work(stage, inputs)
+        changed = receipts.changed(old, inputs, code)
+        why = changed or "; ".join(receipts.damage(old))
+        if not why:
             self.say(f"{stage.name:<9} kept: its receipt verifies")
             return old
-        self.say(f"{stage.name:<9} {why}" if old is None else f"{stage.name:<9} done again: {why}")
-        if old is not None:
-            self._cleared(stage, old, why)
+        if changed and stage.precious:
+            raise self._precious(stage, changed)
+        self.say(f"{stage.name:<9} done again: {why}")
+        self._cleared(stage, old, bool(changed))
         return self._work(stage, inputs)
 
-    def _cleared(self, stage: Stage, old: Receipt, why: str) -> None:
+    def _precious(self, stage: Stage, changed: str) -> RecipeError:
+        restore = "keep it with --older-code" if changed == OTHER_CODE else "restore what changed"
+        fix = f"{restore}, or move the run folder away and run again"
+        return RecipeError(f"the trained model was {changed}", where=str(self.row.folder), key=stage.name, fix=fix)
+
+    def _cleared(self, stage: Stage, old: Receipt, changed: bool) -> None:
         """Takes away what is not trusted any more, the receipt last."""
-        changed = why == OTHER_CODE or why.startswith("made from")
-        if stage.precious and changed:
-            fix = "keep it with --older-code, or move the run folder away and run again"
-            if why != OTHER_CODE:
-                fix = "restore what changed, or move the run folder away and run again"
-            raise RecipeError(f"the trained model was {why}", where=str(self.row.folder), key=stage.name, fix=fix)
         for place, digest in old.outputs.items():
             artefact = self.receipts.artefact(place)
             own = place.startswith("run/")

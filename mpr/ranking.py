@@ -10,7 +10,7 @@ Shapes: Q questions, N passages of all questions one after the other, K passages
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Protocol
@@ -117,6 +117,14 @@ class Ranking:
     def row(self, question: int) -> NDArray[np.int64]:
         """Passages of a question, the best first."""
         return self.passage_N[self.offsets[question] : self.offsets[question + 1]]
+
+    def hits(self, ids: Callable[[Any], list[str]], tag: str) -> Iterator[Hit]:
+        """Lines of a run file."""
+        for number, question in enumerate(self.questions):
+            own = slice(int(self.offsets[number]), int(self.offsets[number + 1]))
+            pairs = zip(ids(self.passage_N[own]), self.score_N[own].tolist(), strict=True)
+            for rank, (passage, score) in enumerate(pairs, 1):
+                yield Hit(question, passage, rank, score, tag)
 
     @property
     def depth(self) -> int:

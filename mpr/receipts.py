@@ -1,7 +1,7 @@
 """Receipts: what a stage of a row read, what it left, with which code, where, and what it cost.
 
 `<run>/receipts/<stage>.json`. A stage is skipped only if its receipt verifies: it was made from just these inputs by
-just this code, and every byte of what it left is as it was. `why_not` says in one line why a receipt does not count.
+just this code, and every byte of what it left is as it was: nothing `changed`, no `damage`.
 
 Places are relative, `run/model` or `home/wiki-1a2b/passages`, so that a folder can be moved.
 """
@@ -107,16 +107,13 @@ class Receipts:
 
     # Whether it counts
 
-    def why_not(self, receipt: Receipt | None, inputs: Mapping[str, str], code: str) -> str:
-        """Why a stage has to run; empty if its receipt verifies."""
-        if receipt is None:
-            return "not done yet"
-        changed = [name for name in {**inputs, **receipt.inputs} if inputs.get(name) != receipt.inputs.get(name)]
-        if changed:
-            return f"made from other inputs: {', '.join(sorted(changed))}"
-        if receipt.code != code:
-            return OTHER_CODE
-        return "; ".join(self.damage(receipt))
+    @staticmethod
+    def changed(receipt: Receipt, inputs: Mapping[str, str], code: str) -> str:
+        """What a stage would now be made from that it was not; empty if it is the same."""
+        names = [name for name in {**inputs, **receipt.inputs} if inputs.get(name) != receipt.inputs.get(name)]
+        if names:
+            return f"made from other inputs: {', '.join(sorted(names))}"
+        return OTHER_CODE if receipt.code != code else ""
 
     def damage(self, receipt: Receipt) -> list[str]:
         """What is not as the receipt says, one line for each artefact; every byte is read."""

@@ -66,7 +66,7 @@ class Reproduction:
             yield f"band: {result.name} " + ", ".join(f"{name} {word}" for name, word in verdicts.items())
 
     def _comparison(self, role: str) -> Iterator[str]:
-        """Against each baseline, over questions, by the last measure but one: between strict and saturated."""
+        """Each baseline against the row, over questions, by the one measure that stands for it."""
         measure = chosen(self.recipe)
         scores = {
             system: [Scores.open(folder / "scores" / role) for folder in folders]

@@ -14,7 +14,7 @@ Where a launcher started several processes, all of them encode and search, and t
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -32,7 +32,6 @@ from mpr.judgements import Judgements
 from mpr.lexical import Analysis, Settings
 from mpr.processes import Group, Place
 from mpr.ranking import Ranking
-from mpr.records import Hit
 from mpr.scores import Scores
 from mpr.search import Recall, Shared
 from mpr.tokens import TokenStore
@@ -247,7 +246,7 @@ class Retrieval:
             storage.stage(self.ranking_file(role).parent, RANKING, made) as stage,
             stage.open("run.trec") as file,
         ):
-            trec.write_hits(file, _hits(ranking, corpus.ids, self.recipe.name))
+            trec.write_hits(file, ranking.hits(corpus.ids, self.recipe.name))
 
     def receipt(self, role: str) -> dict[str, str]:
         """What produced the ranking, to be kept with its scores."""
@@ -299,11 +298,3 @@ class Retrieval:
 
 def _named(ids: Sequence[str], rows: Any) -> list[str]:
     return [ids[int(row)] for row in rows]
-
-
-def _hits(ranking: Ranking, ids: Callable[[Any], list[str]], tag: str) -> Iterator[Hit]:
-    for number, question in enumerate(ranking.questions):
-        own = slice(int(ranking.offsets[number]), int(ranking.offsets[number + 1]))
-        scores = ranking.score_N[own].tolist()
-        for rank, (passage, score) in enumerate(zip(ids(ranking.passage_N[own]), scores, strict=True), 1):
-            yield Hit(question, passage, rank, score, tag)

@@ -132,18 +132,13 @@ class Row:
 
     # Vectors, ranking, scores
 
-    def _model(self) -> Model:
-        from mpr.inference import Model
-
-        towers = self.recipe.towers
-        if self.system == "untrained":
-            return Model.untrained(towers, self.dataset.tokenizer(), self.seed)
-        local = [Path(base) if base and Path(base).is_dir() else None for base in (towers.base, towers.passage_base)]
-        return Model.opened(self.folder / "model", *local)
-
     @cached_property
     def model(self) -> Model:
-        return self._model()
+        from mpr.inference import Model
+
+        if self.system == "untrained":
+            return Model.untrained(self.recipe.towers, self.dataset.tokenizer(), self.seed)
+        return Model.trained(self.folder / "model", self.recipe.towers)
 
     def _encode_reads(self, done: Mapping[str, Receipt]) -> dict[str, str]:
         if self.system == "untrained":
@@ -154,10 +149,9 @@ class Row:
 
     def _encode(self) -> Made:
         from mpr import encode
-        from mpr.processes import Place
 
         wanted = self.recipe.encoding
-        options = encode.Options(wanted.dtype, wanted.compute, encode.device(Place.here()), quiet=self.quiet)
+        options = encode.Options(wanted.dtype, wanted.compute, self._device(), quiet=self.quiet)
         stores = self.retrieval.vectors(self.model, options)
         facts = {
             "width": self.model.towers.width,

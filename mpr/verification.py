@@ -61,7 +61,7 @@ def _broken_links(row: Row, receipts: Receipts, done: dict[str, Receipt]) -> Ite
     """A stage that did not read what the stage before it left."""
     for stage in row.stages():
         receipt = done[stage.name]
-        if why := receipts.why_not(receipt, stage.reads(done), receipt.code):
+        if why := receipts.changed(receipt, stage.reads(done), receipt.code):
             yield Problem(why, str(receipts.path(stage.name)), stage.name, _AGAIN)
 
 

@@ -36,14 +36,14 @@ def _made() -> Path:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     text = (ROOT / "recipes" / "quickstart.yaml").read_text("utf-8")
     recipe = folder / "small.yaml"
-    recipe.write_text(_smaller(text), "utf-8")
+    recipe.write_text(smaller(text), "utf-8")
     said("reproduce", recipe, "--home", folder / "home", "--runs", folder / "runs", "--quiet")
     for run in (folder / "runs").iterdir():
         resealed(run, _clean)
     return folder
 
 
-def _smaller(text: str) -> str:
+def smaller(text: str) -> str:
     for before, after in SMALL.items():
         assert text.count(before) == 1, before
         text = text.replace(before, after)

@@ -50,7 +50,7 @@ def _model(stages: Retrieval, place: Path | None) -> Model:
     towers = dataset.recipe.towers
     if place is None:
         return Model.untrained(towers, dataset.tokenizer(), int(dataset.recipe.training["seed"]))
-    return Model.opened(place, _local(towers.base), _local(towers.passage_base))
+    return Model.trained(place, towers)
 
 
 def _place(stages: Retrieval, model: str | None) -> str:
@@ -66,11 +66,6 @@ def _place(stages: Retrieval, model: str | None) -> str:
         fix = "run `mpr train` first, name one with --model, or measure the start with --untrained"
         raise DataError("there is no trained model", where=str(own), fix=fix)
     return str(own)
-
-
-def _local(base: str | None) -> Path | None:
-    """The folder of a base that adapters were trained on; one on the Hub is found by its name."""
-    return Path(base) if base is not None and Path(base).is_dir() else None
 
 
 def encode(

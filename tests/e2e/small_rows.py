@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import shutil
 import subprocess
 import sys
@@ -10,13 +11,11 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from tests.published import ROOT, SMALL
+from tests.published import ROOT, smaller
 
 
 def mpr(*arguments: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """The command line as a user types it, in a process of its own."""
-    import os
-
     command = [sys.executable, "-m", "mpr.cli", *map(str, arguments)]
     found = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=300, check=False, env=found)
@@ -31,10 +30,7 @@ def _made() -> Path:
     place = Path(tempfile.mkdtemp(prefix="row"))
     atexit.register(shutil.rmtree, place, ignore_errors=True)
     text = (ROOT / "recipes" / "quickstart.yaml").read_text("utf-8")
-    for before, after in SMALL.items():
-        assert text.count(before) == 1, before
-        text = text.replace(before, after)
-    (place / "small.yaml").write_text(text, "utf-8")
+    (place / "small.yaml").write_text(smaller(text), "utf-8")
     done = reproduce(place)
     assert done.returncode == 0, done.stderr
     return place
