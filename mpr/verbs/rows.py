@@ -39,7 +39,7 @@ def reproduce(
 
     from mpr import recipe_file, run_folder
     from mpr.pipeline import Pipeline
-    from mpr.reproduction import Reproduction
+    from mpr.reproduction import Reproduction, chosen
     from mpr.stages import Row
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
@@ -60,11 +60,12 @@ def reproduce(
     results = {system: [made for _, made in entries] for system, entries in found.items()}
     folders = {system: [folder for folder, _ in entries] for system, entries in found.items()}
     typer.echo(str(Reproduction(read, results, folders)), nl=False)
-    trained = folders["trained"][-1]
-    typer.echo(
-        f"every question: mpr compare bm25=... trained={trained}/scores/{next(iter(read.data.evaluate))} --measure ..."
-    )
-    typer.echo(f"check it later: mpr verify {trained}    model: {trained / 'model'}")
+    trained, role = folders["trained"][-1], next(iter(read.data.evaluate))
+    typer.echo(f"\nevery byte and score again: mpr verify {trained}\nthe model: {trained / 'model'}")
+    if baselines:
+        sides = (f"{name}=" + ",".join(f"{one}/scores/{role}" for one in places) for name, places in folders.items())
+        typer.echo(f"question by question: mpr compare {' '.join(sides)} --measure {chosen(read)}")
+    typer.echo("next: change a copy of the recipe; recipes/README.md explains every key")
 
 
 def status(run: Run, home: Home = Path(".mpr")) -> None:

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from huggingface_hub import constants
 
 from mpr import plan, recipe_file, storage, towers_folder
 from mpr import towers as towers_module
@@ -24,6 +23,7 @@ from mpr.inference import Model
 from mpr.vectors import VectorStore
 from tests import published
 from tests.conftest import Examined
+from tests.hub_login import logged_in
 from tests.hub_server import HubServer
 from tests.unit.framings import bert
 from tests.unit.test_hub import theirs
@@ -54,10 +54,7 @@ for code in re.findall(r"```python\\n(.*?)```", card, re.DOTALL):
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    with HubServer() as found:
-        monkeypatch.setenv("HF_ENDPOINT", found.endpoint)
-        monkeypatch.setenv("HF_TOKEN", found.token)
+    with logged_in(monkeypatch) as found:
         yield found
 
 

@@ -18,12 +18,11 @@ import pytest
 
 from mpr import contract, snippets, towers, towers_folder
 from mpr.contract import Contract
-from mpr.towers import Towers
 from tests.conftest import Examined
 from tests.hub_server import HubServer
 from tests.unit.framings import bert
 from tests.unit.test_pretrained import published
-from tests.unit.tiny_models import LORA, difference, settings, vectors
+from tests.unit.tiny_models import LORA, difference, moved, settings, vectors
 
 BERT = bert().backend_tokenizer
 CLOSE = 1e-5
@@ -55,17 +54,6 @@ def code_of(block: str) -> str:
     found = re.fullmatch(r"```python\n(.*)\n```", block, re.DOTALL)
     assert found
     return found[1]
-
-
-def moved(built: Towers) -> Towers:
-    """Elsewhere than at the start, so that an adapter that is left off would be noticed."""
-    import torch
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(4)
-        for _, parameter in built.trainable():
-            parameter.data += 0.1 * torch.randn_like(parameter)
-    return built.eval()
 
 
 def texts_of(made: Contract) -> tuple[list[str], list[tuple[str, str]]]:

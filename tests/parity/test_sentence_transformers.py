@@ -12,14 +12,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from sentence_transformers import SentenceTransformer
 
 from mpr import towers, towers_folder
 from mpr.towers import Towers
 from tests.conftest import Examined
 from tests.unit.framings import bert, words
-from tests.unit.tiny_models import FAMILIES, LORA, difference, dpr_pair, published, settings, tokenizer_of, vectors
+from tests.unit.tiny_models import (
+    FAMILIES,
+    LORA,
+    difference,
+    dpr_pair,
+    moved,
+    published,
+    settings,
+    tokenizer_of,
+    vectors,
+)
 
 BERT = bert().backend_tokenizer
 CLOSE = 1e-5
@@ -45,15 +54,6 @@ def given(title: str, passages: list[tuple[str, str]]) -> list[Any]:
     if title == "join":
         return [f"{head} {text}" if head else text for head, text in passages]
     return [text for _, text in passages]
-
-
-def moved(built: Towers) -> Towers:
-    """Both towers and the projections elsewhere than at the start, and different from one another."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(4)
-        for _, parameter in built.trainable():
-            parameter.data += 0.1 * torch.randn_like(parameter)
-    return built.eval()
 
 
 def compared(

@@ -17,6 +17,7 @@ from mpr import hub
 from mpr.errors import DataError, Interrupted, MprError, RecipeError
 from mpr.publication import CARD, File, Publication
 from tests.conftest import Examined
+from tests.hub_login import logged_in
 from tests.hub_server import HubServer
 
 REPO = "tester/small"
@@ -32,10 +33,7 @@ def publication(files: dict[str, bytes] = FILES, repo: str = REPO, kind: str = "
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    with HubServer() as found:
-        monkeypatch.setenv("HF_ENDPOINT", found.endpoint)
-        monkeypatch.setenv("HF_TOKEN", found.token)
+    with logged_in(monkeypatch) as found:
         yield found
 
 

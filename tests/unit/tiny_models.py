@@ -170,3 +170,13 @@ def difference(one: Any, other: Any) -> float:
     one, other = (torch.as_tensor(each, dtype=torch.float64).detach() for each in (one, other))
     assert one.shape == other.shape
     return float((one - other).abs().max())
+
+
+def moved(built: Towers) -> Towers:
+    """Everything that learns elsewhere than at the start, and both towers different from one another, so that a part
+    that is left off would be noticed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(4)
+        for _, parameter in built.trainable():
+            parameter.data += 0.1 * torch.randn_like(parameter)
+    return built.eval()
