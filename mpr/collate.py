@@ -26,6 +26,7 @@ from mpr.relations import PADDING, Block, Relations
 from mpr.tokens import Template, TokenStore
 
 Integers = NDArray[np.int64]
+_STRICT = Policy("ignore", "ignore", "ignore", "ignore")
 
 
 @dataclass(frozen=True)
@@ -144,6 +145,13 @@ class Collator:
         in_batch = self.drawer.config.in_batch
         index = self.drawer.positives
         return relations.build(step.block, index, self.text_hashes, self.tiers, self.policy, in_batch=in_batch)
+
+    def negatives_among(self, question_Q: Integers, passage_P: Integers) -> NDArray[np.bool_]:
+        """Which of any distinct passages may be negatives of these questions: all but what is known of them."""
+        nothing = np.zeros(0, dtype=np.int64)
+        block = Block(question_Q, passage_P, nothing, nothing, nothing, nothing)
+        index, tiers = self.drawer.positives, self.tiers
+        return relations.build(block, index, self.text_hashes, tiers, _STRICT, in_batch=True).negatives_QP
 
     def _padded(self, block: Block) -> Block:
         processes = self.share[1]

@@ -79,6 +79,8 @@ def memory(recipe: Recipe, backbone: Backbone) -> Memory | None:
         states += 2.0 * towers(recipe) * backbone.layer_parameters
     if recipe.scale.processes > 1:
         states += 4.0 * learning  # the buckets in which gradients travel
+    if recipe.scale.negative_cache is not None:
+        states += 4.0 * recipe.scale.negative_cache.size * (recipe.towers.projection or backbone.width)
     tokens = _tokens_at_once(recipe, -(-passages // recipe.scale.processes))
     per_layer = activation_bytes(backbone, half)
     kept = backbone.layers * per_layer

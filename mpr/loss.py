@@ -41,6 +41,8 @@ class Seen:
     own: slice
     question_QD: Tensor | None = None
     targets: Mapping[str, Tensor] = field(default_factory=dict)
+    remembered_O: Tensor | None = None
+    """One more negative of every own question, as a score: all passages of a negative cache; NaN: none of them."""
 
     @cached_property
     def scores_OP(self) -> Tensor:
@@ -53,6 +55,18 @@ class Seen:
     @property
     def negatives_OP(self) -> Tensor:
         return self.negatives_QP[self.own]
+
+    def rows(self, scores_OP: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Scores, positives and negatives of the own questions, what is remembered being a last column."""
+        if self.remembered_O is None:
+            return scores_OP, self.positives_OP, self.negatives_OP
+        there_O1 = ~self.remembered_O.isnan()[:, None]
+        score_O1 = self.remembered_O.to(scores_OP.dtype)[:, None].masked_fill(~there_O1, 0.0)
+        return (
+            torch.cat([scores_OP, score_O1], dim=1),
+            torch.cat([self.positives_OP, torch.zeros_like(there_O1)], dim=1),
+            torch.cat([self.negatives_OP, there_O1], dim=1),
+        )
 
 
 def inner_products(left_ND: Tensor, right_MD: Tensor) -> Tensor:
@@ -95,7 +109,7 @@ class Term:
         width = seen.own_OD.shape[1]
         if self.view == "query":
             targets = {name: values_QP[seen.own] for name, values_QP in seen.targets.items()}
-            sum_O, weight_O = self.objective(scores_OP, seen.positives_OP, seen.negatives_OP, width=width, **targets)
+            sum_O, weight_O = self.objective(*seen.rows(scores_OP), width=width, **targets)
             return sum_O.sum(), weight_O.sum()
         rows = _Anchors.of(seen)
         sum_R, weight_R = self.objective(rows.scores_RC, rows.positives_RC, rows.negatives_RC, width=width)

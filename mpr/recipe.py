@@ -231,6 +231,15 @@ class Cache(Parameters):
     """Passages per chunk."""
 
 
+class NegativeCache(Parameters):
+    """Passages of earlier steps as negatives: scored by remembered vectors, one a question encoded anew."""
+
+    size: Count
+    """Passages remembered; each costs one vector of memory, and of every checkpoint."""
+    policy: Literal["lru", "fifo"]
+    """Which passage makes room for a new one: `lru`, that of the oldest vector; `fifo`, the first that came."""
+
+
 class Scale(Parameters):
     """How the block of scores is computed when it is larger than one device."""
 
@@ -240,6 +249,8 @@ class Scale(Parameters):
     """Negatives are shared across processes, with exact gradients."""
     cache: Cache | None = None
     """Gradient cache; null: off."""
+    negative_cache: NegativeCache | None = None
+    """Negatives from earlier steps; null: none."""
     groups: Count = 4
     """Texts of a side are encoded in at most this many groups of similar length, each padded to its longest. Loss and
     gradient are those of one wide forward up to rounding; only the draws of dropout differ. 1: one wide forward."""
@@ -254,6 +265,15 @@ class Encoding(Parameters):
     """Precision in which vectors are stored and searched."""
 
 
+class Feedback(Parameters):
+    """Pseudo-relevance feedback: a second search with the question's vector moved towards what the first one found."""
+
+    documents: Count
+    """How many of the first passages are taken to be relevant."""
+    weight: Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+    """Factor of the mean of their vectors, which is added to the question's."""
+
+
 class Search(Parameters):
     """How passages are found for the evaluation."""
 
@@ -265,6 +285,8 @@ class Search(Parameters):
     """How far a faiss index looks, in faiss's words: `nprobe=32`, `efSearch=128`; null: as faiss does by itself."""
     fetch: Count | None = None
     """Candidates that a faiss index proposes per question before their written scores decide; null: `depth`."""
+    feedback: Feedback | None = None
+    """A second search with moved questions; null: none."""
 
 
 class Evaluation(Parameters):

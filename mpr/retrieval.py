@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from mpr import evaluation, faiss_index, faiss_settings, lexical, overlap, search, storage
+from mpr import evaluation, faiss_index, faiss_settings, feedback, lexical, overlap, search, storage
 from mpr.dataset import Dataset
 from mpr.errors import DataError, Problem, RecipeError
 from mpr.faiss_index import FaissIndex
@@ -102,7 +103,8 @@ class Retrieval:
         made = self._made(role, corpus, questions)
         if not group.first(lambda: self._is_ranked(role, made)):
             group.first(lambda: self._verify(corpus, questions))
-            hits, facts = self._found(corpus, questions.by_row(), made, device, progress, group)
+            asked_QW = self._moved(corpus, questions.by_row(), made, device, group)
+            hits, facts = self._found(corpus, asked_QW, made, device, progress, group)
             ids = self.dataset.split(role).ids
             group.first(lambda: self._commit(role, made | facts, Ranking.of_rows(ids, hits.rows_QK, hits.scores_QK)))
         return self.ranking(role)
@@ -137,6 +139,8 @@ class Retrieval:
             "passages": self.dataset.corpus().manifest.digest,
             "split": self.dataset.split(role).manifest.digest,
         }
+        if wanted.feedback is not None:
+            made["feedback"] = wanted.feedback.model_dump()
         if wanted.index == "exact":
             return made
         made["settings"] = faiss_settings.written(faiss_settings.parsed(wanted.settings or ""))
@@ -144,6 +148,16 @@ class Retrieval:
         if (index := self._index_place()).exists():  # one that is gone decided no less: then its digest is not compared
             made["index digest"] = storage.read_manifest(index, faiss_index.KIND).digest
         return made
+
+    def _moved(
+        self, corpus: VectorStore, queries_QW: NDArray[np.float32], made: dict[str, Any], device: str, group: Group
+    ) -> NDArray[np.float32]:
+        """The questions as they are, or as feedback of a first search moves them."""
+        wanted = self.recipe.search.feedback
+        if wanted is None:
+            return queries_QW
+        hits, _ = self._found(corpus, queries_QW, made, device, _silent, group)
+        return search.of_first(feedback.moved(queries_QW, hits, corpus, wanted), group.place)
 
     def _found(
         self, corpus: VectorStore, queries_QW: Any, made: dict[str, Any], device: str, progress: Progress, group: Group

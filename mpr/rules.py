@@ -2,7 +2,7 @@
 
 A rule yields (path of the key to change, what is wrong, how to fix it). `mpr check` runs them all; nothing is
 downloaded before they hold. `mpr/training_rules.py` has those about `training:`, `mpr/tower_rules.py` those
-about `towers:`.
+about `towers:`, `mpr/scale_rules.py` those about `scale:`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mpr import catalogue, collection, faiss_settings, schedule, tower_rules, training_rules
+from mpr import catalogue, collection, faiss_settings, scale_rules, schedule, tower_rules, training_rules
 from mpr.collection import Split
 from mpr.errors import DataError, nearest
 from mpr.recipe import Recipe
@@ -203,6 +203,8 @@ def _objective_is_fed(recipe: Recipe) -> Iterator[Finding]:
 
 
 def _something_to_contrast(recipe: Recipe) -> Iterator[Finding]:
+    if recipe.scale.negative_cache is not None:
+        return
     if not recipe.draw.in_batch and not recipe.draw.negatives:
         yield ("draw", "negatives"), "no negatives at all: none are drawn and in_batch is false", "draw some"
     if recipe.draw.in_batch and schedule.questions_per_step(recipe) == 1 and not recipe.draw.negatives:
@@ -355,6 +357,7 @@ RULES = tuple(
         _negatives_have_sources,
         _negatives_fit,
         *tower_rules.CHECKS,
+        *scale_rules.CHECKS,
         _pinned,
         _batch_fits,
         *training_rules.CHECKS,

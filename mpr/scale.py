@@ -68,7 +68,14 @@ def block_loss(model: Model, batch: Batch, terms: Terms, share: tuple[int, int],
 
 
 def vector_loss(
-    own_OD: Tensor, own_ND: Tensor, batch: Batch, terms: Terms, share: tuple[int, int], *, gather: bool
+    own_OD: Tensor,
+    own_ND: Tensor,
+    batch: Batch,
+    terms: Terms,
+    share: tuple[int, int],
+    *,
+    gather: bool,
+    remembered_O: Tensor | None = None,
 ) -> Found:
     """The same from vectors. `batch` has the relations of the whole step, or without `gather` of this share."""
     rank, processes = share
@@ -82,6 +89,7 @@ def vector_loss(
         own=slice(rank * len(own_OD), (rank + 1) * len(own_OD)) if together else slice(0, len(own_OD)),
         question_QD=gathered(own_OD, rank) if together and terms.need_all_questions else own_OD,
         targets={name: batch[name] for name in TARGETS if name in batch},
+        remembered_O=remembered_O,
     )
     part = terms(seen)
     whole = _over_processes(part, processes)
@@ -109,7 +117,9 @@ def _over_processes(part: Sums, processes: int) -> Sums:
 def _detached(seen: Seen) -> Seen:
     """For looking at; holds no graph."""
     everyone_QD = None if seen.question_QD is None else seen.question_QD.detach()
-    return replace(seen, own_OD=seen.own_OD.detach(), passage_PD=seen.passage_PD.detach(), question_QD=everyone_QD)
+    remembered_O = None if seen.remembered_O is None else seen.remembered_O.detach()
+    bare = replace(seen, own_OD=seen.own_OD.detach(), passage_PD=seen.passage_PD.detach())
+    return replace(bare, question_QD=everyone_QD, remembered_O=remembered_O)
 
 
 def gathered(own_ND: Tensor, rank: int) -> Tensor:

@@ -83,7 +83,8 @@ def passages_per_step(recipe: Recipe) -> int | None:
     positives, questions = positives_per_row(recipe), questions_per_step(recipe)
     if positives is None or questions is None:
         return None
-    return questions * (positives + negatives_per_row(recipe, positives))
+    remembered = 0 if recipe.scale.negative_cache is None else 1  # of each question one is encoded anew
+    return questions * (positives + negatives_per_row(recipe, positives) + remembered)
 
 
 def _whole(recipe: Recipe, name: str) -> int | None:

@@ -56,6 +56,15 @@ def in_batches(
     return Hits.joined(found)
 
 
+def of_first(values: NDArray[np.float32], place: Place) -> NDArray[np.float32]:
+    """An array of the first process, on all of them: the others bring one of the same shape."""
+    if place.world == 1:
+        return values
+    tensor = torch.from_numpy(values)
+    distributed.broadcast(tensor, src=0)
+    return tensor.numpy()
+
+
 @dataclass
 class Shared:
     """Exact search by all processes of a launch: every one opens it, and searches the same batches in the same order.

@@ -17,6 +17,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -29,6 +30,7 @@ from mpr.collate import Collator
 from mpr.dev_pool import DevPool
 from mpr.errors import NumbersError
 from mpr.loss import Terms
+from mpr.negative_cache import NegativeCache, Stream
 from mpr.recipe import Recipe
 from mpr.run_folder import RunFolder
 from mpr.towers import Towers
@@ -86,6 +88,24 @@ class MultiPositiveTrainer(CommittedCheckpoints):
         self._skipped = 0  # updates on end whose gradient was not finite
         _compute_outputs_in_32_bits(self.accelerator)
         self._available = torch.from_numpy(collator.drawer.drawable.lengths())  # of every question, for `_note`
+        self.stream = self._stream(towers.width)
+
+    def _stream(self, width: int) -> Stream | None:
+        """Negatives of earlier steps, where the recipe wants them."""
+        wanted, device = self.recipe.scale.negative_cache, self.args.device
+        if wanted is None:
+            return None
+        return Stream(
+            NegativeCache(wanted, width, device),
+            lambda question_Q, row_C: torch.from_numpy(
+                self.collator.negatives_among(question_Q.cpu().numpy(), row_C.cpu().numpy())
+            ).to(device),
+            lambda row_N: {
+                name: part.to(device) for name, part in self.collator.passages.tokens(row_N.cpu().numpy()).items()
+            },
+            float(getattr(self.recipe.objective[0], "temperature", 1.0)),
+            int(self.recipe.training["seed"]),
+        )
 
     # Draws
 
@@ -109,8 +129,12 @@ class MultiPositiveTrainer(CommittedCheckpoints):
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """The loss of one draw; its gradient, averaged over processes, is that of the whole step."""
-        found = scale.block_loss(model, inputs, self.terms, self.collator.share, gather=self.recipe.scale.gather)
-        self._note(inputs, found)
+        if self.stream is None:
+            found = scale.block_loss(model, inputs, self.terms, self.collator.share, gather=self.recipe.scale.gather)
+            self._note(inputs, found)
+        else:
+            found, watched = self.stream.loss(model, inputs, self.terms)
+            self._note(inputs, found, watched)
         return (found.loss, found) if return_outputs else found.loss
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
@@ -138,7 +162,9 @@ class MultiPositiveTrainer(CommittedCheckpoints):
             self._stop_on(f"the loss is {float(loss)}")
         return loss
 
-    def _note(self, inputs: Mapping[str, Any], found: scale.Found) -> None:
+    def _note(
+        self, inputs: Mapping[str, Any], found: scale.Found, more: Mapping[str, Any] = MappingProxyType({})
+    ) -> None:
         """Cheap numbers of every step; the dear ones only of the step before a log."""
         masks = [inputs[side]["attention_mask"] for side in ("question", "passage")]
         ids_Q = inputs["question_ids"]
@@ -152,10 +178,11 @@ class MultiPositiveTrainer(CommittedCheckpoints):
             "tokens": sum(mask.sum() for mask in masks),
             "places": float(sum(mask.numel() for mask in masks)),
         }
+        same = {**found.watched, **more, **short}
         if self.recipe.scale.gather:  # every process counts the whole block
-            self.watch.add({**found.watched, **short, **block}, parts)
+            self.watch.add({**same, **block}, parts)
         else:
-            self.watch.add({**found.watched, **short}, {**block, **parts})
+            self.watch.add(same, {**block, **parts})
         if self._is_logged_next():
             self.observed = self._observed(found)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -39,6 +40,18 @@ def halfway(path: Path, source: Path, target: Path) -> RunFolder:
     storage.remove(half.checkpoint(training.STEPS))
     assert half.updates() == [training.EVERY]
     return half
+
+
+def test_resumed_with_a_negative_cache_is_uninterrupted(tmp_path: Path) -> None:
+    """Its passages, vectors and ages are part of the state; without them the third update would draw others."""
+    path = training.recipe(tmp_path)
+    options = ("scale.negative_cache={size: 3, policy: lru}", "objective=[{name: lse_pair}]", "draw.in_batch=false")
+    run(training.launch(path, tmp_path / "whole", *options))
+    half = halfway(path, tmp_path / "whole", tmp_path / "half")
+    run(training.launch(path, half.folder, *options))
+    assert training.weights(half.folder) == training.weights(tmp_path / "whole")
+    logged = [json.loads(line) for line in half.metrics.read_text("utf-8").splitlines()]
+    assert any(entry.get("cache_staleness", 0.0) > 0 for entry in logged)
 
 
 def test_resumed_is_uninterrupted(finished: tuple[Path, Path], tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ BEST = [f"validation={POOL}", EPOCH, "training.save_strategy=epoch", "training.l
 STEPS = ["training.eval_strategy=steps", "training.save_strategy=steps"]
 SHAPE = "{layers: 1, width: 8, heads: 1, feed_forward: 8, vocabulary: 300}"
 LORA = "{rank: 8, alpha: 16, dropout: 0.1, modules: [query]}"
+CACHE = "scale.negative_cache={size: 100, policy: lru}"
 BAND = "{mean: 80.0, low: 79.0, high: 81.0, seeds: 3}"
 
 # rule -> (recipe, what is set in it, key that is refused, part of the message)
@@ -153,6 +154,17 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
         (WORLD, ["towers.passage_base=x/y", "towers.share=false"], "towers.passage_base", "belongs to separate towers"),
         (TREC, [f'towers.passage_revision="{"0" * 40}"'], "towers.passage_revision", "belongs to passage_base"),
         (TREC, [f"towers.lora={LORA[:-1]}, towers: question}}", "towers.projection=64"], "towers.projection", "frozen"),
+    ],
+    "negative cache fits": [
+        (NQ, [CACHE, "objective.0.name=bce", "objective.0.scaling=probability"], "objective[0].name", "as one sum"),
+        (NQ, [CACHE, "objective.0.view=positive"], "objective[0].view", "no rows of their own"),
+        (LLM, [CACHE, "objective=[{name: joint_lh}, {name: sum_marg_lh, temperature: 2.0}]"],
+         "objective", "one temperature"),
+        (NQ, [CACHE, "scale.cache={questions: 8, passages: 8}"], "scale.negative_cache", "not go with scale.cache"),
+        (NQ, [CACHE, "scale.processes=2"], "scale.negative_cache", "kept by one process"),
+    ],
+    "feedback fits": [
+        (NQ, ["search.feedback={documents: 1000, weight: 0.5}"], "search.feedback.documents", "beyond the depth"),
     ],
     "pinned": [
         (WORLD, ["towers.new=null", "towers.base=a/b", 'towers.revision="86b5e0934494bd15c9632b12f734a8a67f723594"',

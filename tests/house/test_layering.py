@@ -20,15 +20,15 @@ LAYERS = (
     ),
     (
         "backbones", "collection", "draw", "judgements", "matching", "objectives.*", "passages", "positives",
-        "questions", "ragged", "ranking", "recipe", "relations", "rules", "schedule", "scores", "shards",
+        "questions", "ragged", "ranking", "recipe", "relations", "rules", "scale_rules", "schedule", "scores", "shards",
         "tokens", "tower_rules", "training_rules",
     ),
     (
         "adapters", "band", "candidate_table", "checkpoints", "collate", "columnar", "comparison", "contenders",
-        "contract", "corpora.*", "costs", "download", "evaluation", "exact", "faiss_index", "first_pass",
+        "contract", "corpora.*", "costs", "download", "evaluation", "exact", "faiss_index", "feedback", "first_pass",
         "fusion", "hits", "hub_model", "inference", "intake", "intervals", "launching", "lengths", "lexical",
         "loss", "out_of_memory", "overlap", "padding", "plan", "pretrained", "receipts", "recipe_file",
-        "result", "run_folder", "scale", "schema", "search", "sentence_layout", "sifter", "towers",
+        "negative_cache", "result", "run_folder", "scale", "schema", "search", "sentence_layout", "sifter", "towers",
         "towers_folder", "vectors", "vocabulary", "watch",
     ),
     (
