@@ -331,11 +331,20 @@ def _published_fits(recipe: Recipe) -> Iterator[Finding]:
             yield ("published", "values", name), f"{value} is not a percentage", "0 to 100"
         if value is not None and recipe.published.source is None:
             yield ("published", "source"), "a published number needs its source", "say where it was read"
-    for name, band in (recipe.expected or {}).items():
+
+
+def _bands_fit(recipe: Recipe) -> Iterator[Finding]:
+    """All measures have a band or none has: no measure that a run would fail by can be left out."""
+    if recipe.expected is None:
+        return
+    for name, band in recipe.expected.items():
         if name not in recipe.evaluation.measures:
             yield ("expected", name), "is not a measure of this recipe", "add it or remove it"
         if not 0 <= band.low <= band.mean <= band.high <= 100:
             yield ("expected", name), "must be 0 <= low <= mean <= high <= 100", "the kit writes it; restore it"
+    if missing := [name for name in recipe.evaluation.measures if name not in recipe.expected]:
+        fix = "`mpr leaderboard expect` writes a band of every measure; null: there is none"
+        yield ("expected",), f"has no band of {', '.join(missing)}", fix
 
 
 RULES = tuple(
@@ -364,5 +373,6 @@ RULES = tuple(
         _paper_is_named,
         _varies_exist,
         _published_fits,
+        _bands_fit,
     )
 )

@@ -30,6 +30,7 @@ SHAPE = "{layers: 1, width: 8, heads: 1, feed_forward: 8, vocabulary: 300}"
 LORA = "{rank: 8, alpha: 16, dropout: 0.1, modules: [query]}"
 CACHE = "scale.negative_cache={size: 100, policy: lru}"
 BAND = "{mean: 80.0, low: 79.0, high: 81.0, seeds: 3}"
+ALL_BUT_TOP20 = ", ".join(f"{name}: {BAND}" for name in ("top1", "top5", "top100"))
 
 # rule -> (recipe, what is set in it, key that is refused, part of the message)
 CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
@@ -256,8 +257,13 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
         (TREC, ["published.values.top10=null"], "published.values.top10", "is not a measure of this recipe"),
         (TREC, ["published.values.top20=80.1"], "published.source", "a published number needs its source"),
         (NQ, ["published.values.top20=784"], "published.values.top20", "784.0 is not a percentage"),
-        (TREC, [f"expected={{top10: {BAND}}}"], "expected.top10", "is not a measure of this recipe"),
-        (TREC, [f"expected={{top20: {BAND.replace('79.0', '80.5')}}}"], "expected.top20", "low <= mean <= high"),
+    ],
+    "bands fit": [
+        (TREC, [f"expected={{{ALL_BUT_TOP20}, top20: {BAND}, top10: {BAND}}}"], "expected.top10", "is not a measure"),
+        (TREC, [f"expected={{{ALL_BUT_TOP20}, top20: {BAND.replace('79.0', '80.5')}}}"], "expected.top20",
+         "low <= mean <= high"),
+        (TREC, [f"expected={{{ALL_BUT_TOP20}}}"], "expected", "has no band of top20"),
+        (TREC, ["expected={}"], "expected", "has no band of top1, top5, top20, top100"),
     ],
 }  # fmt: skip
 ALL = [(rule, *case) for rule, cases in CASES.items() for case in cases]
