@@ -45,7 +45,7 @@ class Options:
     dtype: str = "float16"
     """Stored as: float32, float16 or bfloat16."""
     compute: str = "float32"
-    """Computed in: float32, or bfloat16 (autocast)."""
+    """Computed in: float32, float16 or bfloat16 (autocast)."""
     device: str = "cpu"
     constants: Constants | None = None
     """Of the padding plan; None: those for the device."""

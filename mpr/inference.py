@@ -27,7 +27,7 @@ from mpr.towers import Encoder, Towers
 from mpr.vectors import Floats
 
 ROLES = ("question", "passage")
-COMPUTE = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+COMPUTE = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 class _TooLarge(RecipeError):
@@ -130,8 +130,8 @@ class Worker:
     @contextmanager
     def working(self) -> Iterator[None]:
         """Weights are cast to 16 bits once for everything in the body, not once a block."""
-        kind = torch.device(self.device).type
-        with torch.inference_mode(), torch.autocast(kind, torch.bfloat16, enabled=self.compute == "bfloat16"):
+        kind, half = torch.device(self.device).type, COMPUTE[self.compute]
+        with torch.inference_mode(), torch.autocast(kind, half, enabled=half != torch.float32):
             yield
 
     def __call__(self, block: Block) -> Floats:

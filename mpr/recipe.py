@@ -259,8 +259,8 @@ class Scale(Parameters):
 class Encoding(Parameters):
     """How vectors are computed and kept for the evaluation."""
 
-    compute: Literal["float32", "bfloat16"] = "float32"
-    """Precision of the encoders; the ranking of a model may differ a little between the two."""
+    compute: Literal["float32", "float16", "bfloat16"] = "float32"
+    """Precision of the encoders; the ranking of a model may differ a little between them."""
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     """Precision in which vectors are stored and searched."""
 

@@ -47,7 +47,7 @@ class Params(Parameters):
     """Passages looked at per question; known positives among them are then taken out."""
     dtype: Literal["float32", "float16", "bfloat16"]
     """How vectors are stored."""
-    compute: Literal["float32", "bfloat16"]
+    compute: Literal["float32", "float16", "bfloat16"]
     """How they are computed."""
 
     @property

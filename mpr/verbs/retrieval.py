@@ -79,7 +79,7 @@ def encode(
     ] = None,
     untrained: Untrained = False,
     dtype: Annotated[str, typer.Option(help="Vectors are stored as float32, float16 or bfloat16.")] = "float32",
-    compute: Annotated[str, typer.Option(help="They are computed in float32 or bfloat16.")] = "float32",
+    compute: Annotated[str, typer.Option(help="They are computed in float32, float16 or bfloat16.")] = "float32",
     fallback: Annotated[
         bool, typer.Option("--fallback", help="Compute in parts what does not fit into memory; recorded.")
     ] = False,

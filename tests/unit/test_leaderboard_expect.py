@@ -39,7 +39,7 @@ def test_every_shipped_recipe_keeps_every_other_byte(tmp_path: Path, examined: E
 
 def test_writing(tmp_path: Path) -> None:
     path = boards.recipe(tmp_path, "row", "quickstart")
-    every = {name: BANDS["top20"] for name in recipe_file.load(path).evaluation.measures}
+    every = dict.fromkeys(recipe_file.load(path).evaluation.measures, BANDS["top20"])
     expectation.write(path, every)
     assert path.read_bytes() == expectation.written(shipped.text("quickstart"), every).encode()
 

@@ -1,0 +1,179 @@
+"""Parts of benchmarks/gpu.py: what encoding and exact search do on a GPU. Only torch, transformers and mpr are needed.
+
+Shapes: N passages, Q questions, D the width of a vector, K passages found for each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PASSAGES = 21_015_324  # of the Wikipedia that DPR searches
+PRECISIONS = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}  # computed in; stored as float16
+CHUNK = 1 << 18  # passages that the plain search multiplies at a time
+CHECKED = 8  # questions of a batch that are also searched by brute force in 64 bits
+
+
+def encoding(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """`mpr encode` on texts that fill 256 tokens, random weights; agreement is with 32 bits, by the smallest cosine."""
+    import numpy as np
+
+    from mpr import encode
+
+    count, settings = _shape(given)
+    model, store = _model(settings, count, folder)
+    side = model.side("passage", store)
+    found: dict[str, Any] = {"texts": count}
+    reference: Any = None
+    for name, compute in PRECISIONS.items():
+        options = encode.Options(dtype="float16", compute=compute, device=given.device, quiet=True)
+        task = encode.Task.of(model, "passage", side, lambda rows: [str(row) for row in rows.tolist()], options)
+        encode.predict(task)  # sets up what libraries keep
+        began = time.perf_counter()
+        vectors_ND = encode.run(task, folder / f"vectors-{name}").by_row()
+        seconds = time.perf_counter() - began
+        reference = vectors_ND if reference is None else reference
+        norms = np.linalg.norm(vectors_ND, axis=1) * np.linalg.norm(reference, axis=1)
+        found[name] = {
+            "texts_per_second": count / seconds,
+            "tokens_per_second": task.plan.tokens() / seconds,
+            "flops": 24.0 * task.plan.tokens() * settings.new.layers * settings.new.width**2 / seconds,
+            "hours_for_21M": PASSAGES / (count / seconds) / 3600,
+            "smallest_cosine": float(((vectors_ND * reference).sum(axis=1) / norms).min()),
+        }
+    return found
+
+
+def _shape(given: argparse.Namespace) -> tuple[int, Any]:
+    """Number of texts, and BERT-base with random weights."""
+    from mpr import recipe
+
+    sizes = (2, 64, 2, 128, 32) if given.tiny else (12, 768, 12, 3072, 256)
+    layers, width, heads, feed_forward, length = sizes
+    new = recipe.NewEncoder(layers=layers, width=width, heads=heads, feed_forward=feed_forward, vocabulary=4_000)
+    lengths = {"question_length": 32, "passage_length": length}
+    towers = recipe.Towers(new=new, share=True, pooling="cls", normalize=False, title="none", **lengths)
+    return (256 if given.tiny else 32_768), towers
+
+
+def _model(settings: Any, count: int, folder: Path) -> tuple[Any, Any]:
+    """The model and the tokens of invented texts, long enough to be cut."""
+    from mpr import tokens, vocabulary
+    from mpr.inference import Model
+
+    dice = random.Random(5)
+    words = ["".join(dice.choices("abcdefghijklmnopqrstuvwxyz", k=dice.randint(3, 9))) for _ in range(3_000)]
+    listed = [" ".join(dice.choices(words, k=settings.passage_length)) for _ in range(count)]
+    tokenizer = vocabulary.learn(lambda: iter(listed[:2_000]), settings.new)
+    receipt = {"title": "none", "prompt": ""}
+    store = tokens.build(folder / "tokens", (("", text) for text in listed), tokenizer, cap=512, receipt=receipt)
+    return Model.untrained(settings, tokenizer, 0), store
+
+
+@dataclass(frozen=True)
+class Shard:
+    rows: Any
+    vectors: Any
+    dtype: str = "float16"
+
+    def block(self, start: int, stop: int) -> Any:
+        return self.vectors[start:stop].astype("float32")
+
+
+@dataclass(frozen=True)
+class Store:
+    width: int
+    shards: tuple[Shard, ...]
+
+    def __len__(self) -> int:
+        return len(self.shards[0].rows)
+
+
+def searching(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Both are opened once; a search is timed in turns. `same` compares with float64 over all passages."""
+    import numpy as np
+    import torch
+
+    from mpr.exact import Exact
+
+    count, width, k, repeats = (20_000, 64, 10, 2) if given.tiny else (5_000_000, 768, 100, 5)
+    matrix = np.lib.format.open_memmap(folder / "vectors.npy", mode="w+", dtype=np.float16, shape=(count, width))
+    for start in range(0, count, CHUNK):
+        part = torch.randn(min(CHUNK, count - start), width, generator=torch.Generator().manual_seed(start))
+        matrix[start : start + CHUNK] = torch.nn.functional.normalize(part, dim=1).numpy()
+    store, found = Store(width, (Shard(np.arange(count), matrix),)), dict[str, Any]()
+    _reset_peak(given.device)
+    began = time.perf_counter()
+    ours = Exact.open(store, budget_bytes=(1 << 28) + 4 * matrix.nbytes, device=given.device)
+    found["opening"] = {"seconds": time.perf_counter() - began, "matrix_bytes": matrix.nbytes}
+    plain = _Plain(matrix, given.device)
+    for batch in (1, 32, 1_000):
+        queries_QD = np.random.default_rng(batch).standard_normal((batch, width)).astype(np.float32)
+        seconds: dict[str, list[float]] = {"ours": [], "plain": []}
+        hits = ours.search(queries_QD, k)
+        plain(queries_QD, k)
+        for _ in range(repeats):
+            seconds["ours"].append(_timed(given.device, lambda q=queries_QD: ours.search(q, k)))
+            seconds["plain"].append(_timed(given.device, lambda q=queries_QD: plain(q, k)))
+        ratio = sorted(one / other for one, other in zip(seconds["plain"], seconds["ours"], strict=True))
+        same = _same(matrix, queries_QD[:CHECKED], hits.rows_QK[:CHECKED], k)
+        found[f"batch {batch}"] = {"seconds": min(seconds["ours"]), "times_faster": ratio[repeats // 2], "same": same}
+    found["memory"] = {"peak_bytes": torch.cuda.max_memory_allocated() if given.device == "cuda" else 0}
+    return found
+
+
+class _Plain:
+    """What anybody would write: half-precision products on the device, top-k of each chunk, merged."""
+
+    def __init__(self, matrix: Any, device: str) -> None:
+        import torch
+
+        chunks = range(0, len(matrix), CHUNK)
+        self.chunks = [torch.from_numpy(matrix[start : start + CHUNK]).to(device) for start in chunks]
+        self.device = device
+
+    def __call__(self, queries_QD: Any, k: int) -> Any:
+        import torch
+
+        queries = torch.from_numpy(queries_QD).to(self.device, torch.float16)
+        best = []
+        for number, chunk in enumerate(self.chunks):
+            values, rows = (queries @ chunk.T).topk(k, dim=1)
+            best.append((values, rows + number * CHUNK))
+        values, place = torch.cat([each for each, _ in best], dim=1).topk(k, dim=1)
+        return torch.cat([rows for _, rows in best], dim=1).gather(1, place).cpu()
+
+
+def _same(matrix: Any, queries_QD: Any, rows_QK: Any, k: int) -> bool:
+    """Whether these are the best by scores in 64 bits, rounded once to 32, equal ones by row."""
+    import numpy as np
+
+    parts = [
+        (matrix[start : start + CHUNK].astype(np.float64) @ queries_QD.T.astype(np.float64)).astype(np.float32)
+        for start in range(0, len(matrix), CHUNK)
+    ]
+    scores_NQ = np.concatenate(parts)
+    best = [np.lexsort((np.arange(len(matrix)), -scores_NQ[:, place]))[:k] for place in range(len(queries_QD))]
+    return bool(np.array_equal(np.array(best), rows_QK))
+
+
+def _reset_peak(device: str) -> None:
+    if device == "cuda":
+        import torch
+
+        torch.cuda.reset_peak_memory_stats()
+
+
+def _timed(device: str, action: Callable[[], object]) -> float:
+    import torch
+
+    began = time.perf_counter()
+    action()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - began
