@@ -106,6 +106,9 @@ def _place(
 class Collator:
     """Called by a DataLoader with draw numbers; returns the batch of that one draw.
 
+    `passages` is None where their vectors are there already (`mpr/frozen.py`): the batch has their ids alone. Where a
+    step searches for its passages (`is_live`, `mpr/live.py`) these are unknown yet, and the batch has questions only.
+
     `share` is (this process, number of processes). Questions and passages are dealt out in equal numbers; what does
     not divide is filled with padding, which is neither positive nor negative for anyone. Without `gather` the step
     falls apart into one block for each process: its own rows with their own passages, and no others.
@@ -113,28 +116,41 @@ class Collator:
 
     drawer: Drawer
     questions: Side
-    passages: Side
+    passages: Side | None
     text_hashes: NDArray[np.uint64]
     tiers: tuple[str, ...]
     policy: Policy
     share: tuple[int, int] = (0, 1)
     gather: bool = True
+    is_live: bool = False
 
     def __call__(self, numbers: Sequence[int]) -> dict[str, Any]:
         if len(numbers) != 1:
             fix = "the loader must pass one draw number at a time"
             raise RecipeError(f"a batch is one draw, not {len(numbers)}", key="training", fix=fix)
-        step = self.drawer(int(numbers[0]))
-        block, share = self._padded(step.block), self.share
-        if not self.gather:
-            block, share = _apart(block, share), (0, 1)
-        related = self.relations(replace(step, block=block))
-        return {
+        step, share = self.step(int(numbers[0]))
+        batch: dict[str, Any] = {
             "draw": step.number,
-            "question": self.questions.tokens(_dealt(block.question_Q, share)),
-            "passage": self.passages.tokens(_dealt(block.passage_P, share)),
-            "question_ids": torch.from_numpy(block.question_Q),
-            "passage_ids": torch.from_numpy(block.passage_P),
+            "question": self.questions.tokens(_dealt(step.block.question_Q, share)),
+            "question_ids": torch.from_numpy(step.block.question_Q),
+        }
+        if self.passages is not None:
+            batch["passage"] = self.passages.tokens(_dealt(step.block.passage_P, share))
+        return batch if self.is_live else {**batch, **self.related(step)}
+
+    def step(self, number: int) -> tuple[Step, tuple[int, int]]:
+        """A draw as this process sees it, and its share of what is in it."""
+        step = self.drawer(number)
+        block = self._padded(step.block)
+        if self.gather:
+            return replace(step, block=block), self.share
+        return replace(step, block=_apart(block, self.share)), (0, 1)
+
+    def related(self, step: Step) -> dict[str, Any]:
+        """What a batch holds besides texts: the passages of the step, and who is what for whom."""
+        related = self.relations(step)
+        return {
+            "passage_ids": torch.from_numpy(step.block.passage_P),
             "positives_QP": torch.from_numpy(related.positives_QP),
             "negatives_QP": torch.from_numpy(related.negatives_QP),
             "counts": {**related.counts, **{f"short of {name}": n for name, n in step.shortages.items()}},

@@ -53,8 +53,10 @@ def towers(recipe: Recipe) -> int:
 
 
 def learning_parameters(recipe: Recipe, backbone: Backbone) -> int:
-    """Parameters that get a gradient: all, or those of the adapters."""
-    return towers(recipe) * backbone.parameters if recipe.towers.lora is None else lora_parameters(recipe, backbone)
+    """Parameters that get a gradient: all, those of the question tower, or those of the adapters."""
+    if recipe.towers.lora is not None:
+        return lora_parameters(recipe, backbone)
+    return backbone.parameters * (1 if recipe.towers.train == "question" else towers(recipe))
 
 
 def lora_parameters(recipe: Recipe, backbone: Backbone) -> int:
@@ -67,9 +69,14 @@ def lora_parameters(recipe: Recipe, backbone: Backbone) -> int:
     return adapted * backbone.layers * lora.rank * sum(inner + outer for inner, outer in layers.values())
 
 
+def encoded_passages(recipe: Recipe) -> int | None:
+    """Passages of a step that the encoder reads: none where their vectors are there already."""
+    return 0 if recipe.towers.train == "question" else schedule.passages_per_step(recipe)
+
+
 def memory(recipe: Recipe, backbone: Backbone) -> Memory | None:
     """The sum of everything that is alive at some time of a step: an upper bound of the peak."""
-    passages = schedule.passages_per_step(recipe)
+    passages = encoded_passages(recipe)
     if passages is None:
         return None
     half, learning = is_half(recipe), learning_parameters(recipe, backbone)
@@ -119,7 +126,7 @@ def embedding_bytes(backbone: Backbone) -> float:
 
 def training_flops(recipe: Recipe, backbone: Backbone) -> float | None:
     """Operations of the whole training, every text at its full length."""
-    passages, steps = schedule.passages_per_step(recipe), schedule.steps(recipe)
+    passages, steps = encoded_passages(recipe), schedule.steps(recipe)
     questions = schedule.questions_per_step(recipe)
     if passages is None or steps is None or questions is None:
         return None

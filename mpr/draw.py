@@ -179,11 +179,16 @@ class Drawer:
         drawn = Pairs(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
         shortages: dict[str, int] = {}
         for number, entry in enumerate(self.config.negatives):
+            ranked = self._ranked(number, entry, rows)
             wanted_R = np.full(count, entry.k or 0, dtype=np.int64)
             if entry.group is not None:
                 wanted_R = np.maximum(entry.group - positive.count(count) - drawn.count(count), 0)
-            found = self._ranked(number, entry, rows).first(wanted_R, known + drawn)
+            elif entry.all:
+                wanted_R = ranked.count(count)
+            found = ranked.first(wanted_R, known + drawn)
             drawn += found
+            if entry.all:
+                continue  # whatever there is: it cannot be too little
             open_R = wanted_R - found.count(count)
             if open_R.any():
                 shortages[entry.from_] = shortages.get(entry.from_, 0) + int(open_R.sum())

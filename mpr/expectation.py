@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mpr import band, recipe_file, storage, strict_yaml
 from mpr.errors import DataError, RecipeError
-from mpr.recipe import Band
+from mpr.recipe_results import Band
 from mpr.result import Result
 
 # The key's own line and the indented lines under it; comments at the margin are somebody's.

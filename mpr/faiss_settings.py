@@ -12,6 +12,9 @@ from collections.abc import Iterator
 
 from mpr.errors import RecipeError, nearest
 
+FACTORY = re.compile(  # what a factory string may begin with; whether it is one, faiss says
+    r"(Flat|IDMap|IVF|IMI|HNSW|NSG|PQ|OPQ|PCA|SQ|LSH|RR|L2norm|ITQ|AQ|RQ|LSQ|Pad|PLSQ|PRQ)[0-9A-Za-z_,()-]*"
+)
 # name -> the part of a factory string that has it
 SETTINGS = {
     "nprobe": re.compile(r"(IVF|IMI)\d"),  # clusters that are looked at

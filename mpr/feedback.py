@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpr.hits import Hits
-from mpr.recipe import Feedback
+from mpr.recipe_results import Feedback
 from mpr.vectors import VectorStore
 
 Floats = NDArray[np.float32]

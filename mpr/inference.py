@@ -65,9 +65,14 @@ class Model:
     @classmethod
     def untrained(cls, settings: recipe.Towers, tokenizer: Any, seed: int) -> Model:
         """The encoders that a recipe starts from, as they are: a folder or Hub id under `base`, or random weights."""
-        made = towers.build(settings, tokenizer, seed).eval()
         name = contract.base_name(settings.base) if settings.base is not None else f"random weights of seed {seed}"
-        return cls(made, Template.of(tokenizer), tokens.digest(tokenizer), name, _weights_digest(made, settings))
+        return cls.of(towers.build(settings, tokenizer, seed), tokenizer, name)
+
+    @classmethod
+    def of(cls, made: Towers, tokenizer: Any, name: str) -> Model:
+        """Towers as they are now."""
+        digest = _weights_digest(made, made.settings)
+        return cls(made.eval(), Template.of(tokenizer), tokens.digest(tokenizer), name, digest)
 
     def encoder(self, role: str) -> Encoder:
         found: Encoder = getattr(self.towers, role)
@@ -106,7 +111,8 @@ class Model:
 
 def _weights_digest(made: Towers, settings: recipe.Towers) -> str:
     """Of the settings that shape a vector and every tensor."""
-    shape = settings.model_dump(mode="json", exclude={"base", "passage_base", "revision", "passage_revision"})
+    origins = {"base", "passage_base", "revision", "passage_revision", "train"}
+    shape = settings.model_dump(mode="json", exclude=origins)
     found = hashlib.sha256(storage.json_digest(shape).encode())
     for name, tensor in sorted(made.state_dict().items()):
         found.update(name.encode())

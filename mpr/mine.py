@@ -27,6 +27,7 @@ from mpr.errors import DataError, RecipeError
 from mpr.positives import PositiveIndex
 from mpr.processes import Group, Place
 from mpr.ragged import Ragged
+from mpr.recipe import Recipe
 from mpr.sifter import Sifter
 
 ALONE = Group(Place(0, 1, 0, 1))
@@ -37,6 +38,11 @@ TURNS = 4  # chunks at least that a process of several works on, so that a slow 
 def is_mined(source: Any) -> bool:
     """Whether a source has to propose candidates, or its list came with the records."""
     return source.name != "file" or source.file is not None
+
+
+def mined_sources(recipe: Recipe) -> list[Any]:
+    """The sources that propose before training: not those that came with the records or are searched in every step."""
+    return [source for source in recipe.sources if is_mined(source) and source is not recipe.live]
 
 
 def mine(
@@ -50,14 +56,14 @@ def mine(
     group.first(lambda: [dataset.passages_of(role).manifest.digest, dataset.split(role).manifest.digest])
     processes.refuse_other_disk(group.place, dataset.folder, dataset.folder.exists())
     place, made = group.place, {}
-    for source in filter(is_mined, dataset.recipe.sources):
+    for source in mined_sources(dataset.recipe):
         work = Mining.of(dataset, role, source)
         size = chunk or _chunk(len(work.ground.questions), place.world)
         if not group.first(partial(work.opened, place.world)):
             work.propose(size, (place.rank, place.world))
             _wait(place)
             group.first(partial(work.finish, size))
-        made[source.as_] = CandidateTable(work.target)  # type: ignore[attr-defined]
+        made[source.as_] = CandidateTable(work.target)
     return made
 
 
@@ -77,8 +83,8 @@ def _wait(place: Place) -> None:
 def tables(dataset: Dataset, role: str = "train") -> dict[str, CandidateTable]:
     """The tables that `mine` has written, by their `as`; one that is missing is refused."""
     found = {}
-    for source in filter(is_mined, dataset.recipe.sources):
-        target, name = Mining.of(dataset, role, source).target, source.as_  # type: ignore[attr-defined]
+    for source in mined_sources(dataset.recipe):
+        target, name = Mining.of(dataset, role, source).target, source.as_
         if not target.exists():
             what = f"candidates of source '{name}' were not mined"
             raise DataError(what, where=str(target), key="sources", fix="run `mpr mine RECIPE` first")
@@ -88,9 +94,10 @@ def tables(dataset: Dataset, role: str = "train") -> dict[str, CandidateTable]:
 
 def drawable(dataset: Dataset, role: str = "train") -> dict[str, Ragged]:
     """The candidates of every source of the recipe as the drawer takes them, mined or come with the records."""
-    mined, split = tables(dataset, role), dataset.split(role)
-    names: list[str] = [source.as_ for source in dataset.recipe.sources]  # type: ignore[attr-defined]
-    return {name: mined[name].negatives if name in mined else split.candidates(name) for name in names}
+    made, split = tables(dataset, role), dataset.split(role)
+    listed: list[Any] = [source for source in dataset.recipe.sources if source is not dataset.recipe.live]
+    names: list[str] = [source.as_ for source in listed]
+    return {name: made[name].negatives if name in made else split.candidates(name) for name in names}
 
 
 def positives(dataset: Dataset, role: str = "train") -> PositiveIndex:
@@ -124,7 +131,7 @@ class Mining:
         ground = sources.Ground(questions, passages, place, bars, dataset.home, dataset.quiet)
         source = sources.of(part, ground)
         receipt = {
-            "source": part.model_dump(mode="json", by_alias=True, exclude={"as_"}),
+            "source": part.model_dump(mode="json", by_alias=True, exclude={"as_", "index"}),
             "origin": source.origin,
             "questions": questions.manifest.digest,
             "passages": passages.manifest.digest,

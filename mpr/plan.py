@@ -108,6 +108,8 @@ def _work_lines(recipe: Recipe, backbone: Backbone | None, facts: dict[str, Any]
     yield _line("encoder", _encoder(recipe, backbone))
     yield _line("positives", _positives(recipe))
     drawn = [_negatives(entry) for entry in recipe.draw.negatives]
+    if recipe.live is not None:
+        drawn = [f"{each}, found anew in every step" for each in drawn]
     in_batch = ["the other passages of the step"] if recipe.draw.in_batch else []
     yield _line("negatives", ", ".join(drawn + in_batch))
     for term in recipe.objective:
@@ -143,6 +145,8 @@ def _encoder(recipe: Recipe, backbone: Backbone | None) -> str:
     name = towers.base or "random weights"
     size = UNKNOWN if backbone is None else f"{backbone.parameters:,}"
     shared = "one tower" if towers.share else "two towers"
+    if towers.train == "question":
+        shared += ", passages encoded once"
     lora = ""
     if towers.lora is not None:
         learning = UNKNOWN if backbone is None else f"{costs.lora_parameters(recipe, backbone):,}"
@@ -167,6 +171,7 @@ def _positives(recipe: Recipe) -> str:
 
 def _negatives(entry: Negatives) -> str:
     count = f"{entry.k} of" if entry.k is not None else f"as many as fill a group of {entry.group} from"
+    count = "all of" if entry.all else count
     window = f" among the first {entry.window}" if entry.window is not None else ""
     return f"{count} {entry.from_}, {entry.weight}{window}"
 

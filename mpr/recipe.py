@@ -1,6 +1,7 @@
 """A recipe: one row of a table, complete in one YAML file, read strictly.
 
-This file says what the keys are. `mpr/recipe_file.py` reads a file into it, `mpr/rules.py` refuses contradictions.
+This file says what the keys are, those of what follows training stand in `mpr/recipe_results.py`. `mpr/recipe_file.py`
+reads a file into it, `mpr/rules.py` refuses contradictions.
 A key that changes a result has no default: the file reads like the experiment section of a paper.
 """
 
@@ -12,6 +13,7 @@ from pydantic import Field, PrivateAttr, create_model
 
 from mpr import catalogue
 from mpr.catalogue import Parameters
+from mpr.recipe_results import Band, Count, Encoding, Evaluation, Published, Search
 
 
 class Part(Parameters):
@@ -53,10 +55,8 @@ else:
         ),
     )
 
-Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
 Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
-Measure = Annotated[str, Field(pattern=r"^(top|recall|ndcg|mrr|map|success)[1-9][0-9]*$")]
 
 
 class Paper(Parameters):
@@ -156,6 +156,8 @@ class Towers(Parameters):
     """Instead of `base`: an encoder from random weights."""
     share: bool
     """true: one encoder for questions and passages; false: two."""
+    train: Literal["both", "question"] = "both"
+    """Who learns. `question`: passages are encoded once, with the weights that training starts from, and stay so."""
     pooling: Literal["cls", "mean", "last"]
     """How token vectors become one vector."""
     normalize: bool
@@ -188,6 +190,9 @@ class Positives(Parameters):
     """For `up_to`, when a question has more than m: always the first m, or in turn so that every one is seen."""
     cap: Count | None = None
     """Only the first `cap` listed positives exist for this recipe; null: all."""
+    append: Literal["if_none_retrieved", "always"] | None = None
+    """Where every step searches anew: positives that the search missed are added if it found none of the question's
+    (ADORE), or always (CODER)."""
 
 
 class Negatives(Parameters):
@@ -199,6 +204,8 @@ class Negatives(Parameters):
     """How many per question."""
     group: Count | None = None
     """Instead of k: as many as fill the question's group (positives and negatives) to this size."""
+    all: bool = False
+    """Instead of k: every candidate, or every one within the window."""
     weight: Literal["top", "uniform", "softmax"]
     """`top`: the best ranked. `uniform`: all alike. `softmax`: in proportion to exp(score / temperature)."""
     window: Count | None = None
@@ -220,6 +227,18 @@ class Draw(Parameters):
     """Which negatives, source by source; an empty list: only other questions' passages."""
     in_batch: bool
     """Passages of the other questions of the step are negatives too."""
+
+
+class Refresh(Parameters):
+    """When the model under training searches anew for candidates."""
+
+    every: Count
+    """Updates from one search to the next. 1, with `towers.train: question`: in every step, with the vectors of that
+    very step, and for its questions alone."""
+    questions: Share = 1.0
+    """Share of the training questions that are searched for, the others keep what they have."""
+    stale: bool = False
+    """Whether training may go on with the candidates before the newest while these are made."""
 
 
 class Cache(Parameters):
@@ -256,71 +275,6 @@ class Scale(Parameters):
     gradient are those of one wide forward up to rounding; only the draws of dropout differ. 1: one wide forward."""
 
 
-class Encoding(Parameters):
-    """How vectors are computed and kept for the evaluation."""
-
-    compute: Literal["float32", "float16", "bfloat16"] = "float32"
-    """Precision of the encoders; the ranking of a model may differ a little between them."""
-    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
-    """Precision in which vectors are stored and searched."""
-
-
-class Feedback(Parameters):
-    """Pseudo-relevance feedback: a second search with the question's vector moved towards what the first one found."""
-
-    documents: Count
-    """How many of the first passages are taken to be relevant."""
-    weight: Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
-    """Factor of the mean of their vectors, which is added to the question's."""
-
-
-class Search(Parameters):
-    """How passages are found for the evaluation."""
-
-    index: str
-    """`exact`, or a faiss factory string such as `HNSW32` (never for a paper's row)."""
-    depth: Count
-    """Passages kept per question."""
-    settings: str | None = None
-    """How far a faiss index looks, in faiss's words: `nprobe=32`, `efSearch=128`; null: as faiss does by itself."""
-    fetch: Count | None = None
-    """Candidates that a faiss index proposes per question before their written scores decide; null: `depth`."""
-    feedback: Feedback | None = None
-    """A second search with moved questions; null: none."""
-
-
-class Evaluation(Parameters):
-    """What is measured."""
-
-    measures: Annotated[tuple[Measure, ...], Field(min_length=1)]
-    """`topK`: share of questions with an answer in the first K passages. `recallK`, `ndcgK`, `mrrK`, `mapK`,
-    `successK`: against judgements."""
-    match: Literal["string", "regex", "judgements"]
-    """What makes a passage right: it contains an answer string, matches an answer pattern, or is judged relevant."""
-
-
-class Published(Parameters):
-    """The row's published numbers; null where they are not known to us. Never filled from memory."""
-
-    source: str | None
-    """Where the numbers were read."""
-    values: dict[str, float | None]
-    """Measure -> value in percent."""
-
-
-class Band(Parameters):
-    """Our own measured band of one measure, written by the kit."""
-
-    mean: float
-    """Mean over the seeds, in percent."""
-    low: float
-    """A run below it is refused."""
-    high: float
-    """A run above it is refused too: it is not this recipe."""
-    seeds: Annotated[int, Field(ge=3)]
-    """How many runs it was computed from."""
-
-
 class Recipe(Parameters):
     """One row: data, model, training, search and evaluation."""
 
@@ -338,6 +292,8 @@ class Recipe(Parameters):
     """Where candidates for negatives come from."""
     draw: Draw
     """What enters a step."""
+    refresh: Refresh | None = None
+    """When candidates of `model: self` are searched for anew; null: never."""
     labels: Annotated[tuple[LabelPart, ...], Field(min_length=1)]
     """What is positive, negative or ignored for whom."""
     objective: Annotated[tuple[ObjectivePart, ...], Field(min_length=1)]
@@ -371,6 +327,13 @@ class Recipe(Parameters):
     def overrides(self) -> tuple[str, ...]:
         """The `--set` arguments it was read with."""
         return self._overrides
+
+    @property
+    def live(self) -> Any:
+        """The source that every step searches with its own questions; None: candidates are there before a step."""
+        if self.towers.train != "question" or self.refresh is None or self.refresh.every != 1:
+            return None
+        return next((source for source in self.sources if getattr(source, "model", None) == "self"), None)
 
     @property
     def questions_per_step(self) -> int:

@@ -2,7 +2,8 @@
 
 A rule yields (path of the key to change, what is wrong, how to fix it). `mpr check` runs them all; nothing is
 downloaded before they hold. `mpr/training_rules.py` has those about `training:`, `mpr/tower_rules.py` those
-about `towers:`, `mpr/scale_rules.py` those about `scale:`.
+about `towers:`, `mpr/scale_rules.py` those about `scale:`, `mpr/search_rules.py` and `mpr/refresh_rules.py` those about
+searches.
 """
 
 from __future__ import annotations
@@ -13,7 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mpr import catalogue, collection, faiss_settings, scale_rules, schedule, tower_rules, training_rules
+from mpr import (
+    catalogue,
+    collection,
+    refresh_rules,
+    scale_rules,
+    schedule,
+    search_rules,
+    tower_rules,
+    training_rules,
+)
 from mpr.collection import Split
 from mpr.errors import DataError, nearest
 from mpr.recipe import Recipe
@@ -24,11 +34,9 @@ SINGLE_POSITIVE = ("nll", "rand1_lh")
 ANSWER_MEASURES = ("top",)
 LABELLER = "known_positives"  # builds the relation block; every recipe has it once
 ALWAYS_GIVEN = ("width",)  # targets that training passes to every objective
+LIVE_GIVES = ("ranks_QP",)  # and those that a search in every step finds
 NOT_VARYING = ("paper", "varies", "draft", "published", "expected")  # they describe a row, they cannot tell rows apart
 PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
-FAISS = re.compile(
-    r"(Flat|IDMap|IVF|IMI|HNSW|NSG|PQ|OPQ|PCA|SQ|LSH|RR|L2norm|ITQ|AQ|RQ|LSQ|Pad|PLSQ|PRQ)[0-9A-Za-z_,()-]*"
-)
 
 
 @dataclass(frozen=True)
@@ -135,31 +143,6 @@ def _depth_reaches(recipe: Recipe) -> Iterator[Finding]:
         yield ("search", "depth"), f"is beyond the corpus of {size:,} passages", "ask for fewer"
 
 
-def _search_is_known(recipe: Recipe) -> Iterator[Finding]:
-    index = recipe.search.index
-    if index != "exact" and not FAISS.fullmatch(index):
-        fix = nearest(index, ("exact", "Flat", "HNSW32", "IVF4096,Flat")) or "exact, or a faiss factory string"
-        yield ("search", "index"), f"'{index}' is not an index", fix
-    elif index != "exact" and recipe.paper is not None:
-        yield ("search", "index"), "a published row is measured with exact search", "use exact"
-
-
-def _approximate_search_fits(recipe: Recipe) -> Iterator[Finding]:
-    wanted, size = recipe.search, collection.of(recipe.data.corpus).size
-    if wanted.index == "exact":
-        for key in ("settings", "fetch"):
-            if getattr(wanted, key) is not None:
-                yield ("search", key), "belongs to a faiss index, exact search looks at everything", "remove it"
-        return
-    if wanted.settings is not None and FAISS.fullmatch(wanted.index):
-        for what, fix in faiss_settings.problems(wanted.index, wanted.settings):
-            yield ("search", "settings"), what, fix
-    if wanted.fetch is not None and wanted.fetch < wanted.depth:
-        yield ("search", "fetch"), f"is fewer than the depth of {wanted.depth:,}", "raise it, or null: the depth"
-    if wanted.fetch is not None and size is not None and wanted.fetch > size:
-        yield ("search", "fetch"), f"is beyond the corpus of {size:,} passages", "ask for fewer"
-
-
 def _positives_fit_policy(recipe: Recipe) -> Iterator[Finding]:
     positives = recipe.draw.positives
     for key in ("m", "beyond"):
@@ -189,7 +172,7 @@ def _objective_fits_positives(recipe: Recipe) -> Iterator[Finding]:
 
 def _objective_is_fed(recipe: Recipe) -> Iterator[Finding]:
     """What an objective needs besides scores must come from a label or a source; their files say what they provide."""
-    given = list(ALWAYS_GIVEN)
+    given = [*ALWAYS_GIVEN, *(() if recipe.live is None else LIVE_GIVES)]
     for folder, parts in (("labels", recipe.labels), ("sources", recipe.sources)):
         for part in parts:
             given.extend(getattr(catalogue.find(folder, part.name), "PROVIDES", ()))
@@ -217,7 +200,11 @@ def _labels_fit(recipe: Recipe) -> Iterator[Finding]:
         yield ("labels",), f"must have {LABELLER} exactly once", "it builds the relation block"
     elif names[0] != LABELLER:
         yield ("labels", 0, "name"), f"{LABELLER} comes first", "move it to the front"
-    mined = [getattr(source, "as_", source.name) for source in recipe.sources if not _comes_with_records(source)]
+    mined = [
+        getattr(source, "as_", source.name)
+        for source in recipe.sources
+        if not _comes_with_records(source) and source is not recipe.live
+    ]
     for number, label in enumerate(recipe.labels):
         tiers = getattr(label, "tiers", ())
         for place, tier in enumerate(tiers):
@@ -255,8 +242,11 @@ def _negatives_fit(recipe: Recipe) -> Iterator[Finding]:
     positives = schedule.positives_per_row(recipe) or 1
     for number, entry in enumerate(recipe.draw.negatives):
         path: Path_ = ("draw", "negatives", number)
-        if (entry.k is None) == (entry.group is None):
-            yield (*path, "k"), "give exactly one of k and group", "k: per question; group: positives and negatives"
+        if (entry.k is not None) + (entry.group is not None) + entry.all != 1:
+            fix = "k: per question; group: positives and negatives; all: every candidate"
+            yield (*path, "k"), "give exactly one of k, group and all", fix
+        if entry.all and entry.short == "random":
+            yield (*path, "short"), "all there are cannot be too few", "write fewer"
         if entry.group is not None and entry.group <= positives:
             yield (*path, "group"), f"{positives} positives leave no room for a negative", "raise it"
         if (entry.temperature is not None) != (entry.weight == "softmax"):
@@ -356,8 +346,8 @@ RULES = tuple(
         _validation_fits,
         _match_fits,
         _depth_reaches,
-        _search_is_known,
-        _approximate_search_fits,
+        *search_rules.CHECKS,
+        *refresh_rules.CHECKS,
         _positives_fit_policy,
         _objective_fits_positives,
         _objective_is_fed,

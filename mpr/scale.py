@@ -36,6 +36,8 @@ from mpr.recipe import Cache
 Batch = Mapping[str, Any]
 Model = Callable[..., tuple[Any, Any]]
 """Called as model(question=tokens or None, passage=tokens or None); gives the vectors of either side, or None."""
+Completed = Callable[[Tensor, Batch], Batch]
+"""(vectors of the own questions, batch) -> the batch with what a loss needs besides: the passages of mpr/frozen.py."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class Found:
     terms: Terms
     sums: Sums
     seen: Seen
+    batch: Batch
+    """As the loss saw it: what was not in it before the questions were encoded is there now."""
 
     @property
     def watched(self) -> dict[str, Tensor]:
@@ -61,15 +65,28 @@ class Found:
         return self.terms.pull(self.seen, self.sums.weight_T)
 
 
-def block_loss(model: Model, batch: Batch, terms: Terms, share: tuple[int, int], *, gather: bool) -> Found:
-    """Encodes this process's share and computes the loss. The model is called once, as DDP would have it."""
-    own_OD, own_ND = model(question=batch["question"], passage=batch["passage"])
+def block_loss(
+    model: Model,
+    batch: Batch,
+    terms: Terms,
+    share: tuple[int, int],
+    *,
+    gather: bool,
+    completed: Completed | None = None,
+) -> Found:
+    """Encodes this process's share and computes the loss. The model is called once, as DDP would have it.
+
+    `completed` brings passages whose vectors do not learn: only questions are encoded then.
+    """
+    own_OD, own_ND = model(question=batch["question"], passage=batch.get("passage"))
+    if completed is not None:
+        batch = completed(own_OD, batch)
     return vector_loss(own_OD, own_ND, batch, terms, share, gather=gather)
 
 
 def vector_loss(
     own_OD: Tensor,
-    own_ND: Tensor,
+    own_ND: Tensor | None,
     batch: Batch,
     terms: Terms,
     share: tuple[int, int],
@@ -77,13 +94,17 @@ def vector_loss(
     gather: bool,
     remembered_O: Tensor | None = None,
 ) -> Found:
-    """The same from vectors. `batch` has the relations of the whole step, or without `gather` of this share."""
+    """The same from vectors. `batch` has the relations of the whole step, or without `gather` of this share.
+
+    Without vectors of own passages those of all passages of the block are in the batch, on every process.
+    """
     rank, processes = share
     together = gather and processes > 1
-    _refuse_other_shapes(own_OD, own_ND, batch, processes if together else 1)
+    passage_PD = batch["passage_PD"] if own_ND is None else gathered(own_ND, rank) if together else own_ND
+    _refuse_other_shapes(own_OD, passage_PD, batch, processes if together else 1)
     seen = Seen(
         own_OD=own_OD,
-        passage_PD=gathered(own_ND, rank) if together else own_ND,
+        passage_PD=passage_PD,
         positives_QP=batch["positives_QP"],
         negatives_QP=batch["negatives_QP"],
         own=slice(rank * len(own_OD), (rank + 1) * len(own_OD)) if together else slice(0, len(own_OD)),
@@ -96,11 +117,11 @@ def vector_loss(
     own_loss = terms.total(part.sum_T, whole.weight_T)
     value = terms.total(whole.sum_T, whole.weight_T)
     loss = value + processes * (own_loss - own_loss.detach())
-    return Found(loss, terms, whole, _detached(seen))
+    return Found(loss, terms, whole, _detached(seen), batch)
 
 
-def _refuse_other_shapes(own_OD: Tensor, own_ND: Tensor, batch: Batch, parts: int) -> None:
-    expected = (parts * len(own_OD), parts * len(own_ND))
+def _refuse_other_shapes(own_OD: Tensor, passage_PD: Tensor, batch: Batch, parts: int) -> None:
+    expected = (parts * len(own_OD), len(passage_PD))
     if tuple(batch["positives_QP"].shape) != expected:
         what = f"relations of {tuple(batch['positives_QP'].shape)} questions by passages, vectors for {expected}"
         raise MprError(what, fix="give collator and loss the same share and the same gather")
@@ -167,6 +188,7 @@ def cached_step(
     cache: Cache,
     *,
     gather: bool,
+    completed: Completed | None = None,
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
     backward: Callable[[Tensor], object] = torch.Tensor.backward,
 ) -> Found:
@@ -178,9 +200,10 @@ def cached_step(
     _refuse_wrapper(model, share)
     calls = _calls(batch, cache)
     own_OD, own_ND, states = _vectors(model, batch, calls, autocast)
-    leaves = own_OD.requires_grad_(), own_ND.requires_grad_()
+    ready = batch if completed is None else completed(own_OD, batch)
+    leaves = [side.requires_grad_() for side in (own_OD, own_ND) if side is not None]
     with torch.enable_grad():
-        found = vector_loss(*leaves, batch, terms, share, gather=gather)
+        found = vector_loss(own_OD, own_ND, ready, terms, share, gather=gather)
     gradients = torch.autograd.grad(found.loss, leaves)
     found = replace(found, loss=found.loss.detach())
     _push(model, batch, calls, states, gradients, autocast, backward)
@@ -191,6 +214,8 @@ def _calls(batch: Batch, cache: Cache) -> list[_Call]:
     """Chunks of questions, chunks of passages, and last one of both. The shortest texts come last, so the call that
     holds two chunks is no larger than others."""
     questions = lengths.chunks(lengths.widths(batch["question"]), cache.questions)
+    if "passage" not in batch:
+        return [_Call(rows, None) for rows in questions]
     passages = lengths.chunks(lengths.widths(batch["passage"]), cache.passages)
     calls = [_Call(rows, None) for rows in questions[:-1]] + [_Call(None, rows) for rows in passages[:-1]]
     return [*calls, _Call(questions[-1], passages[-1])]
@@ -198,7 +223,7 @@ def _calls(batch: Batch, cache: Cache) -> list[_Call]:
 
 def _vectors(
     model: Model, batch: Batch, calls: Sequence[_Call], autocast: Callable[[], AbstractContextManager[Any]]
-) -> tuple[Tensor, Tensor, list[_Dice]]:
+) -> tuple[Tensor, Tensor | None, list[_Dice]]:
     """All vectors, without a graph, and what the dice looked like before each call."""
     device = batch["question"]["input_ids"].device
     found, states = [], []
@@ -211,8 +236,9 @@ def _vectors(
     sides = []
     for side, rows in enumerate(([call.question for call in calls], [call.passage for call in calls])):
         used = [(vectors[side], part) for vectors, part in zip(found, rows, strict=True) if part is not None]
-        sides.append(lengths.in_order([vectors for vectors, _ in used], [part for _, part in used]))
-    return sides[0], sides[1], states
+        if used:
+            sides.append(lengths.in_order([vectors for vectors, _ in used], [part for _, part in used]))
+    return sides[0], sides[1] if len(sides) > 1 else None, states
 
 
 def _push(
@@ -235,7 +261,7 @@ def _push(
                 vectors = call(model, batch)
             parts = [
                 (made_ND * gradient_ND[torch.as_tensor(rows, device=gradient_ND.device)]).sum()
-                for made_ND, gradient_ND, rows in zip(vectors, gradients, (call.question, call.passage), strict=True)
+                for made_ND, gradient_ND, rows in zip(vectors, gradients, (call.question, call.passage), strict=False)
                 if rows is not None
             ]
             surrogate = torch.stack(parts).sum()

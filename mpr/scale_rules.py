@@ -1,4 +1,4 @@
-"""Rules about what makes the block of scores larger, and about a second search."""
+"""Rules about what makes the block of scores larger."""
 
 from __future__ import annotations
 
@@ -26,13 +26,8 @@ def _negative_cache_fits(recipe: Recipe) -> Iterator[Finding]:
         yield path, "does not go with scale.cache", "remove one of the two"
     if recipe.scale.processes > 1:
         yield path, "is kept by one process", "set scale.processes: 1"
+    if recipe.towers.train == "question":
+        yield path, "is of passages that are encoded in training", "set towers.train: both, or remove it"
 
 
-def _feedback_fits(recipe: Recipe) -> Iterator[Finding]:
-    wanted = recipe.search.feedback
-    if wanted is not None and wanted.documents > recipe.search.depth:
-        what = f"is beyond the depth of {recipe.search.depth:,} of the first search"
-        yield ("search", "feedback", "documents"), what, "ask for fewer"
-
-
-CHECKS = (_negative_cache_fits, _feedback_fits)
+CHECKS = (_negative_cache_fits,)

@@ -70,21 +70,29 @@ def positives_per_row(recipe: Recipe) -> int | None:
     return {"up_to": positives.m, "all": positives.cap}.get(positives.policy, 1)
 
 
-def negatives_per_row(recipe: Recipe, positives: int) -> int:
-    """Drawn negatives of a row with that many positives."""
+def negatives_per_row(recipe: Recipe, positives: int) -> int | None:
+    """Drawn negatives of a row with that many positives; None when the data decides."""
+    depths = {source.as_: getattr(source, "depth", None) for source in recipe.sources}  # type: ignore[attr-defined]
     drawn = 0
     for entry in recipe.draw.negatives:
-        drawn += entry.k if entry.k is not None else max((entry.group or 0) - positives - drawn, 0)
+        if entry.all:
+            most = [limit for limit in (entry.window, depths.get(entry.from_)) if limit is not None]
+            if not most:
+                return None
+            drawn += min(most)
+        else:
+            drawn += entry.k if entry.k is not None else max((entry.group or 0) - positives - drawn, 0)
     return drawn
 
 
 def passages_per_step(recipe: Recipe) -> int | None:
     """Passages of a step, all processes together, at most: passages that several rows share are encoded once."""
     positives, questions = positives_per_row(recipe), questions_per_step(recipe)
-    if positives is None or questions is None:
+    negatives = None if positives is None else negatives_per_row(recipe, positives)
+    if positives is None or negatives is None or questions is None:
         return None
     remembered = 0 if recipe.scale.negative_cache is None else 1  # of each question one is encoded anew
-    return questions * (positives + negatives_per_row(recipe, positives) + remembered)
+    return questions * (positives + negatives + remembered)
 
 
 def _whole(recipe: Recipe, name: str) -> int | None:

@@ -59,6 +59,10 @@ def contradictions(towers: Towers) -> Iterator[Finding]:
     if towers.lora is not None and towers.lora.towers != "both" and towers.projection is not None:
         what = "starts from random weights, which the tower that lora leaves frozen could never learn"
         yield ("towers", "projection"), what, "adapt both towers, or leave the projection out"
+    if towers.train == "question" and towers.share:
+        yield ("towers", "train"), "there is only one tower (share: true)", "set share: false, or train both"
+    if towers.train == "question" and towers.lora is not None and towers.lora.towers != "question":
+        yield ("towers", "lora", "towers"), "the passage tower does not learn (train: question)", "use question"
 
 
 CHECKS = (encoder_is_named_once, lora_fits, lengths_fit, towers_agree)

@@ -162,6 +162,8 @@ def build(settings: recipe.Towers, tokenizer: Any, seed: int, groups: int = 1) -
             _refuse_unlike(question, passage)
         if settings.lora is not None:
             _adapt(settings.lora, question, passage, seed)
+    if settings.train == "question":
+        passage.requires_grad_(False)
     return Towers(settings, question, passage, groups).train()
 
 

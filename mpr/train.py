@@ -86,7 +86,9 @@ def _train(launch: Launch, recipe: Any, folder: Any, place: Any) -> None:
         processes.refuse_other_disk(place, dataset.folder, dataset.folder.exists())
         processes.refuse_other_disk(place, folder.folder, folder.progress() == begun)
         environment.seed_everything(arguments.seed)
-        if not TrainingRun(recipe, dataset, folder, (place.rank, place.world), arguments).run():
+        training = TrainingRun(recipe, dataset, folder, (place.rank, place.world), arguments)
+        training.vectors = group.first(training.freeze)
+        if not training.run():
             again = shlex.join(sys.argv) if place.world == 1 else "the same launch"
             raise Interrupted("stopped on request; a checkpoint was committed", fix=f"to continue, run again: {again}")
 

@@ -53,7 +53,7 @@ class Draws(Dataset[int]):
 
 class MultiPositiveTrainer(CommittedCheckpoints):
     """See the module's docstring. `run` is where checkpoints go; of the ranks that `evaluator` finds, and whose they
-    are, `compute_metrics` makes measures."""
+    are, `compute_metrics` makes measures. `completed` brings passages that are not encoded here (`mpr/frozen.py`)."""
 
     loss_is_scaled_for_ga = False  # ours never is; older versions are told by model_accepts_loss_kwargs below
 
@@ -69,6 +69,7 @@ class MultiPositiveTrainer(CommittedCheckpoints):
         evaluator: DevPool | None = None,
         compute_metrics: Callable[[EvalPrediction], dict[str, float]] | None = None,
         callbacks: list[Any] | None = None,
+        completed: scale.Completed | None = None,
     ) -> None:
         super().__init__(
             towers,
@@ -88,21 +89,21 @@ class MultiPositiveTrainer(CommittedCheckpoints):
         self._skipped = 0  # updates on end whose gradient was not finite
         _compute_outputs_in_32_bits(self.accelerator)
         self._available = torch.from_numpy(collator.drawer.drawable.lengths())  # of every question, for `_note`
+        self.completed = completed
         self.stream = self._stream(towers.width)
 
     def _stream(self, width: int) -> Stream | None:
         """Negatives of earlier steps, where the recipe wants them."""
         wanted, device = self.recipe.scale.negative_cache, self.args.device
-        if wanted is None:
+        passages = self.collator.passages
+        if wanted is None or passages is None:
             return None
         return Stream(
             NegativeCache(wanted, width, device),
             lambda question_Q, row_C: torch.from_numpy(
                 self.collator.negatives_among(question_Q.cpu().numpy(), row_C.cpu().numpy())
             ).to(device),
-            lambda row_N: {
-                name: part.to(device) for name, part in self.collator.passages.tokens(row_N.cpu().numpy()).items()
-            },
+            lambda row_N: {name: part.to(device) for name, part in passages.tokens(row_N.cpu().numpy()).items()},
             float(getattr(self.recipe.objective[0], "temperature", 1.0)),
             int(self.recipe.training["seed"]),
         )
@@ -130,11 +131,12 @@ class MultiPositiveTrainer(CommittedCheckpoints):
     ) -> Any:
         """The loss of one draw; its gradient, averaged over processes, is that of the whole step."""
         if self.stream is None:
-            found = scale.block_loss(model, inputs, self.terms, self.collator.share, gather=self.recipe.scale.gather)
-            self._note(inputs, found)
+            share, gather = self.collator.share, self.recipe.scale.gather
+            found = scale.block_loss(model, inputs, self.terms, share, gather=gather, completed=self.completed)
+            self._note(found)
         else:
             found, watched = self.stream.loss(model, inputs, self.terms)
-            self._note(inputs, found, watched)
+            self._note(found, watched)
         return (found.loss, found) if return_outputs else found.loss
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
@@ -152,21 +154,21 @@ class MultiPositiveTrainer(CommittedCheckpoints):
                 self.collator.share,
                 self.recipe.scale.cache,
                 gather=self.recipe.scale.gather,
+                completed=self.completed,
                 autocast=self.compute_loss_context_manager,
                 backward=lambda loss: self.accelerator.backward(loss / self.current_gradient_accumulation_steps),
             )
-            self._note(inputs, found)
+            self._note(found)
             loss = found.loss.detach() / self.current_gradient_accumulation_steps
         self._questions = inputs["question_ids"]
         if not torch.isfinite(loss):
             self._stop_on(f"the loss is {float(loss)}")
         return loss
 
-    def _note(
-        self, inputs: Mapping[str, Any], found: scale.Found, more: Mapping[str, Any] = MappingProxyType({})
-    ) -> None:
+    def _note(self, found: scale.Found, more: Mapping[str, Any] = MappingProxyType({})) -> None:
         """Cheap numbers of every step; the dear ones only of the step before a log."""
-        masks = [inputs[side]["attention_mask"] for side in ("question", "passage")]
+        inputs = found.batch
+        masks = [inputs[side]["attention_mask"] for side in ("question", "passage") if side in inputs]
         ids_Q = inputs["question_ids"]
         self._available = self._available.to(ids_Q.device)
         counts = {name: float(count) for name, count in inputs["counts"].items()}

@@ -8,11 +8,12 @@ import math
 import os
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from transformers import EvalPrediction, TrainerState, TrainingArguments
 
-from mpr import launching, mine, out_of_memory, rank_measures, storage, towers_folder
+from mpr import encode, frozen, launching, live, mine, out_of_memory, rank_measures, storage, towers_folder
 from mpr import towers as towers_module
 from mpr.callbacks import Advice, EpochEnds, OnSave, Patience, StopOnSignal, stoppable, waited
 from mpr.collate import Collator, Side
@@ -20,11 +21,15 @@ from mpr.dataset import Dataset
 from mpr.dev_pool import DevPool
 from mpr.draw import Drawer
 from mpr.errors import RecipeError
+from mpr.frozen import FrozenPassages
+from mpr.inference import Model
 from mpr.labels.known_positives import policy
+from mpr.live import LiveSearch
 from mpr.recipe import Recipe
 from mpr.run_folder import CHECKPOINT, RunFolder
 from mpr.tokens import Template
 from mpr.trainer import MultiPositiveTrainer
+from mpr.vectors import VectorStore
 
 log = logging.getLogger("mpr.train")
 
@@ -38,6 +43,8 @@ class TrainingRun:
     folder: RunFolder
     share: tuple[int, int]
     arguments: TrainingArguments
+    vectors: str = ""
+    """Where those of passages that do not learn are: what `freeze` answered on the first process."""
 
     def run(self) -> bool:
         """True when training is over; False when it was stopped on request after a checkpoint."""
@@ -85,7 +92,7 @@ class TrainingRun:
     def drawer(self) -> Drawer:
         labels: Any = self.recipe.labels[0]
         return Drawer(
-            self.recipe.draw,
+            self.recipe.draw if self.recipe.live is None else self.recipe.draw.model_copy(update={"negatives": ()}),
             mine.positives(self.dataset),
             labels.tiers,
             mine.drawable(self.dataset),
@@ -108,10 +115,43 @@ class TrainingRun:
     def collator(self) -> Collator:
         labels: Any = self.recipe.labels[0]
         questions, passages = self.sides("train")
-        hashes = self.dataset.passages_of("train").text_hashes
         return Collator(
-            self.drawer, questions, passages, hashes, labels.tiers, policy(labels), self.share, self.recipe.scale.gather
+            self.drawer,
+            questions,
+            None if self.recipe.towers.train == "question" else passages,
+            self.dataset.passages_of("train").text_hashes,
+            labels.tiers,
+            policy(labels),
+            self.share,
+            self.recipe.scale.gather,
+            self.recipe.live is not None,
         )
+
+    # Passages that do not learn
+
+    def freeze(self) -> str:
+        """Encodes the passages with the weights that training starts from, where these are never encoded again.
+
+        For the first process, before any of them trains. Where the vectors are; empty where passages learn.
+        """
+        if self.recipe.towers.train == "both":
+            return ""
+        wanted, passages = self.recipe.encoding, self.dataset.passages_of("train")
+        model = Model.of(self._towers(), self.dataset.tokenizer(), self.recipe.towers.base or "random weights")
+        options = encode.Options(wanted.dtype, wanted.compute, str(self.arguments.device), quiet=self.dataset.quiet)
+        store = frozen.kept(model, passages, self.dataset.tokens_of_passages("train"), options)
+        if self.recipe.live is not None:
+            live.prepare(self.recipe.live, store)
+        return str(store.folder)
+
+    def _completed(self) -> FrozenPassages | LiveSearch | None:
+        """What brings the passages of a step where they are not encoded in it."""
+        if not self.vectors:
+            return None
+        store, device = VectorStore(Path(self.vectors)), self.arguments.device
+        if self.recipe.live is None:
+            return FrozenPassages(store, device)
+        return LiveSearch.of(self.recipe, store, self.collator, device)
 
     def trainer(self) -> MultiPositiveTrainer:
         updates, rows = self.arguments.max_steps, self.recipe.questions_per_step
@@ -131,6 +171,7 @@ class TrainingRun:
             evaluator=evaluator,
             compute_metrics=None if evaluator is None else Measures(len(evaluator.passage_P)),
             callbacks=callbacks,
+            completed=self._completed(),
         )
 
     def _towers(self) -> towers_module.Towers:

@@ -36,7 +36,8 @@ class Params(Parameters):
     as_: Annotated[str, Field(alias="as", min_length=1)]
     """Name of this source in `draw`."""
     model: Annotated[str, Field(min_length=1)]
-    """Folder of a trained model, `runs/<run>/model`, or one on the Hub, `org/name@<commit>`."""
+    """Folder of a trained model, `runs/<run>/model`, one on the Hub, `org/name@<commit>`, or `self`: the model under
+    training, at the times that `refresh` says."""
     revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
     """Commit of the Hub repository (40 hex digits, in quotes), where `model` does not say it."""
     base: Annotated[str, Field(min_length=1)] | None = None
@@ -49,10 +50,15 @@ class Params(Parameters):
     """How vectors are stored."""
     compute: Literal["float32", "float16", "bfloat16"]
     """How they are computed."""
+    index: Annotated[str, Field(min_length=1)] = "exact"
+    """What every step searches in: `exact`, or a faiss factory string such as `OPQ16,PQ16` (LTRe), which proposes
+    passages whose full vectors then give the scores."""
 
     @property
     def pins(self) -> dict[str, str]:
         """What a plan says of the model."""
+        if self.model == "self":
+            return {}
         name, _, commit = self.model.partition("@")
         commit = self.revision or commit
         return {name: f"commit {commit}" if commit else "not pinned"}

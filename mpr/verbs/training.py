@@ -33,7 +33,7 @@ def mine(recipe: OneRecipe, overrides: Overrides = None, home: Home = Path(".mpr
     for name, table in made.items() if place.rank == 0 else ():
         typer.echo(f"{name:<12} {table.summary()}  {table.manifest.digest[:12]}  {table.folder}")
     if not made and place.rank == 0:
-        typer.echo("nothing to mine: every list of candidates came with the records")
+        typer.echo("nothing to mine: candidates came with the records, or every step searches for them")
 
 
 def _together(place: Place) -> AbstractContextManager[Group]:

@@ -21,6 +21,16 @@ OPTIONS = (
     f"training.max_steps={UPDATES}", "draw.negatives[0].short=random",
 )  # fmt: skip
 TWO = ("scale.processes=2", "scale.gather=true")
+FROZEN = ("towers.share=false", "towers.train=question")
+SELF = "sources=[{{name: dense, as: self, model: self, depth: 6, dtype: float32, compute: float32, index: {index}}}]"
+LIVE = (
+    SELF.format(index="exact"),
+    "draw.negatives=[{from: self, all: true, weight: top, short: fewer}]",
+    "draw.positives={policy: all, append: if_none_retrieved}",
+    "draw.in_batch=false",
+    "refresh={every: 1}",
+    "objective=[{name: pairwise, phi: logistic, weight: drr, ranks: given, cut: 6, reduce: query_mean}]",
+)
 
 
 class World:

@@ -26,31 +26,48 @@ from mpr.errors import DataError
 from mpr.run_folder import RunFolder
 from tests.e2e import collection
 from tests.e2e.launched import Ended, start
-from tests.e2e.runs import ROOT, TWO, Pause, World, fine
+from tests.e2e.runs import FROZEN, LIVE, ROOT, TWO, Pause, World, fine
 from tests.e2e.shards import sharded
 
 
 def same_weights(world: World) -> dict[str, Any]:
-    """One process with batch 2 and two with batch 1 each, without dropout: largest difference of a weight.
-
-    The biases of keys are left out: a softmax over positions does not see them, so their gradient is rounding alone,
-    which Adam blows up to the size of any other.
-    """
+    """One process with batch 2 and two with batch 1 each, without dropout."""
     fine(start(world.folder / "said/one", world.arguments("one", 2, recipe="still"), 1).ended())
     ended = fine(start(world.folder / "said/both", world.arguments("both", 1, *TWO, recipe="still")).ended())
-    one, both = (load_file(world.folder / name / "model/model.safetensors") for name in ("one", "both"))
-    one = {name: weight for name, weight in one.items() if not name.endswith("key.bias")}
-    before = load_file(world.folder / "encoder/model.safetensors")
-    moved = max(float((one[name] - before[name]).abs().max()) for name in one if name in before)
     log = [json.loads(line) for line in (world.folder / "both/metrics.jsonl").read_text("utf-8").splitlines()]
     return {
-        "difference": max(float((one[name] - both[name]).abs().max()) for name in one),
-        "moved": moved,
+        **_apart(world, "one", "both", "model/model.safetensors"),
         "logged": sum("loss" in entry for entry in log),
         "trained": ended.said.count("trained:"),
         "shown": ended.said.count("'grad_norm'"),
         "files": sorted(place.name for place in (world.folder / "both").iterdir() if place.name[0] != "."),
     }
+
+
+def _apart(world: World, one: str, other: str, file: str) -> dict[str, float]:
+    """The largest difference of a weight between two runs, and how far the first has come.
+
+    The biases of keys are left out: a softmax over positions does not see them, so their gradient is rounding alone,
+    which Adam blows up to the size of any other.
+    """
+    ones, others = (load_file(world.folder / name / file) for name in (one, other))
+    ones = {name: weight for name, weight in ones.items() if not name.endswith("key.bias")}
+    before = load_file(world.folder / "encoder/model.safetensors")
+    return {
+        "difference": max(float((ones[name] - others[name]).abs().max()) for name in ones),
+        "moved": max(float((ones[name] - before[name]).abs().max()) for name in ones if name in before),
+    }
+
+
+def searching(world: World) -> dict[str, Any]:
+    """The same with a search in every step, over passages that were encoded once by the first process."""
+    options = (*FROZEN, *LIVE)
+    alone = world.arguments("searching-one", 2, *options, recipe="still")
+    fine(start(world.folder / "said/searching-one", alone, 1).ended())
+    both = world.arguments("searching-both", 1, *TWO, *options, recipe="still")
+    fine(start(world.folder / "said/searching-both", both).ended())
+    places = {role: f"model/{role}_0_Transformer/model.safetensors" for role in ("query", "document")}
+    return {role: _apart(world, "searching-one", "searching-both", place) for role, place in places.items()}
 
 
 def noise(world: World) -> dict[str, Any]:
@@ -211,7 +228,7 @@ def learns(world: World) -> dict[str, Any]:
 
 
 CASES: dict[str, Callable[[World], Any]] = {
-    case.__name__: case for case in (same_weights, noise, killed, stopped, refused, sharded, learns)
+    case.__name__: case for case in (same_weights, searching, noise, killed, stopped, refused, sharded, learns)
 }
 
 if __name__ == "__main__":

@@ -49,7 +49,15 @@ def happened(folder: Path, *cases: str) -> Any:
 def cases(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """What happened in the cases of several.py."""
     return happened(
-        tmp_path_factory.mktemp("several"), "same_weights", "noise", "killed", "stopped", "refused", "sharded", "learns"
+        tmp_path_factory.mktemp("several"),
+        "same_weights",
+        "searching",
+        "noise",
+        "killed",
+        "stopped",
+        "refused",
+        "sharded",
+        "learns",
     )
 
 
@@ -61,6 +69,14 @@ def test_two_processes_end_with_the_weights_of_one(cases: Any, examined: Examine
     assert found["logged"] == found["shown"] == 6, "each update is logged once"
     assert found["trained"] == 1, "the result is said once"
     examined(6, f"updates; weights moved by {found['moved']:.0e}, differ by {found['difference']:.0e}")
+
+
+def test_two_processes_that_search_end_with_the_weights_of_one(cases: Any, examined: Examined) -> None:
+    question, passage = cases["searching"]["query"], cases["searching"]["document"]
+    assert question["moved"] > 1e-3
+    assert question["difference"] < 2e-6, question
+    assert passage["moved"] == passage["difference"] == 0.0
+    examined(6, f"updates; weights moved by {question['moved']:.0e}, differ by {question['difference']:.0e}")
 
 
 def test_processes_have_noise_of_their_own(cases: Any) -> None:

@@ -16,10 +16,10 @@ from mpr.recipe import Recipe
 from mpr.rules import RULES, Rule
 from tests import shipped
 from tests.conftest import Examined
+from tests.faults.contradictory_searches import CASES as SEARCHES
+from tests.faults.contradictory_searches import FROZEN, JUDGED, LIVE, LLM, NQ, TREC, WORLD
 
 ABSENT = "<absent>"  # takes a key away instead of setting it
-TREC, NQ, LLM = "trec_bce_m3", "nq_nll_m1_released", "nq_joint_lh_m4_llm"
-MINI, JUDGED, WORLD = "mini/squad_closed_nll_m1", "mini/scifact_joint_lh_all", "quickstart"
 LABEL = "{name: known_positives, tiers: [gold], siblings: ignore, shared: ignore, duplicates: ignore, doubtful: ignore}"
 MATCH = "{name: answer_match, source: bm25, depth: 100}"
 POOL, EPOCH = "{split: trec_dev, questions: 100, candidates: 30}", "training.eval_strategy=epoch"
@@ -66,29 +66,7 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
         (NQ, ["search.depth=50"], "evaluation.measures[3]", "'top100' looks at 100 passages, the search keeps 50"),
         (WORLD, ["search.depth=100000"], "search.depth", "is beyond the corpus of"),
     ],
-    "search is known": [
-        (TREC, ["search.index=exakt"], "search.index", "'exakt' is not an index"),
-        (MINI, ["search.index=HNSW 32"], "search.index", "is not an index"),
-        (TREC, ["search.index=HNSW32"], "search.index", "a published row is measured with exact search"),
-    ],
-    "approximate search fits": [
-        (TREC, ["search.settings='nprobe=8'"], "search.settings", "belongs to a faiss index"),
-        (TREC, ["search.fetch=200"], "search.fetch", "belongs to a faiss index"),
-        (WORLD, ["search.index=IVF64,Flat", "search.settings=''"], "search.settings", "sets nothing"),
-        (WORLD, ["search.index=IVF64,Flat", "search.settings=nprobe"], "search.settings", "is not name=number"),
-        (WORLD, ["search.index=IVF64,Flat", "search.settings='nprobe=0.5'"], "search.settings", "is not name=number"),
-        (WORLD, ["search.index=IVF64,Flat", "search.settings='nprob=8'"], "search.settings", "does not know"),
-        (WORLD, ["search.index=IVF64,Flat", "search.settings='nprobe=8,nprobe=9'"], "search.settings", "set twice"),
-        (WORLD, ["search.index=IVF64,Flat", "search.settings='nprobe=65'"], "search.settings", "65 clusters of 64"),
-        (WORLD, ["search.index=IVF64,Flat", "search.settings='nprobe=0'"], "search.settings", "at least 1, not 0"),
-        (WORLD, ["search.index=IVF64,Flat", "search.settings='efSearch=32'"], "search.settings", "has no efSearch"),
-        (WORLD, ["search.index=IVF64_HNSW32,Flat", "search.settings='efSearch=32'"],
-         "search.settings", "has no efSearch"),
-        (WORLD, ["search.index=HNSW32", "search.settings='nprobe=8'"], "search.settings", "has no nprobe"),
-        (WORLD, ["search.index=PQ16", "search.settings='k_factor_rf=2'"], "search.settings", "has no k_factor_rf"),
-        (WORLD, ["search.index=Flat", "search.fetch=9"], "search.fetch", "fewer than the depth of"),
-        (WORLD, ["search.index=Flat", "search.fetch=1000000"], "search.fetch", "beyond the corpus of"),
-    ],
+    **SEARCHES,
     "positives fit policy": [
         (TREC, ["draw.positives={policy: up_to, beyond: first}"], "draw.positives.m", "is needed by policy up_to"),
         (TREC, ["draw.positives={policy: up_to, m: 3}"], "draw.positives.beyond", "is needed by policy up_to"),
@@ -104,6 +82,8 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
     ],
     "objective is fed": [
         (TREC, ["objective=[{name: kl, target: teacher}]"], "objective[0]", "needs teacher_QP"),
+        (TREC, ["objective=[{name: pairwise, phi: logistic, weight: drr, ranks: given}]"],
+         "objective[0]", "needs ranks_QP"),
         (NQ, ["objective[0].coefficient=0"], "objective[0].coefficient", "must be more than 0"),
         (NQ, ["objective[0].coefficient=-1"], "objective[0].coefficient", "must be more than 0"),
     ],
@@ -117,6 +97,7 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
         (TREC, [f"labels=[{LABEL}, {LABEL}]"], "labels", "must have known_positives exactly once"),
         (TREC, [f"labels=[{MATCH}, {LABEL}]"], "labels[0].name", "known_positives comes first"),
         (TREC, [f"labels=[{LABEL}, {MATCH}]"], "labels[1].source", "no mined source is called 'bm25'"),
+        (TREC, [*LIVE, f"labels=[{LABEL}, {MATCH.replace('bm25', 'self')}]"], "labels[1].source", "no mined source"),
     ],
     "negatives have sources": [
         (TREC, ["draw.negatives[0].from=bm26"], "draw.negatives[0].from", "no source is called 'bm26'"),
@@ -125,8 +106,11 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
         (LLM, ["sources[0].as=bm25", "draw.negatives[0].from=bm25"], "sources[0].as", "no candidates called 'bm25'"),
     ],
     "negatives fit": [
-        (TREC, ["draw.negatives[0].group=8"], "draw.negatives[0].k", "exactly one of k and group"),
-        (LLM, ["draw.negatives[0].group=null"], "draw.negatives[0].k", "exactly one of k and group"),
+        (TREC, ["draw.negatives[0].group=8"], "draw.negatives[0].k", "exactly one of k, group and all"),
+        (LLM, ["draw.negatives[0].group=null"], "draw.negatives[0].k", "exactly one of k, group and all"),
+        (TREC, ["draw.negatives[0].all=true"], "draw.negatives[0].k", "exactly one of k, group and all"),
+        (TREC, ["draw.negatives[0].k=null", "draw.negatives[0].all=true", "draw.negatives[0].short=random"],
+         "draw.negatives[0].short", "cannot be too few"),
         (LLM, ["draw.negatives[0].group=4"], "draw.negatives[0].group", "4 positives leave no room"),
         (TREC, ["draw.negatives[0].temperature=1.0"], "draw.negatives[0].temperature", "goes with weight softmax"),
         (TREC, ["draw.negatives[0].weight=softmax"], "draw.negatives[0].temperature", "goes with weight softmax"),
@@ -155,6 +139,8 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
         (WORLD, ["towers.passage_base=x/y", "towers.share=false"], "towers.passage_base", "belongs to separate towers"),
         (TREC, [f'towers.passage_revision="{"0" * 40}"'], "towers.passage_revision", "belongs to passage_base"),
         (TREC, [f"towers.lora={LORA[:-1]}, towers: question}}", "towers.projection=64"], "towers.projection", "frozen"),
+        (TREC, [FROZEN, "towers.share=true"], "towers.train", "there is only one tower"),
+        (TREC, [FROZEN, f"towers.lora={LORA}"], "towers.lora.towers", "the passage tower does not learn"),
     ],
     "negative cache fits": [
         (NQ, [CACHE, "objective.0.name=bce", "objective.0.scaling=probability"], "objective[0].name", "as one sum"),
@@ -163,9 +149,7 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
          "objective", "one temperature"),
         (NQ, [CACHE, "scale.cache={questions: 8, passages: 8}"], "scale.negative_cache", "not go with scale.cache"),
         (NQ, [CACHE, "scale.processes=2"], "scale.negative_cache", "kept by one process"),
-    ],
-    "feedback fits": [
-        (NQ, ["search.feedback={documents: 1000, weight: 0.5}"], "search.feedback.documents", "beyond the depth"),
+        (NQ, [CACHE, FROZEN, "scale.processes=1"], "scale.negative_cache", "of passages that are encoded in training"),
     ],
     "pinned": [
         (WORLD, ["towers.new=null", "towers.base=a/b", 'towers.revision="86b5e0934494bd15c9632b12f734a8a67f723594"',
@@ -327,6 +311,21 @@ def test_no_rule_stumbles_over_missing_or_odd_training_values(rule: Rule, examin
                 list(rule.check(recipe.model_copy(update={"training": training})))
                 tried += 1
     examined(tried, "incomplete trainings", at_least=150)
+
+
+def test_good_searches_in_every_step(examined: Examined) -> None:
+    drr = "objective=[{name: pairwise, phi: logistic, weight: drr, ranks: given, cut: 200, reduce: query_mean}]"
+    tried = 0
+    for more in (
+        [],
+        [drr],
+        ["sources[0].index='OPQ16,PQ16'"],
+        ["draw.negatives[0].all=false", "draw.negatives[0].k=9"],
+    ):
+        recipe = recipe_file.from_document(document(TREC, []), "r", [*LIVE, *more])
+        assert recipe.live is recipe.sources[0]
+        tried += 1
+    examined(tried, "ways to search in every step", at_least=4)
 
 
 def test_all_contradictions_of_a_recipe_are_told_together(examined: Examined) -> None:

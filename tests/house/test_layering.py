@@ -20,8 +20,8 @@ LAYERS = (
     ),
     (
         "backbones", "collection", "draw", "judgements", "matching", "objectives.*", "passages", "positives",
-        "questions", "ragged", "ranking", "recipe", "relations", "rules", "scale_rules", "schedule", "scores", "shards",
-        "tokens", "tower_rules", "training_rules",
+        "questions", "ragged", "ranking", "recipe", "recipe_results", "refresh_rules", "relations", "rules",
+        "scale_rules", "schedule", "scores", "search_rules", "shards", "tokens", "tower_rules", "training_rules",
     ),
     (
         "adapters", "band", "candidate_table", "checkpoints", "collate", "columnar", "comparison", "contenders",
@@ -32,8 +32,8 @@ LAYERS = (
         "towers_folder", "vectors", "vocabulary", "watch",
     ),
     (
-        "audit", "audit_report", "callbacks", "dataset", "dev_pool", "encode", "labels.*", "metrics.*", "mine",
-        "reference", "sources.*", "trainer",
+        "audit", "audit_report", "callbacks", "dataset", "dev_pool", "encode", "frozen", "labels.*", "live",
+        "metrics.*", "mine", "reference", "sources.*", "trainer",
     ),
     (
         "admission", "expectation", "figures", "hub", "leaderboard", "leaderboard_lock", "leaderboard_page",

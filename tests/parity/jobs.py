@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from typing import Any
 from unittest import mock
 
+import numpy as np
 import torch
 from torch import Tensor, distributed
 from torch.nn.parallel import DistributedDataParallel
 
 from mpr import scale
+from mpr.collate import Collator
+from mpr.draw import Drawer
 from mpr.errors import MprError
+from mpr.exact import Exact
+from mpr.frozen import FrozenPassages
+from mpr.live import LiveSearch
 from mpr.loss import Terms
-from mpr.recipe import Cache
+from mpr.recipe import Cache, Draw
 from tests.parity import steps
+from tests.unit.vectors_in_memory import store_of
 
 Answer = tuple[float, Any]
 Sizes = tuple[int, int] | None
@@ -28,6 +36,7 @@ SPECS: dict[str, list[dict[str, Any]]] = {
     ],
     "pair": [{"name": "nll", "coefficient": 0.9}, {"name": "nll", "coefficient": 0.1, "view": "positive"}],
     "positives alone": [{"name": "joint_lh", "view": "positive"}],
+    "given ranks": [{"name": "pairwise", "phi": "logistic", "weight": "drr", "ranks": "given", "reduce": "query_mean"}],
 }
 
 
@@ -53,7 +62,7 @@ def step(
     if sizes is not None:
         cache = Cache(questions=sizes[0], passages=sizes[1])
         return float(scale.cached_step(model, batch, terms, share, cache, gather=gather, **options).loss)
-    found = scale.block_loss(model, batch, terms, share, gather=gather)
+    found = scale.block_loss(model, batch, terms, share, gather=gather, completed=options.get("completed"))
     options.get("backward", Tensor.backward)(found.loss)
     return float(found.loss.detach())
 
@@ -78,13 +87,51 @@ def apart(rank: int, world: int, spec: str, number: int, sizes: Sizes) -> list[A
     return _each(wrapped(world), batch, spec, (rank, world), sizes, gather=False)
 
 
+def frozen(rank: int, world: int, spec: str, number: int, sizes: Sizes, kind: str) -> list[Answer]:
+    """With passages whose vectors are there already: those of a draw, or those that the step finds, where `found by
+    all` makes those of other questions negatives too, and `apart` those of other processes are not known."""
+    share, gather = (rank, world), kind != "apart"
+    completed, collator = _completed(share, kind, gather)
+    towers = steps.Towers(frozen=True)
+    model = DistributedDataParallel(towers) if world > 1 else towers
+    answers = _each(model, collator([number]), spec, share, sizes, gather=gather, completed=completed)
+    assert towers.passage.forwards == 0
+    return answers
+
+
+def _completed(share: tuple[int, int], kind: str, gather: bool) -> tuple[Any, Collator]:
+    """What brings the passages, and the collator of a world without their texts."""
+    base = steps.collator(share, gather=gather)
+    with torch.no_grad():
+        vectors_PD = steps.Towers()(passage=base.passages.tokens(np.arange(steps.PASSAGES)))[1]  # type: ignore[union-attr]
+    store = store_of(vectors_PD.float().numpy(), shards=2, seed=share[0])
+    passages = FrozenPassages(store, torch.device("cpu"))
+    if kind == "drawn":
+        return lambda own_OD, batch: steps.with_targets(passages(own_OD, batch)), replace(base, passages=None)
+    positives = {"policy": "all", "append": "if_none_retrieved"}
+    entry = {"from": "self", "k": 5, "weight": "top", "short": "fewer"}
+    whole = {"questions": "shuffle", "positives": positives, "negatives": (entry,), "in_batch": kind == "found by all"}
+    config = Draw.model_validate(whole)
+    bare, known = config.model_copy(update={"negatives": ()}), base.drawer.positives
+    drawer = Drawer(bare, known, steps.TIERS, {}, steps.PASSAGES, base.drawer.rows_per_step, 3)
+    collator = replace(base, drawer=drawer, passages=None, is_live=True)
+    search = Exact.open(store, budget_bytes=1 << 28).search
+    return LiveSearch(passages, search, collator, config, "self", 8), collator
+
+
 def _each(
-    model: Any, batch: dict[str, Any], spec: str, share: tuple[int, int], sizes: Sizes, gather: bool = True
+    model: Any,
+    batch: dict[str, Any],
+    spec: str,
+    share: tuple[int, int],
+    sizes: Sizes,
+    gather: bool = True,
+    completed: Any = None,
 ) -> list[Answer]:
     found = []
     for entries in entries_of(spec):
         model.zero_grad()
-        loss = step(model, batch, entries, share, sizes, gather=gather)
+        loss = step(model, batch, entries, share, sizes, gather=gather, completed=completed)
         found.append((loss, steps.gradient(model).numpy()))
     return found
 
@@ -105,7 +152,7 @@ def wrong(kind: str, world: int) -> Iterator[None]:
 
         def changed(*arguments: Any, **options: Any) -> Any:
             found = loss(*arguments, **options)
-            return scale.Found(factor * found.loss, found.terms, found.sums, found.seen)
+            return scale.Found(factor * found.loss, found.terms, found.sums, found.seen, found.batch)
 
         return changed
 

@@ -131,7 +131,13 @@ class Towers(nn.Module):
     """The protocol of mpr/towers.py."""
 
     def __init__(
-        self, *, shared: bool = False, dropout: float = 0.0, dtype: torch.dtype = torch.float64, groups: int = 1
+        self,
+        *,
+        shared: bool = False,
+        dropout: float = 0.0,
+        dtype: torch.dtype = torch.float64,
+        groups: int = 1,
+        frozen: bool = False,
     ) -> None:
         super().__init__()
         self.groups = groups
@@ -140,6 +146,7 @@ class Towers(nn.Module):
             self.question = Encoder(dropout)
             self.passage = self.question if shared else Encoder(dropout)
         self.to(dtype)
+        self.passage.requires_grad_(not frozen)
 
     def forward(self, question: Any = None, passage: Any = None) -> tuple[Any, Any]:
         return (

@@ -135,6 +135,36 @@ def test_chunks_and_processes_together(groups: dict[int, Group], spec: str, exam
     examined(3 * len(expected), f"gradients, largest difference {worst:.0e}", at_least=3)
 
 
+FROZEN = ((1, (2, 3)), (2, None), (2, (2, 3)), (4, (1, 4)))
+
+
+@pytest.mark.parametrize("spec", ["four terms", "given ranks", "pair"])
+def test_passages_that_stay_give_the_question_tower_its_gradient(
+    groups: dict[int, Group], spec: str, examined: Examined
+) -> None:
+    """Against the definitions, up to the 32 bits in which vectors are kept; and more processes against one."""
+    batch = steps.with_targets(steps.collator()([0]))
+    found = [steps.whole_gradient(steps.Towers(frozen=True), batch, entries) for entries in jobs.entries_of(spec)]
+    expected = [(loss, gradient.numpy()) for loss, gradient in found]
+    one = groups[1].run(jobs.frozen, spec, 0, None, "drawn")
+    assert _difference(one, expected) < 1e-6
+    for world, sizes in FROZEN:
+        assert _difference(groups[world].run(jobs.frozen, spec, 0, sizes, "drawn"), one[0]) < EXACT
+    examined(len(FROZEN), "ways to compute it", at_least=4)
+
+
+@pytest.mark.parametrize("kind", ["found", "found by all"])
+@pytest.mark.parametrize("spec", ["given ranks", "joint_lh"])
+def test_passages_that_the_step_finds_are_the_same_for_any_processes(
+    groups: dict[int, Group], spec: str, kind: str
+) -> None:
+    """Every process knows what all of them found; without gathering it needs its own alone, as nobody else's count."""
+    one = groups[1].run(jobs.frozen, spec, 0, None, kind)[0]
+    for world, sizes in FROZEN:
+        assert _difference(groups[world].run(jobs.frozen, spec, 0, sizes, kind), one) < EXACT
+    assert (_difference(groups[2].run(jobs.frozen, spec, 0, None, "apart"), one) < EXACT) == (kind == "found")
+
+
 @pytest.mark.parametrize("spec", ["joint_lh", "pairwise", "pair"])
 def test_without_gathering_rows_meet_their_own_passages_alone(groups: dict[int, Group], spec: str) -> None:
     """One process would get this gradient by ignoring every cell that lies across processes."""

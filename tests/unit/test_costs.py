@@ -164,6 +164,21 @@ def test_lora_learns_little() -> None:
     assert costs.disk(recipe, BERT, offered)["one checkpoint"] == adapters * 12
 
 
+def test_passages_that_stay_cost_no_training() -> None:
+    """Of the question tower everything, of the passage tower its weights; of a step the questions alone."""
+    recipe = shipped.recipes()["nq_bce_m3"]
+    frozen = recipe.model_copy(update={"towers": recipe.towers.model_copy(update={"train": "question"})})
+    both, one = costs.memory(recipe, BERT), costs.memory(frozen, BERT)
+    assert both is not None
+    assert one is not None
+    assert costs.learning_parameters(frozen, BERT) * 2 == costs.learning_parameters(recipe, BERT)
+    assert both.states - one.states == pytest.approx((12 + 4 * (recipe.scale.processes > 1)) * BERT.parameters)
+    questions = int(recipe.training["per_device_train_batch_size"]) * recipe.towers.question_length
+    half = costs.is_half(recipe)
+    a_token = BERT.layers * costs.activation_bytes(BERT, half) + costs.embedding_bytes(BERT)
+    assert one.activations == pytest.approx(questions * a_token)
+
+
 def test_unknown_stays_unknown() -> None:
     everything = shipped.recipes()["mini/scifact_joint_lh_all"]
     shape = backbones.of(everything.towers)

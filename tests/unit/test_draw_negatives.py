@@ -129,6 +129,16 @@ def test_shortage_is_counted_by_source_and_filled_only_if_asked() -> None:
     assert step.shortages == {"a": 1 + 2 + 1 + 1, "b": 1}
 
 
+def test_all_takes_every_candidate_that_is_no_positive_and_is_never_short() -> None:
+    known = [[(1, "gold"), (5, "llm")], gold(9), gold(8)]
+    lists = {"a": ragged([[4, 1, 3, 5, 2], [7, 6], []])}
+    for window, expected in ((None, [(4, 3, 2), (7, 6), ()]), (3, [(4, 3), (7, 6), ()])):
+        draw = config({"policy": "first"}, entry(all=True, window=window), questions="sequential")
+        step = drawer(draw, known, lists, rows=3)(0)
+        assert [row.negatives for row in rows_of(step)] == expected
+        assert step.shortages == {}
+
+
 def test_group_counts_positives_and_what_other_sources_gave() -> None:
     known = [gold(0), gold(1, 2, 3), gold(*range(4, 11))]
     lists = {"a": ragged([range(20, 40)] * 3), "b": ragged([range(30, 50)] * 3)}

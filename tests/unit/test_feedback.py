@@ -10,7 +10,7 @@ import pytest
 from mpr import feedback, search
 from mpr.errors import RecipeError
 from mpr.hits import Hits
-from mpr.recipe import Feedback
+from mpr.recipe_results import Feedback
 from tests.conftest import Examined
 from tests.e2e.searched import Searched
 from tests.unit.vectors_in_memory import brute_force, same, store_of

@@ -17,7 +17,7 @@ from mpr import comparison, leaderboard, leaderboard_lock, leaderboard_page, lea
 from mpr.errors import DataError
 from mpr.leaderboard import Board, Row
 from mpr.leaderboard_table import INVENTED, OURS, PAPERS, Table
-from mpr.recipe import Band
+from mpr.recipe_results import Band
 from mpr.scores import Scores
 from tests import boards, shipped
 from tests.conftest import Examined

@@ -10,7 +10,7 @@ from scipy import stats
 
 from mpr import band
 from mpr.errors import NumbersError
-from mpr.recipe import Band
+from mpr.recipe_results import Band
 from tests.conftest import Examined
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from mpr import band, expectation, recipe_file
 from mpr.errors import DataError, RecipeError
-from mpr.recipe import Band
+from mpr.recipe_results import Band
 from mpr.result import Result
 from tests import boards, shipped
 from tests.conftest import Examined

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,17 @@ def test_groups_are_filled() -> None:
     recipe = shipped.recipes()["nq_joint_lh_m4_llm"]
     assert schedule.positives_per_row(recipe) == 4
     assert [schedule.negatives_per_row(recipe, positives) for positives in (1, 4, 7, 8, 9)] == [7, 4, 1, 0, 0]
+
+
+def test_all_of_a_source_is_its_depth_or_the_window() -> None:
+    recipe = shipped.recipes()["nq_bce_m3"]
+    entry = recipe.draw.negatives[0].model_copy(update={"k": None, "all": True})
+    for window, depth, expected in ((None, None, None), (7, None, 7), (None, 9, 9), (7, 9, 7)):
+        source = SimpleNamespace(as_=entry.from_, depth=depth)
+        draw = recipe.draw.model_copy(update={"negatives": (entry.model_copy(update={"window": window}),)})
+        changed = recipe.model_copy(update={"draw": draw, "sources": (source,)})
+        assert schedule.negatives_per_row(changed, 1) == expected
+        assert (schedule.passages_per_step(changed) is None) == (expected is None)
 
 
 def test_what_nobody_knows_is_not_guessed() -> None:
