@@ -10,13 +10,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mpr import band, comparison
+from mpr import admission, band, comparison
+from mpr.errors import Problem
 from mpr.recipe import Recipe
 from mpr.result import Result
 from mpr.scores import Scores
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _WIDTH = 60
+_OUTSIDE = (
+    "the run is kept; of honest runs one in twenty leaves the band of a measure, so run two more seeds: "
+    "if they leave it too, this machine or version does not reproduce the row"
+)
 
 
 @dataclass(frozen=True)
@@ -58,12 +63,37 @@ class Reproduction:
         """Each run against the band of the row; above is as loud as below."""
         if self.recipe.expected is None:
             yield "band: unmeasured (`mpr leaderboard expect` writes it from three seeds or more)"
+        elif others := self._overridden():
+            yield f"band: not judged, it is of the recipe without --set {', '.join(others)}"
+        else:
+            for result in self.results["trained"]:
+                verdicts = band.verdict(self.recipe.expected, self._fractions(result, role))
+                words = ", ".join(f"{name} {word}" for name, word in verdicts.items())
+                yield f"band: {result.name} {band.worst(verdicts.values())}: {words}"
+
+    def _fractions(self, result: Result, role: str) -> dict[str, float]:
+        """Measure -> mean of a run, those that the row is measured by and that are defined."""
+        measured = result.document["scores"][role]["measures"]
+        means = {name: measured[name]["mean"] for name in self.recipe.evaluation.measures}
+        return {name: mean for name, mean in means.items() if mean is not None}
+
+    def _overridden(self) -> list[str]:
+        """Keys that make it another recipe than the one that the band is of."""
+        keys = (override.partition("=")[0] for override in self.recipe.overrides)
+        return [key for key in keys if key not in admission.OVERRIDABLE]
+
+    def outside(self) -> Iterator[Problem]:
+        """Every measure of every run that is not where one more run of this recipe should be."""
+        bands, role = self.recipe.expected, next(iter(self.recipe.data.evaluate))
+        if bands is None or self._overridden():
             return
-        for result in self.results["trained"]:
-            measured = result.document["scores"][role]["measures"]
-            means = {name: one["mean"] for name, one in measured.items()}
-            verdicts = band.verdict(self.recipe.expected, means)
-            yield f"band: {result.name} " + ", ".join(f"{name} {word}" for name, word in verdicts.items())
+        for result, folder in zip(self.results["trained"], self.folders["trained"], strict=True):
+            means = self._fractions(result, role)
+            for name, word in band.verdict(bands, means).items():
+                if word in (band.ABOVE, band.BELOW):
+                    found = bands[name]
+                    what = f"{100 * means[name]:.2f} is {word} the band of the recipe, {found.low} to {found.high}"
+                    yield Problem(what, str(folder), name, _OUTSIDE)
 
     def _comparison(self, role: str) -> Iterator[str]:
         """Each baseline against the row, over questions, by the one measure that stands for it."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mpr.errors import StorageError
+from mpr.errors import NumbersError, StorageError
 from mpr.verbs.arguments import Home, OneRecipe, Overrides, Quiet
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def reproduce(
     """Make a row: data, candidates, training, vectors, ranking, scores, each with a receipt; then print the row.
 
     Stop it anywhere and run it again: what is done and verifies is kept, everything else is done again and it says why.
+    A run above or below the `expected` band of the recipe ends with exit code 3; everything is kept.
     Example: mpr reproduce recipes/quickstart.yaml --seeds 3
     """
     import logging
@@ -59,13 +60,16 @@ def reproduce(
         found.setdefault(system, []).append((folder, made))
     results = {system: [made for _, made in entries] for system, entries in found.items()}
     folders = {system: [folder for folder, _ in entries] for system, entries in found.items()}
-    typer.echo(str(Reproduction(read, results, folders)), nl=False)
+    made_row = Reproduction(read, results, folders)
+    typer.echo(str(made_row), nl=False)
     trained, role = folders["trained"][-1], next(iter(read.data.evaluate))
     typer.echo(f"\nevery byte and score again: mpr verify {trained}\nthe model: {trained / 'model'}")
     if baselines:
         sides = (f"{name}=" + ",".join(f"{one}/scores/{role}" for one in places) for name, places in folders.items())
         typer.echo(f"question by question: mpr compare {' '.join(sides)} --measure {chosen(read)}")
     typer.echo("next: change a copy of the recipe; recipes/README.md explains every key")
+    if outside := list(made_row.outside()):
+        raise NumbersError(outside)
 
 
 def status(run: Run, home: Home = Path(".mpr")) -> None:
