@@ -1,0 +1,52 @@
+"""Fault 4: `mpr reproduce` is killed in each of its stages. The same command ends with the same files and numbers."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mpr.pipeline import STAGES
+from tests.conftest import Examined
+
+ROOT = Path(__file__).parents[2]
+
+
+def tried(mode: str, folder: Path) -> list[list[str]]:
+    """At what `tests/faults/rows.py` killed: stage, operation, file; it raises when a result differs."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "RAYON_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    command = [sys.executable, "-m", "tests.faults.rows", mode, str(folder)]
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=3_000
+    )
+    assert done.returncode == 0, done.stderr[-3_000:]
+    found: list[list[str]] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def test_killed_once_in_every_stage(quick_path: Path, examined: Examined) -> None:
+    found = tried("stages", quick_path)
+    assert [stage for stage, _, _ in found] == list(STAGES)
+    examined(len(found), "kills of one row", at_least=6)
+
+
+@pytest.mark.slow
+def test_killed_in_every_stage_at_other_moments(quick_path: Path, examined: Examined) -> None:
+    examined(len(tried("often", quick_path)), "kills of rows", at_least=48)
+
+
+@pytest.mark.slow
+def test_killed_at_many_operations_of_every_stage(quick_path: Path, examined: Examined) -> None:
+    found = tried("sweep", quick_path)
+    assert {stage for stage, _, _ in found} == set(STAGES)
+    assert {operation for _, operation, _ in found} >= {"create", "write", "flush", "rename", "remove", "lock"}
+    examined(len(found), "kills, each of a row of its own", at_least=80)
+
+
+@pytest.mark.slow
+def test_killed_at_random_times(quick_path: Path, examined: Examined) -> None:
+    examined(len(tried("times", quick_path)), "kills at random times", at_least=15)
