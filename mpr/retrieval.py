@@ -145,7 +145,7 @@ class Retrieval:
             return made
         made["settings"] = faiss_settings.written(faiss_settings.parsed(wanted.settings or ""))
         made["fetch"] = min(wanted.fetch or depth, len(corpus))
-        if (index := self._index_place()).exists():  # one that is gone decided no less: then its digest is not compared
+        if (index := self.index_place()).exists():  # one that is gone decided no less: then its digest is not compared
             made["index digest"] = storage.read_manifest(index, faiss_index.KIND).digest
         return made
 
@@ -199,7 +199,7 @@ class Retrieval:
 
     def _faiss(self, corpus: VectorStore) -> FaissIndex:
         """Built where it is not there yet, and opened once for all splits."""
-        target, digest = self._index_place(), corpus.manifest.digest
+        target, digest = self.index_place(), corpus.manifest.digest
         of = target, digest
         if self._index is None or self._index[0] != of:
             build = partial(faiss_index.build, factory=self.recipe.search.index)
@@ -207,7 +207,7 @@ class Retrieval:
             self._index = of, make(target, corpus, store_digest=digest)
         return self._index[1]
 
-    def _index_place(self) -> Path:
+    def index_place(self) -> Path:
         return self._place(f"corpus-{self.recipe.search.index.replace(',', '-')}")
 
     def recall(self, role: str) -> Recall | None:

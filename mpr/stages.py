@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -167,7 +167,7 @@ class Row:
         return {**before, "recipe": self._part("search")}
 
     def _search(self) -> Made:
-        made = {}
+        made, facts = {}, dict[str, Any]()
         for role in self.recipe.data.evaluate:
             with self.dataset.bar(f"search {role}", len(self.dataset.split(role))) as progress:
                 if self.system == "bm25":
@@ -175,7 +175,11 @@ class Row:
                 else:
                     self.retrieval.search(role, self._device(), progress)
             made[role] = self.retrieval.ranking_file(role).parent
-        return made, {}
+            if (recall := self.retrieval.recall(role)) is not None:
+                facts[f"recall {role}"] = asdict(recall)
+        if self.system != "bm25" and self.recipe.search.index != "exact":
+            made["faiss index"] = self.retrieval.index_place()  # taken away with the rankings when vectors change
+        return made, facts
 
     @staticmethod
     def _device() -> str:

@@ -21,6 +21,7 @@ from mpr import storage
 from mpr.manifest import sha256_file
 from mpr.run_folder import RunFolder
 from mpr.train import Launch, run
+from mpr.training_run import TrainingRun  # noqa: F401  # seconds of imports, that each child would do again
 from tests.e2e import collection
 
 STEPS, EVERY = 4, 2
