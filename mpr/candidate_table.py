@@ -68,17 +68,12 @@ class Labelled:
 
     @classmethod
     def of(cls, found: Ragged, label_N: NDArray[np.uint8], hash_N: NDArray[np.uint64]) -> Labelled:
-        owner_N, place_N = found.places(np.arange(len(found)))
+        _, place_N = found.places(np.arange(len(found)))
         columns = {name: values[place_N] for name, values in found.columns.items()}
-        columns |= {"text_hash": hash_N, "label": label_N}
+        offsets = np.concatenate([[0], np.cumsum(found.lengths())]).astype(np.int64)
+        whole = Ragged(offsets, columns | {"text_hash": hash_N, "label": label_N})
         kept_N = label_N == NEGATIVE
-        return cls(*(_chosen(owner_N, columns, wanted_N, len(found)) for wanted_N in (kept_N, ~kept_N)))
-
-
-def _chosen(owner_N: NDArray[Any], columns: Mapping[str, Any], wanted_N: NDArray[Any], rows: int) -> Ragged:
-    lengths = np.bincount(owner_N[wanted_N], minlength=rows)
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    return Ragged(offsets, {name: values[wanted_N] for name, values in columns.items()})
+        return cls(whole.kept(kept_N), whole.kept(~kept_N))
 
 
 def write(target: Path, blocks: Iterable[Labelled], receipt: Mapping[str, Any]) -> CandidateTable:

@@ -1,4 +1,5 @@
-"""A draw becomes a batch: token ids of the step's questions and distinct passages, and the two relation matrices.
+"""A draw becomes a batch: token ids of the step's questions and distinct passages, and the two relation matrices. Where
+the objective wants them: what a teacher says of each cell, and which cells were drawn for the row itself.
 
 The one collator. It reads pre-tokenised text, so a worker process does nothing but slice and pad. With several
 processes each gets its share of the questions and passages to encode, while the matrices cover the whole step: a draw
@@ -23,6 +24,7 @@ from mpr.errors import RecipeError
 from mpr.policy import Policy
 from mpr.ragged import Ragged
 from mpr.relations import PADDING, Block, Relations
+from mpr.targets import NOTHING, Targets
 from mpr.tokens import Template, TokenStore
 
 Integers = NDArray[np.int64]
@@ -122,6 +124,7 @@ class Collator:
     policy: Policy
     share: tuple[int, int] = (0, 1)
     gather: bool = True
+    targets: Targets = NOTHING
     is_live: bool = False
 
     def __call__(self, numbers: Sequence[int]) -> dict[str, Any]:
@@ -153,6 +156,7 @@ class Collator:
             "passage_ids": torch.from_numpy(step.block.passage_P),
             "positives_QP": torch.from_numpy(related.positives_QP),
             "negatives_QP": torch.from_numpy(related.negatives_QP),
+            **{name: torch.from_numpy(values_QP) for name, values_QP in self.targets(step.block, related).items()},
             "counts": {**related.counts, **{f"short of {name}": n for name, n in step.shortages.items()}},
         }
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from mpr import __version__, collection, intake, overlap, passages, storage, tokens, vocabulary
+from mpr import __version__, catalogue, collection, intake, overlap, passages, storage, tokens, vocabulary
 from mpr.collection import Collection
 from mpr.download import Fetcher
 from mpr.errors import DataError, Problems
@@ -143,8 +143,9 @@ class Dataset:
         return f"{self.splits[role]}-{digest[:8]}"
 
     def _needs_positives(self, role: str) -> bool:
-        """Training questions without a positive are a problem, unless mining may still find them some."""
-        return role == "train" and all(label.name != "answer_match" for label in self.recipe.labels)
+        """Training questions without a positive are a problem, unless labels may still find them some."""
+        files = [catalogue.find("labels", label.name) for label in self.recipe.labels]
+        return role == "train" and not any(getattr(file, "FINDS_POSITIVES", False) for file in files)
 
     def _tiers(self, role: str) -> tuple[str, ...]:
         """Tiers that count; they decide which training questions are usable."""

@@ -196,12 +196,27 @@ class LexicalIndex:
 
     def scores(self, text: str) -> NDArray[np.float32]:
         """The score of every passage."""
+        found: NDArray[np.float32] = self._bm25.get_scores_from_ids(self._known(text))
+        return found
+
+    def scores_of(self, text: str, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The scores of some passages, without looking at the others: as `scores(text)[rows]`, up to rounding."""
+        found = np.zeros(len(rows), dtype=np.float32)
+        scores = self._bm25.scores
+        for word in self._known(text):
+            first, last = scores["indptr"][word], scores["indptr"][word + 1]
+            passages = scores["indices"][first:last]  # ascending, as they were numbered
+            place = np.minimum(np.searchsorted(passages, rows), max(0, len(passages) - 1))
+            here = passages[place] == rows
+            found[here] += scores["data"][first:last][place[here]]
+        return found
+
+    def _known(self, text: str) -> NDArray[np.int64]:
+        """Numbers of the words of a text that the index has, each as often as it stands there."""
         wanted = np.array([stable_hash(word) for word in self.analysis(text)], dtype=np.uint64)
         places = np.searchsorted(self._words, wanted)
         places[places == len(self._words)] = 0
-        known = places[self._words[places] == wanted] if len(wanted) else places
-        found: NDArray[np.float32] = self._bm25.get_scores_from_ids(known)
-        return found
+        return places[self._words[places] == wanted] if len(wanted) else places
 
     def top(self, text: str, depth: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Rows and scores of the best passages that share a word with the text: score down, then row up."""

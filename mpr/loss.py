@@ -8,6 +8,9 @@ The view `positive` is PAIR's (Ren et al. 2021, arXiv 2108.06027): every row is 
 question, against all other questions and all negatives of the block. A question's n positives make n rows, each with
 a weight of 1/n, and are no columns of one another's.
 
+A term may look at a part of each row (`columns`): what was drawn for the row itself, or the negatives that came for
+other rows against the row's own positives. TAS-B (arXiv 2104.06967) has one term of either kind, with two teachers.
+
 Shapes: O own questions of this process, Q questions and P passages of the block, D dimensions, T terms; in the view
 `positive` R rows and C = Q + P columns.
 """
@@ -24,6 +27,7 @@ from torch import Tensor
 from mpr import objectives
 from mpr.errors import RecipeError
 from mpr.recipe import Part
+from mpr.targets import columns_of, seen_by
 
 TARGETS = ("teacher_QP", "lexical_QP", "grades_QP", "ranks_QP")  # what a batch may hold for objectives that need it
 Objective = Callable[..., tuple[Tensor, Tensor]]
@@ -41,6 +45,8 @@ class Seen:
     own: slice
     question_QD: Tensor | None = None
     targets: Mapping[str, Tensor] = field(default_factory=dict)
+    own_QP: Tensor | None = None
+    """Which cells were drawn for the row itself, where a term tells them from the rest."""
     remembered_O: Tensor | None = None
     """One more negative of every own question, as a score: all passages of a negative cache; NaN: none of them."""
 
@@ -56,8 +62,12 @@ class Seen:
     def negatives_OP(self) -> Tensor:
         return self.negatives_QP[self.own]
 
-    def rows(self, scores_OP: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def rows(self, scores_OP: Tensor, columns: str = "all") -> tuple[Tensor, Tensor, Tensor]:
         """Scores, positives and negatives of the own questions, what is remembered being a last column."""
+        if columns != "all":
+            assert self.own_QP is not None, "the batch does not tell what was drawn for the row itself"
+            own_OP = self.own_QP[self.own]
+            return scores_OP, *seen_by(columns, self.positives_OP, self.negatives_OP, own_OP)
         if self.remembered_O is None:
             return scores_OP, self.positives_OP, self.negatives_OP
         there_O1 = ~self.remembered_O.isnan()[:, None]
@@ -92,24 +102,25 @@ class Term:
     objective: Objective
     coefficient: float
     view: str
+    columns: str = "all"
 
     @classmethod
     def of(cls, entry: Part, number: int) -> Term:
-        params = entry.model_dump(exclude={"name", "coefficient", "view"})
+        params = entry.model_dump(exclude={"name", "coefficient", "view", "columns"})
         coefficient, view = float(getattr(entry, "coefficient", 1.0)), str(getattr(entry, "view", "query"))
         foreign = [target for target in getattr(entry, "needs", ()) if target != "width"]
         if view == "positive" and foreign:
             what = f"'{entry.name}' needs {', '.join(foreign)}, which is about questions and passages"
             fix = "use `view: query`, or an objective that needs scores alone"
             raise RecipeError(what, key=f"objective.{number}.view", fix=fix)
-        return cls(entry.name, objectives.load(entry.name, **params), coefficient, view)
+        return cls(entry.name, objectives.load(entry.name, **params), coefficient, view, columns_of(entry))
 
     def __call__(self, seen: Seen, scores_OP: Tensor) -> tuple[Tensor, Tensor]:
         """Numerator and denominator over the rows of this process."""
         width = seen.own_OD.shape[1]
         if self.view == "query":
             targets = {name: values_QP[seen.own] for name, values_QP in seen.targets.items()}
-            sum_O, weight_O = self.objective(*seen.rows(scores_OP), width=width, **targets)
+            sum_O, weight_O = self.objective(*seen.rows(scores_OP, self.columns), width=width, **targets)
             return sum_O.sum(), weight_O.sum()
         rows = _Anchors.of(seen)
         sum_R, weight_R = self.objective(rows.scores_RC, rows.positives_RC, rows.negatives_RC, width=width)
@@ -132,7 +143,10 @@ class Terms:
     @cached_property
     def labels(self) -> tuple[str, ...]:
         """A name for each term in logs; a repeated one is numbered."""
-        names = [term.name if term.view == "query" else f"{term.name}_{term.view}" for term in self.terms]
+        names = [
+            "_".join([term.name, *(word for word in (term.view, term.columns) if word not in ("query", "all"))])
+            for term in self.terms
+        ]
         return tuple(
             name if names.count(name) == 1 else f"{name}_{names[: place + 1].count(name)}"
             for place, name in enumerate(names)

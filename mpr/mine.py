@@ -1,4 +1,5 @@
 """Mining: the sources of a recipe propose candidates for every question, and known positives are taken out of them.
+Then the labels of the recipe say what the rest is.
 
 The work is done in chunks of questions. Each chunk is a small committed table of its own until all of them become one,
 so a run that was stopped goes on where it was, and several processes can share the chunks. What is proposed for a
@@ -23,10 +24,10 @@ from tqdm import tqdm
 from mpr import __version__, candidate_table, catalogue, processes, sources, storage
 from mpr.candidate_table import CandidateTable
 from mpr.dataset import Dataset
-from mpr.errors import DataError, RecipeError
-from mpr.positives import PositiveIndex
+from mpr.errors import DataError
+from mpr.knowledge import Knowledge
+from mpr.pair_scores import PairScores
 from mpr.processes import Group, Place
-from mpr.ragged import Ragged
 from mpr.recipe import Recipe
 from mpr.sifter import Sifter
 
@@ -64,6 +65,8 @@ def mine(
             _wait(place)
             group.first(partial(work.finish, size))
         made[source.as_] = CandidateTable(work.target)
+    if role == "train":
+        group.first(lambda: sorted(knowledge(dataset).counts))  # what labels keep beside the split is written now
     return made
 
 
@@ -92,26 +95,36 @@ def tables(dataset: Dataset, role: str = "train") -> dict[str, CandidateTable]:
     return found
 
 
-def drawable(dataset: Dataset, role: str = "train") -> dict[str, Ragged]:
-    """The candidates of every source of the recipe as the drawer takes them, mined or come with the records."""
-    made, split = tables(dataset, role), dataset.split(role)
+def knowledge(dataset: Dataset, role: str = "train") -> Knowledge:
+    """What the sources of the recipe propose and what is known of it, after all labels. A source's candidates were
+    mined, or came with the records; of the latter nothing was taken out."""
+    mined, split = tables(dataset, role), dataset.split(role)
     listed: list[Any] = [source for source in dataset.recipe.sources if source is not dataset.recipe.live]
     names: list[str] = [source.as_ for source in listed]
-    return {name: made[name].negatives if name in made else split.candidates(name) for name in names}
+    known = Knowledge(
+        split.positives,
+        {name: mined[name].negatives if name in mined else split.candidates(name) for name in names},
+        tuple(dataset.recipe.labels[0].tiers),  # type: ignore[attr-defined]
+        {name: table.removed for name, table in mined.items()},
+    )
+    ground = _ground(dataset, role)
+    for label in dataset.recipe.labels:
+        applied = getattr(catalogue.find("labels", label.name), "applied", None)
+        if applied is not None:
+            known = applied(label, known, ground)
+    return known
 
 
-def positives(dataset: Dataset, role: str = "train") -> PositiveIndex:
-    """The positives of a split, with those that labellers find among mined candidates."""
-    index, mined = dataset.split(role).positives, tables(dataset, role)
-    for number, label in enumerate(dataset.recipe.labels):
-        extended = getattr(catalogue.find("labels", label.name), "extended", None)
-        if extended is not None:
-            name: str = label.source  # type: ignore[attr-defined]
-            if name not in mined:
-                known = f"mined: {', '.join(mined) or 'none'}"
-                raise RecipeError(f"no mined source is called '{name}'", key=f"labels[{number}].source", fix=known)
-            index = extended(label, index, mined[name].removed)
-    return index
+def label_stores(dataset: Dataset) -> dict[str, PairScores]:
+    """What labels go by besides the tables, by names for people."""
+    return {f"label {name}": store for name, store in knowledge(dataset).stores.items()}
+
+
+def _ground(dataset: Dataset, role: str) -> sources.Ground:
+    """What sources and labels stand on."""
+    folder = getattr(dataset.recipe.data.corpus, "folder", None)
+    place, bars = None if folder is None else Path(folder), _bars(dataset.quiet)
+    return sources.Ground(dataset.split(role), dataset.passages_of(role), place, bars, dataset.home, dataset.quiet)
 
 
 @dataclass(frozen=True)
@@ -125,11 +138,8 @@ class Mining:
 
     @classmethod
     def of(cls, dataset: Dataset, role: str, part: Any) -> Mining:
-        folder = getattr(dataset.recipe.data.corpus, "folder", None)
-        questions, passages = dataset.split(role), dataset.passages_of(role)
-        place, bars = None if folder is None else Path(folder), _bars(dataset.quiet)
-        ground = sources.Ground(questions, passages, place, bars, dataset.home, dataset.quiet)
-        source = sources.of(part, ground)
+        ground = _ground(dataset, role)
+        questions, passages, source = ground.questions, ground.passages, sources.of(part, ground)
         receipt = {
             "source": part.model_dump(mode="json", by_alias=True, exclude={"as_", "index"}),
             "origin": source.origin,

@@ -1,7 +1,8 @@
 """PositiveIndex: every passage that is known to be relevant to each question, whoever says so.
 
 It is consulted by everything that must not mistake a positive for a negative: the draw, the relation block, mining and
-the audit. Rows are numbers of questions in their split and of passages in their store.
+the audit. A label may add pairs that are GREY: no positives, of no tier, but not to be taught as negatives either, as
+where a cross-encoder is undecided. Rows are numbers of questions in their split and of passages in their store.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mpr.pair_scores import PairScores, Scored, keys_of
 from mpr.ragged import Ragged
 from mpr.records import TIERS
 
+GREY = 255  # in place of a tier: known to be no negative, and not known to be a positive
 COLUMNS = {"passage": "<i8", "tier": "u1", "grade": "<f4"}
 
 
@@ -53,14 +56,41 @@ class PositiveIndex:
     def counting(self, tiers: Iterable[str], cap: int | None = None) -> Ragged:
         """Only the positives of these tiers, at most the first `cap` of each question: what may be drawn."""
         wanted = np.isin(self.rows.columns["tier"], tier_codes(tiers))
-        owner = np.repeat(np.arange(len(self)), self.rows.lengths())
         if cap is not None:
             before: NDArray[np.int64] = np.cumsum(wanted) - wanted  # counting positives ahead of each place
             first = np.concatenate([before, [wanted.sum()]])[self.rows.offsets[:-1]]
-            wanted &= (before - first[owner]) < cap
-        lengths = np.bincount(owner[wanted], minlength=len(self))
-        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        return Ragged(offsets, {name: values[wanted] for name, values in self.rows.columns.items()})
+            wanted &= (before - first[self.rows.owners()]) < cap
+        return self.rows.kept(wanted)
+
+    def keys(self) -> NDArray[np.int64]:
+        """One number for each known pair, whatever its tier; see `mpr/pair_scores.py`."""
+        return keys_of(self.rows.owners(), self.rows.columns["passage"])
+
+    def grades(self, tiers: Iterable[str]) -> PairScores:
+        """Of the positives of these tiers."""
+        rows = self.counting(tiers)
+        return PairScores.of(Scored(rows.owners(), rows.columns["passage"], rows.columns["grade"]))
+
+    def extended(self, owner_N: NDArray[np.int64], passage_N: Any, tier: int, grade_N: Any = 1.0) -> PositiveIndex:
+        """With these behind what is known of each question already, in the given order; none twice."""
+        key_N = keys_of(owner_N, passage_N)
+        first_N = np.zeros(len(key_N), dtype=bool)
+        first_N[np.unique(key_N, return_index=True)[1]] = True
+        fresh_N = first_N & ~np.isin(key_N, self.keys())
+        added = {
+            "passage": np.asarray(passage_N)[fresh_N],
+            "tier": np.full(int(fresh_N.sum()), tier, dtype=np.uint8),
+            "grade": np.broadcast_to(np.asarray(grade_N, dtype=np.float32), fresh_N.shape)[fresh_N],
+        }
+        owners = np.concatenate([self.rows.owners(), owner_N[fresh_N]])
+        order = np.argsort(owners, kind="stable")
+        columns = {name: np.concatenate([self.rows.columns[name], added[name]]) for name in COLUMNS}
+        return PositiveIndex(Ragged(self.rows.offsets, columns).taken(owners[order], order))
+
+    def doubted(self, doubtful: NDArray[np.bool_]) -> PositiveIndex:
+        """Some of them grey, so that they are neither drawn nor negatives; one truth value for each place."""
+        tiers = np.where(doubtful, GREY, self.rows.columns["tier"]).astype(np.uint8)
+        return PositiveIndex(Ragged(self.rows.offsets, {**self.rows.columns, "tier": tiers}))
 
 
 def tier_codes(tiers: Iterable[str]) -> NDArray[np.uint8]:

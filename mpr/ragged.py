@@ -79,6 +79,22 @@ class Ragged:
         rows = np.asarray(rows, dtype=np.int64)
         return np.asarray(self.offsets[rows + 1] - self.offsets[rows])
 
+    def owners(self) -> NDArray[np.int64]:
+        """The row of every value."""
+        return np.repeat(np.arange(len(self)), self.lengths())
+
+    def kept(self, wanted: NDArray[np.bool_]) -> Ragged:
+        """Only these values of the rows, which keep their order; `wanted` has a truth value for each place."""
+        lengths = np.bincount(self.owners()[wanted], minlength=len(self))
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        return Ragged(offsets, {name: values[wanted] for name, values in self.columns.items()})
+
+    def taken(self, owner: NDArray[np.int64], place: NDArray[np.int64]) -> Ragged:
+        """The values at these places, in this order; `owner`, which ascends, says whose they become."""
+        lengths = np.bincount(owner, minlength=len(self))
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        return Ragged(offsets, {name: values[place] for name, values in self.columns.items()})
+
     def places(self, rows: Any, lengths: Any = None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """(number of the row within `rows`, place in the columns) of every value of these rows, in order."""
         rows = np.asarray(rows, dtype=np.int64)

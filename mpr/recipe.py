@@ -53,6 +53,14 @@ else:
             Literal["query", "positive"],
             Field("query", description="Rows of the block: questions, or (PAIR) the positives themselves."),
         ),
+        columns=(
+            Literal["all", "own", "others"],
+            Field(
+                "all",
+                description="Cells of a row that the term looks at: `all`; `own`, those drawn for the row itself; "
+                "`others`, its own positives against the negatives that came for other rows.",
+            ),
+        ),
     )
 
 Share = Annotated[float, Field(gt=0.0, le=1.0)]

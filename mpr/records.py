@@ -1,4 +1,4 @@
-"""The nouns of the kit: Passage, Question, Positive, Candidate, Group, Judgement, Hit. And the rules of an id.
+"""The nouns of the kit: Passage, Question, Positive, Candidate, Group, Judgement, Hit, PairScore; the rules of an id.
 
 Formats (`mpr/formats/`) read and write them; corpora (`mpr/corpora/`) yield them; stores keep them on disk.
 """
@@ -80,6 +80,15 @@ class Hit:
     rank: int
     score: float
     tag: str = "mpr"
+
+
+@dataclass(frozen=True, slots=True)
+class PairScore:
+    """What a scorer, such as a cross-encoder, thinks of a passage for a question."""
+
+    question: str
+    passage: str
+    score: float
 
 
 def id_problem(value: object) -> str:

@@ -49,10 +49,11 @@ class Block:
 
 @dataclass(frozen=True)
 class Relations:
-    """The two matrices, and how many cells each rule decided."""
+    """The two matrices, what was drawn for each row, and how many cells each rule decided."""
 
     positives_QP: Mask
     negatives_QP: Mask
+    own_QP: Mask
     counts: dict[str, int] = field(default_factory=dict)
 
 
@@ -78,10 +79,12 @@ def build(
         elif kind == "ignore":
             ignored_C.append(cells_C)
     real_Q, real_P = block.question_Q != PADDING, block.passage_P != PADDING
-    positives_QP, negatives_QP = np.zeros((2, len(real_Q), len(real_P)), dtype=bool)
+    positives_QP, negatives_QP, own_QP = np.zeros((3, len(real_Q), len(real_P)), dtype=bool)
     if in_batch:
         negatives_QP[real_Q] = real_P
-    negatives_QP.reshape(-1)[grid.cells(block.negative_row_N, block.negative_N)] = True
+    for mask_QP in (negatives_QP, own_QP):
+        mask_QP.reshape(-1)[grid.cells(block.negative_row_N, block.negative_N)] = True
+    own_QP.reshape(-1)[drawn_C] = True
     for cells_C in positive_C:
         positives_QP.reshape(-1)[cells_C] = True
     for cells_C in (*positive_C, *ignored_C):
@@ -90,7 +93,7 @@ def build(
     counts = {name: len(cells_C) for name, cells_C in exceptions.items()}
     counts |= {"positive": int(np.count_nonzero(positives_QP)), "negative": int(np.count_nonzero(negatives_QP))}
     counts["ignored"] = int(real_Q.sum()) * int(real_P.sum()) - counts["positive"] - counts["negative"]
-    return Relations(positives_QP, negatives_QP, counts)
+    return Relations(positives_QP, negatives_QP, own_QP, counts)
 
 
 def _exceptions(

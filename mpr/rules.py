@@ -2,8 +2,8 @@
 
 A rule yields (path of the key to change, what is wrong, how to fix it). `mpr check` runs them all; nothing is
 downloaded before they hold. `mpr/training_rules.py` has those about `training:`, `mpr/tower_rules.py` those
-about `towers:`, `mpr/scale_rules.py` those about `scale:`, `mpr/search_rules.py` and `mpr/refresh_rules.py` those about
-searches.
+about `towers:`, `mpr/scale_rules.py` those about `scale:`, `mpr/label_rules.py` those about `labels:` and what terms of
+the objective make of them, `mpr/search_rules.py` and `mpr/refresh_rules.py` those about searches.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 from mpr import (
     catalogue,
     collection,
+    label_rules,
     refresh_rules,
     scale_rules,
     schedule,
@@ -32,7 +33,6 @@ from mpr.training_rules import Finding
 
 SINGLE_POSITIVE = ("nll", "rand1_lh")
 ANSWER_MEASURES = ("top",)
-LABELLER = "known_positives"  # builds the relation block; every recipe has it once
 ALWAYS_GIVEN = ("width",)  # targets that training passes to every objective
 LIVE_GIVES = ("ranks_QP",)  # and those that a search in every step finds
 NOT_VARYING = ("paper", "varies", "draft", "published", "expected")  # they describe a row, they cannot tell rows apart
@@ -194,27 +194,6 @@ def _something_to_contrast(recipe: Recipe) -> Iterator[Finding]:
         yield ("training", "per_device_train_batch_size"), "one question a step has no in-batch negatives", "raise it"
 
 
-def _labels_fit(recipe: Recipe) -> Iterator[Finding]:
-    names = [label.name for label in recipe.labels]
-    if names.count(LABELLER) != 1:
-        yield ("labels",), f"must have {LABELLER} exactly once", "it builds the relation block"
-    elif names[0] != LABELLER:
-        yield ("labels", 0, "name"), f"{LABELLER} comes first", "move it to the front"
-    mined = [
-        getattr(source, "as_", source.name)
-        for source in recipe.sources
-        if not _comes_with_records(source) and source is not recipe.live
-    ]
-    for number, label in enumerate(recipe.labels):
-        tiers = getattr(label, "tiers", ())
-        for place, tier in enumerate(tiers):
-            if tier in tiers[:place]:
-                yield ("labels", number, "tiers", place), f"'{tier}' is listed twice", "keep one"
-        if label.name == "answer_match" and getattr(label, "source", None) not in mined:
-            fix = f"mined: {', '.join(mined) or 'none'}"
-            yield ("labels", number, "source"), f"no mined source is called '{getattr(label, 'source', None)}'", fix
-
-
 def _negatives_have_sources(recipe: Recipe) -> Iterator[Finding]:
     split = _train_split(recipe)
     names: list[str] = [getattr(source, "as_", source.name) for source in recipe.sources]
@@ -222,7 +201,7 @@ def _negatives_have_sources(recipe: Recipe) -> Iterator[Finding]:
         path: Path_ = ("sources", number, "as")
         if name in names[:number]:
             yield path, f"a second source is called '{name}'", "give it another name"
-        elif _comes_with_records(source) and split is not None and name not in split.sources:
+        elif label_rules.comes_with_records(source) and split is not None and name not in split.sources:
             known = ", ".join(split.sources) or "none"
             fix = nearest(name, split.sources) or f"lists of that split: {known}"
             yield path, f"split '{recipe.data.train}' has no candidates called '{name}'", fix
@@ -230,11 +209,6 @@ def _negatives_have_sources(recipe: Recipe) -> Iterator[Finding]:
         if entry.from_ not in names:
             fix = nearest(entry.from_, names) or f"known: {', '.join(names) or 'none'}"
             yield ("draw", "negatives", number, "from"), f"no source is called '{entry.from_}'", fix
-
-
-def _comes_with_records(source: Any) -> bool:
-    """Its candidates stand in the records of the split; every other source is mined."""
-    return source.name == "file" and getattr(source, "file", None) is None
 
 
 def _negatives_fit(recipe: Recipe) -> Iterator[Finding]:
@@ -267,6 +241,11 @@ def _pinned(recipe: Recipe) -> Iterator[Finding]:
     if towers.passage_base is not None and towers.passage_revision is None:
         what = "passage_base is not pinned to a commit"
         yield ("towers", "passage_revision"), what, "give its 40 hex digits, or set draft: true"
+    for number, label in enumerate(recipe.labels):
+        scores = getattr(label, "scores", None)
+        if scores is not None and scores.file is not None and scores.sha256 is None:
+            what = "the file of scores is not pinned"
+            yield ("labels", number, "scores", "sha256"), what, "give its checksum, or set draft: true"
     for pin in collection.of(recipe.data.corpus).pins:
         if pin.sha256 is None and not pin.revision:
             what = f"'{pin.file}' has no checksum or revision that is known to us"
@@ -352,7 +331,7 @@ RULES = tuple(
         _objective_fits_positives,
         _objective_is_fed,
         _something_to_contrast,
-        _labels_fit,
+        *label_rules.CHECKS,
         _negatives_have_sources,
         _negatives_fit,
         *tower_rules.CHECKS,

@@ -110,6 +110,7 @@ def vector_loss(
         own=slice(rank * len(own_OD), (rank + 1) * len(own_OD)) if together else slice(0, len(own_OD)),
         question_QD=gathered(own_OD, rank) if together and terms.need_all_questions else own_OD,
         targets={name: batch[name] for name in TARGETS if name in batch},
+        own_QP=batch.get("own_QP"),
         remembered_O=remembered_O,
     )
     part = terms(seen)

@@ -99,7 +99,9 @@ class Row:
         return {name: store.folder for name, store in built.items()}, {}
 
     def _mine(self) -> Made:
-        return {name: table.folder for name, table in mine.mine(self.dataset).items()}, {}
+        made = {name: table.folder for name, table in mine.mine(self.dataset).items()}
+        kept = {name: store.folder for name, store in mine.label_stores(self.dataset).items()}
+        return made | {name: folder for name, folder in kept.items() if folder is not None}, {}
 
     # Training
 

@@ -104,6 +104,7 @@ def prepared(recipe: Any, folder: Any, dataset: Any, world: int, held: ExitStack
     held.enter_context(folder.held())
     digests = {role: store.manifest.digest for role, store in dataset.prepare_training().items()}
     digests |= {f"candidates {name}": table.manifest.digest for name, table in mine.mine(dataset).items()}
+    digests |= {name: store.digest for name, store in mine.label_stores(dataset).items()}
     folder.claim(identity(recipe, digests, world))
     if not folder.model.exists():
         return dict(folder.progress())

@@ -23,10 +23,12 @@ from mpr.draw import Drawer
 from mpr.errors import RecipeError
 from mpr.frozen import FrozenPassages
 from mpr.inference import Model
+from mpr.knowledge import Knowledge
 from mpr.labels.known_positives import policy
 from mpr.live import LiveSearch
 from mpr.recipe import Recipe
 from mpr.run_folder import CHECKPOINT, RunFolder
+from mpr.targets import Names, Targets
 from mpr.tokens import Template
 from mpr.trainer import MultiPositiveTrainer
 from mpr.vectors import VectorStore
@@ -89,13 +91,18 @@ class TrainingRun:
         return -(-steps // accumulation)
 
     @cached_property
+    def knowledge(self) -> Knowledge:
+        """What sources and labels make of the split."""
+        return mine.knowledge(self.dataset)
+
+    @cached_property
     def drawer(self) -> Drawer:
         labels: Any = self.recipe.labels[0]
         return Drawer(
             self.recipe.draw if self.recipe.live is None else self.recipe.draw.model_copy(update={"negatives": ()}),
-            mine.positives(self.dataset),
+            self.knowledge.positives,
             labels.tiers,
-            mine.drawable(self.dataset),
+            self.knowledge.candidates,
             len(self.dataset.passages_of("train")),
             self.recipe.questions_per_step,
             int(self.recipe.training["seed"]),
@@ -115,15 +122,18 @@ class TrainingRun:
     def collator(self) -> Collator:
         labels: Any = self.recipe.labels[0]
         questions, passages = self.sides("train")
+        store = self.dataset.passages_of("train")
+        names = Names(self.dataset.split("train").folder, store.folder)
         return Collator(
             self.drawer,
             questions,
             None if self.recipe.towers.train == "question" else passages,
-            self.dataset.passages_of("train").text_hashes,
+            store.text_hashes,
             labels.tiers,
             policy(labels),
             self.share,
             self.recipe.scale.gather,
+            Targets.of(self.recipe.objective, self.knowledge, names),
             self.recipe.live is not None,
         )
 

@@ -82,7 +82,13 @@ def read_hits(path: str | os.PathLike[str]) -> Iterator[Hit]:
         line_id(line, question, "question id")
         line_id(line, passage, "passage id")
         pairs.add(line, question, passage)
-        yield Hit(question, passage, whole_number(line, rank, "rank"), _score(line, score), line_id(line, tag, "tag"))
+        yield Hit(
+            question,
+            passage,
+            whole_number(line, rank, "rank"),
+            finite_number(line, score, "score"),
+            line_id(line, tag, "tag"),
+        )
 
 
 def write_hits(file: IO[bytes], hits: Iterable[Hit]) -> int:
@@ -127,11 +133,11 @@ def whole_number(line: Line, text: str, key: str) -> int:
     return int(text)
 
 
-def _score(line: Line, text: str) -> float:
+def finite_number(line: Line, text: str, key: str) -> float:
     try:
-        score = float(text)
+        number = float(text)
     except ValueError:
-        raise line.refuse(f"must be a number, not {excerpt(text)}", "score") from None
-    if not math.isfinite(score) or "_" in text:
-        raise line.refuse(f"must be a finite number, not {excerpt(text)}", "score")
-    return score
+        raise line.refuse(f"must be a number, not {excerpt(text)}", key) from None
+    if not math.isfinite(number) or "_" in text:
+        raise line.refuse(f"must be a finite number, not {excerpt(text)}", key)
+    return number

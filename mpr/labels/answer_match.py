@@ -15,10 +15,11 @@ from pydantic import Field
 from mpr.catalogue import Parameters
 
 if TYPE_CHECKING:
-    from mpr.positives import PositiveIndex
-    from mpr.ragged import Ragged
+    from mpr.knowledge import Knowledge
+    from mpr.sources import Ground
 
 TIER = "answer_match"
+FINDS_POSITIVES = True
 
 
 class Params(Parameters):
@@ -32,30 +33,24 @@ class Params(Parameters):
     """Only the first so many of each question; null: all."""
 
 
-def extended(params: Params, known: PositiveIndex, removed: Ragged) -> PositiveIndex:
-    """The positives that the data has, then these. `removed` is what mining took out of the source."""
+def applied(params: Params, known: Knowledge, ground: Ground) -> Knowledge:
+    """The positives that were known, then these."""
+    from dataclasses import replace
+
     import numpy as np
 
     from mpr.candidate_table import ANSWER_MATCH
-    from mpr.positives import PositiveIndex, tier_codes
-    from mpr.ragged import Ragged
+    from mpr.pair_scores import keys_of
+    from mpr.positives import tier_codes
 
-    owner_N, place_N = removed.places(np.arange(len(known)))
+    removed, index = known.taken_out(params.source), known.positives
+    owner_N, place_N = removed.places(np.arange(len(index)))
     wanted_N = (removed.columns["label"][place_N] == ANSWER_MATCH) & (removed.columns["rank"][place_N] <= params.depth)
+    key_N = keys_of(owner_N, removed.columns["passage"][place_N])
+    wanted_N &= ~np.isin(key_N, index.keys())  # another label may have added it from another source
     owner_N, place_N = owner_N[wanted_N], place_N[wanted_N]
-    owner_K = np.repeat(np.arange(len(known)), known.rows.lengths())
-    there_K = owner_K << 40 | known.rows.columns["passage"]  # another labeller may have added it from another source
-    fresh_N = ~np.isin(owner_N << 40 | removed.columns["passage"][place_N], there_K)
-    owner_N, place_N = owner_N[fresh_N], place_N[fresh_N]
     if params.at_most is not None:
         before_N = np.arange(len(owner_N)) - np.searchsorted(owner_N, owner_N)
         owner_N, place_N = owner_N[before_N < params.at_most], place_N[before_N < params.at_most]
-    order = np.argsort(np.concatenate([owner_K, owner_N]), kind="stable")
-    added = {
-        "passage": removed.columns["passage"][place_N],
-        "tier": np.full(len(place_N), tier_codes([TIER])[0]),
-        "grade": np.ones(len(place_N), dtype=np.float32),
-    }
-    columns = {name: np.concatenate([values, added[name]])[order] for name, values in known.rows.columns.items()}
-    lengths = known.rows.lengths() + np.bincount(owner_N, minlength=len(known))
-    return PositiveIndex(Ragged(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), columns))
+    more = index.extended(owner_N, removed.columns["passage"][place_N], int(tier_codes([TIER])[0]))
+    return replace(known, positives=more).noted("answer_match", {"positives": len(owner_N)})

@@ -14,6 +14,7 @@ from pydantic import Field
 from mpr.catalogue import Parameters
 from mpr.policy import Policy
 
+PROVIDES = ("grades_QP",)  # the grades of the data: of positives alone, a negative has 0
 Tier = Literal["gold", "answer_match", "cross_encoder", "llm", "generated", "augmented"]
 Kind = Literal["negative", "ignore", "positive"]
 

@@ -32,6 +32,8 @@ def mine(recipe: OneRecipe, overrides: Overrides = None, home: Home = Path(".mpr
         made = mining.mine(Dataset(found, home, quiet or place.rank > 0), group=group)
     for name, table in made.items() if place.rank == 0 else ():
         typer.echo(f"{name:<12} {table.summary()}  {table.manifest.digest[:12]}  {table.folder}")
+    for label, counts in mining.knowledge(Dataset(found, home, True)).counts.items() if place.rank == 0 else ():
+        typer.echo(f"label {label:<6} " + ", ".join(f"{count:,} {what}" for what, count in counts.items()))
     if not made and place.rank == 0:
         typer.echo("nothing to mine: candidates came with the records, or every step searches for them")
 

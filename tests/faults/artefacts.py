@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from mpr import columnar, fusion, intake, passages, storage, tokens, vectors, vocabulary
+from mpr import columnar, fusion, intake, pair_scores, passages, storage, tokens, vectors, vocabulary
 from mpr.collection import Split
 from mpr.errors import StorageError
 from mpr.ranking import Names, Ranking
@@ -171,6 +171,15 @@ def _fusion(target: Path) -> None:
     )
 
 
+def _pair_scores(target: Path) -> None:
+    """Numbers for pairs, written through sorted runs beside the store."""
+    blocks = [
+        pair_scores.Scored(np.arange(9) % 4, np.arange(9) * 7 % 11 + 20 * part, np.arange(9, dtype=np.float32))
+        for part in range(3)
+    ]
+    pair_scores.write(target, blocks, {"scorer": "small"}, memory=10)
+
+
 ARTEFACTS: dict[str, Callable[[Path], object]] = {
     "flat": _flat,
     "nested": _nested,
@@ -183,6 +192,7 @@ ARTEFACTS: dict[str, Callable[[Path], object]] = {
     "vectors": _vectors,
     "table": _table,
     "fusion": _fusion,
+    "pair_scores": _pair_scores,
 }
 
 

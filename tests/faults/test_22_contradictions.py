@@ -16,19 +16,18 @@ from mpr.recipe import Recipe
 from mpr.rules import RULES, Rule
 from tests import shipped
 from tests.conftest import Examined
+from tests.faults.contradictory_labels import CACHE, LABEL, TEACHER
+from tests.faults.contradictory_labels import CASES as LABELS
 from tests.faults.contradictory_searches import CASES as SEARCHES
 from tests.faults.contradictory_searches import FROZEN, JUDGED, LIVE, LLM, NQ, TREC, WORLD
 
 ABSENT = "<absent>"  # takes a key away instead of setting it
-LABEL = "{name: known_positives, tiers: [gold], siblings: ignore, shared: ignore, duplicates: ignore, doubtful: ignore}"
-MATCH = "{name: answer_match, source: bm25, depth: 100}"
 POOL, EPOCH = "{split: trec_dev, questions: 100, candidates: 30}", "training.eval_strategy=epoch"
 BEST = [f"validation={POOL}", EPOCH, "training.save_strategy=epoch", "training.load_best_model_at_end=true",
         "training.metric_for_best_model=mrr"]  # fmt: skip
 STEPS = ["training.eval_strategy=steps", "training.save_strategy=steps"]
 SHAPE = "{layers: 1, width: 8, heads: 1, feed_forward: 8, vocabulary: 300}"
 LORA = "{rank: 8, alpha: 16, dropout: 0.1, modules: [query]}"
-CACHE = "scale.negative_cache={size: 100, policy: lru}"
 BAND = "{mean: 80.0, low: 79.0, high: 81.0, seeds: 3}"
 ALL_BUT_TOP20 = ", ".join(f"{name}: {BAND}" for name in ("top1", "top5", "top100"))
 
@@ -92,13 +91,7 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
         (TREC, ["draw.negatives=[]", "training.per_device_train_batch_size=1"],
          "training.per_device_train_batch_size", "one question a step"),
     ],
-    "labels fit": [
-        (TREC, ["labels[0].tiers=[gold, gold]"], "labels[0].tiers[1]", "'gold' is listed twice"),
-        (TREC, [f"labels=[{LABEL}, {LABEL}]"], "labels", "must have known_positives exactly once"),
-        (TREC, [f"labels=[{MATCH}, {LABEL}]"], "labels[0].name", "known_positives comes first"),
-        (TREC, [f"labels=[{LABEL}, {MATCH}]"], "labels[1].source", "no mined source is called 'bm25'"),
-        (TREC, [*LIVE, f"labels=[{LABEL}, {MATCH.replace('bm25', 'self')}]"], "labels[1].source", "no mined source"),
-    ],
+    **LABELS,
     "negatives have sources": [
         (TREC, ["draw.negatives[0].from=bm26"], "draw.negatives[0].from", "no source is called 'bm26'"),
         (TREC, ["sources=[]"], "draw.negatives[0].from", "no source is called 'bm25'"),
@@ -155,6 +148,7 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
         (WORLD, ["towers.new=null", "towers.base=a/b", 'towers.revision="86b5e0934494bd15c9632b12f734a8a67f723594"',
                  "towers.share=false", "towers.passage_base=a/c"], "towers.passage_revision", "is not pinned to"),
         (TREC, ["draft=false"], "data.corpus", "has no checksum or revision"),
+        (TREC, ["draft=false", f"labels=[{LABEL}, {TEACHER}]"], "labels[1].scores.sha256", "is not pinned"),
         (WORLD, ["towers.new=null", "towers.base=somebody/some-model"], "towers.revision", "not pinned to a commit"),
         (WORLD, ["towers.new=null", "towers.base=.", 'towers.revision="86b5e0934494bd15c9632b12f734a8a67f723594"'],
          "towers.base", "is a local folder"),

@@ -35,6 +35,10 @@ SPECS: dict[str, list[dict[str, Any]]] = {
         {"name": "kl", "target": "teacher"},
     ],
     "pair": [{"name": "nll", "coefficient": 0.9}, {"name": "nll", "coefficient": 0.1, "view": "positive"}],
+    "own and others": [
+        {"name": "pairwise", "phi": "square", "target": "teacher", "columns": "own"},
+        {"name": "pairwise", "phi": "square", "target": "teacher", "columns": "others", "coefficient": 0.75},
+    ],
     "positives alone": [{"name": "joint_lh", "view": "positive"}],
     "given ranks": [{"name": "pairwise", "phi": "logistic", "weight": "drr", "ranks": "given", "reduce": "query_mean"}],
 }

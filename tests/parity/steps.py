@@ -29,6 +29,7 @@ from mpr.positives import PositiveIndex
 from mpr.ragged import Ragged
 from mpr.recipe import Draw, ObjectivePart, Part
 from mpr.relations import PADDING
+from mpr.targets import Targets
 
 QUESTIONS, PASSAGES, WORDS, WIDTH = 9, 30, 50, 6
 TIERS = ("gold", "answer_match")
@@ -91,7 +92,7 @@ def collator(
     drawer = Drawer(config, PositiveIndex.of(known), TIERS, candidates, PASSAGES, rows, 3)
     hashes = (np.arange(PASSAGES) % 21).astype(np.uint64)  # the last nine texts are copies of the first, across topics
     sides: Any = Side("question", 4), Side("passage", 9)
-    return Collator(drawer, *sides, hashes, TIERS, policy, share, gather)
+    return Collator(drawer, *sides, hashes, TIERS, policy, share, gather, Targets(owned=True))
 
 
 def with_targets(batch: dict[str, Any]) -> dict[str, Any]:
@@ -183,9 +184,17 @@ def whole_gradient(towers: nn.Module, batch: dict[str, Any], entries: list[Part]
 def totals(towers: nn.Module, batch: dict[str, Any], entry: Part) -> tuple[Tensor, Tensor]:
     """Numerator and denominator of one term over a block."""
     question_QD, passage_PD = towers(question=batch["question"], passage=batch["passage"])
-    function = objectives.load(entry.name, **entry.model_dump(exclude={"name", "coefficient", "view"}))
+    function = objectives.load(entry.name, **entry.model_dump(exclude={"name", "coefficient", "view", "columns"}))
     view = _query_view if entry.view == "query" else _positive_view  # type: ignore[attr-defined]
-    return view(function, question_QD, passage_PD, batch)
+    return view(function, question_QD, passage_PD, _part(batch, entry.columns))  # type: ignore[attr-defined]
+
+
+def _part(batch: dict[str, Any], columns: str) -> dict[str, Any]:
+    """The batch with the cells alone that a term with these columns looks at."""
+    if columns == "all":
+        return batch
+    negatives = torch.where(batch["own_QP"], columns == "own", columns == "others") & batch["negatives_QP"]
+    return {**batch, "positives_QP": batch["positives_QP"] & batch["own_QP"], "negatives_QP": negatives}
 
 
 def _query_view(function: Any, question_QD: Tensor, passage_PD: Tensor, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:

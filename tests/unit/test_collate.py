@@ -25,6 +25,7 @@ from mpr.positives import PositiveIndex
 from mpr.recipe import Draw
 from mpr.records import Passage, text_hash
 from mpr.relations import PADDING
+from mpr.targets import Targets
 from mpr.tokens import Template, TokenStore, passage_texts
 from tests.conftest import Examined
 from tests.unit.draws import entry, positives_of, ragged
@@ -255,6 +256,26 @@ def test_a_batch_holds_the_step(collator: Collator) -> None:
             assert [ids[:count].tolist() for ids, count in zip(*found, strict=True)] == [
                 rows_of(store, [row], template, length)[0] for row in rows.tolist()
             ]
+
+
+def test_what_was_drawn_for_a_row_is_told_from_the_rest(collator: Collator, examined: Examined) -> None:
+    """Only where a term asks for it; in the whole step and in the part of a process."""
+    assert "own_QP" not in collator([0])
+    count = 0
+    for number, share, gather in [
+        (n, (rank, 2), gather) for n in range(6) for rank in (0, 1) for gather in (True, False)
+    ]:
+        batch = replace(collator, targets=Targets(owned=True), share=share, gather=gather)([number])
+        block = collator.drawer(number).block
+        drawn = set(zip(block.positive_row_N.tolist(), block.positive_N.tolist(), strict=True))
+        drawn |= set(zip(block.negative_row_N.tolist(), block.negative_N.tolist(), strict=True))
+        passages = batch["passage_ids"].tolist()
+        first = 0 if gather else share[0] * len(batch["question_ids"])  # eight rows, one of them padding
+        for row, cells in enumerate(batch["own_QP"].tolist()):
+            expected = {passage for owner, passage in drawn if owner == first + row}
+            assert {passage for passage, is_own in zip(passages, cells, strict=True) if is_own} == expected
+            count += len(expected)
+    examined(count, "cells of a row's own", at_least=300)
 
 
 def unpadded(batches: Sequence[dict[str, Any]], side: str) -> list[list[int]]:

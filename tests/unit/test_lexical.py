@@ -63,6 +63,8 @@ def test_scores_are_those_of_the_formula(
         expected = np.array(reference(documents, ENGLISH(question), k1, b))
         found = index.scores(question)
         assert np.allclose(found, expected, rtol=2e-6, atol=1e-6)
+        some = np.random.default_rng(compared).permutation(len(store))[:40]
+        np.testing.assert_allclose(index.scores_of(question, some), found[some], rtol=1e-6)
         rows, scores = index.top(question, 10)
         best = sorted(np.flatnonzero(found), key=lambda row: (-found[row], row))[:10]
         assert rows.tolist() == best

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from typing import Any
@@ -164,6 +165,70 @@ def test_rows_without_positives_in_the_passage_view() -> None:
     terms = Terms([covering(name)[0].model_copy(update={"view": "positive"}) for name in ("nll", "lse_pair", "bce")])
     sums = terms(none)
     assert sums.sum_T.tolist() == sums.weight_T.tolist() == [0, 0, 0]
+
+
+# ---- parts of the rows
+
+
+def test_both_terms_of_tasb_by_hand(examined: Examined) -> None:
+    """Own pairs against a stored teacher, and the mean over i and j of both in-batch halves, as the paper writes it.
+
+    Three questions with a positive and a negative each. The diagonal, a question with its own passages, is in neither.
+    """
+    dice = torch.Generator().manual_seed(3)
+    questions = 3
+    scores_QP, teacher_QP = torch.randn(2, questions, 2 * questions, generator=dice, dtype=torch.float64)
+    positives_QP = torch.zeros_like(scores_QP, dtype=torch.bool)
+    positives_QP[range(questions), range(questions)] = True
+    own_QP = positives_QP | positives_QP.roll(questions, dims=1)
+    part = dataclasses.replace(seen(scores_QP, positives_QP, teacher_QP=teacher_QP), own_QP=own_QP)
+    square = {"name": "pairwise", "phi": "square", "target": "teacher"}
+    found = loss_of([term(**square, columns="own"), term(**square, columns="others", coefficient=0.75)], part)
+
+    s, c = scores_QP, teacher_QP
+    pair = sum((s[i, i] - s[i, 3 + i] - c[i, i] + c[i, 3 + i]) ** 2 for i in range(questions)) / questions
+    halves = [
+        sum((s[i, i] - s[i, k + j] - c[i, i] + c[i, k + j]) ** 2 for i, j in itertools.permutations(range(3), 2)) / 6
+        for k in (0, 3)
+    ]
+    assert float(found) == pytest.approx(float(pair + 0.75 * sum(halves) / 2), rel=1e-12)
+    moved = dataclasses.replace(part, targets={"teacher_QP": teacher_QP + torch.tensor([[5.0], [-3.0], [100.0]])})
+    for columns in ("own", "others", "all"):
+        entry = term(**square, columns=columns)
+        assert float(loss_of([entry], moved)) == pytest.approx(float(loss_of([entry], part)), rel=1e-12)
+        same = dataclasses.replace(part, targets={"teacher_QP": scores_QP})
+        assert float(loss_of([entry], same)) == 0
+    examined(len(halves) + 1, "sums written out", at_least=3)
+
+
+def test_a_part_of_a_row_is_the_row_without_the_rest(examined: Examined) -> None:
+    """Every objective on a part equals the same objective on a block in which the rest is ignored; gradients too."""
+    block, tried = random_block(rows=5), 0
+    own_QP = torch.rand(block.positives_QP.shape, generator=torch.Generator().manual_seed(8)) < 0.5
+    own_QP[:, :2] = True
+    for name, columns in itertools.product(catalogue.names("objectives"), ("own", "others")):
+        for entry in covering(name):
+            leaves = [block.own_OD.clone().requires_grad_() for _ in range(2)]
+            whole = dataclasses.replace(block, own_OD=leaves[0], own_QP=own_QP)
+            apart = own_QP if columns == "own" else ~own_QP
+            rest = dataclasses.replace(
+                block,
+                own_OD=leaves[1],
+                positives_QP=block.positives_QP & own_QP,
+                negatives_QP=block.negatives_QP & apart,
+            )
+            losses = loss_of([entry.model_copy(update={"columns": columns})], whole), loss_of([entry], rest)
+            assert losses[0] == losses[1]
+            for loss in losses:
+                loss.backward()
+            assert torch.equal(leaves[0].grad, leaves[1].grad)
+            tried += 1
+    examined(tried, "objectives with their options on parts of rows", at_least=60)
+
+
+def test_terms_on_parts_have_names_of_their_own() -> None:
+    entries = [term("nll", columns=columns) for columns in ("own", "others", "all")] + [term("nll", view="positive")]
+    assert Terms(entries).labels == ("nll_own", "nll_others", "nll", "nll_positive")
 
 
 # ---- what every term owes

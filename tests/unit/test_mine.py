@@ -12,14 +12,15 @@ from mpr import mine, recipe_file, storage
 from mpr.dataset import Dataset
 from mpr.draw import Drawer
 from mpr.errors import DataError, RecipeError
+from mpr.knowledge import Knowledge
 from mpr.labels import answer_match
-from mpr.labels.answer_match import extended
 from mpr.positives import PositiveIndex
 from mpr.ragged import Ragged
 from tests.conftest import Examined
 from tests.e2e import collection
 from tests.unit.grounds import invented, lists, mining, source
 
+NOWHERE: Any = None  # the ground of a label that does not look at it
 BM25 = {"depth": 30, "k1": 0.9, "b": 0.4, "title": True, "stopwords": "english", "stemmer": "english"}
 MINED = (
     "{name: bm25, as: words, depth: 6, k1: 0.9, b: 0.4, title: true, stopwords: english, stemmer: english}",
@@ -118,9 +119,9 @@ def test_the_name_of_a_table_is_what_it_was_made_of(dataset: Dataset, tmp_path: 
 
 def test_the_draw_takes_mined_candidates_and_those_of_the_records(dataset: Dataset) -> None:
     with pytest.raises(DataError, match="source 'words' were not mined"):
-        mine.drawable(dataset)
+        mine.knowledge(dataset)
     mine.mine(dataset)
-    tables = mine.drawable(dataset)
+    tables = mine.knowledge(dataset).candidates
     assert list(tables) == ["bm25", "words", "chance", "near"]
     split = dataset.split("train")
     assert lists(tables["bm25"]) == lists(split.candidates("bm25"))
@@ -137,7 +138,7 @@ def test_the_draw_takes_mined_candidates_and_those_of_the_records(dataset: Datas
 def test_a_source_without_tables_to_mine_is_left_to_its_records(dataset: Dataset) -> None:
     records = _dataset(dataset.home.parent, "sources=[{name: file, as: bm25}]")
     assert mine.mine(records) == {}
-    assert list(mine.drawable(records)) == ["bm25"]
+    assert list(mine.knowledge(records).candidates) == ["bm25"]
 
 
 def test_answer_matches_become_positives_of_their_tier(tmp_path: Path) -> None:
@@ -145,8 +146,8 @@ def test_answer_matches_become_positives_of_their_tier(tmp_path: Path) -> None:
     mine.mine(plain)
     labelled = _dataset(tmp_path, LABEL.replace("SOURCE", "words"))
     mine.mine(labelled)  # its split keeps the questions for which only mining may find a positive
-    before, after = labelled.split("train").positives.rows, mine.positives(labelled).rows
-    assert lists(mine.positives(plain).rows) == lists(plain.split("train").positives.rows)
+    before, after = labelled.split("train").positives.rows, mine.knowledge(labelled).positives.rows
+    assert lists(mine.knowledge(plain).positives.rows) == lists(plain.split("train").positives.rows)
     assert len(before) > len(plain.split("train"))
     removed = mine.tables(labelled)["words"].removed
     for row in range(len(before)):
@@ -155,7 +156,7 @@ def test_answer_matches_become_positives_of_their_tier(tmp_path: Path) -> None:
         assert lists(after, "tier")[row] == lists(before, "tier")[row] + [1] * len(matches)
     for name in ("bm25", "nothing"):
         with pytest.raises(RecipeError, match=f"no mined source is called '{name}'"):
-            mine.positives(_dataset(tmp_path, LABEL.replace("SOURCE", name)))
+            mine.knowledge(_dataset(tmp_path, LABEL.replace("SOURCE", name)))
 
 
 def test_depth_and_number_of_distant_positives() -> None:
@@ -173,12 +174,10 @@ def test_depth_and_number_of_distant_positives() -> None:
         (1, 5, [[5, 1], [], [8]]),
     ):
         params = answer_match.Params(source="words", depth=depth, at_most=at_most)
-        assert lists(extended(params, known, removed).rows) == expected
-    assert lists(extended(answer_match.Params(source="x", depth=9), known, removed).counting(["gold"])) == [
-        [5],
-        [],
-        [8],
-    ]
+        found = answer_match.applied(params, Knowledge(known, {}, ("gold",), {"words": removed}), NOWHERE)
+        assert lists(found.positives.rows) == expected
+        assert lists(found.positives.counting(["gold"])) == [[5], [], [8]]
+        assert found.counts == {"1 answer_match": {"positives": sum(map(len, expected)) - 2}}
 
 
 def test_an_index_is_built_once_for_a_collection(dataset: Dataset) -> None:

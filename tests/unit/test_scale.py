@@ -24,6 +24,10 @@ from tests.unit.tiny_models import LORA, batch, published, random_rows, settings
 
 ALONE = (0, 1)
 SIZES = ((1, 1), (2, 3), (3, 2), (4, 7), (5, 17), (99, 99))
+PARTS = [
+    term("kl", target="teacher", columns="own"),
+    term("pairwise", phi="square", target="teacher", columns="others", coefficient=0.75),
+]
 PAIR = [term("nll", coefficient=0.9), term("nll", coefficient=0.1, view="positive")]
 OBJECTIVES = [pytest.param(list(covering(name)), id=name) for name in catalogue.names("objectives")]
 
@@ -58,7 +62,7 @@ def naive(entry: Part, pieces: int) -> Tensor:
 # ---- exactness
 
 
-@pytest.mark.parametrize("entries", OBJECTIVES)
+@pytest.mark.parametrize("entries", [*OBJECTIVES, pytest.param(PARTS, id="parts")])
 def test_chunks_give_the_gradient_of_the_whole(entries: list[Part], examined: Examined) -> None:
     """In double precision to rounding, for all chunk sizes; in single precision to the 1e-6 that is promised."""
     tried, worst = 0, {torch.float64: 0.0, torch.float32: 0.0}

@@ -1,0 +1,165 @@
+"""Scores that a label asks for: the key `scores`, and where the numbers come from.
+
+A file of pairs that any scorer made, read once and kept beside the split as `mpr/pair_scores.py` has it; or a
+cross-encoder, which scores what is known and proposed. A label only ever sees the pairs with their values.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from mpr.catalogue import Parameters
+from mpr.errors import DataError, RecipeError
+
+if TYPE_CHECKING:
+    from mpr.knowledge import Knowledge
+    from mpr.pair_scores import PairScores, Scored
+    from mpr.ragged import Ragged
+    from mpr.sources import Ground
+
+log = logging.getLogger("mpr.mine")
+_CHUNK = 65_536  # pairs read at once
+
+
+class Scores(Parameters):
+    """Where scores come from: a file, or a cross-encoder."""
+
+    file: str | None = None
+    """A file of scores, inside data.corpus.folder if there is one; packed or not."""
+    format: Literal["tsv", "triples", "trec"] | None = None
+    """`tsv`: question id, passage id, score. `triples`: both scores, question id, positive id, negative id. `trec`: a
+    run. Ids are those of the split and of its passages."""
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    """Of `file`."""
+    cross_encoder: Annotated[str, Field(min_length=1)] | None = None
+    """Instead of a file: the folder of a trained cross-encoder, one on the Hub, or `stage:<name>`."""
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Scores:
+        if (self.file is None) == (self.cross_encoder is None):
+            raise ValueError("give exactly one of `file` and `cross_encoder`")
+        if (self.file is None) != (self.format is None):
+            raise ValueError("give `file` and `format` together")
+        if self.file is None and self.sha256 is not None:
+            raise ValueError("sha256 belongs to `file`")
+        return self
+
+    @property
+    def pins(self) -> dict[str, str]:
+        """What a plan says of them."""
+        if self.file is None:
+            return {str(self.cross_encoder): "not pinned"}
+        return {Path(self.file).name: f"sha256 {self.sha256}" if self.sha256 else "not pinned"}
+
+
+def of(wanted: Scores, known: Knowledge, ground: Ground) -> PairScores:
+    """The scores of the pairs that are known or proposed, as far as there are any."""
+    if wanted.file is None:
+        return of_cross_encoder(wanted, known, ground)
+    return of_file(wanted, ground)
+
+
+def of_cross_encoder(wanted: Scores, known: Knowledge, ground: Ground) -> PairScores:
+    """Not yet: a cross-encoder's scores come from a file that it wrote."""
+    fix = "score the pairs with it, and give the file as scores.file"
+    raise RecipeError("labels cannot run a cross-encoder yet", key="labels.scores.cross_encoder", fix=fix)
+
+
+def of_file(wanted: Scores, ground: Ground) -> PairScores:
+    """The store that lies beside the split, made where it is not there yet; named by what the file is."""
+    from mpr import __version__, pair_scores, storage
+
+    path = _path(wanted, ground)
+    receipt: dict[str, Any] = {
+        "file": path.name,
+        "sha256": storage.remembered_sha256(path),
+        "format": wanted.format,
+        "questions": ground.questions.manifest.digest,
+        "passages": ground.passages.manifest.digest,
+        "mpr": __version__,
+    }
+    folder = ground.questions.folder
+    target = folder.with_name(f"{folder.name}-scores-{storage.json_digest(receipt)[:8]}")
+    if not target.exists():
+        repeated: pair_scores.Repeated = "same" if wanted.format == "triples" else "refuse"
+        pair_scores.write(target, _blocks(wanted, path, ground), receipt, repeated=repeated)
+    return pair_scores.PairScores.open(target)
+
+
+def _path(wanted: Scores, ground: Ground) -> Path:
+    from mpr import storage
+
+    path: Path = (ground.folder or Path()) / str(wanted.file)
+    if not path.is_file():
+        raise DataError("file of scores is not there", where=str(path), key="labels", fix="check labels.scores.file")
+    found = storage.remembered_sha256(path)
+    if wanted.sha256 not in (None, found):
+        what = f"is not the pinned file: expected sha256 {str(wanted.sha256)[:16]}..., found {found[:16]}..."
+        raise DataError(what, where=str(path), key="labels", fix="bring the pinned file, or pin this one")
+    return path
+
+
+def _blocks(wanted: Scores, path: Path, ground: Ground) -> Iterator[Scored]:
+    """Pairs of the split's questions by rows; those of other questions are counted, not kept."""
+    import numpy as np
+
+    from mpr.formats import scored_pairs, trec
+    from mpr.pair_scores import Scored
+
+    readers: dict[str, Any] = {
+        "tsv": scored_pairs.read_scores,
+        "triples": scored_pairs.read_triples,
+        "trec": trec.read_hits,
+    }
+    rows = {name: row for row, name in enumerate(ground.questions.ids)}
+    pairs, strange, kept = iter(readers[str(wanted.format)](path)), set[str](), 0
+    with ground.bar(f"scores of {path.name}", 0) as progress:
+        while chunk := list(islice(pairs, _CHUNK)):
+            strange |= {pair.question for pair in chunk if pair.question not in rows}
+            ours = [pair for pair in chunk if pair.question in rows]
+            passage_N = ground.passages.rows_of([pair.passage for pair in ours])
+            if (passage_N < 0).any():
+                missing = ours[int(np.argmin(passage_N))].passage
+                fix = "scores must be of this collection"
+                raise DataError(f"passage {missing} is not in the collection", where=str(path), fix=fix)
+            question_N = np.array([rows[pair.question] for pair in ours], dtype=np.int64)
+            yield Scored(question_N, passage_N, np.array([pair.score for pair in ours], dtype=np.float32))
+            kept += len(ours)
+            progress(len(chunk))
+    if not kept:
+        fix = "check that the ids are those of the split"
+        raise DataError("has no scores for any question of the split", where=str(path), key="labels", fix=fix)
+    if strange:
+        log.warning("%s: %d questions are not in the split and were left out", path.name, len(strange))
+
+
+def required(scores: PairScores, table: Ragged, chosen: Any, ground: Ground, what: str) -> Any:
+    """The score of every value of the table, NaN where it is not chosen; a chosen one without a score is refused."""
+    import numpy as np
+
+    owner_N, passage_N = table.owners()[chosen], table.columns["passage"][chosen]
+    value_N = scores.lookup(owner_N, passage_N)
+    refuse_unknown(value_N, owner_N, passage_N, ground, what)
+    all_N = np.full(len(chosen), np.nan, dtype=np.float32)
+    all_N[chosen] = value_N
+    return all_N
+
+
+def refuse_unknown(value_N: Any, question_N: Any, passage_N: Any, ground: Ground, what: str) -> None:
+    """What a label cannot do without."""
+    import numpy as np
+
+    unknown_N = np.isnan(value_N)
+    if unknown_N.any():
+        place = int(np.argmax(unknown_N))
+        question, passage = ground.questions[int(question_N[place])].id, ground.passages.ids([passage_N[place]])[0]
+        text = f"{int(unknown_N.sum()):,} of {len(value_N):,} {what} have no score"
+        first = f"the first is passage {passage} of question {question}"
+        fix = "score them all, or narrow down which are looked at"
+        raise DataError(f"{text}, {first}", key="labels", fix=fix)
