@@ -46,6 +46,11 @@ class CommittedCheckpoints(Trainer):
             self._staging = staging
             try:
                 super()._save_checkpoint(model, trial)
+            except FileNotFoundError as error:
+                if self.is_world_process_zero():
+                    raise
+                what = "the first process gave up this checkpoint while another wrote its part of it"
+                raise StorageError(what, where=str(target), fix="see what the first process says") from error
             finally:
                 self._staging = None
             self.accelerator.wait_for_everyone()
