@@ -1,0 +1,189 @@
+"""Every command that our pages show is understood by its program, and run where a machine like this one can.
+
+All commands of one place share one tiny run: the quickstart on a small world, as a reader would make it by following
+docs/leaderboard.md. What is run otherwise than shown, or not at all, is in a table with the reason.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mpr import hub
+from tests import documented, published, understood
+from tests.conftest import Examined
+from tests.documented import ROOT, Command
+from tests.e2e.test_launch import environment
+
+STAND_INS = {  # what a reader puts in the place of a word
+    "RECIPE": "recipes/quickstart.yaml",
+    "RUN": "runs/quickstart-seed42",
+    "REPO": "me/quickstart",
+}
+FILES = {  # where what a reader has lying about comes from
+    "bm25.trec": "runs/quickstart-bm25/rankings/test/run.trec",
+    "dense.trec": "runs/quickstart-seed42/rankings/test/run.trec",
+    "a.trec": "runs/quickstart-bm25/rankings/test/run.trec",
+    "b.trec": "runs/quickstart-seed42/rankings/test/run.trec",
+    "c.trec": "runs/quickstart-seed43/rankings/test/run.trec",
+}
+FIRST = "mpr reproduce recipes/quickstart.yaml --seeds 3"
+NOT_RUN = {  # only understood, and why
+    "make setup": "installs packages",
+    "make test": "is what runs this test",
+    "make check": "takes minutes; its `mpr` lines are looked at one by one",
+    "make faults": "takes an hour",
+    "mpr check my.yaml": "is run with its output, below",
+    "mpr push runs/quickstart-seed42 me/quickstart --baseline runs/quickstart-bm25": "the Hub; see test_push_and_pull",
+    "mpr pull me/quickstart@<40 hex digits of the commit>": "the Hub; see test_push_and_pull",
+}
+NO_DAEMON, NO_GPU = "needs a docker daemon", "needs GPUs"
+MORE = {  # added to a launch so that it stays tiny
+    "torchrun --nproc_per_node 2 -m mpr.train": "--quiet --folder runs/two",
+    "accelerate launch --config_file recipes/accelerate/cpu.yaml": "--quiet --folder runs/three --set scale.gather=true",
+    "accelerate launch --cpu": "--quiet --folder runs/four",
+    "torchrun --nproc_per_node 2 -m mpr.cli search": "--quiet --folder runs/quickstart-seed42",
+}
+
+
+def why_not(command: Command) -> str:
+    """Why a command is not run here; nothing if it is."""
+    config = command.words[3] if command.text.startswith("accelerate launch --config_file") else ""
+    if command.program == "docker":
+        return NO_DAEMON
+    if config and not config.endswith("/cpu.yaml"):
+        return NO_GPU
+    return NOT_RUN.get(command.text, "")
+
+
+def launched(command: Command) -> bool:
+    return command.program in ("accelerate", "torchrun")
+
+
+# Understood
+
+
+def test_fenced_commands_are_understood(examined: Examined) -> None:
+    for command in documented.fenced():
+        understood.check(command, whole="<" not in command.text)
+    examined(len(documented.fenced()), "commands in fences", 28)
+
+
+def test_commands_in_text_are_understood(examined: Examined) -> None:
+    for command in documented.in_text():
+        understood.check(command, whole=False)
+    known = understood.options()
+    unknown = [f"{option.place}: {option.text}" for option in documented.options() if option.text not in known]
+    assert unknown == []
+    examined(len(documented.in_text()) + len(documented.options()), "commands and options in text", 80)
+
+
+def test_what_make_would_run_is_understood(examined: Examined) -> None:
+    lines = [line for target in ("quickstart", "check", "table") for line in understood.printed([target])]
+    found = [Command(line.removeprefix(".venv/bin/"), "Makefile") for line in lines if line.startswith(".venv/bin/mpr ")]
+    for command in found:
+        understood.check(Command(command.text.split("$(")[0], command.place), whole="$(" not in command.text)
+    examined(len(found), "lines with mpr in make's targets", 6)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "mpr reproduce recipes/quickstart.yaml --seed 3", "mpr leaderboard make", "mpr fuse RECIPE a.trec --to", "mpr sweep",
+        "mpr push RUN", "make quick", "make setup TORHC=torch", "accelerate launch --cpus mpr/train.py RECIPE",
+        "accelerate launch --config_file recipes/accelerate/tpu.yaml mpr/train.py RECIPE",
+        "accelerate launch --cpu mpr/train.py RECIPE --sets a=b", "torchrun --nproc 2 -m mpr.train RECIPE --sets a=b",
+        "torchrun --processes 2 -m mpr.train RECIPE", "torchrun -m mpr.trainer RECIPE", "python benchmarks/none.py",
+        "docker build --build-arg VARIAND=cpu .", "docker run --rm mpr reproduces", "pip install 'mpr[gpus]'",
+    ],
+)  # fmt: skip
+def test_what_no_program_takes_is_refused(text: str) -> None:
+    with pytest.raises(understood.Refused):
+        understood.check(Command(text, "here"), whole=True)
+
+
+def test_commands_are_found_in_a_page(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "Say `mpr plan\nRECIPE`, not `mprx`; `--set` too.\n\n```bash\nmpr train A \\\n  --set b=c   # long\n```\n"
+        "```text\n$ mpr check B\nmpr: said by it\n```\n", "utf-8",
+    )  # fmt: skip
+    text = page.read_text("utf-8")
+    fenced = list(documented._fenced(Path("page.md"), text))
+    assert fenced == [Command("mpr train A --set b=c", "page.md:5"), Command("mpr check B", "page.md:9")]
+    assert list(documented._in_text(Path("page.md"), text)) == [Command("mpr plan RECIPE", "page.md:1")]
+
+
+def test_tables_name_what_is_shown(examined: Examined) -> None:
+    shown = [command.text for command in documented.fenced()]
+    assert [text for text in (FIRST, *NOT_RUN) if text not in shown] == []
+    assert [start for start in MORE if not any(text.startswith(start) for text in shown)] == []
+    examined(len(NOT_RUN) + len(MORE), "entries of the tables", 10)
+
+
+# Run
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """What a reader has after following docs/leaderboard.md so far: a source tree, with runs of a small quickstart."""
+    tree = tmp_path_factory.mktemp("tree")
+    shutil.copytree(ROOT / "recipes" / "accelerate", tree / "recipes" / "accelerate")
+    shutil.copytree(ROOT / "mpr", tree / "mpr", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("Makefile", "uv.lock", "pyproject.toml"):
+        shutil.copy(ROOT / name, tree / name)
+    text = (ROOT / "recipes" / "quickstart.yaml").read_text("utf-8")
+    (tree / "recipes" / "quickstart.yaml").write_text(published.smaller(text), "utf-8")
+    with contextlib.chdir(tree):
+        published.said(*shlex.split(FIRST)[1:], "--quiet")
+        for run in Path("runs").iterdir():
+            published.resealed(run, published._clean)
+        for name, source in FILES.items():
+            shutil.copy(source, name)
+        yield tree
+
+
+def filled(command: Command) -> list[str]:
+    """The words with what a reader would put in their places, as the shell would give them."""
+    words = [STAND_INS.get(word, word) for word in command.words]
+    return [found for word in words for found in (sorted(glob.glob(word)) if "*" in word else [word])]
+
+
+def test_commands_of_mpr_run(place: Path, examined: Examined) -> None:
+    commands = [one for one in documented.fenced() if one.program == "mpr" and not why_not(one) and one.text != FIRST]
+    for command in commands:
+        published.said(*filled(command)[1:])
+    assert (place / "leaderboard" / "README.md").read_text("utf-8").count("quickstart") > 1
+    assert "expected: null" not in (place / "recipes" / "quickstart.yaml").read_text("utf-8"), "the band is written"
+    examined(1 + len(commands), "commands run", 8)
+
+
+def test_make_quickstart_runs_the_recipe(place: Path) -> None:
+    """In this environment instead of a new one: the lines that make would run there."""
+    lines = [line.split() for line in understood.printed(["quickstart"]) if line.startswith(".venv/bin/mpr")]
+    assert [line[1:] for line in lines] == [["reproduce", "recipes/quickstart.yaml"]]
+    published.said(*lines[0][1:], "--quiet")
+
+
+@pytest.mark.slow
+def test_launches_run(place: Path, examined: Examined) -> None:
+    commands = [one for one in documented.fenced() if launched(one) and not why_not(one)]
+    for number, command in enumerate(commands):
+        more = next((words for start, words in MORE.items() if command.text.startswith(start)), "")
+        words = [*filled(command), *more.replace("runs/three", f"runs/three{number}").split()]
+        words[0] = str(Path(sys.executable).parent / words[0])
+        done = subprocess.run(
+            words, cwd=place, env=environment(PYTHONPATH=str(place), MASTER_PORT=str(29_500 + number)),
+            capture_output=True, text=True, check=False, timeout=300,
+        )  # fmt: skip
+        assert done.returncode == 0, (command, done.stderr[-3_000:])
+    examined(len(commands), "launches run", 5)
