@@ -32,8 +32,9 @@ COPY --chown=mpr:mpr mpr mpr
 COPY --chown=mpr:mpr recipes recipes
 RUN make setup PYTHON=python3.12 UV_EXPORT=--no-dev
 
-# Mount a folder of yours at /work: data (.mpr), runs and what the Hub gave stay there.
-ENV PATH=/opt/mpr/.venv/bin:${PATH} HF_HOME=/work/.huggingface
+# Mount a folder of yours at /work: data (.mpr), runs and what the Hub gave stay there. With `--user` anybody may run it;
+# USER and HOME are for libraries that ask the system who that is.
+ENV PATH=/opt/mpr/.venv/bin:${PATH} USER=mpr HOME=/work HF_HOME=/work/.huggingface
 WORKDIR /work
 VOLUME /work
 ENTRYPOINT ["mpr"]
