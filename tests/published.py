@@ -23,6 +23,7 @@ SMALL = {  # the quickstart, in seconds: another size of the world and of the en
     "{layers: 1, width: 256, heads: 4, feed_forward: 512, vocabulary: 4000}":
         "{layers: 1, width: 32, heads: 2, feed_forward: 64, vocabulary: 400}",
     "max_steps: 160": "max_steps: 2",
+    "logging_steps: 10": "logging_steps: 1",
     "eval_steps: 20": "eval_steps: 1",
     "per_device_train_batch_size: 32": "per_device_train_batch_size: 4",
     "depth: 50, k1: 0.9, b: 0.4, title: true, stopwords: english, stemmer: english":

@@ -61,7 +61,8 @@ def _parse_mpr(words: list[str], whole: bool) -> None:
         try:
             command.make_context("mpr", rest)
         except Exception as error:
-            raise Refused(f"mpr: {getattr(error, 'format_message', lambda: error)()}") from error
+            said = getattr(error, "format_message", None)  # its own refusals of bad arguments
+            raise Refused(said() if said else str(error)) from error
         return
     known = {name for each in command.params for name in (*each.opts, *each.secondary_opts)} | {"--help"}
     if unknown := [word for word in rest if word.startswith("--") and word.split("=")[0] not in known]:

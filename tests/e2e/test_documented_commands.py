@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import glob
-import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -18,7 +18,6 @@ from pathlib import Path
 
 import pytest
 
-from mpr import hub
 from tests import documented, published, understood
 from tests.conftest import Examined
 from tests.documented import ROOT, Command
@@ -46,12 +45,18 @@ NOT_RUN = {  # only understood, and why
     "mpr push runs/quickstart-seed42 me/quickstart --baseline runs/quickstart-bm25": "the Hub; see test_push_and_pull",
     "mpr pull me/quickstart@<40 hex digits of the commit>": "the Hub; see test_push_and_pull",
 }
+MISTAKES = {  # of the README's my.yaml
+    "m: 4,": "m: 0,",
+    "name: lse_pair": "name: bec",
+    "learning_rate:": "learning_rat:",
+    "bf16: false": "bf16: no",
+}
+BIN = ".venv/bin/"  # where make installs
+README = (ROOT / "README.md").read_text("utf-8")
 NO_DAEMON, NO_GPU = "needs a docker daemon", "needs GPUs"
-MORE = {  # added to a launch so that it stays tiny
-    "torchrun --nproc_per_node 2 -m mpr.train": "--quiet --folder runs/two",
-    "accelerate launch --config_file recipes/accelerate/cpu.yaml": "--quiet --folder runs/three --set scale.gather=true",
-    "accelerate launch --cpu": "--quiet --folder runs/four",
-    "torchrun --nproc_per_node 2 -m mpr.cli search": "--quiet --folder runs/quickstart-seed42",
+WITH = {  # the rest of a launch that the page cuts short, and whose vectors are searched
+    "accelerate launch --config_file recipes/accelerate/cpu.yaml": "--set scale.gather=true",
+    "torchrun --nproc_per_node 2 -m mpr.cli search": "--folder runs/quickstart-seed42",
 }
 
 
@@ -89,7 +94,9 @@ def test_commands_in_text_are_understood(examined: Examined) -> None:
 
 def test_what_make_would_run_is_understood(examined: Examined) -> None:
     lines = [line for target in ("quickstart", "check", "table") for line in understood.printed([target])]
-    found = [Command(line.removeprefix(".venv/bin/"), "Makefile") for line in lines if line.startswith(".venv/bin/mpr ")]
+    found = [
+        Command(line.removeprefix(".venv/bin/"), "Makefile") for line in lines if line.startswith(".venv/bin/mpr ")
+    ]
     for command in found:
         understood.check(Command(command.text.split("$(")[0], command.place), whole="$(" not in command.text)
     examined(len(found), "lines with mpr in make's targets", 6)
@@ -98,8 +105,8 @@ def test_what_make_would_run_is_understood(examined: Examined) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "mpr reproduce recipes/quickstart.yaml --seed 3", "mpr leaderboard make", "mpr fuse RECIPE a.trec --to", "mpr sweep",
-        "mpr push RUN", "make quick", "make setup TORHC=torch", "accelerate launch --cpus mpr/train.py RECIPE",
+        "mpr reproduce recipes/quickstart.yaml --seed 3", "mpr leaderboard make", "mpr fuse RECIPE a.trec --to",
+        "mpr sweep", "mpr push RUN", "make quick", "make setup TORHC=torch", "accelerate launch --cpus mpr/train.py RECIPE",
         "accelerate launch --config_file recipes/accelerate/tpu.yaml mpr/train.py RECIPE",
         "accelerate launch --cpu mpr/train.py RECIPE --sets a=b", "torchrun --nproc 2 -m mpr.train RECIPE --sets a=b",
         "torchrun --processes 2 -m mpr.train RECIPE", "torchrun -m mpr.trainer RECIPE", "python benchmarks/none.py",
@@ -126,11 +133,22 @@ def test_commands_are_found_in_a_page(tmp_path: Path) -> None:
 def test_tables_name_what_is_shown(examined: Examined) -> None:
     shown = [command.text for command in documented.fenced()]
     assert [text for text in (FIRST, *NOT_RUN) if text not in shown] == []
-    assert [start for start in MORE if not any(text.startswith(start) for text in shown)] == []
-    examined(len(NOT_RUN) + len(MORE), "entries of the tables", 10)
+    assert [start for start in WITH if not any(text.startswith(start) for text in shown)] == []
+    examined(len(NOT_RUN) + len(WITH), "entries of the tables", 9)
 
 
 # Run
+
+
+def shown(start: str) -> list[str]:
+    """The lines of the README's block that begins so."""
+    (block,) = re.findall(rf"^```text\n({re.escape(start)}.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    return str(block).splitlines()
+
+
+def worded(line: str) -> str:
+    """Without numbers and bars, which differ from world to world."""
+    return " ".join(re.sub(r"[-+]?\d[\d.,]*(e-?\d+)?|[▁▂▃▄▅▆▇█]+", "#", line).split())
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +176,32 @@ def filled(command: Command) -> list[str]:
     return [found for word in words for found in (sorted(glob.glob(word)) if "*" in word else [word])]
 
 
+def test_make_quickstart_prints_what_the_readme_shows(
+    place: Path, capsys: pytest.CaptureFixture[str], examined: Examined
+) -> None:
+    """In this environment instead of a new one: the line that make would run there. Numbers are another world's."""
+    lines = [line.split() for line in understood.printed(["quickstart"]) if line.startswith(f"{BIN}mpr ")]
+    assert [line[1:] for line in lines] == [["reproduce", "recipes/quickstart.yaml"]]
+    published.said(*lines[0][1:], "--quiet")
+    printed, block = capsys.readouterr().out, shown("quickstart on test")
+    start = printed.index("quickstart on test")
+    expected = [worded(line) for line in printed[start:].split("\n\n")[0].splitlines()]
+    assert [worded(line) for line in block] == expected
+    examined(len(block), "lines of the README's output", 10)
+
+
+def test_check_prints_what_the_readme_shows(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (ROOT / "recipes" / "quickstart.yaml").read_text("utf-8")
+    for old, new in MISTAKES.items():
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    (place / "my.yaml").write_text(text, "utf-8")
+    published.said("check", "my.yaml", code=2)
+    said = capsys.readouterr()
+    assert shown("$ mpr check my.yaml")[1:] == (said.out + said.err).splitlines()
+    (place / "my.yaml").unlink()
+
+
 def test_commands_of_mpr_run(place: Path, examined: Examined) -> None:
     commands = [one for one in documented.fenced() if one.program == "mpr" and not why_not(one) and one.text != FIRST]
     for command in commands:
@@ -167,19 +211,13 @@ def test_commands_of_mpr_run(place: Path, examined: Examined) -> None:
     examined(1 + len(commands), "commands run", 8)
 
 
-def test_make_quickstart_runs_the_recipe(place: Path) -> None:
-    """In this environment instead of a new one: the lines that make would run there."""
-    lines = [line.split() for line in understood.printed(["quickstart"]) if line.startswith(".venv/bin/mpr")]
-    assert [line[1:] for line in lines] == [["reproduce", "recipes/quickstart.yaml"]]
-    published.said(*lines[0][1:], "--quiet")
-
-
 @pytest.mark.slow
 def test_launches_run(place: Path, examined: Examined) -> None:
     commands = [one for one in documented.fenced() if launched(one) and not why_not(one)]
     for number, command in enumerate(commands):
-        more = next((words for start, words in MORE.items() if command.text.startswith(start)), "")
-        words = [*filled(command), *more.replace("runs/three", f"runs/three{number}").split()]
+        more = next((more for start, more in WITH.items() if command.text.startswith(start)), "")
+        words = [*filled(command), "--quiet", *more.split()]
+        words += [] if "--folder" in more else ["--folder", f"runs/launched-{number}"]
         words[0] = str(Path(sys.executable).parent / words[0])
         done = subprocess.run(
             words, cwd=place, env=environment(PYTHONPATH=str(place), MASTER_PORT=str(29_500 + number)),
