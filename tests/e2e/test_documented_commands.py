@@ -106,7 +106,8 @@ def test_what_make_would_run_is_understood(examined: Examined) -> None:
     "text",
     [
         "mpr reproduce recipes/quickstart.yaml --seed 3", "mpr leaderboard make", "mpr fuse RECIPE a.trec --to",
-        "mpr sweep", "mpr push RUN", "make quick", "make setup TORHC=torch", "accelerate launch --cpus mpr/train.py RECIPE",
+        "mpr sweep", "mpr push RUN", "make quick", "make setup TORHC=torch",
+        "accelerate launch --cpus mpr/train.py RECIPE",
         "accelerate launch --config_file recipes/accelerate/tpu.yaml mpr/train.py RECIPE",
         "accelerate launch --cpu mpr/train.py RECIPE --sets a=b", "torchrun --nproc 2 -m mpr.train RECIPE --sets a=b",
         "torchrun --processes 2 -m mpr.train RECIPE", "torchrun -m mpr.trainer RECIPE", "python benchmarks/none.py",
