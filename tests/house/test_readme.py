@@ -29,7 +29,8 @@ def test_every_fault_with_a_test_has_its_row_and_its_promise(examined: Examined)
 
 
 def test_objectives_are_counted() -> None:
-    assert f"by {WORDS[len(catalogue.names("objectives"))]} objectives" in README
+    count = len(catalogue.names("objectives"))
+    assert f"by {WORDS[count]} objectives" in README
 
 
 def test_links_lead_somewhere(examined: Examined) -> None:
