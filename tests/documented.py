@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PROGRAMS = ("mpr", "make", "accelerate", "torchrun", "docker", "python", "pip")
+PROGRAMS = ("mpr", "make", "accelerate", "torchrun", "docker", "python", "pip", "pytest")
 PAGES = ("README.md", "CONTRIBUTING.md", "docs/*.md", "recipes/accelerate/*")
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -151,6 +151,12 @@ def _parse_pip(words: list[str], whole: bool) -> None:
         raise Refused(f"mpr has no extra {', '.join(unknown)}")
 
 
+def _parse_pytest(words: list[str], whole: bool) -> None:
+    """What is named is there; pytest's options are pytest's business."""
+    if missing := [word for word in words if word.startswith("tests/") and not (ROOT / word).exists()]:
+        raise Refused(f"there is no {', '.join(missing)}")
+
+
 def _parsed(parser: argparse.ArgumentParser, words: list[str]) -> argparse.Namespace:
     return _quietly(lambda: parser.parse_args(words))
 
@@ -176,4 +182,5 @@ _PARSERS = {
     "python": _parse_python,
     "docker": _parse_docker,
     "pip": _parse_pip,
+    "pytest": _parse_pytest,
 }

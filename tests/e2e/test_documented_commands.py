@@ -53,7 +53,8 @@ MISTAKES = {  # of the README's my.yaml
 }
 BIN = ".venv/bin/"  # where make installs
 README = (ROOT / "README.md").read_text("utf-8")
-NO_DAEMON, NO_GPU = "needs a docker daemon", "needs GPUs"
+NO_DAEMON, NO_GPU, A_TEST = "needs a docker daemon", "needs GPUs", "is a test itself"
+QUICKSTART = "make quickstart"  # is run with its output, below
 WITH = {  # the rest of a launch that the page cuts short, and whose vectors are searched
     "accelerate launch --config_file recipes/accelerate/cpu.yaml": "--set scale.gather=true",
     "torchrun --nproc_per_node 2 -m mpr.cli search": "--folder runs/quickstart-seed42",
@@ -65,6 +66,8 @@ def why_not(command: Command) -> str:
     config = command.words[3] if command.text.startswith("accelerate launch --config_file") else ""
     if command.program == "docker":
         return NO_DAEMON
+    if command.program == "pytest":
+        return A_TEST
     if config and not config.endswith("/cpu.yaml"):
         return NO_GPU
     return NOT_RUN.get(command.text, "")
@@ -112,6 +115,7 @@ def test_what_make_would_run_is_understood(examined: Examined) -> None:
         "accelerate launch --cpu mpr/train.py RECIPE --sets a=b", "torchrun --nproc 2 -m mpr.train RECIPE --sets a=b",
         "torchrun --processes 2 -m mpr.train RECIPE", "torchrun -m mpr.trainer RECIPE", "python benchmarks/none.py",
         "docker build --build-arg VARIAND=cpu .", "docker run --rm mpr reproduces", "pip install 'mpr[gpus]'",
+        "pytest tests/unit/test_nothing.py",
     ],
 )  # fmt: skip
 def test_what_no_program_takes_is_refused(text: str) -> None:
@@ -136,6 +140,12 @@ def test_tables_name_what_is_shown(examined: Examined) -> None:
     assert [text for text in (FIRST, *NOT_RUN) if text not in shown] == []
     assert [start for start in WITH if not any(text.startswith(start) for text in shown)] == []
     examined(len(NOT_RUN) + len(WITH), "entries of the tables", 9)
+
+
+def test_each_command_is_run_or_a_reason_is_given(examined: Examined) -> None:
+    left = [one for one in documented.fenced() if one.program != "mpr" and not launched(one) and not why_not(one)]
+    assert {one.text for one in left} == {QUICKSTART}, left
+    examined(sum(bool(why_not(one)) for one in documented.fenced()), "commands that are only understood", 15)
 
 
 # Run
@@ -181,7 +191,7 @@ def test_make_quickstart_prints_what_the_readme_shows(
     place: Path, capsys: pytest.CaptureFixture[str], examined: Examined
 ) -> None:
     """In this environment instead of a new one: the line that make would run there. Numbers are another world's."""
-    lines = [line.split() for line in understood.printed(["quickstart"]) if line.startswith(f"{BIN}mpr ")]
+    lines = [line.split() for line in understood.printed(QUICKSTART.split()[1:]) if line.startswith(f"{BIN}mpr ")]
     assert [line[1:] for line in lines] == [["reproduce", "recipes/quickstart.yaml"]]
     published.said(*lines[0][1:], "--quiet")
     printed, block = capsys.readouterr().out, shown("quickstart on test")
