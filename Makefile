@@ -1,33 +1,41 @@
-# make setup      a virtual environment in .venv with the locked packages and the CPU build of torch
+# make setup      a virtual environment in .venv with the locked packages and torch
+# make packages   the same without mpr itself
 # make quickstart setup, then train, search, score and compare on the embedded collection, offline
 # make test       setup, then the default test suite
 # make check      linters, types, recipes, generated pages, leaderboard
 # make faults     the numbered fault tests, their long sweeps included
 # make table      write the generated pages anew: recipes/README.md, recipes/schema.json, plan texts, the leaderboard
 #
-# Bring your own torch (CUDA, ROCm): make setup TORCH=torch TORCH_INDEX="--index-url https://download.pytorch.org/whl/cu130"
+# torch is the locked version in the build that pip finds first: on Linux PyPI's, for CUDA. A smaller one, for CPUs only:
+#   make setup TORCH_INDEX="--index-url https://download.pytorch.org/whl/cpu"
+# A torch that is already in the environment is kept. Without tests and linters: make setup UV_EXPORT=--no-dev
 
 PYTHON ?= python3
 VENV ?= .venv
 TORCH ?= torch==2.13.0
 TORCH_INDEX ?=
+UV_EXPORT ?=
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.8
 export OMP_WAIT_POLICY ?= PASSIVE
 export TOKENIZERS_PARALLELISM ?= true
 
-.PHONY: setup quickstart test check faults table clean
+.PHONY: setup packages quickstart test check faults table clean
 setup: $(VENV)/.locked
+packages: $(VENV)/.packages
+
+$(VENV)/.locked: $(VENV)/.packages
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	touch $@
 
 # torch comes first, so that the lock's other packages find it and do not pull another build.
-$(VENV)/.locked: uv.lock pyproject.toml
+$(VENV)/.packages: uv.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	$(BIN)/python -c "import torch" 2>/dev/null || \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH_INDEX) "$(TORCH)"
-	$(BIN)/uv export --quiet --frozen --no-hashes --no-emit-project --prune torch --output-file $(VENV)/locked.txt
+	$(BIN)/uv export --quiet --frozen --no-hashes --no-emit-project --prune torch $(UV_EXPORT) --output-file $(VENV)/locked.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --requirement $(VENV)/locked.txt
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	touch $@
 
 quickstart: setup

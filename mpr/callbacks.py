@@ -1,4 +1,4 @@
-"""What happens between the steps of a training run: stops on request or for want of progress, epochs, advice.
+"""What happens between the steps of a training run: stops on request or for want of progress, epochs, advice, lines.
 
 transformers' own epoch is the whole run, because its loader yields draws. Evaluating, saving or logging by epoch means
 ours, over the rows of the data.
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from transformers import EarlyStoppingCallback, TrainerCallback
+from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback, TrainerCallback
 
 from mpr.watch import Health
 
@@ -133,3 +133,31 @@ class Advice(TrainerCallback):
         if state.is_world_process_zero:
             for complaint in self.health.complaints(logs or {}):
                 log.warning("update %d: %s", state.global_step, complaint)
+
+
+class Bar(ProgressCallback):
+    """transformers' bar with a short line for each log; `metrics.jsonl` has all of it."""
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        super().on_log(args, state, control, logs=_short(state, logs or {}), **kwargs)
+
+
+class Lines(PrinterCallback):
+    """The same lines where no bar is wanted."""
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        super().on_log(args, state, control, logs=_short(state, logs or {}), **kwargs)
+
+
+def be_brief(trainer: Any) -> None:
+    """Puts the bar or the lines of above in the place of transformers' own."""
+    for given, ours in ((ProgressCallback, Bar), (PrinterCallback, Lines)):
+        if trainer.pop_callback(given) is not None:
+            trainer.add_callback(ours)
+
+
+def _short(state: Any, logs: dict[str, Any]) -> dict[str, Any]:
+    """What one looks at while it runs."""
+    shown = ("loss", "grad_norm", "learning_rate", "train_runtime")
+    measures = {name for name in logs if name.startswith("eval_") and not name.endswith(("_runtime", "_per_second"))}
+    return {"update": state.global_step} | {name: logs[name] for name in logs if name in shown or name in measures}

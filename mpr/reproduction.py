@@ -16,7 +16,7 @@ from mpr.recipe import Recipe
 from mpr.result import Result
 from mpr.scores import Scores
 
-_BARS = " ▁▂▃▄▅▆▇█"
+_BARS = "▁▂▃▄▅▆▇█"
 _WIDTH = 60
 _OUTSIDE = (
     "the run is kept; of honest runs one in twenty leaves the band of a measure, so run two more seeds: "
@@ -40,7 +40,7 @@ class Reproduction:
             yield from self._table(role)
             yield from self._comparison(role)
         yield from self._verdicts(next(iter(self.recipe.data.evaluate)))  # the band is of the first
-        yield from _curve(self.results["trained"][-1])
+        yield from _curves(self.results["trained"][-1], chosen(self.recipe))
 
     def means(self, system: str, role: str, measure: str) -> list[float]:
         """In percent, one for each seed."""
@@ -130,13 +130,19 @@ def _known(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.1f}"
 
 
-def _curve(result: Result) -> Iterator[str]:
-    losses = [entry["loss"] for entry in result.document["curve"] if "loss" in entry]
-    if len(losses) < 2:
-        return
-    step = max(1, -(-len(losses) // _WIDTH))
-    shown = [statistics.fmean(losses[start : start + step]) for start in range(0, len(losses), step)]
-    low, high = min(shown), max(shown)
-    scale = (high - low) or 1.0
-    bars = "".join(_BARS[1 + round((len(_BARS) - 2) * (value - low) / scale)] for value in shown)
-    yield f"loss {losses[0]:.3f} {bars} {losses[-1]:.3f}"
+def _curves(result: Result, measure: str) -> Iterator[str]:
+    """How the last run learned: its loss, and the validation measure nearest to that of the row, in percent."""
+    curve = result.document["curve"]
+    measured = next((name for name in (f"eval_{measure}", "eval_mrr") if any(name in entry for entry in curve)), "")
+    for label, name, unit in (("loss", "loss", 1), (f"validation {measured.removeprefix('eval_')}", measured, 100)):
+        values = [unit * entry[name] for entry in curve if name in entry]
+        if len(values) > 1:
+            yield f"{label:<18} {values[0]:>6.2f} {_drawn(values)} {values[-1]:.2f}"
+
+
+def _drawn(values: Sequence[float]) -> str:
+    """A bar for each value, or for each few in a row where there are many; the lowest is one eighth high."""
+    step = -(-len(values) // _WIDTH)
+    shown = [statistics.fmean(values[start : start + step]) for start in range(0, len(values), step)]
+    low, scale = min(shown), (max(shown) - min(shown)) or 1.0
+    return "".join(_BARS[round((len(_BARS) - 1) * (value - low) / scale)] for value in shown)

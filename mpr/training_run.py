@@ -15,7 +15,7 @@ from transformers import EvalPrediction, TrainerState, TrainingArguments
 
 from mpr import encode, frozen, launching, live, mine, out_of_memory, rank_measures, storage, towers_folder
 from mpr import towers as towers_module
-from mpr.callbacks import Advice, EpochEnds, OnSave, Patience, StopOnSignal, stoppable, waited
+from mpr.callbacks import Advice, EpochEnds, OnSave, Patience, StopOnSignal, be_brief, stoppable, waited
 from mpr.collate import Collator, Side
 from mpr.dataset import Dataset
 from mpr.dev_pool import DevPool
@@ -171,7 +171,7 @@ class TrainingRun:
         callbacks: list[Any] = [Advice(), EpochEnds(rows * accumulation, self.drawer.rows_per_epoch)]
         if self._patience is not None:
             callbacks.append(Patience(self._patience))
-        return MultiPositiveTrainer(
+        trainer = MultiPositiveTrainer(
             self._towers(),
             self.arguments,
             recipe=self.recipe,
@@ -183,6 +183,8 @@ class TrainingRun:
             callbacks=callbacks,
             completed=self._completed(),
         )
+        be_brief(trainer)
+        return trainer
 
     def _towers(self) -> towers_module.Towers:
         seed = int(self.recipe.training["seed"])

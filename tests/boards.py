@@ -46,6 +46,8 @@ _TREC = {
     "corpus: {name: invented_world}": "corpus: {name: wiki_core, cut: lead3}",
     "train: train ": "train: trec_train ",
     "evaluate: {test: test}": "evaluate: {test: trec_test}",
+    "validation: {split: dev, questions: 100, candidates: 5}": "validation: null",
+    "eval_strategy: steps\n  eval_steps: 20\n  eval_on_start: true\n": 'eval_strategy: "no"\n',
     "tiers: [gold, answer_match]": "tiers: [answer_match]",
     "match: string": "match: regex",
     "lse_pair, positives: all, negatives: all, divide_by_positives: true": _JOINT,

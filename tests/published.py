@@ -17,15 +17,17 @@ from mpr import cli, storage
 
 ROOT = Path(__file__).parents[1]
 COMMIT = "c0" * 20
-SMALL = {  # the quickstart, in seconds: another size of the world and of the encoder, and negatives that are mined
+SMALL = {  # the quickstart, in seconds: another size of the world and of the encoder
     "{name: invented_world}":
         "{name: invented_world, articles: 60, questions: 40, dev_questions: 5, test_questions: 20}",
-    "{layers: 2, width: 128, heads: 2, feed_forward: 512, vocabulary: 4000}":
+    "{layers: 1, width: 256, heads: 4, feed_forward: 512, vocabulary: 4000}":
         "{layers: 1, width: 32, heads: 2, feed_forward: 64, vocabulary: 400}",
-    "max_steps: 300": "max_steps: 2",
+    "max_steps: 160": "max_steps: 2",
+    "logging_steps: 10": "logging_steps: 1",
+    "eval_steps: 20": "eval_steps: 1",
     "per_device_train_batch_size: 32": "per_device_train_batch_size: 4",
-    "sources: [{name: file, as: bm25}]":
-        "sources: [{name: bm25, as: bm25, depth: 9, k1: 0.9, b: 0.4, title: true, stopwords: none, stemmer: none}]",
+    "depth: 50, k1: 0.9, b: 0.4, title: true, stopwords: english, stemmer: english":
+        "depth: 9, k1: 0.9, b: 0.4, title: true, stopwords: none, stemmer: none",
 }  # fmt: skip
 
 

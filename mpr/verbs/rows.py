@@ -67,7 +67,8 @@ def reproduce(
     if baselines:
         sides = (f"{name}=" + ",".join(f"{one}/scores/{role}" for one in places) for name, places in folders.items())
         typer.echo(f"question by question: mpr compare {' '.join(sides)} --measure {chosen(read)}")
-    typer.echo("next: change a copy of the recipe; recipes/README.md explains every key")
+    typer.echo(f"next: copy {recipe} to my.yaml and change a key; recipes/README.md explains them all")
+    typer.echo("      mpr check my.yaml; mpr plan my.yaml; mpr reproduce my.yaml --seeds 3")
     if outside := list(made_row.outside()):
         raise NumbersError(outside)
 

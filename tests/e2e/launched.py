@@ -6,6 +6,7 @@ process that hangs would not be seen. Here nobody helps.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
@@ -70,6 +71,7 @@ def start(
         port = free.getsockname()[1]
     here = {"WORLD_SIZE": str(world), "LOCAL_WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1"}
     children = []
+    gc.freeze()  # each child collects garbage when its training ends: not among the libraries of its parent
     for rank in range(world):
         child = os.fork()
         if not child:

@@ -34,6 +34,7 @@ WIDTH, SHARDS = 16, 7
 SETS = (
     "data.corpus={name: invented_world, articles: 60, questions: 100, dev_questions: 30, test_questions: 40}",
     "data.evaluate={test: test, dev: dev}",
+    "validation.split=dev_truth",
     "towers.new={layers: 1, width: 32, heads: 2, feed_forward: 64, vocabulary: 600}",
     "search.depth=60",
     "evaluation.measures=[top1, top5]",

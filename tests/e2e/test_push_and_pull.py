@@ -169,7 +169,8 @@ def on_adapters(run: Path, base: Path) -> None:
     lora = "lora: {rank: 4, alpha: 8, dropout: 0.0, modules: [query, value]}"
     towers = re.sub(r"new: \{layers[^}]*\}", f"base: {json.dumps(str(base))}\n  {lora}", text)
     recipe.write_text(
-        towers.replace("varies: []", "varies: []\ndraft: true").replace("_length: 128", "_length: 48"), "utf-8"
+        towers.replace("varies: []", "varies: []\ndraft: true").replace("passage_length: 96", "passage_length: 48"),
+        "utf-8",
     )
     read = recipe_file.load(recipe)
     model = towers_module.build(read.towers, BERT, 1)

@@ -24,6 +24,7 @@ A_NAME = "the name of a column of the results is free"
 ONE_OF_SEVERAL = "the others remain to be evaluated"
 DEFAULT = "has a documented default"
 ADAM = "the constants of the Adam paper, the default of every version"
+AS_LOGGED = "evaluates as often as losses are logged"
 UNKNOWN = "a number that is not known may be missing"
 DRAFT = "a draft may be unpinned"
 HARMLESS = {
@@ -52,6 +53,9 @@ HARMLESS = {
     ("training.adam_beta2", "removed"): ADAM,
     ("training.adam_epsilon", "removed"): ADAM,
     ("training.logging_steps", "removed"): "how often losses are logged changes no result",
+    ("training.eval_steps", "removed"): AS_LOGGED,
+    ("training.eval_steps", "null"): AS_LOGGED,
+    ("training.eval_on_start", "removed"): "evaluating changes no bit of training",
     ("published.source", "null"): UNKNOWN,
     ("published.source", "other kind"): "is null, and becomes text: any text may name a source",
     **{
@@ -67,6 +71,9 @@ ELSEWHERE = {  # the key that has to change is another one than the spoilt one
     ("paper", "removed"): "published.values.top20",
     ("paper", "null"): "published.values.top20",
     ("towers.new", "null"): "towers.base",
+    ("training.eval_strategy", "removed"): "validation",
+    ("validation", "removed"): "training.eval_strategy",
+    ("validation", "null"): "training.eval_strategy",
 }
 
 

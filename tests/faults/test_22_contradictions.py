@@ -115,7 +115,7 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
         (TREC, ["towers.base=null", "towers.revision=null"], "towers.base", "exactly one of base and new"),
         (TREC, [f"towers.new={SHAPE}"], "towers.base", "exactly one of base and new"),
         (WORLD, ['towers.revision="86b5e0934494bd15c9632b12f734a8a67f723594"'], "towers.revision", "pretrained base"),
-        (WORLD, ["towers.new.heads=3"], "towers.new.heads", "does not divide the width of 128"),
+        (WORLD, ["towers.new.heads=3"], "towers.new.heads", "does not divide the width of 256"),
         (WORLD, [f"towers.lora={LORA}"], "towers.lora", "random weights cannot be adapted"),
     ],
     "lora fits": [
@@ -218,7 +218,7 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
     "warmup ends": [
         (TREC, ["training.warmup_steps=7033"], "training.warmup_steps", "beyond the end after 7,032"),
         ("trec_nll_m1_released", ["training.warmup_steps=1237"], "training.warmup_steps", "beyond the end after 879"),
-        (WORLD, ["training.warmup_steps=301"], "training.warmup_steps", "beyond the end after 300"),
+        (WORLD, ["training.warmup_steps=161"], "training.warmup_steps", "beyond the end after 160"),
         (NQ, ["training.gradient_accumulation_steps=16"], "training.warmup_steps", "beyond the end after 1,150"),
     ],
     "paper is named": [

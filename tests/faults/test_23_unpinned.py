@@ -20,20 +20,21 @@ DRAFTS = [name for name, recipe in shipped.recipes().items() if recipe.draft]
 SHA256 = "0123456789abcdef" * 4
 
 # What replaces the quickstart's own encoder or collection, and what is then not pinned.
-_TOWERS = "  new: {layers: 2, width: 128, heads: 2, feed_forward: 512, vocabulary: 4000}\n"
+_TOWERS = "  new: {layers: 1, width: 256, heads: 4, feed_forward: 512, vocabulary: 4000}\n"
 _CORPUS = (
     "  corpus: {name: invented_world} # places, people, works and events; each fact stated in one to six passages\n"
 )
 _LOCAL = (
     "  corpus: {{name: local, folder: data, passages: {{file: passages.tsv, format: dpr_tsv{passages}}}, splits: {{"
-    "train: {{file: train.json, format: dpr_json{train}}}, test: {{file: test.tsv, format: dpr_qa{test}}}}}}}\n"
+    "train: {{file: train.json, format: dpr_json{train}}}, test: {{file: test.tsv, format: dpr_qa{test}}}, "
+    "dev: {{file: dev.json, format: dpr_json{dev}}}}}}}\n"
 )
 _SUM = f', sha256: "{SHA256}"'
 UNPINNED = {
     "no revision": (_TOWERS, "  base: google-bert/bert-base-uncased\n"),
     "a folder": (_TOWERS, "  base: {folder}\n  revision: null\n"),
-    "passages without a checksum": (_CORPUS, _LOCAL.format(passages="", train=_SUM, test=_SUM)),
-    "a split without a checksum": (_CORPUS, _LOCAL.format(passages=_SUM, train=_SUM, test="")),
+    "passages without a checksum": (_CORPUS, _LOCAL.format(passages="", train=_SUM, test=_SUM, dev=_SUM)),
+    "a split without a checksum": (_CORPUS, _LOCAL.format(passages=_SUM, train=_SUM, test="", dev=_SUM)),
 }
 NEVER = {  # not even in a draft
     "a branch": (_TOWERS, '  base: google-bert/bert-base-uncased\n  revision: "main"\n'),

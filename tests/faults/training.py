@@ -6,6 +6,7 @@ libraries are loaded once, with one thread each, and every run is a child.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import random
@@ -17,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mpr import storage
+from mpr import recipe_file, storage
 from mpr.manifest import sha256_file
 from mpr.run_folder import RunFolder
 from mpr.train import Launch, run
@@ -40,6 +41,7 @@ def recipe(folder: Path) -> Path:
     """A recipe for STEPS updates; its encoder has dropout, its positives rotate, its negatives are drawn at random."""
     path = collection.write(folder)
     path.write_text(path.read_text("utf-8").replace("  num_train_epochs: 1\n", f"  max_steps: {STEPS}\n"), "utf-8")
+    recipe_file.load(path)  # what its first use builds is built here, not in each child
     return path
 
 
@@ -54,6 +56,7 @@ def weights(folder: Path) -> str:
 
 def forked(action: Callable[[], Any]) -> int:
     """Process id of a child that does only this; it ends with 0, with 1 after an error, or by a signal."""
+    gc.freeze()  # a child collects garbage when its training ends: not among the libraries of its parent
     child = os.fork()
     if child:
         return child

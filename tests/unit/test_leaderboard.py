@@ -106,7 +106,7 @@ def test_numbers_are_mean_and_deviation_over_seeds(built: Path) -> None:
     assert found["ours top20 / top100"] == f"{shown[0]} / {shown[1]}, n = 3"
     assert found["objective"] == "joint_lh mask mean τ 0.05"
     assert (found["m"], found["batch"]) == ("4 in turn", "32")
-    assert found["base model"] == "random weights, 2 × 128"
+    assert found["base model"] == "random weights, 1 × 256"
     assert found["verdict"] == "no band yet, measured"
     assert found["hardware"] == "2 cores of Imagined CPU"
     assert (found["time"], found["memory"]) == ("5.1 min", "1.5 GB")

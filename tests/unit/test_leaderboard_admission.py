@@ -87,7 +87,8 @@ def _edit_recipe(root: Path, folder: Path) -> None:
 
 def _another_split(root: Path, folder: Path) -> None:
     path = root / "recipes" / "row.yaml"
-    path.write_text(path.read_text().replace("evaluate: {test: test}", "evaluate: {test: test, more: dev}"))
+    text = path.read_text().replace("split: dev,", "split: dev_truth,")
+    path.write_text(text.replace("evaluate: {test: test}", "evaluate: {test: test, more: dev}"))
 
 
 def _rename(root: Path, folder: Path) -> None:

@@ -86,9 +86,9 @@ def test_rows_that_differ_in_one_more_key_never_share_a_panel(tmp_path: Path, ex
     edits = {
         "learning_rate: 1.0e-3": "learning_rate: 4.0e-4",
         "weight_decay: 0.01": "weight_decay: 0.02",
-        "max_steps: 300": "max_steps: 800",
+        "max_steps: 160": "max_steps: 800",
         "siblings: ignore": "siblings: negative",
-        "{layers: 2,": "{layers: 3,",
+        "{layers: 1,": "{layers: 3,",
         "depth: 100}": "depth: 200}",
         "k: 1, weight: uniform": "k: 2, weight: uniform",
     }

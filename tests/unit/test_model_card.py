@@ -164,8 +164,9 @@ def test_data_sets_of_the_hub(run: Path, tmp_path: Path) -> None:
     text = (run / "recipe" / "small.yaml").read_text("utf-8")
     rows = f"repo: someone/passages, revision: '{COMMIT}'"
     train = f"train: {{repo: someone/questions, revision: '{COMMIT}', form: referring}}"
+    dev = train.replace("train: {", "dev: {split: dev, ")
     test = f"test: {{repo: someone/questions, revision: '{COMMIT}', split: test, form: questions}}"
-    corpus = f"{{name: hub, passages: {{{rows}}}, splits: {{{train}, {test}}}}}"
+    corpus = f"{{name: hub, passages: {{{rows}}}, splits: {{{train}, {dev}, {test}}}}}"
     other = tmp_path / "small.yaml"
     other.write_text(re.sub(r"\{name: invented_world[^}]*\}", corpus, text), "utf-8")
     card = model_card.render(facts(run, contract.read(run / "model"), other))

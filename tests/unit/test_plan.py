@@ -100,7 +100,7 @@ def test_commands(examined: Examined) -> None:
     assert printed.output.startswith("recipe      quickstart\n")
     assert "free here" in printed.output
     made = json.loads(CliRunner().invoke(app, ["plan", "--json", recipe, "--set", "search.depth=200"]).output)
-    assert made["steps"] == 300
+    assert made["steps"] == 160
     assert made["digest"] == plan.digest(read(shipped.text("quickstart"), "search.depth=200"))
     assert made["memory"]["states"] > 0
     checked = CliRunner().invoke(app, ["check", *map(str, shipped.PATHS)])

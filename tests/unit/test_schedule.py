@@ -37,7 +37,7 @@ def with_training(name: str, **training: Any) -> Recipe:
         ("nq_joint_lh_m4_llm", None, None, 512),
         ("msmarco_nll_m1_llm", None, None, 1_024),
         ("mini/scifact_joint_lh_all", 17, 600, None),
-        ("quickstart", 32, 300, 160),
+        ("quickstart", 32, 160, 160),
     ],
 )
 def test_numbers_of_known_rows(name: str, per_epoch: int | None, total: int | None, passages: int | None) -> None:
@@ -66,7 +66,7 @@ def test_accumulation(accumulation: int) -> None:
     assert schedule.steps(by_epochs) == 7_032
     assert schedule.updates(by_epochs) == math.ceil(7_032 / accumulation)
     by_updates = with_training("quickstart", gradient_accumulation_steps=accumulation)
-    assert (schedule.steps(by_updates), schedule.updates(by_updates)) == (300 * accumulation, 300)
+    assert (schedule.steps(by_updates), schedule.updates(by_updates)) == (160 * accumulation, 160)
 
 
 def test_groups_are_filled() -> None:

@@ -1,0 +1,39 @@
+"""What the README counts and names is there."""
+
+from __future__ import annotations
+
+import re
+
+from mpr import catalogue
+from tests.conftest import Examined
+from tests.house.source import ROOT
+
+README = (ROOT / "README.md").read_text("utf-8")
+RELIABILITY = (ROOT / "docs" / "reliability.md").read_text("utf-8")
+WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+
+
+def numbers(cell: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", cell)]
+
+
+def test_every_fault_with_a_test_has_its_row_and_its_promise(examined: Examined) -> None:
+    rows = re.findall(r"^\| ([\d, ]+) \| .*`(test_\d\d_\w+\.py)` \|$", RELIABILITY, re.MULTILINE)
+    faults = sorted(number for cell, _ in rows for number in numbers(cell))
+    assert len(set(faults)) == len(faults), "a fault has one row"
+    assert {name for _, name in rows} == {path.name for path in (ROOT / "tests" / "faults").glob("test_*.py")}
+    promised = re.findall(r"^\| .+ \| ([\d, ]+) \|$", README[README.index("## Promises") :], re.MULTILINE)
+    assert sorted(number for cell in promised for number in numbers(cell)) == faults
+    assert f"\n{len(faults)} faults " in README
+    examined(len(faults), "faults in both tables", 20)
+
+
+def test_objectives_are_counted() -> None:
+    count = len(catalogue.names("objectives"))
+    assert f"by {WORDS[count]} objectives" in README
+
+
+def test_links_lead_somewhere(examined: Examined) -> None:
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link]
+    assert [link for link in links if not (ROOT / link).exists()] == []
+    examined(len(links), "links of the README", 10)
