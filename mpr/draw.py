@@ -1,14 +1,16 @@
 """What enters a training step: a pure function of (seed, draw number).
 
 Draw t takes the rows tR .. tR + R - 1 of one long stream, R rows a step. The stream is epoch after epoch, each a
-seeded order of all rows, so every row comes exactly once an epoch and epochs need not end with a step. A row is a
-question, or under `one_row_per_positive` a (question, positive) pair. Choices within a row depend on (seed, epoch,
-row) alone: not on the batch size, the number of workers or processes, nor on what was drawn before.
+seeded order of all rows (`mpr/row_order.py`), so every row comes exactly once an epoch and epochs need not end with a
+step. A row is a question, or under `one_row_per_positive` a (question, positive) pair. Choices within a row depend on
+(seed, epoch, row) alone: not on the batch size, the number of workers or processes, nor on what was drawn before.
 
-Negatives are the k largest of log-weight plus Gumbel noise among a question's candidates: a draw without replacement
-with probability proportional to the weight. `top` takes the best ranked instead. A known positive of the question, of
+Negatives are the first k candidates of a question in the order that `mpr/choice.py` gives them: a draw without
+replacement with probability proportional to a weight, or the best ranked. A known positive of the question, of
 whatever tier, is never drawn, and no passage twice for a row. What a source cannot supply is counted; under
 `short: random` passages of the whole store, all with the same probability, take its place.
+
+Where pairs are drawn (`margin_bins`), a question needs two of them at least. Those with fewer are not trained on.
 
 Shapes: R rows of a step, N pairs (row, passage).
 """
@@ -19,19 +21,22 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mpr import randomness
+from mpr.choice import Choice, Evidence
 from mpr.errors import DataError, RecipeError
+from mpr.pairs import Integers, Pairs, Rows
 from mpr.positives import PositiveIndex
 from mpr.ragged import Ragged
-from mpr.recipe import Draw, Negatives
+from mpr.recipe_draw import PAIRED, Draw
 from mpr.relations import Block
+from mpr.row_order import RowOrder
 
-Integers = NDArray[np.int64]
+_AT_ONCE = 4_096  # questions whose pairs are counted together
 
 
 @dataclass(frozen=True)
@@ -42,51 +47,6 @@ class Step:
     epoch_R: Integers
     block: Block
     shortages: dict[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Who the rows of a step are. `turn` is the place of the positive under one_row_per_positive, otherwise 0."""
-
-    question_R: Integers
-    epoch_R: Integers
-    turn_R: Integers
-
-    def bits(self, seed: int, purpose: str) -> Integers:
-        """64 random bits of each row of each epoch."""
-        return randomness.bits(seed, purpose, self.epoch_R, self.question_R, self.turn_R).view(np.int64)
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """(row, passage) pairs."""
-
-    row_N: Integers
-    passage_N: Integers
-
-    def __add__(self, other: Pairs) -> Pairs:
-        return Pairs(np.concatenate([self.row_N, other.row_N]), np.concatenate([self.passage_N, other.passage_N]))
-
-    def at(self, chosen: NDArray[np.bool_] | Integers) -> Pairs:
-        return Pairs(self.row_N[chosen], self.passage_N[chosen])
-
-    def keys(self) -> Integers:
-        """One number for each pair."""
-        return np.asarray(self.row_N << 40 | self.passage_N)
-
-    def count(self, rows: int) -> Integers:
-        """Number of pairs of each row."""
-        return np.bincount(self.row_N, minlength=rows).astype(np.int64)
-
-    def first(self, wanted_R: Integers, barred: Pairs) -> Pairs:
-        """The first `wanted` pairs of each row that are not barred and have not come before; rows must ascend."""
-        key_N = self.keys()
-        fresh_N = np.zeros(len(key_N), dtype=bool)
-        fresh_N[np.unique(key_N, return_index=True)[1]] = True
-        fresh = self.at(fresh_N & ~np.isin(key_N, barred.keys()))
-        ends_R = np.cumsum(fresh.count(len(wanted_R)))
-        within_N = np.arange(len(fresh.row_N)) - np.concatenate([[0], ends_R])[fresh.row_N]
-        return fresh.at(within_N < wanted_R[fresh.row_N])
 
 
 class Drawer:
@@ -101,18 +61,49 @@ class Drawer:
         passages: int,
         rows_per_step: int,
         seed: int,
+        evidence: Evidence | None = None,
+        clusters: NDArray[Any] | None = None,
     ) -> None:
-        self.config, self.positives, self.candidates = config, positives, candidates
+        self.config, self.positives = config, positives
         self.passages, self.rows_per_step, self.seed = passages, rows_per_step, seed
-        for entry in config.negatives:
-            _check_candidates(entry, candidates, len(positives))
         self.drawable = positives.counting(tiers, config.positives.cap)
-        available = self.drawable.lengths()
-        self.questions = np.flatnonzero(available)
+        given = evidence or Evidence()
+        self.choices = [
+            Choice(number, entry, candidates, self.drawable, given) for number, entry in enumerate(config.negatives)
+        ]
+        self.questions = np.flatnonzero(self.drawable.lengths())
         if not len(self.questions):
             raise DataError("no question has a positive of a tier that counts", key="labels", fix="see `mpr audit`")
-        per_question = available[self.questions] if config.positives.policy == "one_row_per_positive" else 1
+        self.dropped = self._drop_without_pairs()
+        available = self.drawable.lengths(self.questions)
+        per_question = available if config.positives.policy == "one_row_per_positive" else 1
         self._row_ends = np.cumsum(np.broadcast_to(per_question, self.questions.shape))
+        self._order = self._ordered(clusters)
+
+    def _drop_without_pairs(self) -> int:
+        """Leaves out questions that have fewer than two pairs to draw from; returns how many."""
+        before = len(self.questions)
+        for choice in self.choices:
+            if choice.entry.weight != PAIRED:
+                continue
+            parts = [self.questions[start : start + _AT_ONCE] for start in range(0, len(self.questions), _AT_ONCE)]
+            counts = [choice.pairs_of(part, self._known(part)) for part in parts]
+            self.questions = self.questions[np.concatenate(counts) >= 2]
+            if not len(self.questions):
+                what = f"no question has two pairs of source '{choice.entry.from_}' that the teacher scored"
+                raise DataError(what, key="draw.negatives", fix="score its candidates and the positives")
+        return before - len(self.questions)
+
+    def _ordered(self, clusters: NDArray[Any] | None) -> RowOrder:
+        wanted, order = self.config.clusters, (self.seed, self.rows_per_epoch, self.rows_per_step)
+        if wanted is None:
+            return RowOrder(self.config.questions, *order)
+        if clusters is None or len(clusters) != len(self.positives):
+            found = "there are none" if clusters is None else f"they are of {len(clusters):,} questions"
+            what = f"questions: cluster needs the clusters of {len(self.positives):,} questions, {found}"
+            raise RecipeError(what, key="draw.clusters", fix="use shuffle, or cluster the questions of this split")
+        cluster_U = np.repeat(clusters[self.questions], np.diff(self._row_ends, prepend=0))
+        return RowOrder(self.config.questions, *order, cluster_U, wanted.per_batch)
 
     @property
     def rows_per_epoch(self) -> int:
@@ -139,12 +130,30 @@ class Drawer:
         unit_R = np.empty_like(stream_R)
         for epoch in np.unique(epoch_R):
             here = epoch_R == epoch
-            unit_R[here] = _order(self.config.questions, self.seed, self.rows_per_epoch, int(epoch))[place_R[here]]
+            unit_R[here] = self._order(int(epoch))[place_R[here]]
         entry_R = np.searchsorted(self._row_ends, unit_R, side="right")
         return Rows(self.questions[entry_R], epoch_R, unit_R - np.concatenate([[0], self._row_ends])[entry_R])
 
+    def _known(self, question_R: Integers) -> Pairs:
+        """Every passage that is known to be relevant to these questions."""
+        return Pairs(*self.positives.known(question_R)[:2])
+
+    def _all(self, rows: Rows) -> Pairs:
+        """Every positive that could be drawn."""
+        owner_N, place_N = self.drawable.places(rows.question_R)
+        return Pairs(owner_N, np.asarray(self.drawable.columns["passage"][place_N], dtype=np.int64))
+
     def _positives(self, rows: Rows) -> Pairs:
-        """Every positive drawn. Rotation starts at a seeded place, so that not all questions turn together."""
+        """Every positive drawn: those of the policy, or of the pair that is drawn under random1."""
+        pairing = [choice for choice in self.choices if choice.entry.weight == PAIRED]
+        if self.config.positives.policy != "random1" or not pairing:
+            return self._of_policy(rows)
+        pairs, positive_N = pairing[0].ranked_pairs(rows, self.seed, self._all(rows), self._known(rows.question_R))
+        best_R = np.searchsorted(pairs.row_N, np.arange(len(rows)))  # every row has pairs, the first is the best
+        return Pairs(np.arange(len(rows)), positive_N[best_R])
+
+    def _of_policy(self, rows: Rows) -> Pairs:
+        """Rotation starts at a seeded place, so that not all questions turn together."""
         config = self.config.positives
         available_R = self.drawable.lengths(rows.question_R)
         taken_R = np.ones_like(available_R)
@@ -174,12 +183,12 @@ class Drawer:
 
     def _negatives(self, rows: Rows, positive: Pairs) -> tuple[Pairs, dict[str, int]]:
         """Every negative drawn, source after source within a row, and how many places each source left open."""
-        count = len(rows.question_R)
-        known = Pairs(*self.positives.known(rows.question_R)[:2])
-        drawn = Pairs(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
+        count = len(rows)
+        known, drawn = self._known(rows.question_R), Pairs.none()
         shortages: dict[str, int] = {}
-        for number, entry in enumerate(self.config.negatives):
-            ranked = self._ranked(number, entry, rows)
+        for choice in self.choices:
+            entry = choice.entry
+            ranked = self._ranked(choice, rows, positive, known)
             wanted_R = np.full(count, entry.k or 0, dtype=np.int64)
             if entry.group is not None:
                 wanted_R = np.maximum(entry.group - positive.count(count) - drawn.count(count), 0)
@@ -196,24 +205,14 @@ class Drawer:
                     drawn += self._random(rows, open_R, known + drawn)
         return drawn.at(np.argsort(drawn.row_N, kind="stable")), shortages
 
-    def _ranked(self, number: int, entry: Negatives, rows: Rows) -> Pairs:
-        """Candidates of each row in the order in which they are to be taken: largest log-weight plus noise first."""
-        table = self.candidates[entry.from_]
-        width_R = table.lengths(rows.question_R)
-        if entry.window is not None:
-            width_R = np.minimum(width_R, entry.window)
-        row_N, place_N = table.places(rows.question_R, width_R)
-        ranked = Pairs(row_N, np.asarray(table.columns["passage"][place_N], dtype=np.int64))
-        if entry.weight == "top":
-            return ranked
-        # The number of the entry keeps two entries of one source independent of one another.
-        seen_R = rows.bits(self.seed, f"negatives {number}")
-        if entry.weight == "uniform":  # noise alone: its order is that of the bits it is made of
-            key_N = ~randomness.bits(self.seed, "negative", seen_R[row_N], ranked.passage_N)
-            return ranked.at(np.lexsort((key_N, row_N)))
-        noise_N = randomness.gumbel(self.seed, "negative", seen_R[row_N], ranked.passage_N)
-        weight_N = table.columns["score"][place_N].astype(np.float64) / (entry.temperature or 1.0)
-        return ranked.at(np.lexsort((-(weight_N + noise_N), row_N)))
+    def _ranked(self, choice: Choice, rows: Rows, positive: Pairs, known: Pairs) -> Pairs:
+        """Candidates of each row in the order in which they are to be taken."""
+        if choice.entry.weight != PAIRED:
+            return choice.ranked(rows, self.seed)
+        deciding = self.config.positives.policy == "random1"
+        pool = self._all(rows) if deciding else positive
+        pairs, positive_N = choice.ranked_pairs(rows, self.seed, pool, known)
+        return pairs.at(Pairs(pairs.row_N, positive_N).among(positive))
 
     def _random(self, rows: Rows, missing_R: Integers, barred: Pairs) -> Pairs:
         """Passages of the whole store for the places still open: each row reads its own endless random sequence."""
@@ -225,7 +224,7 @@ class Drawer:
             what += f" passages {barred_R[row]} are its positives or already drawn"
             raise DataError(what, key="draw.negatives", fix="ask for fewer negatives")
         seen_R = rows.bits(self.seed, "random passages")
-        found = Pairs(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
+        found = Pairs.none()
         position = 0
         while (open_R := missing_R - found.count(len(missing_R))).any():
             width = 2 * int(open_R.max()) + 4
@@ -236,26 +235,3 @@ class Drawer:
             found += Pairs(row_N, passage_N).first(open_R, barred + found)
             position += width
         return found
-
-
-@lru_cache(maxsize=4)
-def _order(questions: str, seed: int, size: int, epoch: int) -> Integers:
-    """The rows of an epoch in their order."""
-    if questions == "sequential":
-        return np.arange(size)
-    return randomness.permutation(seed, "order of rows", size, epoch)
-
-
-def _check_candidates(entry: Negatives, candidates: Mapping[str, Ragged], questions: int) -> None:
-    """Refuses before the first step what would otherwise go wrong at some later one."""
-    table = candidates.get(entry.from_)
-    if table is None:
-        raise RecipeError(f"no candidates of source '{entry.from_}'", key="draw.negatives", fix="mine them first")
-    if len(table) != questions:
-        what = f"candidates of source '{entry.from_}' are for {len(table):,} questions, the split has {questions:,}"
-        raise DataError(what, key="sources", fix="mine them again for this split")
-    if entry.weight == "softmax":
-        missing = int(np.count_nonzero(~np.isfinite(table.columns["score"])))
-        if missing:
-            what = f"weight softmax needs scores, {missing:,} candidates of source '{entry.from_}' have none"
-            raise DataError(what, key="draw.negatives", fix="use top or uniform, or candidates with scores")

@@ -32,12 +32,14 @@ from torch import Tensor, distributed
 
 from mpr import faiss_index, storage
 from mpr.collate import Collator
-from mpr.draw import Pairs, Step
+from mpr.draw import Step
 from mpr.errors import RecipeError
 from mpr.exact import Exact
 from mpr.frozen import FrozenPassages
 from mpr.hits import Hits
-from mpr.recipe import Draw, Recipe
+from mpr.pairs import Pairs
+from mpr.recipe import Recipe
+from mpr.recipe_draw import Draw
 from mpr.relations import PADDING, Block
 from mpr.vectors import VectorStore
 

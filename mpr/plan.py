@@ -13,7 +13,8 @@ from mpr import backbones, collection, costs, schedule
 from mpr.backbones import Backbone
 from mpr.collection import Collection
 from mpr.costs import Memory
-from mpr.recipe import Negatives, Recipe
+from mpr.recipe import Recipe
+from mpr.recipe_draw import PAIRED, Negatives
 from mpr.storage import json_digest
 
 UNKNOWN = "unknown"
@@ -79,6 +80,8 @@ def _pins(recipe: Recipe, offered: Collection) -> Iterator[tuple[str, str]]:
         yield towers.passage_base, known
     for part in (*recipe.sources, *(getattr(label, "scores", None) for label in recipe.labels)):
         yield from getattr(part, "pins", {}).items()
+    if recipe.draw.clusters is not None:
+        yield from recipe.draw.clusters.pins.items()
     for pin in offered.pins:
         known = f"sha256 {pin.sha256}" if pin.sha256 else f"commit {pin.revision}" if pin.revision else UNKNOWN
         yield pin.file, known
@@ -107,6 +110,10 @@ def _data_lines(recipe: Recipe, offered: Collection, facts: dict[str, Any]) -> I
 def _work_lines(recipe: Recipe, backbone: Backbone | None, facts: dict[str, Any]) -> Iterator[str]:
     yield _line("encoder", _encoder(recipe, backbone))
     yield _line("positives", _positives(recipe))
+    if (clusters := recipe.draw.clusters) is not None:
+        yield _line(
+            "questions", f"those of a step from {clusters.per_batch:,} of {clusters.k:,} clusters, {clusters.model}"
+        )
     drawn = [_negatives(entry) for entry in recipe.draw.negatives]
     if recipe.live is not None:
         drawn = [f"{each}, found anew in every step" for each in drawn]
@@ -156,12 +163,12 @@ def _encoder(recipe: Recipe, backbone: Backbone | None) -> str:
 
 
 def _positives(recipe: Recipe) -> str:
-    positives = recipe.draw.positives
+    positives, paired = recipe.draw.positives, any(entry.weight == PAIRED for entry in recipe.draw.negatives)
     if positives.policy == "up_to" and positives.m == 1 and positives.beyond == "first":
         return "the first listed"
     how = {
         "first": "the first listed",
-        "random1": "one a question, in turn over the epochs",
+        "random1": "one a question, that of the drawn pair" if paired else "one a question, in turn over the epochs",
         "up_to": f"up to {positives.m} a question, {'in turn' if positives.beyond == 'rotate' else 'the first ones'}",
         "all": "all at once",
         "one_row_per_positive": "one a row, every one in a row of its own",

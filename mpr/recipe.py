@@ -1,7 +1,7 @@
 """A recipe: one row of a table, complete in one YAML file, read strictly.
 
-This file says what the keys are, those of what follows training stand in `mpr/recipe_results.py`. `mpr/recipe_file.py`
-reads a file into it, `mpr/rules.py` refuses contradictions.
+This file says what the keys are; those of `draw` stand in `mpr/recipe_draw.py`, those of what follows training in
+`mpr/recipe_results.py`. `mpr/recipe_file.py` reads a file into it, `mpr/rules.py` refuses contradictions.
 A key that changes a result has no default: the file reads like the experiment section of a paper.
 """
 
@@ -13,6 +13,7 @@ from pydantic import Field, PrivateAttr, create_model
 
 from mpr import catalogue
 from mpr.catalogue import Parameters
+from mpr.recipe_draw import Draw
 from mpr.recipe_results import Band, Count, Encoding, Evaluation, Published, Search
 
 
@@ -184,57 +185,6 @@ class Towers(Parameters):
     """Tokens of a passage, special tokens included."""
     lora: Lora | None = None
     """Low-rank adapters; null: all weights learn."""
-
-
-class Positives(Parameters):
-    """Which of a question's positives enter a step."""
-
-    policy: Literal["first", "random1", "up_to", "all", "one_row_per_positive"]
-    """`first`: the first listed. `random1`: one, a different one each epoch, in turn. `up_to`: at most m together.
-    `all`: every one together. `one_row_per_positive`: each (question, positive) pair is a row of its own."""
-    m: Count | None = None
-    """For `up_to`: how many at most."""
-    beyond: Literal["first", "rotate"] | None = None
-    """For `up_to`, when a question has more than m: always the first m, or in turn so that every one is seen."""
-    cap: Count | None = None
-    """Only the first `cap` listed positives exist for this recipe; null: all."""
-    append: Literal["if_none_retrieved", "always"] | None = None
-    """Where every step searches anew: positives that the search missed are added if it found none of the question's
-    (ADORE), or always (CODER)."""
-
-
-class Negatives(Parameters):
-    """How many candidates of one source become negatives of a question in a step, and which."""
-
-    from_: Annotated[str, Field(alias="from")]
-    """Name of a source: its `as`."""
-    k: Count | None = None
-    """How many per question."""
-    group: Count | None = None
-    """Instead of k: as many as fill the question's group (positives and negatives) to this size."""
-    all: bool = False
-    """Instead of k: every candidate, or every one within the window."""
-    weight: Literal["top", "uniform", "softmax"]
-    """`top`: the best ranked. `uniform`: all alike. `softmax`: in proportion to exp(score / temperature)."""
-    window: Count | None = None
-    """Only the first `window` candidates are considered; null: all."""
-    temperature: Annotated[float, Field(gt=0.0)] | None = None
-    """For `softmax`."""
-    short: Literal["fewer", "random"]
-    """When there are too few candidates: use what there is, or fill with random passages. Both are counted."""
-
-
-class Draw(Parameters):
-    """What enters a training step."""
-
-    questions: Literal["shuffle", "sequential"]
-    """Order of questions within an epoch."""
-    positives: Positives
-    """Which positives."""
-    negatives: tuple[Negatives, ...]
-    """Which negatives, source by source; an empty list: only other questions' passages."""
-    in_batch: bool
-    """Passages of the other questions of the step are negatives too."""
 
 
 class Refresh(Parameters):

@@ -2,8 +2,9 @@
 
 A rule yields (path of the key to change, what is wrong, how to fix it). `mpr check` runs them all; nothing is
 downloaded before they hold. `mpr/training_rules.py` has those about `training:`, `mpr/tower_rules.py` those
-about `towers:`, `mpr/scale_rules.py` those about `scale:`, `mpr/label_rules.py` those about `labels:` and what terms of
-the objective make of them, `mpr/search_rules.py` and `mpr/refresh_rules.py` those about searches.
+about `towers:`, `mpr/draw_rules.py` those about weights and clusters in `draw:`, `mpr/scale_rules.py` those about
+`scale:`, `mpr/label_rules.py` those about `labels:` and what terms of the objective make of them,
+`mpr/search_rules.py` and `mpr/refresh_rules.py` those about searches.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 from mpr import (
     catalogue,
     collection,
+    draw_rules,
     label_rules,
     refresh_rules,
     scale_rules,
@@ -223,8 +225,6 @@ def _negatives_fit(recipe: Recipe) -> Iterator[Finding]:
             yield (*path, "short"), "all there are cannot be too few", "write fewer"
         if entry.group is not None and entry.group <= positives:
             yield (*path, "group"), f"{positives} positives leave no room for a negative", "raise it"
-        if (entry.temperature is not None) != (entry.weight == "softmax"):
-            yield (*path, "temperature"), "goes with weight softmax, and only with it", "add or remove it"
         for limit, what in ((entry.window, "the window"), (kept, "the candidates that data.corpus keeps")):
             if entry.k is not None and limit is not None and entry.k > limit:
                 yield (*path, "k"), f"is more than {what} of {limit}", "ask for fewer, or widen that"
@@ -334,6 +334,7 @@ RULES = tuple(
         *label_rules.CHECKS,
         _negatives_have_sources,
         _negatives_fit,
+        *draw_rules.CHECKS,
         *tower_rules.CHECKS,
         *scale_rules.CHECKS,
         _pinned,

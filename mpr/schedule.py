@@ -12,6 +12,7 @@ from fractions import Fraction
 from mpr import collection
 from mpr.errors import DataError
 from mpr.recipe import Recipe
+from mpr.recipe_draw import PAIRED
 
 
 def questions_per_step(recipe: Recipe) -> int | None:
@@ -24,6 +25,8 @@ def rows_per_epoch(recipe: Recipe) -> int | None:
     """Rows of one epoch: questions, unless every positive is a row of its own."""
     if recipe.draw.positives.policy == "one_row_per_positive":
         return None
+    if any(entry.weight == PAIRED for entry in recipe.draw.negatives):
+        return None  # questions with fewer than two pairs are left out
     try:
         return collection.of(recipe.data.corpus).split(recipe.data.train).trainable
     except DataError:

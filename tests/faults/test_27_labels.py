@@ -25,7 +25,8 @@ from mpr.errors import DataError
 from mpr.passages import PassageStore
 from mpr.policy import Policy
 from mpr.questions import SplitStore
-from mpr.recipe import Draw, Repair
+from mpr.recipe import Repair
+from mpr.recipe_draw import Draw
 from mpr.records import Candidate, Group, Passage, Positive, Question
 from mpr.relations import Relations
 from tests.conftest import Examined

@@ -21,7 +21,8 @@ from mpr.exact import Exact
 from mpr.frozen import FrozenPassages
 from mpr.live import LiveSearch
 from mpr.loss import Terms
-from mpr.recipe import Cache, Draw
+from mpr.recipe import Cache
+from mpr.recipe_draw import Draw
 from tests.parity import steps
 from tests.unit.vectors_in_memory import store_of
 

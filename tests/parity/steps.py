@@ -27,7 +27,8 @@ from mpr.draw import Drawer
 from mpr.policy import Policy
 from mpr.positives import PositiveIndex
 from mpr.ragged import Ragged
-from mpr.recipe import Draw, ObjectivePart, Part
+from mpr.recipe import ObjectivePart, Part
+from mpr.recipe_draw import Draw
 from mpr.relations import PADDING
 from mpr.targets import Targets
 

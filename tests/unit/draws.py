@@ -5,16 +5,18 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from mpr.choice import Evidence, Lookup
 from mpr.draw import Drawer, Step
 from mpr.positives import PositiveIndex
 from mpr.ragged import Ragged
-from mpr.recipe import Draw
+from mpr.recipe_draw import Draw
 
 COUNTING = ("gold", "answer_match")
 Listed = Sequence[tuple[int, str]]
@@ -34,9 +36,9 @@ def ragged(rows: Sequence[Sequence[int]], scores: Sequence[Sequence[float]] | No
     return Ragged(offsets, columns)
 
 
-def config(positives: dict[str, Any], *negatives: dict[str, Any], questions: str = "shuffle") -> Draw:
+def config(positives: dict[str, Any], *negatives: dict[str, Any], questions: str = "shuffle", **more: Any) -> Draw:
     return Draw.model_validate(
-        {"questions": questions, "positives": positives, "negatives": negatives, "in_batch": True}
+        {"questions": questions, "positives": positives, "negatives": negatives, "in_batch": True, **more}
     )
 
 
@@ -56,8 +58,21 @@ def drawer(
     passages: int = 1000,
     rows: int = 1,
     seed: int = 0,
+    evidence: Evidence | None = None,
+    clusters: NDArray[Any] | None = None,
 ) -> Drawer:
-    return Drawer(draw, PositiveIndex.of(known), COUNTING, candidates or {}, passages, rows, seed)
+    index = PositiveIndex.of(known)
+    return Drawer(draw, index, COUNTING, candidates or {}, passages, rows, seed, evidence, clusters)
+
+
+def looked_up(scores: Mapping[tuple[int, int], float]) -> Lookup:
+    """Scores of (question, passage) as a drawer asks for them; NaN where there is none."""
+
+    def lookup(question_N: Any, passage_N: Any) -> NDArray[Any]:
+        pairs = zip(question_N.tolist(), passage_N.tolist(), strict=True)
+        return np.array([scores.get(pair, math.nan) for pair in pairs], dtype=np.float32)
+
+    return lookup
 
 
 @dataclass(frozen=True)

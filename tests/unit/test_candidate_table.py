@@ -14,7 +14,7 @@ from mpr.candidate_table import ANSWER_MATCH, KNOWN, LABELS, SAME_TEXT, Candidat
 from mpr.draw import Drawer
 from mpr.errors import StorageError
 from mpr.ragged import Ragged
-from mpr.recipe import Draw, Negatives
+from mpr.recipe_draw import Draw, Negatives
 from mpr.records import Passage, text_hash
 from mpr.sifter import Sifter
 from tests.conftest import Examined

@@ -22,7 +22,7 @@ from mpr.draw import Drawer
 from mpr.errors import DataError, RecipeError
 from mpr.policy import Policy
 from mpr.positives import PositiveIndex
-from mpr.recipe import Draw
+from mpr.recipe_draw import Draw
 from mpr.records import Passage, text_hash
 from mpr.relations import PADDING
 from mpr.targets import Targets

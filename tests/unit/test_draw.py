@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpr.draw import Drawer
-from mpr.recipe import Draw
+from mpr.recipe_draw import Draw
 from tests.conftest import Examined
 from tests.unit.draws import COUNTING, Row, config, drawer, entry, gold, positives_of, ragged, rows_of, stream
 

@@ -12,7 +12,7 @@ import pytest
 
 from mpr.errors import DataError, RecipeError
 from mpr.ragged import Ragged
-from mpr.recipe import Draw
+from mpr.recipe_draw import Draw
 from tests.unit.draws import Row, config, drawer, entry, gold, ragged, rows_of
 
 MANY = 20_000

@@ -21,7 +21,7 @@ from mpr.loss import Terms
 from mpr.policy import Policy
 from mpr.positives import PositiveIndex
 from mpr.ragged import Ragged
-from mpr.recipe import Draw
+from mpr.recipe_draw import Draw
 from mpr.relations import PADDING
 from tests.conftest import Examined
 from tests.parity.steps import Side, relative_difference, term

@@ -79,6 +79,28 @@ def test_validation_is_shown() -> None:
     assert "validate    trec_dev, at most 100 questions, during training\n" in text
 
 
+def test_clusters_and_pairs_are_shown() -> None:
+    label = "{name: teacher, missing: drop, scores: {file: s, format: triples}}"
+    known = (
+        "{name: known_positives, tiers: [gold], siblings: ignore, shared: ignore, duplicates: ignore, doubtful: ignore}"
+    )
+    made = plan.resolve(
+        read(
+            shipped.text("trec_bce_m3"),
+            "draw.questions=cluster",
+            "draw.clusters={k: 50, model: somebody/model@" + "0" * 40 + ", iterations: 5, per_batch: 2}",
+            "draw.positives={policy: random1}",
+            "draw.negatives[0].weight=margin_bins",
+            "draw.negatives[0].bins=10",
+            f"labels=[{known}, {label}]",
+        )
+    )
+    assert f"questions   those of a step from 2 of 50 clusters, somebody/model@{'0' * 40}\n" in str(made)
+    assert f"pin         somebody/model: commit {'0' * 40}\n" in str(made)
+    assert "positives   one a question, that of the drawn pair\n" in str(made)
+    assert (made.steps, made.updates) == (None, None)  # questions without two pairs are left out
+
+
 def test_accumulation_is_explained() -> None:
     text = str(plan.resolve(with_training("trec_bce_m3", gradient_accumulation_steps=4)))
     assert "7,032 steps in all, 1,758 updates (in-batch negatives do not grow with accumulation)" in text

@@ -11,7 +11,7 @@ from mpr.collection import Split
 from mpr.draw import Drawer
 from mpr.errors import DataError, StorageError
 from mpr.questions import SplitStore
-from mpr.recipe import Draw
+from mpr.recipe_draw import Draw
 from mpr.records import Group, Positive, Question
 from tests.unit.labelled import build, group, store
 

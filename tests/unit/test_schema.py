@@ -78,7 +78,7 @@ def test_meanings_are_those_below_the_attributes(examined: Examined) -> None:
 
 def test_meaning_of_inherited_and_unfolded_attributes() -> None:
     from mpr.corpora.hub import Records, Rows
-    from mpr.recipe import Positives
+    from mpr.recipe_draw import Positives
 
     assert schema.attribute_docs(Records)["repo"] == schema.attribute_docs(Rows)["repo"]
     assert schema.attribute_docs(Records)["tier"] == "Who chose the positives."
