@@ -5,6 +5,10 @@ score as a split's own candidate lists have them, and the hash of the passage's 
 because it is, or may be, a positive, with a label that says why. Ranks are those that the source gave, so that both
 together are the whole proposal. The receipt says what made the table and how many candidates have which label.
 
+A table that a weight of `draw` compares with positives has a third: `anchors`, every known positive of each question
+with the score that the source gives it, proposed or not, NaN where it gives none. Its receipt says so, and hence its
+name: a table that was made without them stays what it is.
+
 Shapes: N candidates of several questions, L labels.
 """
 
@@ -20,6 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpr import storage
+from mpr.pair_scores import PairScores, Scored, keys_of
+from mpr.positives import PositiveIndex
 from mpr.questions import CANDIDATE_COLUMNS
 from mpr.ragged import Ragged, RaggedWriter
 
@@ -28,6 +34,7 @@ LABELS = ("negative", "known_positive", "same_text", "answer_match")  # the plac
 NEGATIVE, KNOWN, SAME_TEXT, ANSWER_MATCH = range(len(LABELS))
 COLUMNS = {**CANDIDATE_COLUMNS, "text_hash": "<u8"}
 _LISTS = {"negatives": COLUMNS, "removed": {**COLUMNS, "label": "u1"}}
+_ANCHORS = {"anchors": {"passage": "<i8", "score": "<f4"}}
 
 Listed = tuple[NDArray[Any], NDArray[Any] | None]
 
@@ -44,6 +51,14 @@ def proposals(listed: Sequence[Listed]) -> Ragged:
     }
     kinds = {name: values.astype(CANDIDATE_COLUMNS[name]) for name, values in columns.items()}
     return Ragged(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), kinds)
+
+
+def scored(tables: Sequence[Ragged]) -> PairScores:
+    """The scores of all these lists that have one, by question and passage."""
+    kept = [table.kept(np.isfinite(table.columns["score"])) for table in tables]
+    owners = np.concatenate([table.owners() for table in kept])
+    passages, scores = (np.concatenate([table.columns[name] for table in kept]) for name in ("passage", "score"))
+    return PairScores.of(Scored(owners, passages, scores), "same")
 
 
 @dataclass(frozen=True)
@@ -65,6 +80,8 @@ class Labelled:
 
     negatives: Ragged
     removed: Ragged
+    anchors: Ragged | None = None
+    """Known positives with the source's score, where they were asked for."""
 
     @classmethod
     def of(cls, found: Ragged, label_N: NDArray[np.uint8], hash_N: NDArray[np.uint64]) -> Labelled:
@@ -80,17 +97,23 @@ def write(target: Path, blocks: Iterable[Labelled], receipt: Mapping[str, Any]) 
     """Writes the blocks one after the other as one table; only one of them is in memory at a time."""
     receipt = dict(receipt)
     count_L, without = np.zeros(len(LABELS), dtype=np.int64), 0
+    lists = _lists(receipt)
     with storage.stage(target, KIND, receipt) as stage, ExitStack() as files:
-        writers = {name: files.enter_context(RaggedWriter(stage, name, columns)) for name, columns in _LISTS.items()}
+        writers = {name: files.enter_context(RaggedWriter(stage, name, columns)) for name, columns in lists.items()}
         for block in blocks:
             for name, writer in writers.items():
                 table: Ragged = getattr(block, name)
-                writer.append(table.lengths(), **{column: table.columns[column] for column in _LISTS[name]})
+                writer.append(table.lengths(), **{column: table.columns[column] for column in lists[name]})
             count_L += np.bincount(block.removed.columns["label"], minlength=len(LABELS))
             count_L[NEGATIVE] += len(block.negatives.columns["passage"])
             without += int(np.count_nonzero(block.negatives.lengths() == 0))
         receipt |= {"counts": dict(zip(LABELS, count_L.tolist(), strict=True)), "without_candidates": without}
     return CandidateTable(target)
+
+
+def _lists(receipt: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """The lists of a table with their columns."""
+    return {**_LISTS, **_ANCHORS} if receipt.get("anchors") else _LISTS
 
 
 class CandidateTable:
@@ -99,7 +122,7 @@ class CandidateTable:
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
         self.manifest = storage.read_manifest(self.folder, KIND)
-        lists = (Ragged.open(self.folder, name, columns) for name, columns in _LISTS.items())
+        lists = (Ragged.open(self.folder, name, columns) for name, columns in _lists(self.manifest.receipt).items())
         self.labelled = Labelled(*lists)
 
     def __len__(self) -> int:
@@ -114,6 +137,12 @@ class CandidateTable:
     def removed(self) -> Ragged:
         """What was taken out, with its `label`."""
         return self.labelled.removed
+
+    def anchors(self, positives: PositiveIndex) -> PairScores:
+        """Scores that the source gave to these positives, which labels may have found among what it proposed."""
+        negatives, known = self.negatives, positives.keys()
+        promoted = negatives.kept(np.isin(keys_of(negatives.owners(), negatives.columns["passage"]), known))
+        return scored([table for table in (promoted, self.removed, self.labelled.anchors) if table is not None])
 
     @property
     def source(self) -> str:

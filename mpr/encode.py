@@ -29,6 +29,7 @@ from mpr.inference import COMPUTE, ROLES, Model, Worker, refuse_empty, unusable
 from mpr.padding import Constants, Integers, Plan
 from mpr.processes import Group, Place, joined
 from mpr.shards import widened
+from mpr.tokens import TokenStore
 from mpr.vectors import DTYPES, Floats, Unfinished, VectorStore
 
 ALONE = Group(Place(0, 1, 0, 1))
@@ -149,6 +150,14 @@ def together() -> Iterator[Group]:
             yield group
     finally:
         distributed.destroy_process_group()
+
+
+def beside(
+    model: Model, role: str, texts: TokenStore, source: Path, ids: Callable[[Any], list[str]], options: Options
+) -> VectorStore:
+    """The vectors that lie beside the texts in `source`, encoded where they are not there yet."""
+    task = Task.of(model, role, model.side(role, texts), ids, options)
+    return run(task, source.with_name(f"{source.name}-vectors-{storage.json_digest(task.work)[:8]}"))
 
 
 def run(task: Task, target: Path, group: Group = ALONE) -> VectorStore:

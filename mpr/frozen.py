@@ -50,19 +50,11 @@ class FrozenPassages:
     def _places(self) -> Places:
         return Places(tuple(self.store.shards))
 
-    @cached_property
-    def _place_of(self) -> Integers:
-        """Where in the store the vector of each row is: shards hold texts in the order of their lengths."""
-        row_N = np.concatenate([shard.rows for shard in self.store.shards])
-        place_of = np.empty(len(row_N), dtype=np.int64)
-        place_of[row_N] = np.arange(len(row_N))
-        return place_of
-
     def vectors(self, row_N: Integers) -> Tensor:
         """In 32 bits, on the device; zeros for PADDING."""
         vectors_ND = np.zeros((len(row_N), self.store.width), dtype=np.float32)
         real_N = row_N != PADDING
-        vectors_ND[real_N] = self._places.vectors(self._place_of[row_N[real_N]])
+        vectors_ND[real_N] = self._places.vectors(self._places.place_of[row_N[real_N]])
         return torch.from_numpy(vectors_ND).to(self.device)
 
     def __call__(self, own_OD: Tensor, batch: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,16 @@ import numpy as np
 from tqdm import tqdm
 
 from mpr import __version__, candidate_table, catalogue, processes, sources, storage
-from mpr.candidate_table import CandidateTable
+from mpr.candidate_table import CandidateTable, Labelled
+from mpr.choice import Evidence
 from mpr.dataset import Dataset
 from mpr.errors import DataError
 from mpr.knowledge import Knowledge
 from mpr.pair_scores import PairScores
 from mpr.processes import Group, Place
+from mpr.ragged import Ragged
 from mpr.recipe import Recipe
+from mpr.recipe_draw import ANCHORED
 from mpr.sifter import Sifter
 
 ALONE = Group(Place(0, 1, 0, 1))
@@ -115,6 +118,19 @@ def knowledge(dataset: Dataset, role: str = "train") -> Knowledge:
     return known
 
 
+def anchored(recipe: Recipe) -> set[str]:
+    """Sources whose candidates a weight compares with positives, by their `as`."""
+    return {entry.from_ for entry in recipe.draw.negatives if entry.weight in ANCHORED}
+
+
+def evidence(dataset: Dataset, known: Knowledge) -> Evidence:
+    """What weights of candidates go by besides the candidates."""
+    teacher, mined = known.scores.get("teacher_QP"), tables(dataset)
+    names = anchored(dataset.recipe) & set(mined)
+    anchors = {name: mined[name].anchors(known.positives).lookup for name in sorted(names)}
+    return Evidence(anchors, teacher=None if teacher is None else teacher.lookup)
+
+
 def label_stores(dataset: Dataset) -> dict[str, PairScores]:
     """What labels go by besides the tables, by names for people."""
     return {f"label {name}": store for name, store in knowledge(dataset).stores.items()}
@@ -147,6 +163,8 @@ class Mining:
             "passages": passages.manifest.digest,
             "mpr": __version__,
         }
+        if role == "train" and part.as_ in anchored(dataset.recipe):
+            receipt["anchors"] = True
         name = f"{questions.folder.name}-{part.name}-{storage.json_digest(receipt)[:8]}"
         return cls(source, ground, questions.folder.with_name(name), receipt)
 
@@ -178,8 +196,23 @@ class Mining:
             for part, (first, last) in zip(mine, ranges, strict=True):
                 if not part.exists():
                     rows = np.arange(first, last)
-                    candidate_table.write(part, [self._sifter(rows, self.source(rows))], self.receipt)
+                    candidate_table.write(part, [self._labelled(rows)], self.receipt)
                 progress(last - first)
+
+    def _labelled(self, rows: Any) -> Labelled:
+        """Proposals for these questions told apart, with anchors where they are asked for."""
+        found = self.source(rows)
+        labelled = self._sifter(rows, found)
+        return replace(labelled, anchors=self._anchors(rows, found)) if self.receipt.get("anchors") else labelled
+
+    def _anchors(self, rows: Any, found: Ragged) -> Ragged:
+        """Known positives of these questions with their scores; of one that was proposed, that of the proposal."""
+        owner_N, passage_N, _ = self.ground.questions.positives.known(rows)
+        score_N = candidate_table.scored([found]).lookup(owner_N, passage_N)
+        missed_N = np.isnan(score_N)
+        score_N[missed_N] = self.source.scored(rows[owner_N[missed_N]], passage_N[missed_N])
+        offsets = np.concatenate([[0], np.cumsum(np.bincount(owner_N, minlength=len(rows)))]).astype(np.int64)
+        return Ragged(offsets, {"passage": passage_N, "score": score_N})
 
     def commit(self, chunk: int) -> None:
         """Puts the chunks together if they are all there."""

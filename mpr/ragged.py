@@ -89,6 +89,12 @@ class Ragged:
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         return Ragged(offsets, {name: values[wanted] for name, values in self.columns.items()})
 
+    def some(self, rows: Any) -> Ragged:
+        """These rows, in this order."""
+        _, places = self.places(rows)
+        offsets = np.concatenate([[0], np.cumsum(self.lengths(rows))]).astype(np.int64)
+        return Ragged(offsets, {name: values[places] for name, values in self.columns.items()})
+
     def taken(self, owner: NDArray[np.int64], place: NDArray[np.int64]) -> Ragged:
         """The values at these places, in this order; `owner`, which ascends, says whose they become."""
         lengths = np.bincount(owner, minlength=len(self))

@@ -93,16 +93,9 @@ def of_file(wanted: Scores, ground: Ground) -> PairScores:
 
 
 def _path(wanted: Scores, ground: Ground) -> Path:
-    from mpr import storage
+    from mpr import sources
 
-    path: Path = (ground.folder or Path()) / str(wanted.file)
-    if not path.is_file():
-        raise DataError("file of scores is not there", where=str(path), key="labels", fix="check labels.scores.file")
-    found = storage.remembered_sha256(path)
-    if wanted.sha256 not in (None, found):
-        what = f"is not the pinned file: expected sha256 {str(wanted.sha256)[:16]}..., found {found[:16]}..."
-        raise DataError(what, where=str(path), key="labels", fix="bring the pinned file, or pin this one")
-    return path
+    return sources.pinned(ground, str(wanted.file), wanted.sha256, "scores", "labels", "labels.scores.file")
 
 
 def _blocks(wanted: Scores, path: Path, ground: Ground) -> Iterator[Scored]:

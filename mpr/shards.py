@@ -73,6 +73,14 @@ class Places:
     def offsets(self) -> NDArray[np.int64]:
         return np.cumsum([0, *(len(shard.rows) for shard in self.shards)], dtype=np.int64)
 
+    @cached_property
+    def place_of(self) -> NDArray[np.int64]:
+        """The place of each row: a store holds texts in an order of its own."""
+        row_N = np.concatenate([shard.rows for shard in self.shards])
+        place_of = np.empty(len(row_N), dtype=np.int64)
+        place_of[row_N] = np.arange(len(row_N))
+        return place_of
+
     def rows(self, places_N: NDArray[np.int64]) -> NDArray[np.int64]:
         """The passage at each place."""
         rows_N = np.empty(len(places_N), dtype=np.int64)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mpr import catalogue
+from mpr.errors import DataError
 
 if TYPE_CHECKING:
     from mpr.passages import PassageStore
@@ -56,6 +57,29 @@ class Source(ABC):
     @abstractmethod
     def __call__(self, rows: Any) -> Ragged:
         """Proposals for these questions, one row for each."""
+
+    def scored(self, question_N: Any, passage_N: Any) -> Any:
+        """Scores of any pairs, on the scale of those of proposals; NaN where the source can give none. Questions
+        ascend."""
+        import numpy as np
+
+        return np.full(len(question_N), np.nan, dtype=np.float32)
+
+
+def pinned(
+    ground: Ground, file: str, sha256: str | None, of: str = "candidates", part: str = "sources", key: str = ""
+) -> Path:
+    """The user's file, seen to be the one that the recipe pins, if it pins one."""
+    from mpr import storage
+
+    path = (ground.folder or Path()) / file
+    if not path.is_file():
+        raise DataError(f"file of {of} is not there", where=str(path), key=part, fix=f"check {key or f'{part}.file'}")
+    found = storage.remembered_sha256(path)
+    if sha256 not in (None, found):
+        what = f"is not the pinned file: expected sha256 {str(sha256)[:16]}..., found {found[:16]}..."
+        raise DataError(what, where=str(path), key=part, fix="bring the pinned file, or pin this one")
+    return path
 
 
 def of(part: Any, ground: Ground) -> Source:

@@ -49,6 +49,15 @@ class Source(sources.Source):
         asked = (self.ground.questions[int(row)].text for row in rows)
         return proposals([self._index.top(text, self.params.depth) for text in asked])
 
+    def scored(self, question_N: Any, passage_N: Any) -> Any:
+        import numpy as np
+
+        scores_N = np.zeros(len(question_N), dtype=np.float32)
+        for question in np.unique(question_N):
+            own_N = question_N == question
+            scores_N[own_N] = self._index.scores_of(self.ground.questions[int(question)].text, passage_N[own_N])
+        return scores_N
+
     @cached_property
     def _settings(self) -> Settings:
         from mpr.lexical import Analysis, Settings

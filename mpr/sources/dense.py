@@ -24,10 +24,12 @@ if TYPE_CHECKING:
     from mpr.exact import Exact
     from mpr.inference import Model
     from mpr.ragged import Ragged
+    from mpr.shards import Places
     from mpr.tokens import TokenStore
     from mpr.vectors import VectorStore
 
 _BUDGET = 2 << 30  # bytes that a search may add to the process; it changes no result
+_AT_ONCE = 1_024  # pairs scored at a time
 
 
 class Params(Parameters):
@@ -80,6 +82,25 @@ class Source(sources.Source):
         hits = self._search.search(self._questions_QW[rows], self.params.depth)
         return proposals(list(zip(hits.rows_QK, hits.scores_QK, strict=True)))
 
+    def scored(self, question_N: Any, passage_N: Any) -> Any:
+        """As search writes them, whatever it found."""
+        import numpy as np
+
+        from mpr.hits import exact_scores
+
+        places, scores_N = self._places, np.zeros(len(question_N), dtype=np.float32)
+        for start in range(0, len(question_N), _AT_ONCE):
+            some = slice(start, start + _AT_ONCE)
+            vectors_NW = places.vectors(places.place_of[passage_N[some]])
+            scores_N[some] = exact_scores(self._questions_QW[question_N[some]], vectors_NW)
+        return scores_N
+
+    @cached_property
+    def _places(self) -> Places:
+        from mpr.shards import Places
+
+        return Places(tuple(self._search.first.store.shards))
+
     @cached_property
     def _folder(self) -> Path:
         from mpr import hub_model
@@ -122,11 +143,9 @@ class Source(sources.Source):
 
     def _vectors(self, role: str, source: Path, texts: TokenStore, ids: Any) -> VectorStore:
         """Vectors of one side, encoded where they are not there yet."""
-        from mpr import encode, storage
+        from mpr import encode
         from mpr.processes import Place
 
         device = encode.device(Place.here())
         options = encode.Options(self.params.dtype, self.params.compute, device, quiet=self.ground.quiet)
-        task = encode.Task.of(self._model, role, self._model.side(role, texts), ids, options)
-        digest = storage.json_digest(task.work)
-        return encode.run(task, source.with_name(f"{source.name}-vectors-{digest[:8]}"))
+        return encode.beside(self._model, role, texts, source, ids, options)

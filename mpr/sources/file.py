@@ -62,27 +62,11 @@ class Source(sources.Source):
         return {"file": Path(self.params.file).name, "sha256": storage.remembered_sha256(self._path)}
 
     def __call__(self, rows: Any) -> Ragged:
-        import numpy as np
-
-        from mpr.ragged import Ragged
-
-        whole = self._whole
-        _, places = whole.places(rows)
-        offsets = np.concatenate([[0], np.cumsum(whole.lengths(rows))]).astype(np.int64)
-        return Ragged(offsets, {name: values[places] for name, values in whole.columns.items()})
+        return self._whole.some(rows)
 
     @cached_property
     def _path(self) -> Path:
-        from mpr import storage
-
-        path: Path = (self.ground.folder or Path()) / self.params.file
-        if not path.is_file():
-            raise DataError("file of candidates is not there", where=str(path), key="sources", fix="check sources.file")
-        found = storage.remembered_sha256(path)
-        if self.params.sha256 not in (None, found):
-            what = f"is not the pinned file: expected sha256 {self.params.sha256[:16]}..., found {found[:16]}..."
-            raise DataError(what, where=str(path), key="sources", fix="bring the pinned file, or pin this one")
-        return path
+        return sources.pinned(self.ground, self.params.file, self.params.sha256)
 
     @cached_property
     def _whole(self) -> Ragged:
