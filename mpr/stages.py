@@ -19,7 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mpr import mine, plan, run_folder, storage
+from mpr import clusters, mine, plan, run_folder, storage
 from mpr.dataset import Dataset
 from mpr.errors import RecipeError
 from mpr.receipts import Receipt
@@ -106,7 +106,8 @@ class Row:
     # Training
 
     def _train_reads(self, done: Mapping[str, Receipt]) -> dict[str, str]:
-        return {**_after(done, "data", "mine"), "recipe": plan.digest(self.recipe)}
+        model = clusters.model_digest(self.recipe, self.home)
+        return {**_after(done, "data", "mine"), **model, "recipe": plan.digest(self.recipe)}
 
     def _train(self) -> Made:
         from mpr.train import Launch, run

@@ -88,6 +88,7 @@ def _train(launch: Launch, recipe: Any, folder: Any, place: Any) -> None:
         environment.seed_everything(arguments.seed)
         training = TrainingRun(recipe, dataset, folder, (place.rank, place.world), arguments)
         training.vectors = group.first(training.freeze)
+        training.clusters = group.first(training.cluster)
         if not training.run():
             again = shlex.join(sys.argv) if place.world == 1 else "the same launch"
             raise Interrupted("stopped on request; a checkpoint was committed", fix=f"to continue, run again: {again}")
@@ -98,13 +99,14 @@ def prepared(recipe: Any, folder: Any, dataset: Any, world: int, held: ExitStack
 
     A finished run is claimed like any other, so that a changed recipe is not answered with the model of the old one.
     """
-    from mpr import mine, storage, towers_folder
+    from mpr import clusters, mine, storage, towers_folder
     from mpr.run_folder import identity
 
     held.enter_context(folder.held())
     digests = {role: store.manifest.digest for role, store in dataset.prepare_training().items()}
     digests |= {f"candidates {name}": table.manifest.digest for name, table in mine.mine(dataset).items()}
     digests |= {name: store.digest for name, store in mine.label_stores(dataset).items()}
+    digests |= clusters.model_digest(recipe, dataset.home)
     folder.claim(identity(recipe, digests, world))
     if not folder.model.exists():
         return dict(folder.progress())

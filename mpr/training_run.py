@@ -13,9 +13,10 @@ from typing import Any
 
 from transformers import EvalPrediction, TrainerState, TrainingArguments
 
-from mpr import encode, frozen, launching, live, mine, out_of_memory, rank_measures, storage, towers_folder
+from mpr import clusters, encode, frozen, launching, live, mine, out_of_memory, rank_measures, storage, towers_folder
 from mpr import towers as towers_module
 from mpr.callbacks import Advice, EpochEnds, OnSave, Patience, StopOnSignal, be_brief, stoppable, waited
+from mpr.clusters import QuestionClusters
 from mpr.collate import Collator, Side
 from mpr.dataset import Dataset
 from mpr.dev_pool import DevPool
@@ -47,6 +48,8 @@ class TrainingRun:
     arguments: TrainingArguments
     vectors: str = ""
     """Where those of passages that do not learn are: what `freeze` answered on the first process."""
+    clusters: str = ""
+    """Where those of questions are: what `cluster` answered on the first process."""
 
     def run(self) -> bool:
         """True when training is over; False when it was stopped on request after a checkpoint."""
@@ -106,6 +109,8 @@ class TrainingRun:
             len(self.dataset.passages_of("train")),
             self.recipe.questions_per_step,
             int(self.recipe.training["seed"]),
+            mine.evidence(self.dataset, self.knowledge),
+            QuestionClusters(Path(self.clusters)).cluster_Q if self.clusters else None,
         )
 
     @cached_property
@@ -147,12 +152,21 @@ class TrainingRun:
         if self.recipe.towers.train == "both":
             return ""
         wanted, passages = self.recipe.encoding, self.dataset.passages_of("train")
-        model = Model.of(self._towers(), self.dataset.tokenizer(), self.recipe.towers.base or "random weights")
         options = encode.Options(wanted.dtype, wanted.compute, str(self.arguments.device), quiet=self.dataset.quiet)
-        store = frozen.kept(model, passages, self.dataset.tokens_of_passages("train"), options)
+        store = frozen.kept(self._start(), passages, self.dataset.tokens_of_passages("train"), options)
         if self.recipe.live is not None:
             live.prepare(self.recipe.live, store)
         return str(store.folder)
+
+    def _start(self) -> Model:
+        """The towers that training starts from."""
+        return Model.of(self._towers(), self.dataset.tokenizer(), self.recipe.towers.base or "random weights")
+
+    def cluster(self) -> str:
+        """Clusters the questions, for the first process. Where the clusters are; empty where none are asked for."""
+        if self.recipe.draw.clusters is None:
+            return ""
+        return str(clusters.kept(self.dataset, self._start, str(self.arguments.device)).folder)
 
     def _completed(self) -> FrozenPassages | LiveSearch | None:
         """What brings the passages of a step where they are not encoded in it."""
@@ -225,6 +239,10 @@ class TrainingRun:
             self.arguments.max_steps,
             f"; continuing after update {resumed.name}" if resumed else "",
         )
+        if self.drawer.dropped:
+            log.info("%d questions have fewer than two pairs to draw: not trained on", self.drawer.dropped)
+        if self.clusters and not self.recipe.draw.in_batch:
+            log.info("clusters do nothing without in-batch negatives: questions of a step do not see one another")
         if self.arguments.gradient_accumulation_steps > 1 and self.recipe.draw.in_batch:
             log.info("in-batch negatives do not grow with accumulation: use scale.cache for a larger block")
 

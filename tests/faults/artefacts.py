@@ -17,11 +17,12 @@ import numpy as np
 import pyarrow as pa
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from mpr import columnar, fusion, intake, pair_scores, passages, storage, tokens, vectors, vocabulary
+from mpr import clusters, columnar, fusion, intake, pair_scores, passages, storage, tokens, vectors, vocabulary
 from mpr.collection import Split
 from mpr.errors import StorageError
 from mpr.ranking import Names, Ranking
 from mpr.recipe import NewEncoder, Repair, Towers
+from mpr.recipe_draw import Clusters
 from mpr.records import Candidate, Group, Passage, Positive, Question
 
 
@@ -139,6 +140,12 @@ def _vectors(target: Path) -> None:
         work.commit({"note": "small"})
 
 
+def _clusters(target: Path) -> None:
+    """Who is in which cluster, by faiss."""
+    numbers = np.arange(60, dtype=np.float32).reshape(20, 3) % 7
+    clusters.build(target, numbers, Clusters(k=3, model="start", iterations=2), 1, {"of": "small"})
+
+
 class _Asked:
     """Stands in for the questions of a split and for the passages of a collection: what a table of a ranking reads."""
 
@@ -193,6 +200,7 @@ ARTEFACTS: dict[str, Callable[[Path], object]] = {
     "table": _table,
     "fusion": _fusion,
     "pair_scores": _pair_scores,
+    "clusters": _clusters,
 }
 
 

@@ -39,7 +39,7 @@ OPEN_FILES = re.compile(r"\b(IO|BinaryIO|TextIO|BufferedWriter|BytesIO|StringIO|
 
 # Foreign modules and the only modules of mpr that may import them.
 IMPORT_DOORS = {
-    "faiss": {"faiss_index"},
+    "faiss": {"clusters", "faiss_index"},
     "ir_measures": {"measures"},
     "pytrec_eval": {"measures"},
     "datasets": {"formats.hub", "metrics.answer_hit", "metrics.judged_ranking", "metrics.pool_ranks"},

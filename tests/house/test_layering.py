@@ -19,10 +19,10 @@ LAYERS = (
         "significance", "strict_yaml", "training_arguments", "world.*",
     ),
     (
-        "backbones", "collection", "draw", "judgements", "label_rules", "matching", "objectives.*", "pair_scores",
-        "passages", "positives", "questions", "ragged", "ranking", "recipe", "recipe_results", "refresh_rules",
-        "relations", "rules", "scale_rules", "schedule", "scores", "search_rules", "shards", "tokens", "tower_rules",
-        "training_rules",
+        "backbones", "choice", "collection", "draw", "draw_rules", "judgements", "label_rules", "matching",
+        "objectives.*", "pair_scores", "pairs", "passages", "positives", "questions", "ragged", "ranking", "recipe",
+        "recipe_draw", "recipe_results", "refresh_rules", "relations", "row_order", "rules", "scale_rules",
+        "schedule", "scores", "search_rules", "shards", "tokens", "tower_rules", "training_rules", "weights",
     ),
     (
         "adapters", "band", "candidate_table", "checkpoints", "collate", "columnar", "comparison", "contenders",
@@ -33,7 +33,7 @@ LAYERS = (
         "towers", "towers_folder", "vectors", "vocabulary", "watch",
     ),
     (
-        "audit", "audit_report", "callbacks", "dataset", "dev_pool", "encode", "frozen", "labels.*", "live",
+        "audit", "audit_report", "callbacks", "clusters", "dataset", "dev_pool", "encode", "frozen", "labels.*", "live",
         "metrics.*", "mine", "reference", "scored", "sources.*", "trainer",
     ),
     (
