@@ -32,6 +32,10 @@ CASES: dict[str, list[dict[str, Any]]] = {
     "context": [{"depth": 25, "by": "title"}, {"depth": 3, "by": "id"}],
     "file": [{"as": "bm25"}, {"file": "run.txt", "format": "trec"}, {"file": "run.txt", "format": "trec", "depth": 3}],
     "random": [{"depth": 25, "seed": 1}, {"depth": 3, "seed": 2}],
+    "triples": [
+        {"file": "ids.tsv", "format": "ids", "unknown": "refuse"},
+        {"file": "scored.tsv", "format": "scored", "unknown": "drop", "depth": 3},
+    ],
 }
 # A model with random weights; `stood` puts it into the folder that the tests run in.
 CASES["dense"] = [{"model": "model", "depth": 25, "dtype": "float32", "compute": "float32"}]
@@ -43,15 +47,18 @@ def stood(tmp_path_factory: pytest.TempPathFactory) -> sources.Ground:
     """The ground, with a run in which every question has passages of all kinds, positives among them."""
     made = invented(tmp_path_factory.mktemp("ground"))
     ids = made.passages.ids(range(len(made.passages)))
-    lines = []
+    lines, triples = list[str](), list[str]()
     for row in range(len(made.questions)):
         known = made.questions.positives.rows.row(row, "passage").tolist()
         named = dict.fromkeys([*known, *range(row, row + 20), len(ids) - len(made.questions) + row])
         hits = (Hit(made.questions[row].id, ids[passage], 1, -float(place)) for place, passage in enumerate(named))
+        triples += [f"{made.questions[row].id}\t{ids[known[0]]}\t{ids[passage]}\n" for passage in named]
         lines += [f"{hit.question} Q0 {hit.passage} {hit.rank} {hit.score} made\n" for hit in hits]
     assert made.folder is not None
     model_folder(made.folder / "model")
     (made.folder / "run.txt").write_text("".join(lines))
+    (made.folder / "ids.tsv").write_text("".join(triples))
+    (made.folder / "scored.tsv").write_text("".join(f"1.5\t-2\t{line}" for line in triples))
     return made
 
 
@@ -144,7 +151,7 @@ def test_parameters_are_strict(name: str, examined: Examined) -> None:
             wrong: list[Any] = [None, [value], str(value) if not isinstance(value, str) else 3]
             if key == "depth":
                 wrong += [0, -1, 2.5]
-            if key in ("file", "format") or (name == "file" and key == "depth"):
+            if (name == "file" and key in ("file", "format", "depth")) or (name == "triples" and key == "depth"):
                 wrong.remove(None)  # allowed by itself; the pair is refused in tests/unit/sources/test_file.py
             for bad in wrong:
                 with pytest.raises(ValidationError):
