@@ -112,7 +112,13 @@ def knowledge(dataset: Dataset, role: str = "train") -> Knowledge:
         applied = getattr(catalogue.find("labels", label.name), "applied", None)
         if applied is not None:
             known = applied(label, known, ground)
-    return known
+    return known if dataset.recipe.data.unlabelled is None else known.noted("questions", _drawn(known))
+
+
+def _drawn(known: Knowledge) -> dict[str, int]:
+    """How many questions training will see, now that labels have found what there is to find."""
+    found = len(np.unique(known.positives.rows.owners()[known.counting]))
+    return {"drawn": found, "without a positive": len(known.positives) - found}
 
 
 def label_stores(dataset: Dataset) -> dict[str, PairScores]:

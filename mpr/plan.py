@@ -97,6 +97,9 @@ def _data_lines(recipe: Recipe, offered: Collection, facts: dict[str, Any]) -> I
     train = offered.split(recipe.data.train)
     usable = f", {_count(train.usable, 'with a positive')}" if train.usable is not None else ""
     yield _line("train", f"{recipe.data.train}, {_count(train.questions, 'questions')}{usable}")
+    if (more := recipe.data.unlabelled) is not None:
+        asked = _count(offered.split(more).questions, "questions, as far as labels find them positives")
+        yield _line("unlabelled", f"{more}, {asked}")
     if recipe.validation is not None:
         held = f"at most {_count(recipe.validation.questions, 'questions')}, during training"
         yield _line("validate", f"{recipe.validation.split}, {held}")

@@ -104,6 +104,9 @@ class Data(Parameters):
     """What to do with unusable labels."""
     overlap: Literal["refuse", "drop", "allow"] = "refuse"
     """Training questions that an evaluation split asks too: stop, drop them from training, or allow and show it."""
+    unlabelled: str | None = None
+    """Split whose questions are trained on too once a label finds them positives; null: none. Positives that its
+    records list are not looked at."""
 
 
 class Validation(Parameters):

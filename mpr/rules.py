@@ -3,7 +3,8 @@
 A rule yields (path of the key to change, what is wrong, how to fix it). `mpr check` runs them all; nothing is
 downloaded before they hold. `mpr/training_rules.py` has those about `training:`, `mpr/tower_rules.py` those
 about `towers:`, `mpr/scale_rules.py` those about `scale:`, `mpr/label_rules.py` those about `labels:` and what terms of
-the objective make of them, `mpr/search_rules.py` and `mpr/refresh_rules.py` those about searches.
+the objective make of them, `mpr/search_rules.py` and `mpr/refresh_rules.py` those about searches,
+`mpr/question_rules.py` those about questions and passages that were not labelled or written by people.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from mpr import (
     catalogue,
     collection,
     label_rules,
+    question_rules,
     refresh_rules,
     scale_rules,
     schedule,
@@ -255,7 +257,7 @@ def _pinned(recipe: Recipe) -> Iterator[Finding]:
 
 def _batch_fits(recipe: Recipe) -> Iterator[Finding]:
     split, questions = _train_split(recipe), schedule.questions_per_step(recipe)
-    count = split.trainable if split else None
+    count = split.trainable if split and recipe.data.unlabelled is None else None
     if count is not None and questions is not None and questions > count:
         what = f"a step takes {questions:,} questions, the split has {count:,}"
         yield ("training", "per_device_train_batch_size"), what, "lower it"
@@ -322,6 +324,7 @@ RULES = tuple(
         _splits_exist,
         _names_are_plain,
         _no_training_on_evaluation,
+        *question_rules.CHECKS,
         _validation_fits,
         _match_fits,
         _depth_reaches,

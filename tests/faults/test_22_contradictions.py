@@ -18,6 +18,7 @@ from tests import shipped
 from tests.conftest import Examined
 from tests.faults.contradictory_labels import CACHE, LABEL, TEACHER
 from tests.faults.contradictory_labels import CASES as LABELS
+from tests.faults.contradictory_questions import CASES as QUESTIONS
 from tests.faults.contradictory_searches import CASES as SEARCHES
 from tests.faults.contradictory_searches import FROZEN, JUDGED, LIVE, LLM, NQ, TREC, WORLD
 
@@ -45,6 +46,7 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
         (TREC, ["data.evaluate.again=trec_train"], "data.evaluate.again", "is also trained on"),
         (TREC, ["data.evaluate.again=trec_test"], "data.evaluate.again", "is evaluated twice, also as 'test'"),
     ],
+    **QUESTIONS,
     "validation fits": [
         (TREC, ["training.eval_strategy=epoch"], "training.eval_strategy", "nothing to evaluate during training"),
         (TREC, [f"validation={POOL}"], "validation", "does nothing without training.eval_strategy"),

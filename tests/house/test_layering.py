@@ -20,9 +20,9 @@ LAYERS = (
     ),
     (
         "backbones", "collection", "draw", "judgements", "label_rules", "matching", "objectives.*", "pair_scores",
-        "passages", "positives", "questions", "ragged", "ranking", "recipe", "recipe_results", "refresh_rules",
-        "relations", "rules", "scale_rules", "schedule", "scores", "search_rules", "shards", "tokens", "tower_rules",
-        "training_rules",
+        "passages", "positives", "question_rules", "questions", "ragged", "ranking", "recipe",
+        "recipe_results", "refresh_rules", "relations", "rules", "scale_rules", "schedule", "scores", "search_rules",
+        "shards", "tokens", "tower_rules", "training_rules",
     ),
     (
         "adapters", "band", "candidate_table", "checkpoints", "collate", "columnar", "comparison", "contenders",
@@ -30,7 +30,7 @@ LAYERS = (
         "fusion", "hits", "hub_model", "inference", "intake", "intervals", "knowledge", "launching", "lengths",
         "lexical", "loss", "negative_cache", "out_of_memory", "overlap", "padding", "plan", "pretrained", "receipts",
         "recipe_file", "result", "run_folder", "scale", "schema", "search", "sentence_layout", "sifter", "targets",
-        "towers", "towers_folder", "vectors", "vocabulary", "watch",
+        "towers", "towers_folder", "unlabelled", "vectors", "vocabulary", "watch",
     ),
     (
         "audit", "audit_report", "callbacks", "dataset", "dev_pool", "encode", "frozen", "labels.*", "live",
