@@ -92,8 +92,8 @@ _LISTED = (
     Prompt(
         "questions-1",
         "question",
-        "Write a question that somebody who has not seen this passage might ask, and that it answers. It must make sense "
-        "by itself and must not mention a passage. Write only the question; if you see several, one a line.\n\n"
+        "Write a question that somebody who has not seen this passage might ask, and that it answers. It must make "
+        "sense by itself and must not mention a passage. Write only the question; if you see several, one a line.\n\n"
         "Passage title: {title}\nPassage: {text}\n\nQuestion:",
         questions,
     ),
@@ -101,8 +101,8 @@ _LISTED = (
     Prompt(
         "paraphrase-1",
         "rewrite",
-        "Say what this passage says in other words and in another order. Keep every fact, name and number; add nothing. "
-        "Write only the new passage.\n\nPassage title: {title}\nPassage: {text}\n\nNew passage:",
+        "Say what this passage says in other words and in another order. Keep every fact, name and number; add "
+        "nothing. Write only the new passage.\n\nPassage title: {title}\nPassage: {text}\n\nNew passage:",
         rewritten,
     ),
     Prompt(

@@ -42,4 +42,11 @@ def _unlabelled_fits(recipe: Recipe) -> Iterator[Finding]:
         yield ("labels", 0, "tiers"), what, "add one of them"
 
 
-CHECKS = (_unlabelled_fits,)
+def _llm_counts(recipe: Recipe) -> Iterator[Finding]:
+    """What is judged for money and then not counted would only be taken away from the negatives, in silence."""
+    for label in recipe.labels:
+        if label.name == "llm" and "llm" not in getattr(recipe.labels[0], "tiers", ("llm",)):
+            yield ("labels", 0, "tiers"), "does not count llm, the tier of what is judged relevant", "add it"
+
+
+CHECKS = (_unlabelled_fits, _llm_counts)

@@ -244,10 +244,11 @@ def _pinned(recipe: Recipe) -> Iterator[Finding]:
         what = "passage_base is not pinned to a commit"
         yield ("towers", "passage_revision"), what, "give its 40 hex digits, or set draft: true"
     for number, label in enumerate(recipe.labels):
-        scores = getattr(label, "scores", None)
-        if scores is not None and scores.file is not None and scores.sha256 is None:
-            what = "the file of scores is not pinned"
-            yield ("labels", number, "scores", "sha256"), what, "give its checksum, or set draft: true"
+        for key in ("scores", "judgements"):
+            named = getattr(label, key, None)
+            if named is not None and named.file is not None and named.sha256 is None:
+                what = f"the file of {key} is not pinned"
+                yield ("labels", number, key, "sha256"), what, "give its checksum, or set draft: true"
     for pin in collection.of(recipe.data.corpus).pins:
         if pin.sha256 is None and not pin.revision:
             what = f"'{pin.file}' has no checksum or revision that is known to us"

@@ -134,7 +134,7 @@ class Writer:
 
     @cached_property
     def _ends(self) -> set[int]:
-        found = self._model.config.eos_token_id
+        found = getattr(self._model.config, "eos_token_id", None)
         found = self._tokenizer.eos_token_id if found is None else found
         return set(found) if isinstance(found, list) else {found} - {None}
 
@@ -150,7 +150,7 @@ class Writer:
             num_beams=1,
             eos_token_id=sorted(self._ends) or None,
             pad_token_id=self._tokenizer.pad_token_id,
-            bos_token_id=config.bos_token_id,
+            bos_token_id=getattr(config, "bos_token_id", None),
             decoder_start_token_id=getattr(config, "decoder_start_token_id", None),
             **drawn,
         )
@@ -197,7 +197,9 @@ class Writer:
             what = f"cannot be loaded as a language model: {excerpt(str(error), 300)}"
             raise DataError(what, where=str(folder), fix="name an encoder-decoder or a causal model") from error
         if found["missing_keys"]:
-            what = f"lacks {len(found['missing_keys'])} weights of a language model, such as {min(found['missing_keys'])}"
+            what = (
+                f"lacks {len(found['missing_keys'])} weights of a language model, such as {min(found['missing_keys'])}"
+            )
             raise DataError(what, where=str(folder), fix="an encoder alone cannot write: name another model")
         model.generation_config = GenerationConfig()
         return model.eval().to(encode.device(Place.here()))

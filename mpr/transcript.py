@@ -1,29 +1,31 @@
 """Transcripts: what a writer has answered, kept so that nothing is asked twice.
 
-An answer is found by its key: the digest of who is asked and of the whole prompt, hence of the model, the version of the
-prompt, the question and the passage. Answers are committed as they come in, each arrival a small store; 64 of a level
-become one of the next, so that a million answers lie in a few dozen stores. A process that is killed loses the requests
-that were under way. A transcript is memory, not a result: results are written in the order of what was asked
+An answer is found by its key: the digest of who is asked and of the whole prompt, hence of the model, the version of
+the prompt, the question and the passage. Answers are committed as they come in, each arrival a small store; 64 of a
+level become one of the next, so that a million answers lie in a few dozen stores. A process that is killed loses the
+requests that were under way. A transcript is memory, not a result: results are written in the order of what was asked
 (`mpr/judge.py` and others), the same whenever and in how many attempts the answers came.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
 from mpr import storage
-from mpr.errors import DataError
+from mpr.errors import DataError, excerpt
 from mpr.fields import Fields, flag, json_text, read_objects
 from mpr.lines import write_lines
 from mpr.records import text_problem
 
 KIND = "answers"
 FILE = "answers.jsonl"
+_CHUNK = 8_192  # prompts held at once
 WIDTH = 64  # stores of a level that become one of the next
 _PART = re.compile(r"(\d+)-(\d+)")
 _ANSWER = Fields({"key": text_problem, "text": text_problem, "model": text_problem, "cut": flag})
@@ -57,15 +59,13 @@ class Transcript:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self._replies = folder, dict[str, Reply]()
-        for part in self._parts():
-            storage.verify(part, KIND)
-            self._replies |= _read(part)
-
-    @classmethod
-    def of(cls, home: Path, origin: dict[str, Any]) -> Transcript:
-        """Where a writer's answers are."""
-        name = re.sub(r"[^A-Za-z0-9_.-]+", "-", str(origin["model"])).strip(".-")[:60] or "writer"
-        return cls(home / "answers" / f"{name}-{storage.json_digest(origin)[:12]}")
+        parts = self._parts()
+        for part in parts:
+            if not (part / storage.MANIFEST).exists() and _place(part)[0] < _place(parts[-1])[0]:
+                storage.remove(part)  # killed while it was removed: its answers lie in a store of a higher level
+            else:
+                storage.verify(part, KIND)
+                self._replies |= _read(part)
 
     def __len__(self) -> int:
         return len(self._replies)
@@ -112,6 +112,12 @@ def _read(part: Path) -> dict[str, Reply]:
     return {entry["key"]: Reply(entry["text"], entry["model"], entry["cut"]) for entry in found}
 
 
+def place(home: Path, origin: dict[str, Any]) -> Path:
+    """Where a writer's answers are."""
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", str(origin["model"])).strip(".-")[:60] or "writer"
+    return home / "answers" / f"{name}-{storage.json_digest(origin)[:12]}"
+
+
 def key_of(origin: dict[str, Any], prompt: str) -> str:
     """Under which an answer is kept."""
     return storage.json_digest({"writer": origin, "prompt": prompt})
@@ -120,22 +126,41 @@ def key_of(origin: dict[str, Any], prompt: str) -> str:
 Bar = Callable[[str, int], AbstractContextManager[Callable[[int], object]]]
 
 
-def answers(writer: Writer, prompts: Sequence[str], home: Path, bar: Bar) -> list[Reply]:
+def answers(writer: Writer, prompts: Iterable[str], count: int, home: Path, bar: Bar) -> Iterator[Reply]:
     """An answer to each prompt, in their order; asked is what was never answered, each prompt once."""
     origin = writer.origin
-    keys = [key_of(origin, prompt) for prompt in prompts]
-    folder = Transcript.of(home, origin).folder
-    with storage.lock(folder.with_name(f".{folder.name}.asking")), bar("asking", len(prompts)) as progress:
+    folder = place(home, origin)
+    with storage.lock(folder.with_name(f".{folder.name}.asking")), bar("asking", count) as progress:
         known = Transcript(folder)  # only now is nobody else adding to it
-        open_ = list({key: place for place, key in reversed([*enumerate(keys)]) if known.get(key) is None}.values())
-        open_.sort()
-        progress(len(prompts) - len(open_))
-        for arrived in writer([prompts[place] for place in open_]):
-            known.keep({keys[open_[place]]: reply for place, reply in arrived})
-            progress(len(arrived))
-        found = [known.get(key) for key in keys]
+        stream = iter(prompts)
+        while chunk := list(islice(stream, _CHUNK)):
+            yield from _answered(writer, chunk, known, progress)
+
+
+def same(target: Path, kind: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """The receipt of a result that is there already, if it is what would be made."""
+    receipt = storage.verify(target, kind).receipt
+    for name, value in wanted.items():
+        if receipt.get(name) != value:
+            what = f"was made otherwise: {name} was {excerpt(str(receipt.get(name)))}, now {excerpt(str(value))}"
+            raise DataError(what, where=str(target), fix="name another place with --to")
+    return receipt
+
+
+def _answered(writer: Writer, prompts: list[str], known: Transcript, progress: Callable[[int], object]) -> list[Reply]:
+    keys = [key_of(writer.origin, prompt) for prompt in prompts]
+    first: dict[str, int] = {}
+    for number, key in enumerate(keys):
+        if known.get(key) is None:
+            first.setdefault(key, number)
+    open_ = list(first.values())
+    progress(len(prompts) - len(open_))
+    for arrived in writer([prompts[row] for row in open_]):
+        known.keep({keys[open_[turn]]: reply for turn, reply in arrived})
+        progress(len(arrived))
+    found = [known.get(key) for key in keys]
     replies = [reply for reply in found if reply is not None]
     if len(replies) != len(prompts):
         what = f"left {len(prompts) - len(replies):,} of {len(prompts):,} prompts without an answer"
-        raise DataError(what, key=str(origin["model"]), fix="run the same command again")
+        raise DataError(what, key=str(writer.origin["model"]), fix="run the same command again")
     return replies

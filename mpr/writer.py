@@ -10,8 +10,8 @@ tokens: 8                               tokens: 64
                                         chat: false
 ```
 
-The file is read as strictly as a recipe. What identifies a writer (`origin`) is in the receipt of all that it wrote; its
-address and its key are in none.
+The file is read as strictly as a recipe. What identifies a writer (`origin`) is in the receipt of all that it wrote;
+its address and its key are in none.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ def load(path: Path) -> chat.Settings | text_model.Settings:
     except ValidationError as error:
         problems = []
         for one in error.errors(include_input=False, include_url=False):
-            place: strict_yaml.Path_ = tuple(part for part in one["loc"] if part not in ("chat", "model") or len(one["loc"]) == 1)
+            place: strict_yaml.Path_ = tuple(
+                part for part in one["loc"] if part not in ("chat", "model") or len(one["loc"]) == 1
+            )
             problems.append(Problem(one["msg"], document.where(place), strict_yaml.dotted(place)))
         raise RecipeError(problems) from error
 

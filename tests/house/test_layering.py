@@ -15,8 +15,8 @@ LAYERS = (
         "trackers", "unpack",
     ),
     (
-        "answers", "arrays", "faiss_settings", "fields", "formats.*", "measures", "policy", "rank_measures",
-        "significance", "strict_yaml", "training_arguments", "world.*",
+        "agreement", "answers", "arrays", "faiss_settings", "fields", "formats.*", "measures", "policy", "prompts",
+        "rank_measures", "significance", "strict_yaml", "training_arguments", "world.*",
     ),
     (
         "backbones", "collection", "draw", "judgements", "label_rules", "matching", "objectives.*", "pair_scores",
@@ -25,21 +25,22 @@ LAYERS = (
         "shards", "tokens", "tower_rules", "training_rules",
     ),
     (
-        "adapters", "band", "candidate_table", "checkpoints", "collate", "columnar", "comparison", "contenders",
+        "adapters", "band", "candidate_table", "chat", "checkpoints", "collate", "columnar", "comparison", "contenders",
         "contract", "corpora.*", "costs", "download", "evaluation", "exact", "faiss_index", "feedback", "first_pass",
         "fusion", "hits", "hub_model", "inference", "intake", "intervals", "knowledge", "launching", "lengths",
-        "lexical", "loss", "negative_cache", "out_of_memory", "overlap", "padding", "plan", "pretrained", "receipts",
-        "recipe_file", "result", "run_folder", "scale", "schema", "search", "sentence_layout", "sifter", "targets",
-        "towers", "towers_folder", "unlabelled", "vectors", "vocabulary", "watch",
+        "lexical", "loss", "negative_cache", "out_of_memory", "overlap", "padding", "pinned_file", "plan",
+        "pretrained", "receipts", "recipe_file", "result", "run_folder", "scale", "schema", "search",
+        "sentence_layout", "sifter", "targets", "towers", "towers_folder", "transcript", "unlabelled", "vectors",
+        "vocabulary", "watch",
     ),
     (
         "audit", "audit_report", "callbacks", "dataset", "dev_pool", "encode", "frozen", "labels.*", "live",
-        "metrics.*", "mine", "reference", "scored", "sources.*", "trainer",
+        "metrics.*", "mine", "reference", "scored", "sources.*", "text_model", "trainer", "writer",
     ),
     (
-        "admission", "expectation", "figures", "hub", "leaderboard", "leaderboard_lock", "leaderboard_page",
-        "leaderboard_table", "leaks", "model_card", "panels", "pictures", "publication", "published_data",
-        "retrieval", "snippets", "standing", "sweeps", "training_run",
+        "admission", "expectation", "figures", "generation", "hub", "judge", "leaderboard", "leaderboard_lock",
+        "leaderboard_page", "leaderboard_table", "leaks", "model_card", "panels", "pictures", "publication",
+        "published_data", "retrieval", "snippets", "standing", "sweeps", "training_run",
     ),
     ("cli", "pipeline", "reproduction", "stages", "train", "verbs.*", "verification"),
 )  # fmt: skip
