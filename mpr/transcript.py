@@ -10,7 +10,7 @@ requests that were under way. A transcript is memory, not a result: results are 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import islice
@@ -126,7 +126,7 @@ def key_of(origin: dict[str, Any], prompt: str) -> str:
 Bar = Callable[[str, int], AbstractContextManager[Callable[[int], object]]]
 
 
-def answers(writer: Writer, prompts: Iterable[str], count: int, home: Path, bar: Bar) -> Iterator[Reply]:
+def answers(writer: Writer, prompts: Iterable[str], count: int, home: Path, bar: Bar) -> Generator[Reply]:
     """An answer to each prompt, in their order; asked is what was never answered, each prompt once."""
     origin = writer.origin
     folder = place(home, origin)

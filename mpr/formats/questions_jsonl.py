@@ -160,7 +160,7 @@ def _group_fields(group: Group, source: str) -> dict[str, Any]:
     negatives = [writable_id(candidate.passage, key) for candidate in group.candidates]
     gold = positives[0] if positives and group.positives[0].tier == "gold" else None
     tiers = {positive.tier for positive in group.positives[gold is not None :]}
-    tier = tiers.pop() if len(tiers) == 1 else "answer_match"
+    tier = tiers.pop() if len(tiers) == 1 and "gold" not in tiers else "answer_match"
     row = Row(group.question.id, tuple(positives), tuple(negatives), (), gold, group.question, tier)
     same = row.group(group.question, source)
     repeated = len(set(positives)) != len(positives) or len(set(negatives)) != len(negatives)

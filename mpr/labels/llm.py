@@ -3,8 +3,9 @@
 The verdicts come from a file that `mpr judge` wrote; training asks no model. Of the candidates up to rank `window`, a
 grade of `relevant` or more makes a positive, the best grades first and equal ones by rank, behind the positives that
 were known; what exceeds `at_most` is grey. A grade of `irrelevant` or less leaves the candidate a negative. What lies
-between, and an answer in which no grade could be read, is grey: neither. Candidates that mining took out because they
-contain an answer can be looked at too; not relevant, they stay out.
+between, and an answer in which no grade could be read, is grey: neither. Passages that contain an answer can be looked
+at too: those that mining took out, and those that the data lists with the tier `answer_match`, if it does not count.
+Not relevant, they stay what they were: neither positive nor negative.
 
 Source: the several positives a question of Wang et al. 2026 (arXiv 2602.12727), whose passages a language model chose.
 """
@@ -55,7 +56,8 @@ class Params(Parameters):
     window: Annotated[int, Field(ge=1)]
     """Candidates up to this rank are looked at; each needs a verdict."""
     answer_matches: bool
-    """Also those up to this rank that mining took out because they contain an answer."""
+    """Also those up to this rank that mining took out because they contain an answer, and known positives of the tier
+    `answer_match`, if it does not count."""
     judgements: Judgements
     """Where the verdicts are."""
     relevant: Annotated[int, Field(ge=1)]
@@ -75,12 +77,13 @@ class Params(Parameters):
 
 
 def pool(known: Knowledge, source: str, window: int, answer_matches: bool) -> tuple[Any, Any, Any, Any]:
-    """What is looked at: question, passage, rank, and place among the source's candidates (-1: it was taken out), by
-    question and rank."""
+    """What is looked at: question, passage, rank, and place among the source's candidates (-1: it is not there), by
+    question and rank; known answer matches have no rank and come first."""
     import numpy as np
 
     from mpr.candidate_table import ANSWER_MATCH
     from mpr.pair_scores import keys_of
+    from mpr.positives import tier_codes
 
     table = known.of(source)
     place_N = np.flatnonzero(known.open(source) & (table.columns["rank"] <= window))
@@ -90,6 +93,11 @@ def pool(known: Knowledge, source: str, window: int, answer_matches: bool) -> tu
         wanted_N = (out.columns["label"] == ANSWER_MATCH) & (out.columns["rank"] <= window)
         wanted_N &= ~np.isin(keys_of(out.owners(), out.columns["passage"]), known.positives.keys())
         parts.append((*_columns(out, wanted_N), np.full(int(wanted_N.sum()), -1)))
+    if answer_matches:
+        rows = known.positives.rows
+        told_K = (rows.columns["tier"] == tier_codes(["answer_match"])[0]) & ~known.counting
+        nothing_K = np.zeros(int(told_K.sum()), dtype=np.int64)
+        parts.append((rows.owners()[told_K], rows.columns["passage"][told_K], nothing_K, nothing_K - 1))
     owner_N, passage_N, rank_N, place_N = (np.concatenate(column) for column in zip(*parts, strict=True))
     order = np.lexsort((rank_N, owner_N))
     return owner_N[order], passage_N[order], rank_N[order], place_N[order]
@@ -106,6 +114,7 @@ def applied(params: Params, known: Knowledge, ground: Ground) -> Knowledge:
     import numpy as np
 
     from mpr import scored
+    from mpr.pair_scores import keys_of
     from mpr.positives import GREY, tier_codes
 
     verdicts = kept(params.judgements, ground)
@@ -120,7 +129,9 @@ def applied(params: Params, known: Knowledge, ground: Ground) -> Knowledge:
     unread_N = value_N == UNREAD
     between_N = unread_N | ((value_N > params.irrelevant) & (value_N < params.relevant))
     grade_N = value_N[first] if params.grade == "judged" else np.ones(len(first), dtype=np.float32)
-    index = known.positives.extended(owner_N[first], passage_N[first], int(tier_codes([TIER])[0]), grade_N)
+    tier = int(tier_codes([TIER])[0])
+    index = known.positives.retold(keys_of(owner_N[first], passage_N[first]), tier, grade_N)
+    index = index.extended(owner_N[first], passage_N[first], tier, grade_N)
     index = index.extended(owner_N[beyond], passage_N[beyond], GREY, 0.0)
     index = index.extended(owner_N[between_N], passage_N[between_N], GREY, 0.0)
     table = known.of(params.source)
