@@ -6,6 +6,8 @@ from __future__ import annotations
 from tests.faults.contradictory_labels import ABOVE, CROSS, LABEL, WINDOW
 from tests.faults.contradictory_searches import WORLD
 
+JUDGED = ("{name: llm, source: bm25, window: 5, answer_matches: true, relevant: 1, at_most: null, "
+          "judgements: {file: j.jsonl}}")  # fmt: skip
 UNLABELLED = "data.unlabelled=dev"
 FOUND = f"labels=[{CROSS}, {ABOVE}]"
 
@@ -19,5 +21,8 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
                  "training.eval_strategy=epoch"], "data.unlabelled", "is also validated on"),
         (WORLD, [UNLABELLED, f"labels=[{LABEL}, {WINDOW}]"], "data.unlabelled", "finds positives for questions"),
         (WORLD, [UNLABELLED, f"labels=[{LABEL}, {ABOVE}]"], "labels[0].tiers", "counts none of cross_encoder"),
+    ],
+    "llm counts": [
+        (WORLD, [f"labels=[{CROSS}, {JUDGED}]"], "labels[0].tiers", "does not count llm"),
     ],
 }  # fmt: skip

@@ -19,6 +19,7 @@ from tests.conftest import Examined
 from tests.faults.contradictory_labels import CACHE, LABEL, TEACHER
 from tests.faults.contradictory_labels import CASES as LABELS
 from tests.faults.contradictory_questions import CASES as QUESTIONS
+from tests.faults.contradictory_questions import JUDGED as JUDGED_BY_LLM
 from tests.faults.contradictory_searches import CASES as SEARCHES
 from tests.faults.contradictory_searches import FROZEN, JUDGED, LIVE, LLM, NQ, TREC, WORLD
 
@@ -151,6 +152,7 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
                  "towers.share=false", "towers.passage_base=a/c"], "towers.passage_revision", "is not pinned to"),
         (TREC, ["draft=false"], "data.corpus", "has no checksum or revision"),
         (TREC, ["draft=false", f"labels=[{LABEL}, {TEACHER}]"], "labels[1].scores.sha256", "is not pinned"),
+        (WORLD, [f"labels=[{LABEL}, {JUDGED_BY_LLM}]"], "labels[1].judgements.sha256", "judgements is not pinned"),
         (WORLD, ["towers.new=null", "towers.base=somebody/some-model"], "towers.revision", "not pinned to a commit"),
         (WORLD, ["towers.new=null", "towers.base=.", 'towers.revision="86b5e0934494bd15c9632b12f734a8a67f723594"'],
          "towers.base", "is a local folder"),
