@@ -38,7 +38,7 @@ for verb in (
     *(looking.check, looking.plan, looking.data, looking.audit),
     *(training.mine, training.train, training.merge),
     *(retrieval.encode, retrieval.search, retrieval.evaluate, retrieval.compare),
-    *(writing.judge, writing.generate),
+    *(writing.judge, writing.generate, writing.augment),
     *(runs.fuse, looking.reference),
     *(publishing.push, publishing.pull),
 ):

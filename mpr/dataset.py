@@ -15,6 +15,7 @@ from typing import Any
 from tqdm import tqdm
 
 from mpr import __version__, catalogue, collection, intake, overlap, passages, storage, tokens, unlabelled, vocabulary
+from mpr.augmented import Augmented
 from mpr.collection import Collection
 from mpr.download import Fetcher
 from mpr.errors import DataError, Problems
@@ -103,9 +104,17 @@ class Dataset:
         return SplitStore(target)
 
     def _groups(self, name: str, more: str | None, receipt: dict[str, Any]) -> Iterable[Group]:
-        if more is None:
-            return self.collection.groups(name)
-        return unlabelled.groups(self.collection, name, more, receipt)
+        """Of a split; of training with the unlabelled questions and the augmented positives that the recipe wants."""
+        found: Iterable[Group] = self.collection.groups(name)
+        if more is not None:
+            found = unlabelled.groups(self.collection, name, more, receipt)
+        extra = self._augmented if name == self.recipe.data.train else None
+        return found if extra is None else extra.groups(found, receipt)
+
+    @cached_property
+    def _augmented(self) -> Augmented | None:
+        wanted = self.recipe.data.augment
+        return None if wanted is None else Augmented.of(wanted, self.fetcher.folder)
 
     def _unlabelled(self, role: str) -> str | None:
         """The split of unlabelled questions that are trained on too."""
@@ -132,7 +141,14 @@ class Dataset:
         problems.stop_if_any()
 
     def passages_of(self, role: str) -> PassageStore:
-        """The passages that the labels of a split refer to: its own inline texts, or the corpus."""
+        """The passages that the labels of a split refer to: those that sources may propose, and augmented ones."""
+        base = self.proposable(role)
+        if role != "train" or self._augmented is None:
+            return base
+        return self._augmented.store(base, self._receipt, self.bar)
+
+    def proposable(self, role: str) -> PassageStore:
+        """The passages that sources may propose for a split: its own inline texts, or the corpus."""
         name, more = self.splits[role], self._unlabelled(role)
         if not self.collection.split(name).inline:
             return self.corpus()
@@ -154,6 +170,8 @@ class Dataset:
             how["without"] = sorted(self.recipe.data.evaluate.values())
         if (more := self._unlabelled(role)) is not None:
             how["unlabelled"] = more
+        if role == "train" and self._augmented is not None:
+            how["augmented"] = self._augmented.sha256
         digest = storage.json_digest(how)
         return f"{self.splits[role]}-{digest[:8]}"
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -155,7 +155,8 @@ class Mining:
     @classmethod
     def of(cls, dataset: Dataset, role: str, part: Any) -> Mining:
         ground = _ground(dataset, role)
-        questions, passages, source = ground.questions, ground.passages, sources.of(part, ground)
+        questions, passages = ground.questions, dataset.proposable(role)
+        source = sources.of(part, replace(ground, passages=passages))
         receipt = {
             "source": part.model_dump(mode="json", by_alias=True, exclude={"as_", "index"}),
             "origin": source.origin,

@@ -78,7 +78,7 @@ def _pins(recipe: Recipe, offered: Collection) -> Iterator[tuple[str, str]]:
         known = f"commit {towers.passage_revision}" if towers.passage_revision else "not pinned"
         yield towers.passage_base, known
     files = (getattr(label, key, None) for label in recipe.labels for key in ("scores", "judgements"))
-    for part in (*recipe.sources, *files):
+    for part in (recipe.data.augment, *recipe.sources, *files):
         yield from getattr(part, "pins", {}).items()
     for pin in offered.pins:
         known = f"sha256 {pin.sha256}" if pin.sha256 else f"commit {pin.revision}" if pin.revision else UNKNOWN

@@ -49,4 +49,15 @@ def _llm_counts(recipe: Recipe) -> Iterator[Finding]:
             yield ("labels", 0, "tiers"), "does not count llm, the tier of what is judged relevant", "add it"
 
 
-CHECKS = (_unlabelled_fits, _llm_counts)
+def _augmented_counts(recipe: Recipe) -> Iterator[Finding]:
+    if recipe.data.augment is None:
+        return
+    if "augmented" not in getattr(recipe.labels[0], "tiers", ("augmented",)):
+        what = "does not count augmented, the tier of what data.augment brings"
+        yield ("labels", 0, "tiers"), what, "add it, or set data.augment: null"
+    if recipe.live is not None:
+        what = "a search in every step would find augmented passages, which are for training alone"
+        yield ("data", "augment"), what, "set it to null, or refresh less often"
+
+
+CHECKS = (_unlabelled_fits, _augmented_counts, _llm_counts)

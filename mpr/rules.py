@@ -249,6 +249,9 @@ def _pinned(recipe: Recipe) -> Iterator[Finding]:
             if named is not None and named.file is not None and named.sha256 is None:
                 what = f"the file of {key} is not pinned"
                 yield ("labels", number, key, "sha256"), what, "give its checksum, or set draft: true"
+    if recipe.data.augment is not None and recipe.data.augment.sha256 is None:
+        what = "the file of augmented positives is not pinned"
+        yield ("data", "augment", "sha256"), what, "give its checksum, or set draft: true"
     for pin in collection.of(recipe.data.corpus).pins:
         if pin.sha256 is None and not pin.revision:
             what = f"'{pin.file}' has no checksum or revision that is known to us"

@@ -89,17 +89,21 @@ class Transcript:
 
     def _write(self, level: int, replies: dict[str, Reply]) -> None:
         number = 1 + max((_place(part)[1] for part in self._parts()), default=0)
-        lines = (
-            json_text({"key": key, "text": reply.text, "model": reply.model, "cut": reply.cut})
-            for key, reply in replies.items()
-        )
-        target = self.folder / f"{level}-{number}"
-        with storage.stage(target, KIND, {"answers": len(replies)}) as stage, stage.open(FILE) as file:
-            write_lines(file, lines)
+        commit(self.folder / f"{level}-{number}", replies)
 
     def _parts(self) -> list[Path]:
         found = self.folder.iterdir() if self.folder.is_dir() else ()
         return sorted((part for part in found if _PART.fullmatch(part.name)), key=_place)
+
+
+def commit(target: Path, replies: Mapping[str, Reply]) -> None:
+    """One store of answers, under their keys."""
+    lines = (
+        json_text({"key": key, "text": reply.text, "model": reply.model, "cut": reply.cut})
+        for key, reply in replies.items()
+    )
+    with storage.stage(target, KIND, {"answers": len(replies)}) as stage, stage.open(FILE) as file:
+        write_lines(file, lines)
 
 
 def _place(part: Path) -> tuple[int, int]:

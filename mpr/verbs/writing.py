@@ -1,4 +1,4 @@
-"""What a language model adds to a recipe's data, as files that are then pinned: judge, generate."""
+"""What a language model adds to a recipe's data, as files that are then pinned: judge, generate, augment."""
 
 from __future__ import annotations
 
@@ -89,6 +89,42 @@ def generate(
     wanted = generation.Wanted(prompts.of(prompt, "question"), passages, each, seed)
     made = generation.generate(Dataset(found, home, quiet), wanted, writers.of(writer), to)
     typer.echo(str(made))
+
+
+def augment(
+    recipe: OneRecipe,
+    writer: Who,
+    to: To,
+    least: Annotated[
+        int, typer.Option(help="Questions with fewer positives than this get more.", min=2, metavar="N")
+    ] = 2,
+    prompt: Annotated[str, typer.Option(help="Version of the prompt.", metavar="NAME")] = "paraphrase-1",
+    then: Annotated[
+        str | None, typer.Option(help="Another prompt for what was written: to-german-1, then to-english-1.")
+    ] = None,
+    then_writer: Annotated[
+        Path | None, typer.Option(help="Settings of its writer; default the same.", metavar="FILE")
+    ] = None,
+    overrides: Overrides = None,
+    home: Home = _HOME,
+    quiet: Quiet = False,
+) -> None:
+    """Let a language model say known positives in other words, for questions that have few; a stopped run goes on.
+
+    `data.augment` reads what is written, as a tier of its own. Example: mpr augment RECIPE --writer w.yaml --to more
+    """
+    from mpr import augmentation, prompts, recipe_file
+    from mpr import writer as writers
+    from mpr.dataset import Dataset
+
+    found = recipe_file.load(recipe, overrides or ())
+    found = found.model_copy(update={"data": found.data.model_copy(update={"augment": None})})  # it may be yet to come
+    who = writers.of(writer)
+    steps = [(prompts.of(prompt, "rewrite"), who)]
+    if then is not None:
+        after = who if then_writer is None else writers.of(then_writer)
+        steps.append((prompts.of(then, "rewrite", "--then"), after))
+    typer.echo(str(augmentation.augment(Dataset(found, home, quiet), least, steps, to)))
 
 
 def _given(recipe: Recipe, option: Any, key: str, name: str) -> Any:

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from mpr import columnar, fusion, intake, pair_scores, passages, storage, tokens, vectors, vocabulary
+from mpr import columnar, fusion, intake, pair_scores, passages, storage, tokens, transcript, vectors, vocabulary
 from mpr.collection import Split
 from mpr.errors import StorageError
 from mpr.ranking import Names, Ranking
@@ -180,6 +180,12 @@ def _pair_scores(target: Path) -> None:
     pair_scores.write(target, blocks, {"scorer": "small"}, memory=10)
 
 
+def _answers(target: Path) -> None:
+    """What a language model has said."""
+    said = {f"{row:02}": transcript.Reply(f"yes, {row}\nor no", "small", row % 5 == 0) for row in range(20)}
+    transcript.commit(target, said)
+
+
 ARTEFACTS: dict[str, Callable[[Path], object]] = {
     "flat": _flat,
     "nested": _nested,
@@ -193,6 +199,7 @@ ARTEFACTS: dict[str, Callable[[Path], object]] = {
     "table": _table,
     "fusion": _fusion,
     "pair_scores": _pair_scores,
+    "answers": _answers,
 }
 
 

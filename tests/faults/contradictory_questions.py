@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from tests.faults.contradictory_labels import ABOVE, CROSS, LABEL, WINDOW
-from tests.faults.contradictory_searches import WORLD
+from tests.faults.contradictory_searches import LIVE, TREC, WORLD
 
 JUDGED = ("{name: llm, source: bm25, window: 5, answer_matches: true, relevant: 1, at_most: null, "
           "judgements: {file: j.jsonl}}")  # fmt: skip
@@ -21,6 +21,11 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
                  "training.eval_strategy=epoch"], "data.unlabelled", "is also validated on"),
         (WORLD, [UNLABELLED, f"labels=[{LABEL}, {WINDOW}]"], "data.unlabelled", "finds positives for questions"),
         (WORLD, [UNLABELLED, f"labels=[{LABEL}, {ABOVE}]"], "labels[0].tiers", "counts none of cross_encoder"),
+    ],
+    "augmented counts": [
+        (WORLD, ["data.augment={file: a.jsonl}"], "labels[0].tiers", "does not count augmented"),
+        (TREC, [*LIVE, "data.augment={file: a.jsonl}", "labels[0].tiers=[gold, augmented]"],
+         "data.augment", "would find augmented passages"),
     ],
     "llm counts": [
         (WORLD, [f"labels=[{CROSS}, {JUDGED}]"], "labels[0].tiers", "does not count llm"),

@@ -153,6 +153,7 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
         (TREC, ["draft=false"], "data.corpus", "has no checksum or revision"),
         (TREC, ["draft=false", f"labels=[{LABEL}, {TEACHER}]"], "labels[1].scores.sha256", "is not pinned"),
         (WORLD, [f"labels=[{LABEL}, {JUDGED_BY_LLM}]"], "labels[1].judgements.sha256", "judgements is not pinned"),
+        (WORLD, ["data.augment={file: a}", "labels[0].tiers=[gold, augmented]"], "data.augment.sha256", "not pinned"),
         (WORLD, ["towers.new=null", "towers.base=somebody/some-model"], "towers.revision", "not pinned to a commit"),
         (WORLD, ["towers.new=null", "towers.base=.", 'towers.revision="86b5e0934494bd15c9632b12f734a8a67f723594"'],
          "towers.base", "is a local folder"),

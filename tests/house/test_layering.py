@@ -25,8 +25,9 @@ LAYERS = (
         "shards", "tokens", "tower_rules", "training_rules",
     ),
     (
-        "adapters", "band", "candidate_table", "chat", "checkpoints", "collate", "columnar", "comparison", "contenders",
-        "contract", "corpora.*", "costs", "download", "evaluation", "exact", "faiss_index", "feedback", "first_pass",
+        "adapters", "augmented", "band", "candidate_table", "chat", "checkpoints", "collate", "columnar",
+        "comparison", "contenders", "contract", "corpora.*", "costs", "download", "evaluation", "exact",
+        "faiss_index", "feedback", "first_pass",
         "fusion", "hits", "hub_model", "inference", "intake", "intervals", "knowledge", "launching", "lengths",
         "lexical", "loss", "negative_cache", "out_of_memory", "overlap", "padding", "pinned_file", "plan",
         "pretrained", "receipts", "recipe_file", "result", "run_folder", "scale", "schema", "search",
@@ -38,8 +39,9 @@ LAYERS = (
         "metrics.*", "mine", "reference", "scored", "sources.*", "text_model", "trainer", "writer",
     ),
     (
-        "admission", "expectation", "figures", "generation", "hub", "judge", "leaderboard", "leaderboard_lock",
-        "leaderboard_page", "leaderboard_table", "leaks", "model_card", "panels", "pictures", "publication",
+        "admission", "augmentation", "expectation", "figures", "generation", "hub", "judge", "leaderboard",
+        "leaderboard_lock", "leaderboard_page", "leaderboard_table", "leaks", "model_card", "panels", "pictures",
+        "publication",
         "published_data", "retrieval", "snippets", "standing", "sweeps", "training_run",
     ),
     ("cli", "pipeline", "reproduction", "stages", "train", "verbs.*", "verification"),
