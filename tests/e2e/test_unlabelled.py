@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,18 +31,18 @@ FOUND = (
     "scores: {file: SCORES, format: tsv}}"
 )
 MORE = [
-    {"id": "u0", "question": "which river is 214 kilometres long"},
-    {"id": "u1", "question": "HOW LONG is the Teith"},  # t1 in other signs: left out
-    {"id": "u2", "question": "who owns the hills and the sea"},  # nothing is promoted for it
+    {"id": "u0", "question": "which river is 214 kilometres long", "pos": ["p8"], "neg": []},  # p8 is not looked at
+    {"id": "u1", "question": "HOW LONG is the Teith", "pos": [], "neg": []},  # t1 in other signs: left out
+    {"id": "u2", "question": "who owns the hills and the sea", "pos": ["p9"], "neg": []},  # nothing is promoted for it
 ]
 
 
-def write(folder: Path, more: list[dict[str, str]]) -> Path:
+def write(folder: Path, more: list[dict[str, Any]]) -> Path:
     path = collection.write(folder)
     lines = "".join(json.dumps(row) + "\n" for row in more)
     (folder / "more.jsonl").write_text(lines, "utf-8")
     text = path.read_text("utf-8").replace("  train: train\n", "  train: train\n  unlabelled: more\n")
-    text = text.replace("      test: {", "      more: {file: more.jsonl, format: questions}\n      test: {")
+    text = text.replace("      test: {", "      more: {file: more.jsonl, format: candidates}\n      test: {")
     path.write_text(text.replace("  num_train_epochs: 1\n", "  max_steps: 3\n"), "utf-8")
     rows = [str(row["id"]) for row in (*collection.TRAIN, *more)]
     good = {("u0", "p3"), ("u0", "p4")}
@@ -71,7 +72,7 @@ def test_a_question_with_a_found_positive_is_drawn_and_one_without_is_counted(tm
     split, known = dataset.split("train"), mine.knowledge(dataset)
     assert split.ids == ["t0", "t1", "t2", "t3", "t4", "u0", "u2"]  # t4 has no positive either
     assert split.manifest.receipt["unlabelled"] == {
-        "questions": 3, "also labelled": 1, "positives not looked at": 0
+        "questions": 3, "also labelled": 1, "positives not looked at": 2
     }  # fmt: skip
     ids = dataset.corpus().ids
     assert [sorted(ids(row)) for row in listed(known.positives.rows)][5:] == [["p3", "p4"], []]
@@ -95,7 +96,9 @@ def test_training_sees_them(tmp_path: Path) -> None:
 
 
 def test_ids_of_both_splits_differ(tmp_path: Path) -> None:
-    recipe = recipe_file.load(write(tmp_path, [{"id": "t1", "question": "what is a second t1"}]), sets("scores.tsv"))
+    recipe = recipe_file.load(
+        write(tmp_path, [{"id": "t1", "question": "what is a second t1", "pos": [], "neg": []}]), sets("scores.tsv")
+    )
     with pytest.raises(DataError, match="t1: question id is given twice"):
         Dataset(recipe, tmp_path / "home", quiet=True).split("train")
 
@@ -110,7 +113,7 @@ def test_invented_world_by_its_truth(tmp_path: Path, examined: Examined) -> None
     with (tmp_path / "train.jsonl").open("wb") as file:
         questions_jsonl.write_groups(file, [_plain(one) for one in world.groups("train")])
     with (tmp_path / "more.jsonl").open("wb") as file:
-        questions_jsonl.write_questions(file, [replace(one, answers=()) for one in asked])
+        questions_jsonl.write_groups(file, [Group(replace(one, answers=())) for one in asked])
     passages = [passage.id for passage in world.passages()]
     with (tmp_path / "scores.tsv").open("wb") as file:
         pairs = ((one.id, passage) for one in asked for passage in passages)

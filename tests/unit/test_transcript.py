@@ -127,6 +127,20 @@ def test_one_at_a_time_and_damage_is_found(tmp_path: Path) -> None:
         asked(writer, ["a"], tmp_path)
 
 
+def test_what_is_left_of_a_removal_is_no_damage(tmp_path: Path) -> None:
+    """Killed between the manifest and the rest; without a store of a higher level it is damage."""
+    writer = Small()
+    folder = transcript.place(tmp_path, writer.origin)
+    transcript.commit(folder / "1-2", {transcript.key_of(writer.origin, "a"): Reply("A", "m")})
+    (folder / "0-1").mkdir()
+    (folder / "0-1" / transcript.FILE).write_bytes(b"")
+    assert asked(writer, ["a"], tmp_path) == [Reply("A", "m")]
+    assert (writer.asked, (folder / "0-1").exists()) == ([], False)
+    (folder / "1-2" / storage.MANIFEST).unlink()
+    with pytest.raises(StorageError, match="has no manifest"):
+        asked(writer, ["a"], tmp_path)
+
+
 def test_a_result_that_is_there_must_be_the_same(tmp_path: Path) -> None:
     with storage.stage(tmp_path / "it", "kind", {"prompt": "a", "more": 1}):
         pass
