@@ -11,7 +11,7 @@ import typer
 from mpr import __version__
 from mpr.errors import Interrupted, MprError
 from mpr.processes import EndedElsewhere
-from mpr.verbs import board, looking, publishing, retrieval, rows, runs, training
+from mpr.verbs import board, looking, publishing, retrieval, rows, runs, training, writing
 
 app = typer.Typer(
     name="mpr",
@@ -38,6 +38,7 @@ for verb in (
     *(looking.check, looking.plan, looking.data, looking.audit),
     *(training.mine, training.train, training.merge),
     *(retrieval.encode, retrieval.search, retrieval.evaluate, retrieval.compare),
+    *(writing.judge, writing.generate, writing.augment),
     *(runs.fuse, looking.reference),
     *(publishing.push, publishing.pull),
 ):

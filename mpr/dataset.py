@@ -6,7 +6,7 @@ in (parameters, checksums of the files, tokenizer), so two recipes share what th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,13 +14,15 @@ from typing import Any
 
 from tqdm import tqdm
 
-from mpr import __version__, catalogue, collection, intake, overlap, passages, storage, tokens, vocabulary
+from mpr import __version__, catalogue, collection, intake, overlap, passages, storage, tokens, unlabelled, vocabulary
+from mpr.augmented import Augmented
 from mpr.collection import Collection
 from mpr.download import Fetcher
 from mpr.errors import DataError, Problems
 from mpr.passages import PassageStore
 from mpr.questions import SplitStore
 from mpr.recipe import Recipe
+from mpr.records import Group
 from mpr.tokens import TokenStore
 
 
@@ -78,7 +80,9 @@ class Dataset:
     def split(self, role: str) -> SplitStore:
         """A split with its labels checked; `role` is `train` or a name under data.evaluate."""
         name, tiers = self.splits[role], self._tiers(role)
-        facts = self.collection.split(name)
+        facts, more = self.collection.split(name), self._unlabelled(role)
+        if more is not None:
+            facts = unlabelled.facts(facts, self.collection.split(more))
         target = self.folder / self._split_name(role)
         if not target.exists():
             store, excluded = self.passages_of(role), self._excluded(role)
@@ -86,7 +90,7 @@ class Dataset:
             with self.bar(f"questions of {name}", facts.questions) as progress:
                 intake.build(
                     target,
-                    self.collection.groups(name),
+                    self._groups(name, more, receipt),
                     facts,
                     store,
                     repair=self.recipe.data.repair,
@@ -98,6 +102,23 @@ class Dataset:
                     progress=progress,
                 )
         return SplitStore(target)
+
+    def _groups(self, name: str, more: str | None, receipt: dict[str, Any]) -> Iterable[Group]:
+        """Of a split; of training with the unlabelled questions and the augmented positives that the recipe wants."""
+        found: Iterable[Group] = self.collection.groups(name)
+        if more is not None:
+            found = unlabelled.groups(self.collection, name, more, receipt)
+        extra = self._augmented if name == self.recipe.data.train else None
+        return found if extra is None else extra.groups(found, receipt)
+
+    @cached_property
+    def _augmented(self) -> Augmented | None:
+        wanted = self.recipe.data.augment
+        return None if wanted is None else Augmented.of(wanted, self.fetcher.folder)
+
+    def _unlabelled(self, role: str) -> str | None:
+        """The split of unlabelled questions that are trained on too."""
+        return self.recipe.data.unlabelled if role == "train" else None
 
     def _excluded(self, role: str) -> frozenset[str]:
         """Questions that training must not see because an evaluation split asks them."""
@@ -120,15 +141,23 @@ class Dataset:
         problems.stop_if_any()
 
     def passages_of(self, role: str) -> PassageStore:
-        """The passages that the labels of a split refer to: its own inline texts, or the corpus."""
-        name = self.splits[role]
+        """The passages that the labels of a split refer to: those that sources may propose, and augmented ones."""
+        base = self.proposable(role)
+        if role != "train" or self._augmented is None:
+            return base
+        return self._augmented.store(base, self._receipt, self.bar)
+
+    def proposable(self, role: str) -> PassageStore:
+        """The passages that sources may propose for a split: its own inline texts, or the corpus."""
+        name, more = self.splits[role], self._unlabelled(role)
         if not self.collection.split(name).inline:
             return self.corpus()
-        target = self.folder / f"{name}-passages"
+        target = self.folder / (f"{name}-passages" if more is None else f"{name}-and-{more}-passages")
         if not target.exists():
             receipt = self._receipt()
+            groups = self.collection.groups(name) if more is None else unlabelled.texts(self.collection, name, more)
             with self.bar(f"texts of {name}", None) as progress:
-                intake.inline_passages(target, self.collection.groups(name), receipt, progress=progress)
+                intake.inline_passages(target, groups, receipt, progress=progress)
         return PassageStore(target)
 
     def _split_name(self, role: str) -> str:
@@ -139,6 +168,10 @@ class Dataset:
         }
         if role == "train" and self.recipe.data.overlap == "drop":
             how["without"] = sorted(self.recipe.data.evaluate.values())
+        if (more := self._unlabelled(role)) is not None:
+            how["unlabelled"] = more
+        if role == "train" and self._augmented is not None:
+            how["augmented"] = self._augmented.sha256
         digest = storage.json_digest(how)
         return f"{self.splits[role]}-{digest[:8]}"
 

@@ -231,12 +231,17 @@ def _write_candidates(writer: RaggedWriter, listed: list[list[tuple[int, Candida
     )
 
 
+def refuse_count(where: str, read: int, expected: int | None) -> None:
+    """Questions that were read are as many as are known to be there."""
+    if expected is not None and read != expected:
+        what = f"the split has {read:,} questions, {expected:,} are expected"
+        raise DataError(what, where=where, fix="the file is not the one mpr knows, or was cut short")
+
+
 def _check_counts(target: Path, read: int, split: Split, tally: _Tally, repair: Repair) -> None:
     if not read:
         raise DataError("the split has no questions", where=str(target), fix="check the questions file")
-    if split.questions is not None and read != split.questions:
-        what = f"the split has {read:,} questions, {split.questions:,} are expected"
-        raise DataError(what, where=str(target), fix="the file is not the one mpr knows, or was cut short")
+    refuse_count(str(target), read, split.questions)
     tally.refuse(repair, target.name)
     if read == tally.counts["without_positives"] + tally.in_evaluation:
         what = f"nothing to train on: of {read:,} questions {tally.counts['without_positives']:,} have no positive of a"

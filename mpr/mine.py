@@ -50,12 +50,18 @@ def mined_sources(recipe: Recipe) -> list[Any]:
 
 
 def mine(
-    dataset: Dataset, role: str = "train", *, chunk: int | None = None, group: Group = ALONE
+    dataset: Dataset,
+    role: str = "train",
+    *,
+    chunk: int | None = None,
+    group: Group = ALONE,
+    until: str | None = None,
 ) -> dict[str, CandidateTable]:
     """Mines every source of the dataset's recipe for a split; returns the finished tables by their `as`.
 
     Every process of the group calls it. The first one prepares the stores and what a source needs (an index, vectors),
-    each proposes for its chunks of questions, and the first puts them together when all are done.
+    each proposes for its chunks of questions, and the first puts them together when all are done. `until`: the label
+    that need not be ready yet.
     """
     group.first(lambda: [dataset.passages_of(role).manifest.digest, dataset.split(role).manifest.digest])
     processes.refuse_other_disk(group.place, dataset.folder, dataset.folder.exists())
@@ -69,7 +75,9 @@ def mine(
             group.first(partial(work.finish, size))
         made[source.as_] = CandidateTable(work.target)
     if role == "train":
-        group.first(lambda: sorted(knowledge(dataset).counts))  # what labels keep beside the split is written now
+        group.first(
+            lambda: sorted(knowledge(dataset, until=until).counts)
+        )  # what labels keep beside the split is written now
     return made
 
 
@@ -98,24 +106,32 @@ def tables(dataset: Dataset, role: str = "train") -> dict[str, CandidateTable]:
     return found
 
 
-def knowledge(dataset: Dataset, role: str = "train") -> Knowledge:
-    """What the sources of the recipe propose and what is known of it, after all labels. A source's candidates were
-    mined, or came with the records; of the latter nothing was taken out."""
+def knowledge(dataset: Dataset, role: str = "train", until: str | None = None) -> Knowledge:
+    """What the sources of the recipe propose and what is known of it, after all labels, or after those before the
+    first that is called `until`. A source's candidates were mined, or came with the records; of the latter nothing was
+    taken out."""
     mined, split = tables(dataset, role), dataset.split(role)
     listed: list[Any] = [source for source in dataset.recipe.sources if source is not dataset.recipe.live]
-    names: list[str] = [source.as_ for source in listed]
+    proposed: list[str] = [source.as_ for source in listed]
     known = Knowledge(
         split.positives,
-        {name: mined[name].negatives if name in mined else split.candidates(name) for name in names},
+        {name: mined[name].negatives if name in mined else split.candidates(name) for name in proposed},
         tuple(dataset.recipe.labels[0].tiers),  # type: ignore[attr-defined]
         {name: table.removed for name, table in mined.items()},
     )
     ground = _ground(dataset, role)
-    for label in dataset.recipe.labels:
+    names = [label.name for label in dataset.recipe.labels]
+    for label in dataset.recipe.labels[: names.index(until) if until in names else None]:
         applied = getattr(catalogue.find("labels", label.name), "applied", None)
         if applied is not None:
             known = applied(label, known, ground)
-    return known
+    return known if dataset.recipe.data.unlabelled is None else known.noted("questions", _drawn(known))
+
+
+def _drawn(known: Knowledge) -> dict[str, int]:
+    """How many questions training will see, now that labels have found what there is to find."""
+    found = len(np.unique(known.positives.rows.owners()[known.counting]))
+    return {"drawn": found, "without a positive": len(known.positives) - found}
 
 
 def anchored(recipe: Recipe) -> set[str]:
@@ -155,7 +171,8 @@ class Mining:
     @classmethod
     def of(cls, dataset: Dataset, role: str, part: Any) -> Mining:
         ground = _ground(dataset, role)
-        questions, passages, source = ground.questions, ground.passages, sources.of(part, ground)
+        questions, passages = ground.questions, dataset.proposable(role)
+        source = sources.of(part, replace(ground, passages=passages))
         receipt = {
             "source": part.model_dump(mode="json", by_alias=True, exclude={"as_", "index"}),
             "origin": source.origin,

@@ -78,7 +78,8 @@ def _pins(recipe: Recipe, offered: Collection) -> Iterator[tuple[str, str]]:
     if towers.passage_base is not None:
         known = f"commit {towers.passage_revision}" if towers.passage_revision else "not pinned"
         yield towers.passage_base, known
-    for part in (*recipe.sources, *(getattr(label, "scores", None) for label in recipe.labels)):
+    files = (getattr(label, key, None) for label in recipe.labels for key in ("scores", "judgements"))
+    for part in (recipe.data.augment, *recipe.sources, *files):
         yield from getattr(part, "pins", {}).items()
     if recipe.draw.clusters is not None:
         yield from recipe.draw.clusters.pins.items()
@@ -100,6 +101,9 @@ def _data_lines(recipe: Recipe, offered: Collection, facts: dict[str, Any]) -> I
     train = offered.split(recipe.data.train)
     usable = f", {_count(train.usable, 'with a positive')}" if train.usable is not None else ""
     yield _line("train", f"{recipe.data.train}, {_count(train.questions, 'questions')}{usable}")
+    if (more := recipe.data.unlabelled) is not None:
+        asked = _count(offered.split(more).questions, "questions, as far as labels find them positives")
+        yield _line("unlabelled", f"{more}, {asked}")
     if recipe.validation is not None:
         held = f"at most {_count(recipe.validation.questions, 'questions')}, during training"
         yield _line("validate", f"{recipe.validation.split}, {held}")

@@ -57,8 +57,8 @@ def load(name: str, revision: str | None, key: str = "towers.base") -> Pretraine
     return Pretrained(_plain_bert(inner.bert_model), getattr(inner, "encode_proj", None), base, folder, role)
 
 
-def located(name: str, revision: str | None, key: str) -> Path:
-    """The folder itself, or a snapshot of the Hub repository with nothing in it but what is read."""
+def located(name: str, revision: str | None, key: str, more: tuple[str, ...] = ()) -> Path:
+    """The folder itself, or a snapshot of the Hub repository with nothing in it but what is read; `more` files too."""
     if Path(name).is_dir():
         if revision is not None:
             raise RecipeError("a folder has no revision", key=key, fix="remove the revision, or name a Hub repository")
@@ -72,7 +72,7 @@ def located(name: str, revision: str | None, key: str) -> Path:
     )
 
     try:
-        folder = Path(snapshot_download(name, revision=revision, allow_patterns=list(_FILES)))
+        folder = Path(snapshot_download(name, revision=revision, allow_patterns=[*_FILES, *more]))
     except HFValidationError as error:
         what = f"'{name}' is neither a folder nor the name of a Hub repository"
         raise DataError(what, key=key, fix="check the path") from error

@@ -92,6 +92,20 @@ class Repair(Parameters):
     """Candidates of a question that are also among its known positives."""
 
 
+class Augment(Parameters):
+    """Passages that a writer made of known positives (`mpr augment`), for training alone."""
+
+    file: str
+    """What `mpr augment` wrote, inside data.corpus.folder if there is one; packed or not."""
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    """Of that file."""
+
+    @property
+    def pins(self) -> dict[str, str]:
+        """What a plan says of it."""
+        return {self.file.rpartition("/")[2]: f"sha256 {self.sha256}" if self.sha256 else "not pinned"}
+
+
 class Data(Parameters):
     """What is learned from and what is measured on."""
 
@@ -105,6 +119,11 @@ class Data(Parameters):
     """What to do with unusable labels."""
     overlap: Literal["refuse", "drop", "allow"] = "refuse"
     """Training questions that an evaluation split asks too: stop, drop them from training, or allow and show it."""
+    unlabelled: str | None = None
+    """Split whose questions are trained on too once a label finds them positives; null: none. Positives that its
+    records list are not looked at."""
+    augment: Augment | None = None
+    """More positives of tier `augmented`; null: none."""
 
 
 class Validation(Parameters):

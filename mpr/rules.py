@@ -4,7 +4,8 @@ A rule yields (path of the key to change, what is wrong, how to fix it). `mpr ch
 downloaded before they hold. `mpr/training_rules.py` has those about `training:`, `mpr/tower_rules.py` those
 about `towers:`, `mpr/draw_rules.py` those about weights and clusters in `draw:`, `mpr/scale_rules.py` those about
 `scale:`, `mpr/label_rules.py` those about `labels:` and what terms of the objective make of them,
-`mpr/search_rules.py` and `mpr/refresh_rules.py` those about searches.
+`mpr/search_rules.py` and `mpr/refresh_rules.py` those about searches, `mpr/question_rules.py` those about questions and
+passages that were not labelled or written by people.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from mpr import (
     collection,
     draw_rules,
     label_rules,
+    question_rules,
     refresh_rules,
     scale_rules,
     schedule,
@@ -242,10 +244,14 @@ def _pinned(recipe: Recipe) -> Iterator[Finding]:
         what = "passage_base is not pinned to a commit"
         yield ("towers", "passage_revision"), what, "give its 40 hex digits, or set draft: true"
     for number, label in enumerate(recipe.labels):
-        scores = getattr(label, "scores", None)
-        if scores is not None and scores.file is not None and scores.sha256 is None:
-            what = "the file of scores is not pinned"
-            yield ("labels", number, "scores", "sha256"), what, "give its checksum, or set draft: true"
+        for key in ("scores", "judgements"):
+            named = getattr(label, key, None)
+            if named is not None and named.file is not None and named.sha256 is None:
+                what = f"the file of {key} is not pinned"
+                yield ("labels", number, key, "sha256"), what, "give its checksum, or set draft: true"
+    if recipe.data.augment is not None and recipe.data.augment.sha256 is None:
+        what = "the file of augmented positives is not pinned"
+        yield ("data", "augment", "sha256"), what, "give its checksum, or set draft: true"
     for pin in collection.of(recipe.data.corpus).pins:
         if pin.sha256 is None and not pin.revision:
             what = f"'{pin.file}' has no checksum or revision that is known to us"
@@ -255,7 +261,7 @@ def _pinned(recipe: Recipe) -> Iterator[Finding]:
 
 def _batch_fits(recipe: Recipe) -> Iterator[Finding]:
     split, questions = _train_split(recipe), schedule.questions_per_step(recipe)
-    count = split.trainable if split else None
+    count = split.trainable if split and recipe.data.unlabelled is None else None
     if count is not None and questions is not None and questions > count:
         what = f"a step takes {questions:,} questions, the split has {count:,}"
         yield ("training", "per_device_train_batch_size"), what, "lower it"
@@ -322,6 +328,7 @@ RULES = tuple(
         _splits_exist,
         _names_are_plain,
         _no_training_on_evaluation,
+        *question_rules.CHECKS,
         _validation_fits,
         _match_fits,
         _depth_reaches,

@@ -23,7 +23,7 @@ def questions_per_step(recipe: Recipe) -> int | None:
 
 def rows_per_epoch(recipe: Recipe) -> int | None:
     """Rows of one epoch: questions, unless every positive is a row of its own."""
-    if recipe.draw.positives.policy == "one_row_per_positive":
+    if recipe.draw.positives.policy == "one_row_per_positive" or recipe.data.unlabelled is not None:
         return None
     if any(entry.weight == PAIRED for entry in recipe.draw.negatives):
         return None  # questions with fewer than two pairs are left out

@@ -106,7 +106,7 @@ class TrainingRun:
             self.knowledge.positives,
             labels.tiers,
             self.knowledge.candidates,
-            len(self.dataset.passages_of("train")),
+            len(self.dataset.proposable("train")),
             self.recipe.questions_per_step,
             int(self.recipe.training["seed"]),
             mine.evidence(self.dataset, self.knowledge),

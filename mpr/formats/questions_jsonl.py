@@ -2,22 +2,29 @@
 
 A line of questions is `{id, question, answers?, regex?}`. A line of candidates is `{id, pos, neg}` with passage ids in
 rank order (text, or whole numbers, which become text), and may have `pos_rank` (the rank of each positive), `gold`
-(the passage that is known to be right, not only matched by answer), `question` and `answers`.
+(the passage that is known to be right, not only matched by answer), `tier` (of the others; `answer_match` if it is not
+told), `question` and `answers`. A generated question tells `writer` and `prompt`, which readers leave to people.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
 from mpr.errors import DataError
 from mpr.fields import Fields, flag, identifier_or_number, json_text, list_of, read_objects, texts, whole
 from mpr.lines import Ids, Line, identifier, writable_id, writable_text, write_lines
-from mpr.records import Candidate, Group, Positive, Question, text_problem
+from mpr.records import TIERS, Candidate, Group, Positive, Question, text_problem
 
 _QUESTION = Fields({"id": identifier, "question": text_problem}, {"answers": texts, "regex": flag})
+
+
+def _tier(value: object) -> str:
+    return "" if value in TIERS[1:] else f"must be one of {', '.join(TIERS[1:])}"
+
+
 _IDS = list_of(identifier_or_number)
 _CANDIDATES = Fields(
     {"id": identifier, "pos": _IDS, "neg": _IDS},
@@ -27,6 +34,9 @@ _CANDIDATES = Fields(
         "regex": flag,
         "gold": identifier_or_number,
         "pos_rank": list_of(whole),
+        "tier": _tier,
+        "writer": text_problem,
+        "prompt": text_problem,
     },
 )
 
@@ -41,10 +51,11 @@ class Row:
     ranks: tuple[int, ...] = ()
     gold: str | None = None
     question: Question | None = None
+    tier: str = "answer_match"
 
     def group(self, question: Question, source: str) -> Group:
-        """Gold first, then the answer matches in rank order; the negatives as candidates of `source`."""
-        matches = tuple(Positive(passage, "answer_match") for passage in self.positives if passage != self.gold)
+        """Gold first, then the others in rank order; the negatives as candidates of `source`."""
+        matches = tuple(Positive(passage, self.tier) for passage in self.positives if passage != self.gold)
         positives = matches if self.gold is None else (Positive(self.gold), *matches)
         candidates = tuple(Candidate(passage, source, rank) for rank, passage in enumerate(self.negatives, 1))
         return Group(question, positives, candidates)
@@ -86,7 +97,7 @@ def _rows(path: str | os.PathLike[str], ignore: Sequence[str]) -> Iterator[tuple
             raise line.refuse("ranks count from 1 and differ from each other", "pos_rank")
         gold = str(found["gold"]) if "gold" in found else None
         question = _question(found) if "question" in found else None
-        yield line, Row(found["id"], positives, negatives, ranks, gold, question)
+        yield line, Row(found["id"], positives, negatives, ranks, gold, question, found.get("tier", "answer_match"))
 
 
 def read_groups(
@@ -132,12 +143,15 @@ def _question_fields(question: Question) -> dict[str, Any]:
     return {**fields, "regex": True} if question.regex else fields
 
 
-def write_groups(file: IO[bytes], groups: Iterable[Group], source: str = "bm25") -> int:
+def write_groups(
+    file: IO[bytes], groups: Iterable[Group], source: str = "bm25", written: Mapping[str, str] | None = None
+) -> int:
     """Writes candidates with their questions, as `read_groups` without a file of questions gives them back.
 
-    The form holds one gold positive at most, answer matches of grade 1, and unscored candidates of one source.
+    The form holds one gold positive at most, others of one tier and of grade 1, and unscored candidates of one source.
+    `written` says who wrote the questions: `writer` and `prompt`.
     """
-    return write_lines(file, (json_text(_group_fields(group, source)) for group in groups))
+    return write_lines(file, (json_text(_group_fields(group, source) | dict(written or {})) for group in groups))
 
 
 def _group_fields(group: Group, source: str) -> dict[str, Any]:
@@ -145,11 +159,14 @@ def _group_fields(group: Group, source: str) -> dict[str, Any]:
     positives = [writable_id(positive.passage, key) for positive in group.positives]
     negatives = [writable_id(candidate.passage, key) for candidate in group.candidates]
     gold = positives[0] if positives and group.positives[0].tier == "gold" else None
-    row = Row(group.question.id, tuple(positives), tuple(negatives), (), gold, group.question)
+    tiers = {positive.tier for positive in group.positives[gold is not None :]}
+    tier = tiers.pop() if len(tiers) == 1 and "gold" not in tiers else "answer_match"
+    row = Row(group.question.id, tuple(positives), tuple(negatives), (), gold, group.question, tier)
     same = row.group(group.question, source)
     repeated = len(set(positives)) != len(positives) or len(set(negatives)) != len(negatives)
     if repeated or (same.positives, same.candidates) != (group.positives, group.candidates):
         what = "has tiers, grades, sources, scores, ranks or repeated passages that this form cannot hold"
-        raise DataError(what, key=key, fix="one gold positive first, answer matches, candidates ranked 1, 2, ...")
+        raise DataError(what, key=key, fix="one gold positive first, others of one tier, candidates ranked 1, 2, ...")
     fields = {**_question_fields(group.question), "pos": positives, "neg": negatives}
+    fields |= {} if tier == "answer_match" else {"tier": tier}
     return fields if gold is None else {**fields, "gold": gold}

@@ -17,7 +17,19 @@ import numpy as np
 import pyarrow as pa
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from mpr import clusters, columnar, fusion, intake, pair_scores, passages, storage, tokens, vectors, vocabulary
+from mpr import (
+    clusters,
+    columnar,
+    fusion,
+    intake,
+    pair_scores,
+    passages,
+    storage,
+    tokens,
+    transcript,
+    vectors,
+    vocabulary,
+)
 from mpr.collection import Split
 from mpr.errors import StorageError
 from mpr.ranking import Names, Ranking
@@ -187,6 +199,12 @@ def _pair_scores(target: Path) -> None:
     pair_scores.write(target, blocks, {"scorer": "small"}, memory=10)
 
 
+def _answers(target: Path) -> None:
+    """What a language model has said."""
+    said = {f"{row:02}": transcript.Reply(f"yes, {row}\nor no", "small", row % 5 == 0) for row in range(20)}
+    transcript.commit(target, said)
+
+
 ARTEFACTS: dict[str, Callable[[Path], object]] = {
     "flat": _flat,
     "nested": _nested,
@@ -201,6 +219,7 @@ ARTEFACTS: dict[str, Callable[[Path], object]] = {
     "fusion": _fusion,
     "pair_scores": _pair_scores,
     "clusters": _clusters,
+    "answers": _answers,
 }
 
 

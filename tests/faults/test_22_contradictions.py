@@ -18,6 +18,8 @@ from tests import shipped
 from tests.conftest import Examined
 from tests.faults.contradictory_labels import CACHE, LABEL, TEACHER
 from tests.faults.contradictory_labels import CASES as LABELS
+from tests.faults.contradictory_questions import CASES as QUESTIONS
+from tests.faults.contradictory_questions import JUDGED as JUDGED_BY_LLM
 from tests.faults.contradictory_searches import CASES as SEARCHES
 from tests.faults.contradictory_searches import FROZEN, JUDGED, LIVE, LLM, NQ, TREC, WORLD
 
@@ -45,6 +47,7 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
         (TREC, ["data.evaluate.again=trec_train"], "data.evaluate.again", "is also trained on"),
         (TREC, ["data.evaluate.again=trec_test"], "data.evaluate.again", "is evaluated twice, also as 'test'"),
     ],
+    **QUESTIONS,
     "validation fits": [
         (TREC, ["training.eval_strategy=epoch"], "training.eval_strategy", "nothing to evaluate during training"),
         (TREC, [f"validation={POOL}"], "validation", "does nothing without training.eval_strategy"),
@@ -176,6 +179,8 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
                  "towers.share=false", "towers.passage_base=a/c"], "towers.passage_revision", "is not pinned to"),
         (TREC, ["draft=false"], "data.corpus", "has no checksum or revision"),
         (TREC, ["draft=false", f"labels=[{LABEL}, {TEACHER}]"], "labels[1].scores.sha256", "is not pinned"),
+        (WORLD, [f"labels=[{LABEL}, {JUDGED_BY_LLM}]"], "labels[1].judgements.sha256", "judgements is not pinned"),
+        (WORLD, ["data.augment={file: a}", "labels[0].tiers=[gold, augmented]"], "data.augment.sha256", "not pinned"),
         (WORLD, ["towers.new=null", "towers.base=somebody/some-model"], "towers.revision", "not pinned to a commit"),
         (WORLD, ["towers.new=null", "towers.base=.", 'towers.revision="86b5e0934494bd15c9632b12f734a8a67f723594"'],
          "towers.base", "is a local folder"),

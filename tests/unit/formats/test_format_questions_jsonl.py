@@ -139,7 +139,7 @@ def test_groups_come_back(found: list[Group], file: Path) -> None:
         Group(Question("q", "t"), (Positive("a"), Positive("b"))),
         Group(Question("q", "t"), (Positive("a", "answer_match"), Positive("b"))),
         Group(Question("q", "t"), (Positive("a", "gold", 2.0),)),
-        Group(Question("q", "t"), (Positive("a", "llm"),)),
+        Group(Question("q", "t"), (Positive("a", "llm"), Positive("b", "generated"))),
         Group(Question("q", "t"), (Positive("a", "answer_match"), Positive("a", "answer_match"))),
         Group(Question("q", "t"), (), (Candidate("a", "dense", 1),)),
         Group(Question("q", "t"), (), (Candidate("a", "bm25", 3),)),
@@ -149,3 +149,20 @@ def test_groups_come_back(found: list[Group], file: Path) -> None:
 def test_what_has_no_place_is_refused(file: Path, group: Group) -> None:
     with pytest.raises(DataError, match="question q: has tiers, grades, sources"):
         written(file, plain.write_groups, [group])
+
+
+def test_positives_of_another_tier_and_who_wrote_the_question(file: Path) -> None:
+    generated = Group(Question("g0-0", "Who?"), (Positive("p0", "generated"),))
+    mixed = Group(Question("q", "t"), (Positive("a"), Positive("b", "llm"), Positive("c", "llm")))
+    with file.open("wb") as out:
+        plain.write_groups(out, [generated, mixed], written={"writer": "org/model", "prompt": "questions-1"})
+    assert list(plain.read_groups(file)) == [generated, mixed]
+    lines = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+    assert lines[0] == {
+        "id": "g0-0", "question": "Who?", "pos": ["p0"], "neg": [], "tier": "generated", "writer": "org/model",
+        "prompt": "questions-1",
+    }  # fmt: skip
+    for tier in ("gold", "silver", None):
+        rows(file, {"id": "a", "question": "?", "pos": ["p"], "neg": [], "tier": tier})
+        with pytest.raises(DataError, match=r":1 tier: (must be one of answer_match|is null)"):
+            list(plain.read_groups(file))

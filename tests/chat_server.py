@@ -1,0 +1,135 @@
+"""A server of a language model on the loopback, in the form of `/v1/chat/completions`, which answers as it was told.
+
+```python
+with ChatServer(lambda prompt: "yes") as server:
+    server.fail(429, 429, "cut")      # what the next requests get instead: a status, a way to break, or a body
+    settings = {"kind": "chat", "endpoint": server.endpoint, "model": "small", "tokens": 8}
+    assert server.prompts == [...]    # every prompt that was answered well, in the order of arrival
+```
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+
+Answer = Callable[[str], str]
+
+
+class ChatServer:
+    """Ways to fail: a status; `drop` hangs up; `cut` sends half; `text` sends no JSON; `form` sends other JSON; `slow`
+    waits for a second; `away` redirects; `echo` sends the header with the key back, with status 400."""
+
+    def __init__(self, answer: Answer = lambda prompt: "yes", key: str | None = None) -> None:
+        self.answer, self.key = answer, key
+        self.asked: list[str] = []  # all prompts
+        self.prompts: list[str] = []  # those that were answered well
+        self.bodies: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
+        self.failures: list[int | str] = []
+        self.retry_after: str | None = None
+        self.most_at_once = self.at_once = 0
+        self.paths: list[str] = []
+        self.guard = threading.Lock()
+        handler = type("Handler", (_Handler,), {"server_of_test": self})
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._server.daemon_threads = True
+        self.endpoint = f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def fail(self, *how: int | str) -> None:
+        self.failures.extend(how)
+
+    def settings(self, **more: Any) -> dict[str, Any]:
+        """Settings of a writer that asks here."""
+        return {"kind": "chat", "endpoint": self.endpoint, "model": "small-1", "tokens": 8, **more}
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server_of_test: ChatServer
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self.server_of_test.paths.append(self.path)
+        self._send(200, b"{}")
+
+    def do_POST(self) -> None:
+        server = self.server_of_test
+        with server.guard:
+            server.at_once += 1
+            server.most_at_once = max(server.most_at_once, server.at_once)
+        try:
+            self._answered(server)
+        finally:
+            with server.guard:
+                server.at_once -= 1
+
+    def _answered(self, server: ChatServer) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        prompt = body["messages"][0]["content"]
+        with server.guard:
+            server.asked.append(prompt)
+            server.paths.append(self.path)
+            server.bodies.append(body)
+            server.headers.append(dict(self.headers))
+            how = server.failures.pop(0) if server.failures else 200
+        given = self.headers.get("Authorization")
+        if server.key is not None and given != f"Bearer {server.key}":
+            how = 401
+        if how == "drop":
+            self.close_connection = True
+            self.connection.close()
+            return
+        if how == "echo":
+            self._send(400, json.dumps({"error": f"cannot use {given}"}).encode())
+            return
+        if how == "away":
+            self._send(302, b"", {"Location": f"{server.endpoint}/elsewhere"})
+            return
+        if how == "slow":
+            time.sleep(1.0)
+        if isinstance(how, int) and how != 200:
+            extra = {} if server.retry_after is None else {"Retry-After": server.retry_after}
+            self._send(how, json.dumps({"error": f"told to say {how}"}).encode(), extra)
+            return
+        content = {"model": "small-1-of-today", "choices": [
+            {"message": {"role": "assistant", "content": server.answer(prompt)}, "finish_reason": "stop"}
+        ]}  # fmt: skip
+        data = json.dumps(content).encode()
+        data = {"text": b"<html>busy</html>", "form": b'{"choices": []}', "ends": data[: len(data) // 2]}.get(
+            str(how), data
+        )
+        if how == "cut":
+            self._send(200, data, cut=True)
+            return
+        self._send(200, data)
+        if how == 200:
+            with server.guard:
+                server.prompts.append(prompt)
+
+    def _send(self, status: int, data: bytes, more: dict[str, str] | None = None, cut: bool = False) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Type": "application/json", "Content-Length": len(data), **(more or {})}.items():
+            self.send_header(name, str(value))
+        with contextlib.suppress(ConnectionError):  # of a client that did not wait
+            self.end_headers()
+            self.wfile.write(data[: len(data) // 2] if cut else data)
+        if cut:
+            self.wfile.flush()
+            self.close_connection = True
+            self.connection.close()
