@@ -19,7 +19,7 @@ RUN apt-get update \
  && apt-get install --yes --no-install-recommends ca-certificates make python3.12 python3.12-venv \
  && rm -rf /var/lib/apt/lists/*
 RUN useradd --create-home --uid 10001 --shell /usr/sbin/nologin mpr \
- && install --directory --owner mpr --group mpr /opt/mpr /work
+ && install --directory --owner mpr --group mpr /opt/mpr /workspace
 USER mpr
 WORKDIR /opt/mpr
 ENV PIP_NO_CACHE_DIR=1 UV_NO_CACHE=1 PYTHONUNBUFFERED=1
@@ -32,10 +32,10 @@ COPY --chown=mpr:mpr mpr mpr
 COPY --chown=mpr:mpr recipes recipes
 RUN make setup PYTHON=python3.12 UV_EXPORT=--no-dev
 
-# Mount a folder of yours at /work: data (.mpr), runs and what the Hub gave stay there. With `--user` anybody may run it;
-# USER and HOME are for libraries that ask the system who that is.
-ENV PATH=/opt/mpr/.venv/bin:${PATH} USER=mpr HOME=/work HF_HOME=/work/.huggingface
-WORKDIR /work
-VOLUME /work
+# Mount a folder of yours at /workspace: data (.mpr), runs and what the Hub gave stay there. With `--user` anybody may
+# run it; USER and HOME are for libraries that ask the system who that is.
+ENV PATH=/opt/mpr/.venv/bin:${PATH} USER=mpr HOME=/workspace HF_HOME=/workspace/.huggingface
+WORKDIR /workspace
+VOLUME /workspace
 ENTRYPOINT ["mpr"]
 CMD ["reproduce", "/opt/mpr/recipes/quickstart.yaml"]
