@@ -29,7 +29,6 @@ from mpr.ragged import memory_map
 
 KIND = "pair_scores"
 MEMORY = 1 << 22  # pairs held at once while a store is written: about 100 MB with what sorting needs
-_RUNS = "pair_scores_runs"
 _BITS = 40  # of the passage: a million million of them
 _FILES = {"keys": "<i8", "values": "<f4"}
 
@@ -101,25 +100,26 @@ def write(
     repeated: Repeated = "refuse",
     memory: int = MEMORY,
 ) -> PairScores:
-    """Writes the store `target` from blocks of pairs in any order. What a stopped attempt left is thrown away."""
+    """Writes the store `target` from blocks of pairs in any order."""
     receipt = dict(receipt)
-    runs = target.with_name(f"{target.name}-runs")
-    storage.remove(runs)
     pieces = _gathered(blocks, repeated, memory)
     first, second = next(pieces, None), next(pieces, None)
-    if second is None:
-        _commit(target, iter(() if first is None else (first,)), receipt)
-    else:
-        assert first is not None
-        ends = _spill(runs, (first, second), pieces)
-        _commit(target, merged(_opened(runs, ends), repeated, memory), receipt)
-        storage.remove(runs)
+    with storage.stage(target, KIND, receipt) as stage:
+        if first is None or second is None:
+            _fill(stage, iter(() if first is None else (first,)), receipt)
+        else:
+            ends = _spill(stage, chain((first, second), pieces))
+            _fill(stage, merged(_opened(stage.folder, ends), repeated, memory), receipt)
+            for name in _FILES:
+                stage.discard(f"runs_{name}.bin")
     return PairScores.open(target)
 
 
 def merge(target: Path, parts: Sequence[PairScores], receipt: Mapping[str, Any], memory: int = MEMORY) -> PairScores:
     """One store of several that were committed one by one, such as the chunks of a long scoring."""
-    _commit(target, merged([(part.keys, part.values) for part in parts], "refuse", memory), dict(receipt))
+    receipt = dict(receipt)
+    with storage.stage(target, KIND, receipt) as stage:
+        _fill(stage, merged([(part.keys, part.values) for part in parts], "refuse", memory), receipt)
     return PairScores.open(target)
 
 
@@ -183,33 +183,28 @@ def _sorted(key_N: Integers, value_N: Floats, repeated: Repeated) -> Run:
     return key_N, value_N
 
 
-def _spill(runs: Path, first: Iterable[Run], rest: Iterable[Run]) -> list[int]:
+def _spill(stage: storage.Stage, runs: Iterable[Run]) -> list[int]:
     """Keeps the runs one behind the other; returns where each ends."""
     ends = [0]
-    with (
-        storage.stage(runs, _RUNS, {}) as stage,
-        stage.open("keys.bin") as keys,
-        stage.open("values.bin") as values,
-    ):
-        for key_N, value_N in chain(first, rest):
+    with stage.open("runs_keys.bin") as keys, stage.open("runs_values.bin") as values:
+        for key_N, value_N in runs:
             _append(keys, values, key_N, value_N)
             ends.append(ends[-1] + len(key_N))
     return ends
 
 
-def _opened(runs: Path, ends: Sequence[int]) -> list[Run]:
-    key_N, value_N = (memory_map(runs / f"{name}.bin", kind) for name, kind in _FILES.items())
+def _opened(folder: Path, ends: Sequence[int]) -> list[Run]:
+    key_N, value_N = (memory_map(folder / f"runs_{name}.bin", kind) for name, kind in _FILES.items())
     return [(key_N[a:b], value_N[a:b]) for a, b in pairwise(ends)]
 
 
-def _commit(target: Path, pieces: Iterator[Run], receipt: dict[str, Any]) -> None:
+def _fill(stage: storage.Stage, pieces: Iterator[Run], receipt: dict[str, Any]) -> None:
     count = 0
-    with storage.stage(target, KIND, receipt) as stage:
-        with stage.open("keys.bin") as keys, stage.open("values.bin") as values:
-            for key_N, value_N in pieces:
-                _append(keys, values, key_N, value_N)
-                count += len(key_N)
-        receipt["pairs"] = count
+    with stage.open("keys.bin") as keys, stage.open("values.bin") as values:
+        for key_N, value_N in pieces:
+            _append(keys, values, key_N, value_N)
+            count += len(key_N)
+    receipt["pairs"] = count
 
 
 def _append(keys: Any, values: Any, key_N: Integers, value_N: Floats) -> None:

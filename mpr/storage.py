@@ -147,6 +147,11 @@ class Stage:
         with self.open(name) as file:
             file.write(data)
 
+    def discard(self, name: str) -> None:
+        """Removes a finished file that was needed for building alone."""
+        self._files.pop(name)
+        _clear(self.folder / name)
+
     def entries(self) -> dict[str, dict[str, Any]]:
         """Size and checksum of every file, including those that a library wrote into the folder by itself."""
         found: dict[str, dict[str, Any]] = {}

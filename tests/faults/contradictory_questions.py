@@ -19,8 +19,8 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
         (WORLD, ["data.unlabelled=test", FOUND], "data.unlabelled", "is also evaluated"),
         (WORLD, [UNLABELLED, FOUND, "validation={split: dev, questions: 9, candidates: 1}",
                  "training.eval_strategy=epoch"], "data.unlabelled", "is also validated on"),
-        (WORLD, [UNLABELLED, f"labels=[{LABEL}, {WINDOW}]"], "data.unlabelled", "finds positives for questions"),
-        (WORLD, [UNLABELLED, f"labels=[{LABEL}, {ABOVE}]"], "labels[0].tiers", "counts none of cross_encoder"),
+        (WORLD, [UNLABELLED, "validation=null", f"labels=[{LABEL}, {WINDOW}]"], "data.unlabelled", "finds positives for questions"),
+        (WORLD, [UNLABELLED, "validation=null", f"labels=[{LABEL}, {ABOVE}]"], "labels[0].tiers", "counts none of cross_encoder"),
     ],
     "augmented counts": [
         (WORLD, ["data.augment={file: a.jsonl}"], "labels[0].tiers", "does not count augmented"),
