@@ -9,7 +9,7 @@ A table that a weight of `draw` compares with positives has a third: `anchors`, 
 with the score that the source gives it, proposed or not, NaN where it gives none. Its receipt says so, and hence its
 name: a table that was made without them stays what it is.
 
-Shapes: N candidates of several questions, L labels.
+Shapes: N candidates or rows of several questions, M candidates of those, L labels.
 """
 
 from __future__ import annotations
@@ -91,6 +91,27 @@ class Labelled:
         whole = Ragged(offsets, columns | {"text_hash": hash_N, "label": label_N})
         kept_N = label_N == NEGATIVE
         return cls(whole.kept(kept_N), whole.kept(~kept_N))
+
+    @classmethod
+    def merged(cls, found: Labelled, kept: Labelled, rows: NDArray[Any], fresh_N: NDArray[np.bool_]) -> Labelled:
+        """These rows of a table: the fresh ones from `found`, which has no others, the rest from `kept`."""
+        lists = [(found.negatives, kept.negatives), (found.removed, kept.removed)]
+        if found.anchors is not None and kept.anchors is not None:
+            lists.append((found.anchors, kept.anchors))
+        return cls(*(_interleaved(new, old, rows, fresh_N) for new, old in lists))
+
+
+def _interleaved(new: Ragged, old: Ragged, rows: NDArray[Any], fresh_N: NDArray[np.bool_]) -> Ragged:
+    lengths = np.empty(len(rows), dtype=np.int64)
+    lengths[fresh_N], lengths[~fresh_N] = new.lengths(), old.lengths(rows[~fresh_N])
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    is_new_M = np.repeat(fresh_N, lengths)
+    columns = {}
+    for name, values in old.columns.items():
+        columns[name] = np.empty(len(is_new_M), dtype=values.dtype)
+        columns[name][is_new_M] = new.columns[name]
+        columns[name][~is_new_M] = values[old.places(rows[~fresh_N])[1]]
+    return Ragged(offsets, columns)
 
 
 def write(target: Path, blocks: Iterable[Labelled], receipt: Mapping[str, Any]) -> CandidateTable:

@@ -60,8 +60,12 @@ class CommittedCheckpoints(Trainer):
 
     def _staged(self, target: Path) -> AbstractContextManager[Path]:
         if self.is_world_process_zero():
-            return _Staged(target, self._announce)
+            return _Staged(target, self._announce, {"update": int(target.name), **self.facts(int(target.name))})
         return nullcontext(self._announce(None))
+
+    def facts(self, update: int) -> dict[str, Any]:
+        """What else the receipt of a checkpoint says."""
+        return {}
 
     def _announce(self, folder: Path | None) -> Path:
         """All processes write into the folder that the first one staged."""
@@ -149,8 +153,8 @@ class CommittedCheckpoints(Trainer):
 class _Staged:
     """storage.stage for a checkpoint, announced to the other processes."""
 
-    def __init__(self, target: Path, announce: Callable[[Path], Path]) -> None:
-        self._stage = storage.stage(target, CHECKPOINT, {"update": int(target.name)})
+    def __init__(self, target: Path, announce: Callable[[Path], Path], receipt: Mapping[str, Any]) -> None:
+        self._stage = storage.stage(target, CHECKPOINT, receipt)
         self._announce = announce
 
     def __enter__(self) -> Path:

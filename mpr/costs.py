@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from mpr import schedule
+from mpr import clock, schedule
 from mpr.backbones import Backbone
 from mpr.collection import Collection
 from mpr.recipe import Recipe
@@ -72,6 +72,19 @@ def lora_parameters(recipe: Recipe, backbone: Backbone) -> int:
 def encoded_passages(recipe: Recipe) -> int | None:
     """Passages of a step that the encoder reads: none where their vectors are there already."""
     return 0 if recipe.towers.train == "question" else schedule.passages_per_step(recipe)
+
+
+def refreshed_passages(recipe: Recipe, offered: Collection) -> int | None:
+    """Passages that the model under training encodes to mine for itself, in all versions of its candidates together.
+
+    None of those that do not learn: they are encoded once. Unknown where texts come with the records.
+    """
+    if recipe.own is None or recipe.towers.train == "question":
+        return 0
+    made = clock.of(recipe)
+    if made is None or offered.size is None or offered.split(recipe.data.train).inline:
+        return None
+    return len(made.versions()) * offered.size
 
 
 def memory(recipe: Recipe, backbone: Backbone) -> Memory | None:
@@ -144,7 +157,7 @@ def forward_flops(backbone: Backbone, length: float) -> float:
 
 
 def hours(recipe: Recipe, backbone: Backbone, offered: Collection) -> dict[str, float] | None:
-    """Training hours, then hours to encode the corpus, on GPUs of each kind."""
+    """Hours of training, of the refreshes within it, and then to encode the corpus, on GPUs of each kind."""
     training = training_flops(recipe, backbone)
     if training is None:
         return None
@@ -155,6 +168,9 @@ def hours(recipe: Recipe, backbone: Backbone, offered: Collection) -> dict[str, 
             continue
         speed = peaks[is_half(recipe)] * 1e12 * UTILISATION * 3600.0
         found[f"train on {recipe.scale.processes} x {device}"] = training / speed / recipe.scale.processes
+        if refreshed := refreshed_passages(recipe, offered):
+            encoding = refreshed * forward_flops(backbone, tokens) / speed / recipe.scale.processes
+            found[f"refresh on {recipe.scale.processes} x {device}"] = encoding
         if offered.size is not None:
             found[f"encode on 1 x {device}"] = offered.size * forward_flops(backbone, tokens) / speed
     return found

@@ -63,13 +63,17 @@ class Drawer:
         seed: int,
         evidence: Evidence | None = None,
         clusters: NDArray[Any] | None = None,
+        awaited: str = "",
     ) -> None:
+        """`awaited`: a source whose candidates `turn_to` brings before the first draw."""
         self.config, self.positives = config, positives
         self.passages, self.rows_per_step, self.seed = passages, rows_per_step, seed
         self.drawable = positives.counting(tiers, config.positives.cap)
         given = evidence or Evidence()
         self.choices = [
-            Choice(number, entry, candidates, self.drawable, given) for number, entry in enumerate(config.negatives)
+            Choice(number, entry, candidates, self.drawable, given)
+            for number, entry in enumerate(config.negatives)
+            if entry.from_ != awaited
         ]
         self.questions = np.flatnonzero(self.drawable.lengths())
         if not len(self.questions):
@@ -113,6 +117,14 @@ class Drawer:
         """Steps after which every row has been drawn `epochs` times; the last may reach into the next epoch."""
         # 1.1 means eleven tenths: as a binary number it is a little more, which would round up to a step too many.
         return math.ceil(self.rows_per_epoch * Fraction(repr(epochs)) / self.rows_per_step)
+
+    def turn_to(self, name: str, candidates: Ragged, evidence: Evidence) -> None:
+        """From the next draw on, the candidates of this source are these."""
+        entries = [(number, entry) for number, entry in enumerate(self.config.negatives) if entry.from_ == name]
+        made = {choice.number: choice for choice in self.choices}
+        for number, entry in entries:
+            made[number] = Choice(number, entry, {name: candidates}, self.drawable, evidence)
+        self.choices = [made[number] for number in sorted(made)]
 
     def __call__(self, number: int) -> Step:
         rows = self._rows(number)

@@ -153,11 +153,17 @@ def together() -> Iterator[Group]:
 
 
 def beside(
-    model: Model, role: str, texts: TokenStore, source: Path, ids: Callable[[Any], list[str]], options: Options
+    model: Model,
+    role: str,
+    texts: TokenStore,
+    source: Path,
+    ids: Callable[[Any], list[str]],
+    options: Options,
+    group: Group = ALONE,
 ) -> VectorStore:
-    """The vectors that lie beside the texts in `source`, encoded where they are not there yet."""
+    """The vectors that lie beside `source`, where the texts are, encoded where they are not there yet."""
     task = Task.of(model, role, model.side(role, texts), ids, options)
-    return run(task, source.with_name(f"{source.name}-vectors-{storage.json_digest(task.work)[:8]}"))
+    return run(task, source.with_name(f"{source.name}-vectors-{storage.json_digest(task.work)[:8]}"), group)
 
 
 def run(task: Task, target: Path, group: Group = ALONE) -> VectorStore:

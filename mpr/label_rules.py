@@ -39,7 +39,7 @@ def _labels_fit(recipe: Recipe) -> Iterator[Finding]:
 
 
 def _labels_have_sources(recipe: Recipe) -> Iterator[Finding]:
-    before = [source for source in recipe.sources if source is not recipe.live]  # labels judge before training
+    before = [source for source in recipe.sources if source is not recipe.own]  # labels judge before training
     names = {getattr(source, "as_", source.name): comes_with_records(source) for source in before}
     for number, label in enumerate(recipe.labels):
         source = getattr(label, "source", None)
@@ -111,6 +111,9 @@ def _targets_reach(recipe: Recipe) -> Iterator[Finding]:
             if columns != "own" and recipe.draw.in_batch and target in LISTED:
                 what = f"{target} is known of a question's own candidates and positives only"
                 yield ("objective", number), what, "set columns: own, or draw.in_batch: false"
+            if target in LISTED and recipe.own is not None:
+                what = f"{target} is known before training, not of what the model finds in it"
+                yield ("objective", number), what, "mine with a trained model, by its folder"
             if filled:
                 what = f"{target} is not known of the random passages that fill up (draw.negatives, short: random)"
                 yield ("objective", number), what, "set short: fewer"

@@ -118,6 +118,9 @@ def _sharding(recipe: Recipe, environment: Mapping[str, str]) -> Iterator[Proble
             yield Problem(
                 what, key="scale.processes", fix=f"write {key}: {needed}, as recipes/accelerate/fsdp.yaml does"
             )
+    if recipe.own is not None and recipe.live is None:
+        what = "the model under training encodes with its own weights, which FSDP cuts up"
+        yield Problem(what, key="sources.model", fix="launch with DDP, or mine with the folder of a trained model")
     if recipe.towers.lora is not None:
         what = "adapters on sharded weights were never tried"
         yield Problem(what, key="towers.lora", fix="launch with DDP: adapters need little memory")

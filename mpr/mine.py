@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from mpr import __version__, candidate_table, catalogue, processes, sources, storage
@@ -45,8 +46,9 @@ def is_mined(source: Any) -> bool:
 
 
 def mined_sources(recipe: Recipe) -> list[Any]:
-    """The sources that propose before training: not those that came with the records or are searched in every step."""
-    return [source for source in recipe.sources if is_mined(source) and source is not recipe.live]
+    """The sources that propose before training: not those that came with the records or that the model under training
+    looks for (`mpr/refresh.py`, `mpr/live.py`)."""
+    return [source for source in recipe.sources if is_mined(source) and source is not recipe.own]
 
 
 def mine(
@@ -65,15 +67,10 @@ def mine(
     """
     group.first(lambda: [dataset.passages_of(role).manifest.digest, dataset.split(role).manifest.digest])
     processes.refuse_other_disk(group.place, dataset.folder, dataset.folder.exists())
-    place, made = group.place, {}
+    made = {}
     for source in mined_sources(dataset.recipe):
         work = Mining.of(dataset, role, source)
-        size = chunk or _chunk(len(work.ground.questions), place.world)
-        if not group.first(partial(work.opened, place.world)):
-            work.propose(size, (place.rank, place.world))
-            _wait(place)
-            group.first(partial(work.finish, size))
-        made[source.as_] = CandidateTable(work.target)
+        made[source.as_] = work.done(group, chunk)
     if role == "train":
         group.first(
             lambda: sorted(knowledge(dataset, until=until).counts)
@@ -111,7 +108,7 @@ def knowledge(dataset: Dataset, role: str = "train", until: str | None = None) -
     first that is called `until`. A source's candidates were mined, or came with the records; of the latter nothing was
     taken out."""
     mined, split = tables(dataset, role), dataset.split(role)
-    listed: list[Any] = [source for source in dataset.recipe.sources if source is not dataset.recipe.live]
+    listed: list[Any] = [source for source in dataset.recipe.sources if source is not dataset.recipe.own]
     proposed: list[str] = [source.as_ for source in listed]
     known = Knowledge(
         split.positives,
@@ -160,6 +157,14 @@ def _ground(dataset: Dataset, role: str) -> sources.Ground:
 
 
 @dataclass(frozen=True)
+class Kept:
+    """Which questions of the split keep what a table has for them."""
+
+    table: CandidateTable
+    is_kept_Q: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
 class Mining:
     """One source, one split, and the table that comes of them."""
 
@@ -167,10 +172,12 @@ class Mining:
     ground: sources.Ground
     target: Path
     receipt: dict[str, Any]
+    kept: Kept | None = None
+    """Some questions keep what another table has; None: all are searched for."""
 
     @classmethod
-    def of(cls, dataset: Dataset, role: str, part: Any) -> Mining:
-        ground = _ground(dataset, role)
+    def of(cls, dataset: Dataset, role: str, part: Any, learner: sources.Learner | None = None) -> Mining:
+        ground = replace(_ground(dataset, role), learner=learner)
         questions, passages = ground.questions, dataset.proposable(role)
         source = sources.of(part, replace(ground, passages=passages))
         receipt = {
@@ -184,6 +191,15 @@ class Mining:
             receipt["anchors"] = True
         name = f"{questions.folder.name}-{part.name}-{storage.json_digest(receipt)[:8]}"
         return cls(source, ground, questions.folder.with_name(name), receipt)
+
+    def done(self, group: Group, chunk: int | None = None) -> CandidateTable:
+        """The table, made where it is not there yet. Every process of the group calls it."""
+        place, size = group.place, chunk or _chunk(len(self.ground.questions), group.place.world)
+        if not group.first(partial(self.opened, place.world)):
+            self.propose(size, (place.rank, place.world))
+            _wait(place)
+            group.first(partial(self.finish, size))
+        return CandidateTable(self.target)
 
     @cached_property
     def _sifter(self) -> Sifter:
@@ -212,11 +228,17 @@ class Mining:
         with self.ground.bar(what, sum(last - first for first, last in ranges)) as progress:
             for part, (first, last) in zip(mine, ranges, strict=True):
                 if not part.exists():
-                    rows = np.arange(first, last)
-                    candidate_table.write(part, [self._labelled(rows)], self.receipt)
+                    candidate_table.write(part, [self._labelled(np.arange(first, last))], self.receipt)
                 progress(last - first)
 
-    def _labelled(self, rows: Any) -> Labelled:
+    def _labelled(self, rows: NDArray[np.int64]) -> Labelled:
+        """What these questions get: new proposals, or what they have already."""
+        if self.kept is None:
+            return self._found(rows)
+        fresh_N = ~self.kept.is_kept_Q[rows]
+        return Labelled.merged(self._found(rows[fresh_N]), self.kept.table.labelled, rows, fresh_N)
+
+    def _found(self, rows: NDArray[np.int64]) -> Labelled:
         """Proposals for these questions told apart, with anchors where they are asked for."""
         found = self.source(rows)
         labelled = self._sifter(rows, found)

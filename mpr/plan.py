@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from mpr import backbones, collection, costs, schedule
+from mpr import backbones, clock, collection, costs, schedule
 from mpr.backbones import Backbone
 from mpr.collection import Collection
 from mpr.costs import Memory
@@ -32,6 +32,7 @@ class Plan:
     steps: int | None
     updates: int | None
     passages_per_step: int | None
+    refreshed_passages: int | None
     memory: Memory | None
     disk: dict[str, float | None]
     hours: dict[str, float] | None
@@ -63,6 +64,7 @@ def resolve(recipe: Recipe) -> Plan:
         "steps": schedule.steps(recipe),
         "updates": schedule.updates(recipe),
         "passages_per_step": schedule.passages_per_step(recipe),
+        "refreshed_passages": costs.refreshed_passages(recipe, offered),
         "memory": None if backbone is None else costs.memory(recipe, backbone),
         "disk": costs.disk(recipe, backbone, offered),
         "hours": None if backbone is None else costs.hours(recipe, backbone, offered),
@@ -123,6 +125,8 @@ def _work_lines(recipe: Recipe, backbone: Backbone | None, facts: dict[str, Any]
         drawn = [f"{each}, found anew in every step" for each in drawn]
     in_batch = ["the other passages of the step"] if recipe.draw.in_batch else []
     yield _line("negatives", ", ".join(drawn + in_batch))
+    if recipe.own is not None and recipe.live is None:
+        yield _line("refresh", _refresh(recipe, facts["refreshed_passages"]))
     for term in recipe.objective:
         params = term.model_dump(mode="json", by_alias=True, exclude={"name"}, exclude_unset=True)
         shown = ", ".join(f"{name} {str(value).lower()}" for name, value in params.items())
@@ -185,6 +189,15 @@ def _negatives(entry: Negatives) -> str:
     count = "all of" if entry.all else count
     window = f" among the first {entry.window}" if entry.window is not None else ""
     return f"{count} {entry.from_}, {entry.weight}{window}"
+
+
+def _refresh(recipe: Recipe, passages: int | None) -> str:
+    made, wanted = clock.of(recipe), recipe.refresh
+    often = "once" if wanted is None else f"every {wanted.every:,} updates"
+    times = UNKNOWN if made is None else f"{len(made.versions()):,}"
+    share = "" if wanted is None or wanted.questions == 1 else f" for {wanted.questions:.0%} of the questions"
+    late = ", read one interval later" if wanted is not None and wanted.stale else ""
+    return f"{recipe.own.as_}, {often}{share}{late}, {times} in all, {_count(passages, 'passages')} encoded"
 
 
 def _step(recipe: Recipe, passages: int | None) -> str:

@@ -210,12 +210,12 @@ class Refresh(Parameters):
     """When the model under training searches anew for candidates."""
 
     every: Count
-    """Updates from one search to the next. 1, with `towers.train: question`: in every step, with the vectors of that
-    very step, and for its questions alone."""
+    """Updates from one search to the next, the first before training. 1, with `towers.train: question`: in every step,
+    with the vectors of that very step, and for its questions alone."""
     questions: Share = 1.0
-    """Share of the training questions that are searched for, the others keep what they have."""
+    """Share of the training questions that a search after the first is for, in turn; the others keep what they have."""
     stale: bool = False
-    """Whether training may go on with the candidates before the newest while these are made."""
+    """true: candidates are used one interval later, as where another machine looks for them while training goes on."""
 
 
 class Cache(Parameters):
@@ -270,7 +270,7 @@ class Recipe(Parameters):
     draw: Draw
     """What enters a step."""
     refresh: Refresh | None = None
-    """When candidates of `model: self` are searched for anew; null: never."""
+    """When candidates of `model: self` are searched for anew; null: once, before training."""
     labels: Annotated[tuple[LabelPart, ...], Field(min_length=1)]
     """What is positive, negative or ignored for whom."""
     objective: Annotated[tuple[ObjectivePart, ...], Field(min_length=1)]
@@ -306,11 +306,16 @@ class Recipe(Parameters):
         return self._overrides
 
     @property
+    def own(self) -> Any:
+        """The source whose candidates the model under training finds; None: there is none."""
+        return next((source for source in self.sources if getattr(source, "model", None) == "self"), None)
+
+    @property
     def live(self) -> Any:
         """The source that every step searches with its own questions; None: candidates are there before a step."""
         if self.towers.train != "question" or self.refresh is None or self.refresh.every != 1:
             return None
-        return next((source for source in self.sources if getattr(source, "model", None) == "self"), None)
+        return self.own
 
     @property
     def questions_per_step(self) -> int:

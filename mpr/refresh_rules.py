@@ -1,4 +1,4 @@
-"""Rules about candidates that the model under training finds, and about the search in every step."""
+"""Rules about candidates that the model under training finds, between steps and in every step."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mpr.recipe import Recipe
+from mpr.recipe_draw import PAIRED
 from mpr.training_rules import Finding
 
 SELF = "self"  # as the model of a source: the one under training
@@ -13,27 +14,44 @@ SELF = "self"  # as the model of a source: the one under training
 
 def _refresh_fits(recipe: Recipe) -> Iterator[Finding]:
     own = {number: source for number, source in enumerate(recipe.sources) if _is_own(source)}
-    if recipe.refresh is None:
-        for number in own:
-            yield ("sources", number, "model"), "the model under training needs a time to search", "add refresh"
-        return
-    if not own:
-        yield ("refresh",), "there is nothing to search anew", f"add a source with `model: {SELF}`"
     for number in list(own)[1:]:
         yield ("sources", number, "model"), "a second search by the model under training", "keep one"
     for number, source in own.items():
         for key in ("revision", "base", "passage_base"):
             if getattr(source, key) is not None:
                 yield ("sources", number, key), f"says where a model comes from, `{SELF}` is here", "remove it"
-    if recipe.refresh.every > 1:
-        yield ("refresh", "every"), "a search between steps is not there yet", "set 1, with towers.train: question"
-    elif recipe.towers.train != "question":
-        what = "a search in every step needs passage vectors that stay"
-        yield ("refresh", "every"), what, "set towers.train: question, or raise it"
+        for key in ("dtype", "compute") if recipe.towers.train == "question" else ():
+            if getattr(source, key) != getattr(recipe.encoding, key):
+                what = f"passages are encoded once, as {getattr(recipe.encoding, key)}"
+                yield ("sources", number, key), what, f"write the same here and in encoding.{key}"
+    if recipe.refresh is None:
+        return
+    if not own:
+        yield ("refresh",), "there is nothing to search anew", f"add a source with `model: {SELF}`"
     if recipe.refresh.every == 1:
+        if recipe.towers.train != "question":
+            what = "a search in every step needs passage vectors that stay"
+            yield ("refresh", "every"), what, "set towers.train: question, or raise it"
         for key, only in (("questions", 1.0), ("stale", False)):
             if getattr(recipe.refresh, key) != only:
                 yield ("refresh", key), "does nothing where every step searches for its own questions", "remove it"
+
+
+def _own_draws_fit(recipe: Recipe) -> Iterator[Finding]:
+    """Weights that go by more than the candidates, where these come in training."""
+    for number, entry in enumerate(recipe.draw.negatives):
+        is_own = recipe.own is not None and entry.from_ == recipe.own.as_
+        path: Any = ("draw", "negatives", number, "weight")
+        if entry.weight == PAIRED and is_own:
+            what = "margin_bins goes by what a teacher scored before training, not by what the model finds in it"
+            yield path, what, "use another weight, or mine with a trained model, by its folder"
+        if entry.weight == "rance" and not is_own:
+            what = (
+                "rance goes by where the model under training finds what is relevant, this source does not search by it"
+            )
+            yield path, what, f"draw from a source with `model: {SELF}`"
+        if entry.weight == "rance" and is_own and recipe.validation is None:
+            yield path, "rance goes by where a search finds the positives of validation questions", "add validation"
 
 
 def _is_own(source: Any) -> bool:
@@ -54,11 +72,6 @@ def _live_search_fits(recipe: Recipe) -> Iterator[Finding]:
         yield append, "is needed by a search in every step", "say what becomes of positives that it misses"
     if positives.policy != "all":
         yield ("draw", "positives", "policy"), "a search may find any positive", "use all, with a cap if need be"
-    number = recipe.sources.index(live)
-    for key in ("dtype", "compute"):
-        if getattr(live, key) != getattr(recipe.encoding, key):
-            what = f"passages are encoded once, as {getattr(recipe.encoding, key)}"
-            yield ("sources", number, key), what, f"write the same here and in encoding.{key}"
     yield from _live_negatives_fit(recipe)
 
 
@@ -78,4 +91,4 @@ def _live_negatives_fit(recipe: Recipe) -> Iterator[Finding]:
         yield path, "what every step finds is not used", f"draw from '{name}'"
 
 
-CHECKS = (_refresh_fits, _live_search_fits)
+CHECKS = (_refresh_fits, _own_draws_fit, _live_search_fits)

@@ -21,7 +21,7 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset, SequentialSampler
+from torch.utils.data import DataLoader, Dataset
 from transformers import EvalPrediction, TrainingArguments
 
 from mpr import out_of_memory, scale, watch
@@ -32,7 +32,9 @@ from mpr.errors import NumbersError
 from mpr.loss import Terms
 from mpr.negative_cache import NegativeCache, Stream
 from mpr.recipe import Recipe
+from mpr.refresh import Refresh
 from mpr.run_folder import RunFolder
+from mpr.stretches import Stretches
 from mpr.towers import Towers
 
 OVERFLOWS = 30  # updates on end that an fp16 loss scaler may skip: it halves its scale each time, from 65,536
@@ -53,7 +55,8 @@ class Draws(Dataset[int]):
 
 class MultiPositiveTrainer(CommittedCheckpoints):
     """See the module's docstring. `run` is where checkpoints go; of the ranks that `evaluator` finds, and whose they
-    are, `compute_metrics` makes measures. `completed` brings passages that are not encoded here (`mpr/frozen.py`)."""
+    are, `compute_metrics` makes measures. `completed` brings passages that are not encoded here (`mpr/frozen.py`), and
+    `refresh` candidates that the model under training finds between steps (`mpr/refresh.py`)."""
 
     loss_is_scaled_for_ga = False  # ours never is; older versions are told by model_accepts_loss_kwargs below
 
@@ -70,6 +73,7 @@ class MultiPositiveTrainer(CommittedCheckpoints):
         compute_metrics: Callable[[EvalPrediction], dict[str, float]] | None = None,
         callbacks: list[Any] | None = None,
         completed: scale.Completed | None = None,
+        refresh: Refresh | None = None,
     ) -> None:
         super().__init__(
             towers,
@@ -89,7 +93,8 @@ class MultiPositiveTrainer(CommittedCheckpoints):
         self._skipped = 0  # updates on end whose gradient was not finite
         _compute_outputs_in_32_bits(self.accelerator)
         self._available = torch.from_numpy(collator.drawer.drawable.lengths())  # of every question, for `_note`
-        self.completed = completed
+        self.completed, self.refresh = completed, refresh
+        self.stretches = Stretches(self._begin, self._loader)
         self.stream = self._stream(towers.width)
 
     def _stream(self, width: int) -> Stream | None:
@@ -112,17 +117,41 @@ class MultiPositiveTrainer(CommittedCheckpoints):
 
     def get_train_dataloader(self) -> DataLoader[int]:
         """Not handed to accelerate, which would deal draws out to processes: each needs all of them."""
+        draws = range(len(self.train_dataset))
+        if self.refresh is None:
+            return self._loader(draws)
+        return DataLoader(self.train_dataset, sampler=draws, collate_fn=self.stretches)
+
+    def _loader(self, draws: range) -> DataLoader[int]:
+        """The batches of these draws."""
         workers = self.args.dataloader_num_workers
         return DataLoader(
             Draws(len(self.train_dataset)),
             batch_size=1,
-            sampler=SequentialSampler(self.train_dataset),
+            sampler=draws,
             collate_fn=self.collator,
             num_workers=workers,
             prefetch_factor=self.args.dataloader_prefetch_factor if workers else None,
             pin_memory=self.args.dataloader_pin_memory and torch.cuda.is_available(),
             worker_init_fn=_deaf,
+            generator=None if self.refresh is None else torch.Generator(),  # the dice of dropout are left alone
         )
+
+    def _begin(self, draw: int) -> int:
+        """The candidates of the stretch that begins with this draw are made; the draw after its end."""
+        assert self.refresh is not None
+        began, accumulation = time.monotonic(), self.args.gradient_accumulation_steps
+        update = draw // accumulation
+        noted = self.refresh.turn(update, self.accelerator.unwrap_model(self.model))
+        if noted:
+            self.log(noted)
+        self.watch.pause(time.monotonic() - max(began, self.watch.since or began))
+        return min(self.refresh.clock.end(update) * accumulation, len(self.train_dataset))
+
+    def facts(self, update: int) -> dict[str, Any]:
+        """A checkpoint names the candidates that cannot be made again."""
+        needed = {} if self.refresh is None else self.refresh.needed(update)
+        return {"candidates": needed} if needed else {}
 
     # Loss
 

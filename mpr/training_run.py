@@ -6,16 +6,29 @@ import json
 import logging
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from transformers import EvalPrediction, TrainerState, TrainingArguments
 
-from mpr import clusters, encode, frozen, launching, live, mine, out_of_memory, rank_measures, storage, towers_folder
+from mpr import (
+    clusters,
+    encode,
+    frozen,
+    launching,
+    live,
+    mine,
+    out_of_memory,
+    rank_measures,
+    refresh,
+    storage,
+    towers_folder,
+)
 from mpr import towers as towers_module
 from mpr.callbacks import Advice, EpochEnds, OnSave, Patience, StopOnSignal, be_brief, stoppable, waited
+from mpr.clock import Clock
 from mpr.clusters import QuestionClusters
 from mpr.collate import Collator, Side
 from mpr.dataset import Dataset
@@ -27,7 +40,9 @@ from mpr.inference import Model
 from mpr.knowledge import Knowledge
 from mpr.labels.known_positives import policy
 from mpr.live import LiveSearch
+from mpr.processes import Group
 from mpr.recipe import Recipe
+from mpr.refresh import Refresh
 from mpr.run_folder import CHECKPOINT, RunFolder
 from mpr.targets import Names, Targets
 from mpr.tokens import Template
@@ -50,6 +65,7 @@ class TrainingRun:
     """Where those of passages that do not learn are: what `freeze` answered on the first process."""
     clusters: str = ""
     """Where those of questions are: what `cluster` answered on the first process."""
+    group: Group = field(default_factory=lambda: mine.ALONE)
 
     def run(self) -> bool:
         """True when training is over; False when it was stopped on request after a checkpoint."""
@@ -59,6 +75,9 @@ class TrainingRun:
         with out_of_memory.told(lambda: out_of_memory.in_training(self.recipe, is_sharded)), stoppable() as stopper:
             trainer = self.trainer()
             resumed = self.folder.newest()
+            if resumed is not None and self.refresh is not None:
+                named = storage.read_manifest(resumed, CHECKPOINT).receipt.get("candidates", {})
+                self.refresh.resume(named, resumed)
             self._say(resumed)
             trainer.add_callback(StopOnSignal(stopper))
             trainer.add_callback(OnSave(lambda: self._write_metrics(trainer)))
@@ -78,6 +97,7 @@ class TrainingRun:
         try:
             trainer.train(resume_from_checkpoint=None if resumed is None else str(_inner(resumed)))
         finally:
+            trainer.stretches.close()
             self._write_metrics(trainer)
 
     @property
@@ -111,6 +131,7 @@ class TrainingRun:
             int(self.recipe.training["seed"]),
             mine.evidence(self.dataset, self.knowledge),
             QuestionClusters(Path(self.clusters)).cluster_Q if self.clusters else None,
+            awaited="" if self.recipe.own is None else self.recipe.own.as_,
         )
 
     @cached_property
@@ -177,6 +198,17 @@ class TrainingRun:
             return FrozenPassages(store, device)
         return LiveSearch.of(self.recipe, store, self.collator, device)
 
+    @cached_property
+    def refresh(self) -> Refresh | None:
+        """What brings candidates that the model under training finds between steps."""
+        if self.recipe.own is None or self.recipe.live is not None:
+            return None
+        clock = Clock.of(self.recipe, self.arguments.max_steps)
+        stay = self.vectors and self.dataset.proposable("train").folder == self.dataset.passages_of("train").folder
+        vectors = VectorStore(Path(self.vectors)) if stay else None
+        folder, device = self.folder.folder / refresh.FOLDER, str(self.arguments.device)
+        return Refresh(self.dataset, folder, self.drawer, clock, device, self.group, vectors)
+
     def trainer(self) -> MultiPositiveTrainer:
         updates, rows = self.arguments.max_steps, self.recipe.questions_per_step
         accumulation, evaluator = self.arguments.gradient_accumulation_steps, self._evaluator()
@@ -196,6 +228,7 @@ class TrainingRun:
             compute_metrics=None if evaluator is None else Measures(len(evaluator.passage_P)),
             callbacks=callbacks,
             completed=self._completed(),
+            refresh=self.refresh,
         )
         be_brief(trainer)
         return trainer

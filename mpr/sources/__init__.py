@@ -20,11 +20,28 @@ from mpr import catalogue
 from mpr.errors import DataError
 
 if TYPE_CHECKING:
+    from mpr.inference import Model
     from mpr.passages import PassageStore
+    from mpr.processes import Group
     from mpr.questions import SplitStore
     from mpr.ragged import Ragged
+    from mpr.vectors import VectorStore
 
 Bar = Callable[[str, int], AbstractContextManager[Callable[[int], object]]]
+
+
+@dataclass(frozen=True)
+class Learner:
+    """The model under training as it is now, for a source that searches with it."""
+
+    model: Model
+    folder: Path
+    """Where its vectors are kept as long as they are needed."""
+    device: str
+    group: Group
+    """The processes that encode together."""
+    passages: VectorStore | None = None
+    """The vectors of passages that do not learn; None: they are encoded."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +58,8 @@ class Ground:
     """Where everything that is kept lies; models that are brought go to its `models`."""
     quiet: bool = False
     """No progress bars."""
+    learner: Learner | None = None
+    """For a source whose model is `self`."""
 
 
 class Source(ABC):

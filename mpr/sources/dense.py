@@ -71,10 +71,13 @@ class Source(sources.Source):
     def origin(self) -> dict[str, Any]:
         from mpr import storage
 
-        return {
-            "model": storage.read_manifest(self._folder).digest,
-            "passages": self.ground.passages.manifest.digest,
-        }
+        learner = self.ground.learner
+        digest = storage.read_manifest(self._folder).digest if learner is None else learner.model.digest
+        return {"model": digest, "passages": self.ground.passages.manifest.digest}
+
+    def encoded(self) -> None:
+        """Makes the vectors that are not there yet. Every process of the learner's group calls it."""
+        _ = self._search, self._questions_QW
 
     def __call__(self, rows: Any) -> Ragged:
         from mpr.candidate_table import proposals
@@ -112,6 +115,8 @@ class Source(sources.Source):
     def _model(self) -> Model:
         from mpr.inference import Model
 
+        if self.ground.learner is not None:
+            return self.ground.learner.model
         base, passage_base = (
             None if each is None else Path(each) for each in (self.params.base, self.params.passage_base)
         )
@@ -119,17 +124,23 @@ class Source(sources.Source):
 
     @cached_property
     def _search(self) -> Exact:
-        from mpr import encode, tokens
         from mpr.exact import Exact
-        from mpr.processes import Place
 
         passages = self.ground.passages
         if self.params.depth > len(passages):
             what = f"source '{self.params.as_}' looks for the {self.params.depth:,} best of {len(passages):,} passages"
             raise RecipeError(what, key="sources.depth", fix=f"choose a depth from 1 to {len(passages):,}")
+        return Exact.open(self._passages, budget_bytes=_BUDGET, device=self._device)
+
+    @cached_property
+    def _passages(self) -> VectorStore:
+        from mpr import tokens
+
+        passages, learner = self.ground.passages, self.ground.learner
+        if learner is not None and learner.passages is not None:
+            return learner.passages
         texts = tokens.of_passages(passages, self._model.towers.settings, self._model.backend, self.ground.bar)
-        vectors = self._vectors("passage", passages.folder, texts, passages.ids)
-        return Exact.open(vectors, budget_bytes=_BUDGET, device=encode.device(Place.here()))
+        return self._vectors("passage", passages.folder, texts, passages.ids)
 
     @cached_property
     def _questions_QW(self) -> NDArray[Any]:
@@ -142,10 +153,17 @@ class Source(sources.Source):
         return self._vectors("question", questions.folder, texts, ids).by_row()
 
     def _vectors(self, role: str, source: Path, texts: TokenStore, ids: Any) -> VectorStore:
-        """Vectors of one side, encoded where they are not there yet."""
+        """Vectors of one side, encoded where they are not there yet: beside the texts, or where the learner's lie."""
+        from mpr import encode
+
+        options = encode.Options(self.params.dtype, self.params.compute, self._device, quiet=self.ground.quiet)
+        if (learner := self.ground.learner) is None:
+            return encode.beside(self._model, role, texts, source, ids, options)
+        return encode.beside(self._model, role, texts, learner.folder / source.name, ids, options, learner.group)
+
+    @cached_property
+    def _device(self) -> str:
         from mpr import encode
         from mpr.processes import Place
 
-        device = encode.device(Place.here())
-        options = encode.Options(self.params.dtype, self.params.compute, device, quiet=self.ground.quiet)
-        return encode.beside(self._model, role, texts, source, ids, options)
+        return encode.device(Place.here()) if self.ground.learner is None else self.ground.learner.device

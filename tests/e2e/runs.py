@@ -31,6 +31,10 @@ LIVE = (
     "refresh={every: 1}",
     "objective=[{name: pairwise, phi: logistic, weight: drr, ranks: given, cut: 6, reduce: query_mean}]",
 )
+OWN = (
+    SELF.format(index="exact").replace("as: self", "as: own"),
+    "draw.negatives=[{from: own, k: 2, weight: uniform, short: random}]",
+)  # candidates that the model under training finds; `refresh` says when
 
 
 class World:

@@ -21,13 +21,15 @@ import torch._dynamo  # DDP imports it at its first use, which takes seconds
 import transformers.trainer  # noqa: F401 - loaded once here instead of in every child
 from safetensors.torch import load_file
 
-from mpr import collate, processes, scale, storage
+from mpr import candidate_table, collate, encode, processes, scale, storage, vectors
 from mpr.errors import DataError
+from mpr.padding import Constants
 from mpr.run_folder import RunFolder
 from tests.e2e import collection
 from tests.e2e.launched import Ended, start
-from tests.e2e.runs import FROZEN, LIVE, ROOT, TWO, Pause, World, fine
+from tests.e2e.runs import FROZEN, LIVE, OWN, ROOT, TWO, Pause, World, fine
 from tests.e2e.shards import sharded
+from tests.unit.grounds import lists
 
 
 def same_weights(world: World) -> dict[str, Any]:
@@ -68,6 +70,42 @@ def searching(world: World) -> dict[str, Any]:
     fine(start(world.folder / "said/searching-both", both).ended())
     places = {role: f"model/{role}_0_Transformer/model.safetensors" for role in ("query", "document")}
     return {role: _apart(world, "searching-one", "searching-both", place) for role, place in places.items()}
+
+
+def refreshing(world: World) -> dict[str, Any]:
+    """The same with a model that mines for itself, in shards of a few texts: who encoded which, and what was found."""
+    options = (*OWN, "refresh={every: 2}")
+    notes = world.folder / "encoded"
+
+    def small(rank: int) -> None:
+        add = vectors.Unfinished.add
+        encode.Options.plan_constants = Constants(block_tokens=32, least=32)  # type: ignore[assignment]
+
+        def noted(store: Any, number: int, *rest: Any) -> None:
+            with notes.with_name(f"encoded-{rank}").open("a") as file:
+                print(f"{store.target.name}/{number}", file=file)
+            add(store, number, *rest)
+
+        vectors.Unfinished.add = noted  # type: ignore[method-assign]
+
+    alone = world.arguments("refreshing-one", 2, *options, recipe="still")
+    fine(start(world.folder / "said/refreshing-one", alone, 1, small).ended())
+    notes.with_name("encoded-0").unlink()
+    both = world.arguments("refreshing-both", 1, *TWO, *options, recipe="still")
+    ended = fine(start(world.folder / "said/refreshing-both", both, 2, small).ended())
+    found = {
+        name: sorted((world.folder / name / "refresh").iterdir()) for name in ("refreshing-one", "refreshing-both")
+    }
+    return {
+        **_apart(world, "refreshing-one", "refreshing-both", "model/model.safetensors"),
+        "encoded": [notes.with_name(f"encoded-{rank}").read_text().split() for rank in range(2)],
+        "said": ended.said.count("candidates of 'own' by the weights before update"),
+        "tables": {name: {place.name.split("-")[1]: _passages(place) for place in found[name]} for name in found},
+    }
+
+
+def _passages(place: Path) -> list[list[int]]:
+    return lists(candidate_table.CandidateTable(place).negatives)
 
 
 def noise(world: World) -> dict[str, Any]:
@@ -228,7 +266,8 @@ def learns(world: World) -> dict[str, Any]:
 
 
 CASES: dict[str, Callable[[World], Any]] = {
-    case.__name__: case for case in (same_weights, searching, noise, killed, stopped, refused, sharded, learns)
+    case.__name__: case
+    for case in (same_weights, searching, refreshing, noise, killed, stopped, refused, sharded, learns)
 }
 
 if __name__ == "__main__":

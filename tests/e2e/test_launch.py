@@ -79,6 +79,21 @@ def test_two_processes_that_search_end_with_the_weights_of_one(cases: Any, exami
     examined(6, f"updates; weights moved by {question['moved']:.0e}, differ by {question['difference']:.0e}")
 
 
+@pytest.mark.slow
+def test_two_processes_that_mine_for_themselves_share_the_work(tmp_path: Path, examined: Examined) -> None:
+    found = happened(tmp_path, "refreshing")["refreshing"]
+    assert found["moved"] > 1e-3
+    assert found["difference"] < 2e-5, found  # Adam makes much of the rounding of a gradient near 0
+    one, both = found["tables"].values()
+    assert one == both, "the same candidates, found after four updates"
+    assert list(both) == ["4"], "no checkpoint needs another"
+    first, second = map(set, found["encoded"])
+    assert first.isdisjoint(second)
+    assert min(len(first), len(second)) >= 6, "passages and questions of three versions"
+    assert found["said"] == 3, "each version is told once"
+    examined(len(first | second), "shards, each encoded by one of two processes", at_least=18)
+
+
 def test_processes_have_noise_of_their_own(cases: Any) -> None:
     first, second = cases["noise"]["dice"]
     assert first != second

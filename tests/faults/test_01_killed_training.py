@@ -37,6 +37,18 @@ def test_killed_at_some_operations_on_the_disk(tmp_path: Path, examined: Examine
     examined(len(tried("some", tmp_path)), "operations at which training was killed", at_least=5)
 
 
+def test_killed_in_a_refresh(tmp_path: Path, examined: Examined) -> None:
+    """Between two updates: the same weights, the same table, and nothing else is left."""
+    found = tried("refresh", tmp_path)
+    assert all(" refresh/own-2-" in place for place in found), found
+    examined(len(found), "operations at which a refresh was killed")
+
+
+@pytest.mark.slow
+def test_killed_at_many_operations_of_a_refresh(tmp_path: Path, examined: Examined) -> None:
+    examined(len(tried("refreshes", tmp_path)), "operations at which a refresh was killed", at_least=40)
+
+
 @pytest.mark.slow
 def test_settings_that_must_not_change_a_bit(tmp_path: Path, examined: Examined) -> None:
     examined(len(tried("bits", tmp_path)), "settings", at_least=6)

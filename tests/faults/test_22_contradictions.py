@@ -21,7 +21,7 @@ from tests.faults.contradictory_labels import CASES as LABELS
 from tests.faults.contradictory_questions import CASES as QUESTIONS
 from tests.faults.contradictory_questions import JUDGED as JUDGED_BY_LLM
 from tests.faults.contradictory_searches import CASES as SEARCHES
-from tests.faults.contradictory_searches import FROZEN, JUDGED, LIVE, LLM, NQ, TREC, WORLD
+from tests.faults.contradictory_searches import FROZEN, JUDGED, LIVE, LLM, NQ, SELF, TREC, WORLD
 
 ABSENT = "<absent>"  # takes a key away instead of setting it
 POOL, EPOCH = "{split: trec_dev, questions: 100, candidates: 30}", "training.eval_strategy=epoch"
@@ -352,6 +352,18 @@ def test_good_searches_in_every_step(examined: Examined) -> None:
         assert recipe.live is recipe.sources[0]
         tried += 1
     examined(tried, "ways to search in every step", at_least=4)
+
+
+def test_good_searches_between_steps(examined: Examined) -> None:
+    """Of the model under training: every so many updates, or once before the first."""
+    negatives = "draw.negatives=[{from: self, k: 4, weight: uniform, window: 100, short: random}]"
+    ways = ([], ["refresh={every: 100}"], ["refresh={every: 100, questions: 0.2}"], ["refresh={every: 2, stale: true}"])
+    for more in ways:
+        for frozen in ([], [FROZEN]):
+            recipe = recipe_file.from_document(document(TREC, []), "r", [SELF[0], negatives, *more, *frozen])
+            assert recipe.own is recipe.sources[0]
+            assert recipe.live is None
+    examined(2 * len(ways), "ways to search between steps", at_least=8)
 
 
 def test_all_contradictions_of_a_recipe_are_told_together(examined: Examined) -> None:

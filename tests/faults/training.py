@@ -14,7 +14,8 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,11 @@ OPTIONS = (
     "training.logging_steps=1",
     "draw.negatives[0].short=random",
 )
+OWN = (
+    "sources=[{name: dense, as: own, model: self, depth: 6, dtype: float32, compute: float32}]",
+    "draw.negatives=[{from: own, k: 2, weight: uniform, short: random}]",
+    "refresh={every: 2, questions: 0.5}",
+)  # candidates that the model under training finds anew before the third update
 LIMIT = 500
 
 
@@ -137,6 +143,43 @@ def killed_while_saving(folder: Path, stride: int = 1) -> list[str]:
     raise AssertionError(f"no run completed within {LIMIT} operations")
 
 
+def killed_in_a_refresh(folder: Path, numbers: Iterable[int]) -> list[str]:
+    """Dies at the n-th operation on the disk in the folder of a refresh; the same command then leaves the same."""
+    path, log, found = recipe(folder), folder / "log", []
+    assert waited(forked(lambda: run(launch(path, folder / "whole", *OWN)))) == 0
+    expected = left(folder / "whole")
+    for number in numbers:
+        target = folder / f"at-{number}"
+
+        def dying(number: int = number, target: Path = target) -> None:
+            count = 0
+
+            def hook(operation: str, place: Path) -> None:
+                nonlocal count
+                count += "/refresh/" in str(place)
+                if count == number:
+                    log.write_text(f"{operation} {place.relative_to(target.resolve())}")
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+            storage.hook = hook
+            run(launch(path, target, *OWN))
+
+        status = waited(forked(dying))
+        if status == 0:
+            return found
+        assert status == -signal.SIGKILL, status
+        found.append(log.read_text())
+        assert waited(forked(lambda target=target: run(launch(path, target, *OWN)))) == 0, f"{number}: {found[-1]}"
+        assert left(target) == expected, f"operation {number}: {found[-1]}"
+    return found
+
+
+def left(folder: Path) -> tuple[str, dict[str, str]]:
+    """Digest of the trained weights, and of every file that refreshes left."""
+    places = (place for place in (folder / "refresh").rglob("*") if place.is_file())
+    return weights(folder), {str(place.relative_to(folder)): sha256_file(place) for place in places}
+
+
 def same_bits(folder: Path) -> list[str]:
     """Settings that must not change a bit of the result."""
     path, found, digests = recipe(folder), [], set()
@@ -163,6 +206,8 @@ MODES: dict[str, Callable[[Path], Any]] = {
     "some": lambda folder: killed_while_saving(folder, 9),
     "saving": killed_while_saving,
     "bits": same_bits,
+    "refresh": lambda folder: killed_in_a_refresh(folder, (220,)),
+    "refreshes": lambda folder: killed_in_a_refresh(folder, count(1, 5)),
 }
 
 if __name__ == "__main__":

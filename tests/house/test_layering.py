@@ -19,11 +19,11 @@ LAYERS = (
         "rank_measures", "significance", "strict_yaml", "training_arguments", "world.*",
     ),
     (
-        "backbones", "choice", "collection", "draw", "draw_rules", "judgements", "label_rules", "matching",
+        "backbones", "choice", "clock", "collection", "draw", "draw_rules", "judgements", "label_rules", "matching",
         "objectives.*", "pair_scores", "pairs", "passages", "positives", "question_rules", "questions", "ragged",
-        "ranking", "recipe", "recipe_draw", "recipe_results", "refresh_rules", "relations", "row_order", "rules",
-        "scale_rules", "schedule", "scores", "search_rules", "shards", "tokens", "tower_rules", "training_rules",
-        "weights",
+        "rank_profile", "ranking", "recipe", "recipe_draw", "recipe_results", "refresh_rules", "relations", "row_order",
+        "rules", "scale_rules", "schedule", "scores", "search_rules", "shards", "tokens", "tower_rules",
+        "training_rules", "weights",
     ),
     (
         "adapters", "augmented", "band", "candidate_table", "chat", "checkpoints", "collate", "columnar", "comparison",
@@ -36,7 +36,8 @@ LAYERS = (
     ),
     (
         "audit", "audit_report", "callbacks", "clusters", "dataset", "dev_pool", "encode", "frozen", "labels.*",
-        "live", "metrics.*", "mine", "reference", "scored", "sources.*", "text_model", "trainer", "writer",
+        "live", "metrics.*", "mine", "reference", "refresh", "scored", "sources.*", "stretches", "text_model",
+        "trainer", "writer",
     ),
     (
         "admission", "augmentation", "expectation", "figures", "generation", "hub", "judge", "leaderboard",

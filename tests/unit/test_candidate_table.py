@@ -149,3 +149,26 @@ def test_a_damaged_table_is_refused(tmp_path: Path) -> None:
     (table.folder / "negatives.passage.bin").unlink()
     with pytest.raises(StorageError, match="file is missing"):
         CandidateTable(table.folder)
+
+
+def test_merged_by_another_hand(examined: Examined) -> None:
+    """Rows of a table, some of which are found anew: every column, rows without candidates too."""
+    dice, count = np.random.default_rng(8), 40
+
+    def labelled(rows: int) -> Labelled:
+        found = proposals([(dice.integers(0, 99, n), dice.random(n)) for n in dice.integers(0, 6, rows)])
+        places = len(found.columns["passage"])
+        return Labelled.of(found, dice.integers(0, 3, places).astype(np.uint8), dice.integers(0, 99, places, np.uint64))
+
+    kept, rows, fresh_N = labelled(60), np.arange(10, 10 + count), dice.random(count) < 0.4
+    found = labelled(int(fresh_N.sum()))
+    merged, compared = Labelled.merged(found, kept, rows, fresh_N), 0
+    for name in ("negatives", "removed"):
+        got, new, old = getattr(merged, name), getattr(found, name), getattr(kept, name)
+        fresh = iter(range(count))
+        for number, row in enumerate(rows):
+            table, place = (new, next(fresh)) if fresh_N[number] else (old, int(row))
+            for column in got.columns:
+                assert got.row(number, column).tolist() == table.row(place, column).tolist()
+                compared += len(got.row(number, column))
+    examined(compared, "values", at_least=400)

@@ -10,7 +10,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import BertConfig, BertModel
 
-from mpr import backbones, collection, costs, passages, tokens
+from mpr import backbones, collection, costs, passages, plan, recipe_file, strict_yaml, tokens
 from mpr.backbones import Backbone
 from mpr.recipe import Recipe
 from mpr.records import Passage
@@ -177,6 +177,43 @@ def test_passages_that_stay_cost_no_training() -> None:
     half = costs.is_half(recipe)
     a_token = BERT.layers * costs.activation_bytes(BERT, half) + costs.embedding_bytes(BERT)
     assert one.activations == pytest.approx(questions * a_token)
+
+
+SELF = "sources=[{name: dense, as: own, model: self, depth: 200, dtype: float32, compute: float32}]"
+NEGATIVES = "draw.negatives=[{from: own, k: 1, weight: uniform, short: fewer}]"
+
+
+def own(name: str, *more: str) -> Recipe:
+    """A recipe whose model mines for itself."""
+    document = strict_yaml.parse(shipped.text(name).encode(), "r.yaml")
+    return recipe_file.from_document(document, "r", (SELF, NEGATIVES, *more))
+
+
+@pytest.mark.parametrize(
+    "refresh, times",
+    [("{every: 100}", 3), ("{every: 100, stale: true}", 2), ("{every: 300}", 1), ("null", 1), ("{every: 99}", 4)],
+)
+def test_refreshes_by_hand(refresh: str, times: int) -> None:
+    """300 updates over 2,451 passages: once before the first, then every so many; never what nobody would read."""
+    recipe = own("quickstart", f"refresh={refresh}")
+    shape, offered = backbones.of(recipe.towers), collection.of(recipe.data.corpus)
+    assert shape is not None
+    assert costs.refreshed_passages(recipe, offered) == times * 2_451
+    found, text = costs.hours(recipe, shape, offered), str(plan.resolve(recipe))
+    assert found is not None
+    assert found["refresh on 1 x A100"] == pytest.approx(times * found["encode on 1 x A100"])
+    assert f"{times} in all, {times * 2_451:,} passages encoded\n" in text
+
+
+def test_refreshes_that_encode_no_passage_or_nobody_knows_how_many() -> None:
+    for name, more, expected in (
+        ("quickstart", ["towers.share=false", "towers.train=question", "refresh={every: 9}"], 0),
+        ("trec_bce_m3", ["refresh={every: 9}"], None),  # texts that come with the records
+    ):
+        recipe = own(name, *more)
+        assert costs.refreshed_passages(recipe, collection.of(recipe.data.corpus)) == expected
+    plain = shipped.recipes()["quickstart"]
+    assert costs.refreshed_passages(plain, collection.of(plain.data.corpus)) == 0
 
 
 def test_unknown_stays_unknown() -> None:

@@ -15,6 +15,7 @@ from mpr.errors import RecipeError
 from mpr.processes import Place
 from tests.conftest import Examined
 from tests.e2e import collection
+from tests.e2e.runs import OWN
 
 FOLDER = Path(__file__).parents[2] / "recipes" / "accelerate"
 FILES = sorted(FOLDER.glob("*.yaml"))
@@ -123,6 +124,12 @@ def test_the_remedy_for_another_precision_works(tmp_path: Path) -> None:
         ("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4", (), "gradient_accumulation_steps: the launch says 4"),
         ("ACCELERATE_GRADIENT_CLIPPING", "0.5", (), "training.max_grad_norm: the launch says 0.5, the recipe says 1.0"),
         ("ACCELERATE_USE_FSDP", "true", ("scale.cache={questions: 1, passages: 1}",), "not under FSDP"),
+        (
+            "ACCELERATE_USE_FSDP",
+            "true",
+            ("refresh={every: 9}", *OWN),
+            "encodes with its own weights, which FSDP cuts up",
+        ),
         ("ACCELERATE_USE_FSDP", "true", (), "the launch file's fsdp_version is unsaid"),
         ("ACCELERATE_USE_FSDP", "true", (), "the launch file's fsdp_state_dict_type is unsaid"),
         ("ACCELERATE_USE_DEEPSPEED", "true", ("scale.cache={questions: 1, passages: 1}",), "not under DeepSpeed"),
