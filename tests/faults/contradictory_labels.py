@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from tests.faults.contradictory_searches import LIVE, NQ, TREC
+from tests.faults.contradictory_searches import LIVE, NQ, SELF, TREC
 
 LABEL = "{name: known_positives, tiers: [gold], siblings: ignore, shared: ignore, duplicates: ignore, doubtful: ignore}"
 MATCH = "{name: answer_match, source: bm25, depth: 100}"
@@ -56,5 +56,8 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
          "objective[0]", "grades_QP is known of a question's own"),
         (TREC, [f"labels=[{LABEL}, {TEACHER}]", "objective=[{name: kl, target: teacher, columns: own}]",
                 "draw.negatives[0].short=random"], "objective[0]", "not known of the random passages"),
+        (TREC, [*SELF, "draw.negatives=[{from: self, k: 2, weight: top, short: fewer}]", "draw.in_batch=false",
+                f"labels=[{LABEL}, {LEXICAL}]", f"objective=[{DEM}]"],
+         "objective[0]", "not of what the model finds in it"),
     ],
 }  # fmt: skip

@@ -195,7 +195,7 @@ def own(name: str, *more: str) -> Recipe:
 )
 def test_refreshes_by_hand(refresh: str, times: int) -> None:
     """300 updates over 2,451 passages: once before the first, then every so many; never what nobody would read."""
-    recipe = own("quickstart", f"refresh={refresh}")
+    recipe = own("quickstart", f"refresh={refresh}", "training.max_steps=300", "training.warmup_steps=0")
     shape, offered = backbones.of(recipe.towers), collection.of(recipe.data.corpus)
     assert shape is not None
     assert costs.refreshed_passages(recipe, offered) == times * 2_451
