@@ -74,6 +74,8 @@ def test_a_question_with_a_found_positive_is_drawn_and_one_without_is_counted(tm
     assert split.manifest.receipt["unlabelled"] == {
         "questions": 3, "also labelled": 1, "positives not looked at": 2
     }  # fmt: skip
+    alone = recipe_file.load(tmp_path / "small.yaml", [*sets("scores.tsv"), "data.unlabelled=null"])
+    assert Dataset(alone, tmp_path / "home", quiet=True).split("train").ids == ["t0", "t1", "t2", "t3", "t4"]
     ids = dataset.corpus().ids
     assert [sorted(ids(row)) for row in listed(known.positives.rows)][5:] == [["p3", "p4"], []]
     assert known.counts["2 questions"] == {"drawn": 5, "without a positive": 2}

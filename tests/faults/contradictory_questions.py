@@ -8,7 +8,7 @@ from tests.faults.contradictory_searches import LIVE, TREC, WORLD
 
 JUDGED = ("{name: llm, source: bm25, window: 5, answer_matches: true, relevant: 1, at_most: null, "
           "judgements: {file: j.jsonl}}")  # fmt: skip
-UNLABELLED = "data.unlabelled=dev"
+UNLABELLED = "data.unlabelled=dev_truth"
 FOUND = f"labels=[{CROSS}, {ABOVE}]"
 
 # rule -> (recipe, what is set in it, key that is refused, part of the message)
@@ -17,10 +17,9 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
         (WORLD, ["data.unlabelled=dve", FOUND], "data.unlabelled", "no split 'dve'"),
         (WORLD, ["data.unlabelled=train", FOUND], "data.unlabelled", "is trained on with its labels"),
         (WORLD, ["data.unlabelled=test", FOUND], "data.unlabelled", "is also evaluated"),
-        (WORLD, [UNLABELLED, FOUND, "validation={split: dev, questions: 9, candidates: 1}",
-                 "training.eval_strategy=epoch"], "data.unlabelled", "is also validated on"),
-        (WORLD, [UNLABELLED, "validation=null", f"labels=[{LABEL}, {WINDOW}]"], "data.unlabelled", "finds positives for questions"),
-        (WORLD, [UNLABELLED, "validation=null", f"labels=[{LABEL}, {ABOVE}]"], "labels[0].tiers", "counts none of cross_encoder"),
+        (WORLD, ["data.unlabelled=dev", FOUND], "data.unlabelled", "is also validated on"),
+        (WORLD, [UNLABELLED, f"labels=[{LABEL}, {WINDOW}]"], "data.unlabelled", "finds positives for questions"),
+        (WORLD, [UNLABELLED, f"labels=[{LABEL}, {ABOVE}]"], "labels[0].tiers", "counts none of cross_encoder"),
     ],
     "augmented counts": [
         (WORLD, ["data.augment={file: a.jsonl}"], "labels[0].tiers", "does not count augmented"),

@@ -31,6 +31,7 @@ from tests.unit.labelling import (
     stand,
     tiers,
 )
+from tests.unit.test_label_llm import verdicts_file
 from tests.unit.test_label_targets import BM25
 
 NOWHERE: Any = None  # the ground of a label that does not look at it
@@ -303,6 +304,7 @@ def test_keys_that_contradict_one_another(name: str, params: dict[str, Any], mes
 
 EVERY: dict[str, dict[str, Any]] = {
     "ce_above": {"source": "a", "window": 9, "promote": 0.8, "up_to": 2, "questions": "all"},
+    "llm": {"source": "a", "window": 9, "answer_matches": True, "relevant": 2, "at_most": 2, "grade": "judged"},
     "ce_below": {"source": "a", "window": 9, "keep": 0.5, "fill": {"first": 10, "last": 20, "seed": 3}},
     "teacher": {"missing": "drop", "keep_best": 4},
     "groups": {"source": "a", "depth": 30, "relevant": 3, "hard": 2, "semi": 2, "hard_until": 8, "seed": 1},
@@ -320,11 +322,13 @@ def test_labels_are_pure_and_work_one_after_the_other(tmp_path: Path, examined: 
     for number in range(2):
         stood, known, scores = random_world(tmp_path / f"{number}", 9)
         file = scores_file(tmp_path / f"{number}", scores)
+        grades = {pair: int(4 * value) or None for pair, value in scores.items()}
+        judged = {"judgements": verdicts_file(tmp_path / f"{number}", grades)}
         before = content(known)
         for round_ in range(2):
             found = known
             for name, params in EVERY.items():
-                params = params | ({"scores": file} if name in SCORED else {})
+                params = params | ({"scores": file} if name in SCORED else judged if name == "llm" else {})
                 given = content(found)
                 after = label(name, found, stood, **params)
                 assert content(found) == given, name
@@ -334,4 +338,4 @@ def test_labels_are_pure_and_work_one_after_the_other(tmp_path: Path, examined: 
     assert len(set(results)) == len(EVERY)
     for store in tmp_path.glob("*/split-*"):
         storage.verify(store)
-    examined(len(results), "labels applied", at_least=28)
+    examined(len(results), "labels applied", at_least=32)
