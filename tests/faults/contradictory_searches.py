@@ -7,6 +7,7 @@ MINI, JUDGED, WORLD = "mini/squad_closed_nll_m1", "mini/scifact_joint_lh_all", "
 ELSE = "{name: dense, as: self, model: a/b, depth: 200, dtype: float32, compute: float32"
 SELF = [f"sources=[{ELSE.replace('a/b', 'self')}}}]", "draw.negatives=[]"]
 FROZEN = "towers.train=question"
+LORA = "{rank: 8, alpha: 16, dropout: 0.1, modules: [query]}"
 LIVE = [*SELF, FROZEN, "refresh={every: 1}", "draw.positives={policy: all, append: always}",
         "draw.negatives=[{from: self, all: true, weight: top, short: fewer}]"]  # fmt: skip
 

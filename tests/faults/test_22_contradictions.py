@@ -6,13 +6,16 @@ The table of rules is what this file goes through: a rule without a case fails.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mpr import recipe_file, rules, strict_yaml
 from mpr.errors import RecipeError
 from mpr.recipe import Recipe
+from mpr.recipe_plan import StageDocument
 from mpr.rules import RULES, Rule
 from tests import shipped
 from tests.conftest import Examined
@@ -21,7 +24,8 @@ from tests.faults.contradictory_labels import CASES as LABELS
 from tests.faults.contradictory_questions import CASES as QUESTIONS
 from tests.faults.contradictory_questions import JUDGED as JUDGED_BY_LLM
 from tests.faults.contradictory_searches import CASES as SEARCHES
-from tests.faults.contradictory_searches import FROZEN, JUDGED, LIVE, LLM, NQ, TREC, WORLD
+from tests.faults.contradictory_searches import FROZEN, JUDGED, LIVE, LLM, LORA, NQ, TREC, WORLD
+from tests.faults.contradictory_starts import CASES as STARTS
 
 ABSENT = "<absent>"  # takes a key away instead of setting it
 POOL, EPOCH = "{split: trec_dev, questions: 100, candidates: 30}", "training.eval_strategy=epoch"
@@ -29,7 +33,6 @@ BEST = [f"validation={POOL}", EPOCH, "training.save_strategy=epoch", "training.l
         "training.metric_for_best_model=mrr"]  # fmt: skip
 STEPS = ["training.eval_strategy=steps", "training.save_strategy=steps"]
 SHAPE = "{layers: 1, width: 8, heads: 1, feed_forward: 8, vocabulary: 300}"
-LORA = "{rank: 8, alpha: 16, dropout: 0.1, modules: [query]}"
 BAND = "{mean: 80.0, low: 79.0, high: 81.0, seeds: 3}"
 ALL_BUT_TOP20 = ", ".join(f"{name}: {BAND}" for name in ("top1", "top5", "top100"))
 
@@ -165,6 +168,7 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
         (TREC, [FROZEN, "towers.share=true"], "towers.train", "there is only one tower"),
         (TREC, [FROZEN, f"towers.lora={LORA}"], "towers.lora.towers", "the passage tower does not learn"),
     ],
+    **STARTS,
     "negative cache fits": [
         (NQ, [CACHE, "objective.0.name=bce", "objective.0.scaling=probability"], "objective[0].name", "as one sum"),
         (NQ, [CACHE, "objective.0.view=positive"], "objective[0].view", "no rows of their own"),
@@ -304,9 +308,23 @@ def test_contradiction(rule: str, name: str, overrides: list[str], key: str, mes
     path = tuple(int(part) if part.isdigit() else part for part in key.replace("[", ".").replace("]", "").split("."))
     assert found[0].where == made.where(path)
     assert caught.value.exit_code == 2
-    recipe = Recipe.model_validate_json(json.dumps(made.value))
     of_rule = next(one for one in RULES if one.name == rule)
-    assert any(strict_yaml.dotted(where) == key and message in what for where, what, _ in of_rule.check(recipe))
+    found_by_it = [(shown(where), what) for recipe, shown in recipes(made) for where, what, _ in of_rule.check(recipe)]
+    assert any(where == key and message in what for where, what in found_by_it)
+
+
+def recipes(made: strict_yaml.Document) -> Iterator[tuple[Recipe, Callable[[Any], str]]]:
+    """The recipe, or those of its stages, before any rule; and how a key of it is written."""
+    if not made.value.get("plan"):
+        yield Recipe.model_validate_json(json.dumps(made.value)), strict_yaml.dotted
+        return
+    earlier: list[tuple[str, Recipe | None]] = []
+    for entry in made.value["plan"]:
+        stage = StageDocument(made, entry, earlier[-1][0] if earlier else "")
+        recipe = Recipe.model_validate_json(json.dumps(stage.value))
+        recipe._stage, recipe._earlier = entry["name"], tuple(earlier)
+        earlier.append((entry["name"], recipe))
+        yield recipe, lambda path, stage=stage: strict_yaml.dotted(stage.shown(path))
 
 
 def test_every_rule_has_a_case(examined: Examined) -> None:
