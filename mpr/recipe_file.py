@@ -82,7 +82,8 @@ def _planned(document: Document, found: _Findings, about: About) -> Recipe | Non
         name = str(entry["name"])
         stage = StageDocument(document, entry, earlier[-1][0] if earlier else "")
         own = _Findings(stage)
-        own.places |= {path for path in found.places if not recipe_plan.holds(entry, path)}
+        own.problems = Problems(RecipeError)  # what the YAML itself does wrong is told of the whole
+        own.places |= {path for path in found.places if not recipe_plan.replaces(entry, path)}
         own.places |= {path[2:] for path in found.places if path[:2] == stage.place and len(path) > 2}
         made = _checked(stage, own, about, name, tuple(earlier))
         told.add(name, own.problems.found)

@@ -148,6 +148,15 @@ def holds(value: Any, path: Path_) -> bool:
     return True
 
 
+def replaces(entry: Any, path: Path_) -> bool:
+    """Whether a stage says this key anew, and no part of what stands above stays in it."""
+    for part in path:
+        if not isinstance(entry, dict) or part not in entry:
+            return False
+        entry = entry[part]
+    return not isinstance(entry, dict)
+
+
 def numbered(value: Any, parts: Sequence[str]) -> Path_:
     """The way that `--set` writes as `plan.<stage>.<key>` or with numbers, with the numbers of the stages."""
     path: list[str | int] = [int(part) if part.isdigit() else part for part in parts]
@@ -171,7 +180,7 @@ class StageDocument(Document):
         self.whole, self.place = whole, ("plan", number)
         self.top = {key: value for key, value in whole.value.items() if key != "plan"}
         self.entry = {key: value for key, value in entry.items() if key != "name"}
-        super().__init__(merged(self.top, self.entry), whole.file)
+        super().__init__(merged(self.top, self.entry), whole.file, problems=whole.problems)
         start = str(entry.get("start", PREVIOUS))
         start = (before or BASE) if start == PREVIOUS else model_names.stage(start) or start
         if start == BASE:

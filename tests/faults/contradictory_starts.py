@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from mpr import strict_yaml
+from mpr.recipe import Recipe
+from mpr.recipe_plan import StageDocument
 from tests.faults.contradictory_searches import FROZEN, LORA, TREC, WORLD
 
 ONE = "sources: [{name: dense, as: x, model: a/b, depth: 9, dtype: float32, compute: float32}], draw: {negatives: []}"
@@ -35,7 +42,7 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
          "is 'cls' here and 'mean' in stage 'a'"),
         (WORLD, ["plan=[{name: a}, {name: b, towers: {question_length: 16}}]"], "plan[1].towers.question_length",
          "is 16 here and 32 in stage 'a'"),
-        (WORLD, ["plan=[{name: a, towers: {new: {layers: 3}}}, {name: b}]"], "towers.new.layers", "is 2 here and 3"),
+        (WORLD, ["plan=[{name: a, towers: {new: {layers: 3}}}, {name: b}]"], "towers.new.layers", "is 1 here and 3"),
         (WORLD, ["plan=[{name: a, towers: {share: false}}, {name: b, towers: {share: true}}]"], "plan[1].towers.share",
          "is true here and false in stage 'a'"),
         (TREC, [f"plan=[{{name: a, towers: {{lora: {LORA}}}}}, {{name: b}}]"], "towers.lora", "is null here and"),
@@ -48,3 +55,17 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
          "would be encoded by random weights"),
     ],
 }  # fmt: skip
+
+
+def recipes(made: strict_yaml.Document) -> Iterator[tuple[Recipe, Callable[[Any], str]]]:
+    """The recipe, or those of its stages, before any rule; and how a key of it is written."""
+    if not made.value.get("plan"):
+        yield Recipe.model_validate_json(json.dumps(made.value)), strict_yaml.dotted
+        return
+    earlier: list[tuple[str, Recipe | None]] = []
+    for entry in made.value["plan"]:
+        stage = StageDocument(made, entry, earlier[-1][0] if earlier else "")
+        recipe = Recipe.model_validate_json(json.dumps(stage.value))
+        recipe._stage, recipe._earlier = entry["name"], tuple(earlier)
+        earlier.append((entry["name"], recipe))
+        yield recipe, lambda path, stage=stage: strict_yaml.dotted(stage.shown(path))

@@ -5,17 +5,12 @@ The table of rules is what this file goes through: a rule without a case fails.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from mpr import recipe_file, rules, strict_yaml
 from mpr.errors import RecipeError
-from mpr.recipe import Recipe
-from mpr.recipe_plan import StageDocument
 from mpr.rules import RULES, Rule
 from tests import shipped
 from tests.conftest import Examined
@@ -26,6 +21,7 @@ from tests.faults.contradictory_questions import JUDGED as JUDGED_BY_LLM
 from tests.faults.contradictory_searches import CASES as SEARCHES
 from tests.faults.contradictory_searches import FROZEN, JUDGED, LIVE, LLM, LORA, NQ, TREC, WORLD
 from tests.faults.contradictory_starts import CASES as STARTS
+from tests.faults.contradictory_starts import recipes
 
 ABSENT = "<absent>"  # takes a key away instead of setting it
 POOL, EPOCH = "{split: trec_dev, questions: 100, candidates: 30}", "training.eval_strategy=epoch"
@@ -311,20 +307,6 @@ def test_contradiction(rule: str, name: str, overrides: list[str], key: str, mes
     of_rule = next(one for one in RULES if one.name == rule)
     found_by_it = [(shown(where), what) for recipe, shown in recipes(made) for where, what, _ in of_rule.check(recipe)]
     assert any(where == key and message in what for where, what in found_by_it)
-
-
-def recipes(made: strict_yaml.Document) -> Iterator[tuple[Recipe, Callable[[Any], str]]]:
-    """The recipe, or those of its stages, before any rule; and how a key of it is written."""
-    if not made.value.get("plan"):
-        yield Recipe.model_validate_json(json.dumps(made.value)), strict_yaml.dotted
-        return
-    earlier: list[tuple[str, Recipe | None]] = []
-    for entry in made.value["plan"]:
-        stage = StageDocument(made, entry, earlier[-1][0] if earlier else "")
-        recipe = Recipe.model_validate_json(json.dumps(stage.value))
-        recipe._stage, recipe._earlier = entry["name"], tuple(earlier)
-        earlier.append((entry["name"], recipe))
-        yield recipe, lambda path, stage=stage: strict_yaml.dotted(stage.shown(path))
 
 
 def test_every_rule_has_a_case(examined: Examined) -> None:

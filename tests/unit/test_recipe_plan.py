@@ -30,7 +30,7 @@ plan:
     training: {learning_rate: 5.0e-4}
   - name: last
     start: base
-    validation: null
+    scale: {groups: 2}
     labels: [{name: known_positives, tiers: [gold],
               siblings: ignore, shared: ignore, duplicates: ignore, doubtful: ignore}]
 """
@@ -79,11 +79,11 @@ def test_a_stage_is_the_recipe_that_one_would_have_written(examined: Examined) -
 
 def test_what_is_merged_and_what_replaced() -> None:
     warmup, hard, last = recipe_plan.stages_of(read(ABOVE + PLAN))
-    assert (warmup.training["max_steps"], hard.training["max_steps"], hard.training["seed"]) == (30, 300, 42)
+    assert (warmup.training["max_steps"], hard.training["max_steps"], hard.training["seed"]) == (30, 160, 42)
     assert warmup.draw.negatives == ()
     assert (hard.draw.positives.policy, hard.draw.positives.m, hard.draw.positives.beyond) == ("up_to", 2, "rotate")
     assert [source.name for source in hard.sources] == ["dense"], "lists replace"
-    assert [source.name for source in last.sources] == ["file"], "and nothing comes from the stage before"
+    assert [source.name for source in last.sources] == ["bm25"], "and nothing comes from the stage before"
     assert [stage.start for stage in (warmup, hard, last)] == [None, "stage:warmup", None]
     assert [list(stage.earlier) for stage in (warmup, hard, last)] == [[], ["warmup"], ["warmup", "hard"]]
 
@@ -128,19 +128,19 @@ MISTAKES = [  # (what is written, what instead, where the problem is: a part of 
     ("name: last", "name: ../last", "name: ../last", "plan[2].name", "is no plain name"),
     ("name: last", "name: previous", "name: previous", "plan[2].name", "'previous' means something else"),
     ("name: last\n    start", "start", "start: base", "plan[2].name", "is missing"),
-    ("validation: null", "data: {evaluate: {test: test}}", "data: {ev", "plan[2].data.evaluate", "cannot differ"),
-    ("validation: null", "data: {corpus: {name: x}}", "data: {corpus", "plan[2].data.corpus", "cannot differ"),
-    ("validation: null", "search: {depth: 200}", "search: {depth: 200", "plan[2].search", "cannot differ"),
-    ("validation: null", "evaluation: {match: regex}", "evaluation: {match: r", "plan[2].evaluation", "cannot differ"),
-    ("validation: null", "published: null", "published: null", "plan[2].published", "cannot differ"),
-    ("validation: null", "paper: null", "    paper: null", "plan[2].paper", "cannot differ"),
-    ("validation: null", "varies: []", "    varies: []", "plan[2].varies", "cannot differ"),
-    ("validation: null", "plan: []", "    plan: []", "plan[2].plan", "cannot differ"),
-    ("validation: null", "training: {seed: 4}", "training: {seed: 4", "plan[2].training.seed", "cannot differ"),
-    ("validation: null", "towers: {base: x}", "towers: {base", "plan[2].towers.base", "exactly one of base and new"),
+    ("scale: {groups: 2}", "data: {evaluate: {test: test}}", "data: {ev", "plan[2].data.evaluate", "cannot differ"),
+    ("scale: {groups: 2}", "data: {corpus: {name: x}}", "data: {corpus", "plan[2].data.corpus", "cannot differ"),
+    ("scale: {groups: 2}", "search: {depth: 200}", "search: {depth: 200", "plan[2].search", "cannot differ"),
+    ("scale: {groups: 2}", "evaluation: {match: regex}", "evaluation: {m", "plan[2].evaluation", "cannot differ"),
+    ("scale: {groups: 2}", "published: null", "published: null", "plan[2].published", "cannot differ"),
+    ("scale: {groups: 2}", "paper: null", "    paper: null", "plan[2].paper", "cannot differ"),
+    ("scale: {groups: 2}", "varies: []", "    varies: []", "plan[2].varies", "cannot differ"),
+    ("scale: {groups: 2}", "plan: []", "    plan: []", "plan[2].plan", "cannot differ"),
+    ("scale: {groups: 2}", "training: {seed: 4}", "training: {seed: 4", "plan[2].training.seed", "cannot differ"),
+    ("scale: {groups: 2}", "towers: {base: x}", "towers: {base", "plan[2].towers.base", "exactly one of base and new"),
     ("start: base", "towers: {pooling: cls}", "towers: {pooling", "plan[2].towers.pooling", "is 'cls' here and 'mean'"),
-    ("validation: null", "validation: no", "validation: no", "plan[2].validation", "'no' is neither a plain"),
-    ("start: base", "start: base\n    scale: {x: &y 1}", "scale: {x: &y", "plan[2].scale.x", "anchors are not allowed"),
+    ("scale: {groups: 2}", "validation: no", "validation: no", "plan[2].validation", "'no' is neither a plain"),
+    ("start: base", "start: base\n    encoding: {x: &y 1}", "encoding: {x: &y", "plan[2].encoding.x", "anchors are"),
 ]  # fmt: skip
 
 
@@ -231,7 +231,7 @@ def test_the_digest_is_that_of_all_stages(examined: Examined) -> None:
 def test_the_plan_adds_trainings_up() -> None:
     row = read(ABOVE + PLAN)
     made, stages = plan.resolve(row), [plan.resolve(stage) for stage in recipe_plan.stages_of(row)]
-    assert made.steps == 30 + 300 + 300 == sum(stage.steps or 0 for stage in stages)
+    assert made.steps == 30 + 160 + 160 == sum(stage.steps or 0 for stage in stages)
     assert made.hours is not None
     assert made.memory == max((stage.memory for stage in stages), key=lambda memory: memory.total if memory else 0)
     for what, hours in made.hours.items():
