@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 
 from mpr import storage
 from mpr.errors import RecipeError
+from mpr.model_names import START
 from mpr.ragged import memory_map
-from mpr.recipe import Recipe
 from mpr.recipe_draw import Clusters
 from mpr.vectors import Floats
 
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from mpr.vectors import VectorStore
 
 KIND = "clusters"
-START = "start"  # as the model: the weights that training starts from
 _FILE, _TYPE = "clusters.bin", "<i4"
 
 
@@ -108,22 +107,24 @@ def _vectors(dataset: Dataset, wanted: Clusters, start: Callable[[], Model], dev
     if wanted.model == START:
         model, texts = start(), dataset.tokens_of_questions("train")
     else:
-        model = Model.opened(_located(dataset.recipe, dataset.home))
+        model = Model.opened(_located(dataset))
         texts = tokens.of_questions(questions, model.towers.settings, model.backend, dataset.bar)
     options = encode.Options("float32", "float32", device, quiet=dataset.quiet)
     ids: Any = lambda rows: [questions[int(row)].id for row in rows]  # noqa: E731
     return encode.beside(model, "question", texts, questions.folder, ids, options)
 
 
-def model_digest(recipe: Recipe, home: Path) -> dict[str, str]:
+def model_digest(dataset: Dataset) -> dict[str, str]:
     """Which model the vectors are of, where it is not the one that training starts from."""
-    if recipe.draw.clusters is None or recipe.draw.clusters.model == START:
+    wanted = dataset.recipe.draw.clusters
+    if wanted is None or wanted.model == START:
         return {}
-    return {"model of draw.clusters": storage.read_manifest(_located(recipe, home)).digest}
+    return {"model of draw.clusters": storage.read_manifest(_located(dataset)).digest}
 
 
-def _located(recipe: Recipe, home: Path) -> Path:
-    from mpr import hub_model
+def _located(dataset: Dataset) -> Path:
+    from mpr import stage_models
 
-    assert recipe.draw.clusters is not None
-    return hub_model.located(recipe.draw.clusters.model, home, key="draw.clusters.model")
+    wanted = dataset.recipe.draw.clusters
+    assert wanted is not None
+    return stage_models.located(wanted.model, dataset.models, dataset.home, key="draw.clusters.model")

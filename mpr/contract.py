@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +19,7 @@ from mpr.errors import DataError, Problem, RecipeError, excerpt, nearest
 from mpr.fields import decode, refusal_of
 from mpr.recipe import Towers
 from mpr.strict_yaml import dotted
+from mpr.tower_rules import unlike
 
 FILE = "mpr.json"
 FORMAT = 1
@@ -158,35 +158,21 @@ def _problem(detail: Any, path: Path) -> Problem:
     return Problem(f"{detail['msg']}, not {excerpt(repr(detail['input']))}", str(path), key, _REDO)
 
 
-def agree(contract: Contract, towers: Towers, tokenizer: str, where: str = "") -> None:
+def agree(contract: Contract, towers: Towers, tokenizer: str, where: str = "", *, starting: bool = False) -> None:
     """Refuses to use the model in any way but the one it was trained for, naming every difference.
 
-    `tokenizer` is the digest of the tokenizer that the texts were or will be tokenised with.
+    `tokenizer` is the digest of the tokenizer that the texts were or will be tokenised with. `starting`: to train on
+    from it, with what that may add (`tower_rules.unlike`).
     """
     fix = "use the recipe that the model was trained with, or train another model"
-    unused = {"train"}  # who learned is nothing that a vector depends on
-    both = contract.towers, _public(towers, contract.bases)
-    trained, asked = (each.model_dump(mode="json", exclude=unused) for each in both)
+    if starting:
+        fix = "write what the model was trained with, or start from another model"
     problems = [
         Problem(f"the model was trained with {before}, the recipe says {now}", where, f"towers.{key}", fix)
-        for key, before, now in _differences(trained, asked)
+        for key, before, now in unlike(contract.towers, _public(towers, contract.bases), starting=starting)
     ]
     if tokenizer != contract.tokenizer:
         what = f"the model was trained with tokenizer {contract.tokenizer[:16]}..., this is {tokenizer[:16]}..."
         problems.append(Problem(what, where, "tokenizer", "use the tokenizer.json of the model folder"))
     if problems:
         raise RecipeError(problems)
-
-
-def _differences(before: dict[str, Any], now: dict[str, Any], inside: str = "") -> Iterator[tuple[str, str, str]]:
-    """(key, one value, the other) wherever two mappings of the same keys are not the same."""
-    for key, one in before.items():
-        other = now[key]
-        if isinstance(one, dict) and isinstance(other, dict):
-            yield from _differences(one, other, f"{inside}{key}.")
-        elif one != other:
-            yield inside + key, _shown(one), _shown(other)
-
-
-def _shown(value: Any) -> str:
-    return excerpt(value) if isinstance(value, str) else json.dumps(value)

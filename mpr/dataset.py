@@ -7,22 +7,36 @@ in (parameters, checksums of the files, tokenizer), so two recipes share what th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from mpr import __version__, catalogue, collection, intake, overlap, passages, storage, tokens, unlabelled, vocabulary
+from mpr import (
+    __version__,
+    catalogue,
+    collection,
+    intake,
+    overlap,
+    passages,
+    stage_models,
+    storage,
+    tokens,
+    unlabelled,
+    vocabulary,
+)
 from mpr.augmented import Augmented
 from mpr.collection import Collection
 from mpr.download import Fetcher
 from mpr.errors import DataError, Problems
+from mpr.model_names import START
 from mpr.passages import PassageStore
 from mpr.questions import SplitStore
 from mpr.recipe import Recipe
 from mpr.records import Group
+from mpr.stage_models import Models
 from mpr.tokens import TokenStore
 
 
@@ -33,6 +47,22 @@ class Dataset:
     recipe: Recipe
     home: Path
     quiet: bool = False
+    models: Models = field(default_factory=dict)
+    """Models of earlier stages, where the recipe is a stage of a plan."""
+
+    @cached_property
+    def start(self) -> Path | None:
+        """The folder of the model that training starts from; None: it starts from `towers.base` or `towers.new`."""
+        if self.recipe.start is None:
+            return None
+        options: Any = {"key": "start", "quiet": self.quiet, "unpinned": self.recipe.draft}
+        return stage_models.located(self.recipe.start, self.models, self.home, **options)
+
+    def models_for(self, part: Any) -> Models:
+        """Where the models are that an entry of a catalogue may name."""
+        if getattr(part, "model", None) != START or self.start is None:
+            return self.models
+        return {**self.models, START: self.start}
 
     @cached_property
     def fetcher(self) -> Fetcher:

@@ -10,9 +10,21 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping
 
+from mpr import recipe_plan
 from mpr.errors import Problem, RecipeError
 from mpr.processes import Place
 from mpr.recipe import Recipe
+
+
+def chosen(row: Recipe, stage: str | None, place: Place) -> tuple[Recipe, ...]:
+    """What to train: the stage that is asked for, or all of them, which one process alone can do."""
+    if stage is not None:
+        return (recipe_plan.stage_of(row, stage),)
+    stages = recipe_plan.stages_of(row)
+    if row.plan and (place.world > 1 or any(each.scale.processes > 1 for each in stages)):
+        commands = "; ".join(f"{_launcher(each)} {_command()} --stage {each.stage}" for each in stages)
+        raise RecipeError("several processes train one stage at a time", key="plan", fix=f"in this order: {commands}")
+    return stages
 
 
 def refuse_contradictions(recipe: Recipe, place: Place, environment: Mapping[str, str]) -> None:
@@ -51,8 +63,14 @@ def _processes(recipe: Recipe, place: Place) -> Iterator[Problem]:
         return
     if world == 1:
         what += " (`accelerate launch --cpu` starts one whatever it is told)"
-    fix = f"start {wanted}: torchrun --nproc_per_node {wanted} -m {_command()}"
+    fix = f"start {wanted}: {_launcher(recipe)} {_command()}"
     yield Problem(what, key="scale.processes", fix=fix)
+
+
+def _launcher(recipe: Recipe) -> str:
+    """What starts as many processes as the recipe is for."""
+    wanted = recipe.scale.processes
+    return "python -m" if wanted == 1 else f"torchrun --nproc_per_node {wanted} -m"
 
 
 def _command() -> str:

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mpr import manifest, plan, recipe_file, reference
+from mpr import manifest, plan, recipe_file, recipe_plan, reference
 from mpr.errors import DataError, Problems
 from mpr.recipe import Recipe
 from mpr.result import Result, questions_digest
@@ -147,8 +147,7 @@ def read(root: Path) -> Board:
 
 def digest_with(recipe: Recipe, seed: int | None) -> str:
     """Identity of a recipe that runs with this seed."""
-    training = recipe.training if seed is None else {**recipe.training, "seed": seed}
-    return plan.digest(recipe.model_copy(update={"training": training}))
+    return plan.digest(recipe if seed is None else recipe_plan.seeded(recipe, seed))
 
 
 def question_file(digest: str) -> Path:

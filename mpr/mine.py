@@ -149,11 +149,12 @@ def label_stores(dataset: Dataset) -> dict[str, PairScores]:
     return {f"label {name}": store for name, store in knowledge(dataset).stores.items()}
 
 
-def _ground(dataset: Dataset, role: str) -> sources.Ground:
-    """What sources and labels stand on."""
+def _ground(dataset: Dataset, role: str, source: Any = None) -> sources.Ground:
+    """What sources and labels stand on; `source`: the one that is meant."""
     folder = getattr(dataset.recipe.data.corpus, "folder", None)
     place, bars = None if folder is None else Path(folder), _bars(dataset.quiet)
-    return sources.Ground(dataset.split(role), dataset.passages_of(role), place, bars, dataset.home, dataset.quiet)
+    split, passages, models = dataset.split(role), dataset.passages_of(role), dataset.models_for(source)
+    return sources.Ground(split, passages, place, bars, dataset.home, dataset.quiet, models)
 
 
 @dataclass(frozen=True)
@@ -177,7 +178,7 @@ class Mining:
 
     @classmethod
     def of(cls, dataset: Dataset, role: str, part: Any, learner: sources.Learner | None = None) -> Mining:
-        ground = replace(_ground(dataset, role), learner=learner)
+        ground = replace(_ground(dataset, role, part), learner=learner)
         questions, passages = ground.questions, dataset.proposable(role)
         source = sources.of(part, replace(ground, passages=passages))
         receipt = {

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mpr import collection, plan, snippets
+from mpr import collection, contract, plan, recipe_plan, snippets
 from mpr.contract import Base, Contract
 from mpr.recipe import Recipe
 from mpr.result import Result
@@ -212,20 +212,22 @@ def _contract(made: Contract) -> str:
 def _training(facts: Facts) -> Iterator[str]:
     lines = (line for line in plan.resolve(facts.recipe).lines if line[:12].strip() not in _PREDICTED)
     yield "```text\n" + "\n".join(line.rstrip() for line in lines) + "\n```"
-    if not facts.bases:
+    start = recipe_plan.head_of(facts.recipe).start
+    names = [] if start is None else [contract.base_name(start)]
+    names += [f"{base.name}{f' at {base.revision}' if base.revision else ''}" for base in facts.bases]
+    if not names:
         yield "It started from random weights: it has read no text but those of the collection that is named above."
         return
-    named = ", ".join(f"{base.name}{f' at {base.revision}' if base.revision else ''}" for base in facts.bases)
     yield (
-        f"It started from weights that others trained: {named}. What those have read is not recorded here and may "
-        "include texts, questions and answers of the evaluation splits; the scores are no proof of what it does on "
-        "texts that it has never seen."
+        f"It started from weights that others trained: {', '.join(names)}. What those have read is not recorded here "
+        "and may include texts, questions and answers of the evaluation splits; the scores are no proof of what it "
+        "does on texts that it has never seen."
     )
 
 
 def _cost(stages: Mapping[str, Any]) -> str:
     rows = []
-    for name, stage in sorted(stages.items(), key=lambda each: _STAGES.index(each[0])):
+    for name, stage in sorted(stages.items(), key=_place):
         cost = stage["cost"]
         again = f" (the last of {stage['attempts']} attempts)" if stage.get("attempts", 1) > 1 else ""
         gpu = cost.get("gpu_peak_bytes")
@@ -239,6 +241,12 @@ def _cost(stages: Mapping[str, Any]) -> str:
             ]
         )
     return _table(["stage", "hardware", "time", "peak memory", "peak GPU memory"], rows)
+
+
+def _place(stage: tuple[str, Any]) -> tuple[int, str]:
+    """Kinds in the order of the work; those of a plan (`train warmup`) by name."""
+    kind, _, name = stage[0].partition(" ")
+    return _STAGES.index(kind), name
 
 
 def _receipts(facts: Facts) -> str:

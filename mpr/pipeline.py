@@ -18,11 +18,13 @@ from mpr.errors import RecipeError, StorageError
 from mpr.receipts import OTHER_CODE, Receipt, Receipts
 from mpr.result import Result
 from mpr.scores import Scores
-from mpr.stages import Row, Stage
+from mpr.stage import Stage
+from mpr.stages import Row
 
 RECIPE = "recipe"  # folder with the recipe of the result, under its own name
 ABOUT = f"{run_folder.RECEIPTS}/row.json"  # which system of it, with which overrides
-STAGES = ("data", "mine", "train", "encode", "search", "evaluate")
+STAGES = ("data", "mine", "train", "encode", "search", "evaluate")  # of a row without a plan
+NAMES = f"{run_folder.RECEIPTS}/stages.json"  # of the stages of a row that has others, in their order
 
 
 def _silent(line: str) -> None:
@@ -46,9 +48,15 @@ class Pipeline:
         """Does what is missing, and leaves `result.json`; one process at a time works on a run folder."""
         with storage.lock(self.row.folder / ".row.lock"):
             done: dict[str, Receipt] = {}
+            self._tell_stages([stage.name for stage in self.row.stages()])
             for stage in self.row.stages():
                 done[stage.name] = self._made(stage, done)
             return self._result(done)
+
+    def _tell_stages(self, names: list[str]) -> None:
+        """For `mpr status`, which has only the folder: what there will be, where it is more than every row has."""
+        if not set(names) <= set(STAGES):
+            storage.write_file(self.row.folder / NAMES, (json.dumps(names) + "\n").encode())
 
     def _made(self, stage: Stage, done: dict[str, Receipt]) -> Receipt:
         inputs, code, receipts = stage.reads(done), environment.code_digest(), self.receipts
@@ -56,23 +64,27 @@ class Pipeline:
         if old is not None and self.older_code:
             code = old.code
         if old is None:
-            self.say(f"{stage.name:<9} not done yet")
+            self._tell(stage, "not done yet")
             return self._work(stage, inputs)
         changed = receipts.changed(old, inputs, code)
         why = changed or "; ".join(receipts.damage(old))
         if not why:
-            self.say(f"{stage.name:<9} kept: its receipt verifies")
+            self._tell(stage, "kept: its receipt verifies")
             return old
-        if changed and stage.precious:
-            raise self._precious(stage, changed)
-        self.say(f"{stage.name:<9} done again: {why}")
+        if changed and stage.precious is not None and (stage.precious / "model").exists():
+            raise self._precious(stage, stage.precious, changed)
+        self._tell(stage, f"done again: {why}")
         self._cleared(stage, old, bool(changed))
         return self._work(stage, inputs)
 
-    def _precious(self, stage: Stage, changed: str) -> RecipeError:
+    def _tell(self, stage: Stage, text: str) -> None:
+        self.say(f"{stage.name:<9} {text}")
+
+    def _precious(self, stage: Stage, folder: Path, changed: str) -> RecipeError:
         restore = "keep it with --older-code" if changed == OTHER_CODE else "restore what changed"
-        fix = f"{restore}, or move the run folder away and run again"
-        return RecipeError(f"the trained model was {changed}", where=str(self.row.folder), key=stage.name, fix=fix)
+        what = "the run folder" if folder == self.row.folder else "this folder of the stage"
+        fix = f"{restore}, or move {what} away and run again"
+        return RecipeError(f"the trained model was {changed}", where=str(folder), key=stage.name, fix=fix)
 
     def _cleared(self, stage: Stage, old: Receipt, changed: bool) -> None:
         """Takes away what is not trusted any more, the receipt last."""
@@ -98,7 +110,7 @@ class Pipeline:
             facts=facts,
         )
         self.receipts.write(receipt)
-        self.say(f"{stage.name:<9} {_duration(float(receipt.cost['seconds']))}")
+        self._tell(stage, _duration(float(receipt.cost["seconds"])))
         return receipt
 
     def _result(self, done: dict[str, Receipt]) -> Result:
@@ -116,7 +128,8 @@ class Pipeline:
 def concluded(row: Row, done: Mapping[str, Receipt]) -> Result:
     """The result that receipts and scores of a finished run give."""
     scores = {role: Scores.open(row.folder / "scores" / role) for role in row.recipe.data.evaluate}
-    curve = result.curve(row.folder / "metrics.jsonl")
+    folder = row.trainings[-1].folder if row.trainings else row.folder
+    curve = result.curve(folder / "metrics.jsonl")
     return Result.of(row.recipe, row.system, done, scores, curve, done["evaluate"].environment)
 
 
@@ -134,13 +147,28 @@ def _duration(seconds: float) -> str:
 
 def standing(run: Path, home: Path) -> Iterator[str]:
     """Where a run stands, stage by stage; nothing is hashed."""
-    receipts = Receipts(run, home)
-    for stage in STAGES:
+    receipts, names = Receipts(run, home), _names(run)
+    width = max(9, *map(len, names))
+    for stage in names:
         receipt = receipts.read(stage)
         if receipt is not None:
             lost = [place for place in receipt.outputs if not receipts.artefact(place).exists()]
             state = f"lost: {', '.join(lost)}" if lost else _duration(float(receipt.cost["seconds"]))
-            yield f"{stage:<9} {state}"
+            yield f"{stage:<{width}} {state}"
         else:
-            updates = run_folder.RunFolder(run).updates() if stage == "train" else []
-            yield f"{stage:<9} " + (f"at update {updates[-1]:,}" if updates else "not done")
+            kind, _, of = stage.partition(" ")
+            folder = run / run_folder.STAGES / of if of else run
+            updates = run_folder.RunFolder(folder).updates() if kind == "train" else []
+            yield f"{stage:<{width}} " + (f"at update {updates[-1]:,}" if updates else "not done")
+
+
+def _names(run: Path) -> tuple[str, ...]:
+    """The stages that a run has or will have."""
+    path = run / NAMES
+    if not path.exists():
+        return STAGES
+    try:
+        return tuple(map(str, json.loads(path.read_bytes())))
+    except (ValueError, TypeError) as error:
+        fix = "run `mpr reproduce` again: it is made anew"
+        raise StorageError(f"cannot be read: {error}", where=str(path), fix=fix) from error

@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from mpr import backbones, clock, collection, costs, schedule
+from mpr import backbones, clock, collection, costs, model_names, schedule
 from mpr.backbones import Backbone
 from mpr.collection import Collection
 from mpr.costs import Memory
 from mpr.recipe import Recipe
 from mpr.recipe_draw import PAIRED, Negatives
+from mpr.recipe_plan import stages_of
 from mpr.storage import json_digest
 
 UNKNOWN = "unknown"
@@ -46,8 +47,10 @@ def digest(recipe: Recipe) -> str:
     """Identity of what a recipe computes: equal digests must give equal results.
 
     Keys at their default do not enter it, so a key that is added later, with a default that changes nothing, leaves
-    measured rows what they are. Hence the rule: a default never changes.
+    measured rows what they are. Hence the rule: a default never changes. With a plan it is that of all its stages.
     """
+    if recipe.plan:
+        return json_digest([[stage.stage, digest(stage)] for stage in stages_of(recipe)])
     content = recipe.model_dump(mode="json", by_alias=True, exclude=set(NOT_RESULTS), exclude_defaults=True)
     content["data"]["corpus"].pop("folder", None)  # where a pinned file lies does not change what is in it
     return json_digest(content)
@@ -55,12 +58,22 @@ def digest(recipe: Recipe) -> str:
 
 def resolve(recipe: Recipe) -> Plan:
     """Nothing is read or downloaded."""
-    offered = collection.of(recipe.data.corpus)
+    offered, stages = collection.of(recipe.data.corpus), stages_of(recipe)
+    each = [_facts(stage, offered) for stage in stages]
+    about = {"name": recipe.name, "digest": digest(recipe)}
+    pins = {name: pin for stage in stages for name, pin in _pins(stage, offered)}
+    facts: dict[str, Any] = {**about, "pins": pins, **_together(each)}
+    lines = [*_data_lines(recipe, offered, facts)]
+    for stage, own in zip(stages, each, strict=True):
+        lines += [*_stage_lines(recipe, stage), *_work_lines(stage, backbones.of(stage.towers), own)]
+    lines += [*_search_lines(recipe), *_cost_lines(recipe, facts)]
+    return Plan(**facts, lines=tuple(lines))
+
+
+def _facts(recipe: Recipe, offered: Collection) -> dict[str, Any]:
+    """Numbers of one training, and of encoding with its model."""
     backbone = backbones.of(recipe.towers)
-    facts: dict[str, Any] = {
-        "name": recipe.name,
-        "digest": digest(recipe),
-        "pins": dict(_pins(recipe, offered)),
+    return {
         "steps": schedule.steps(recipe),
         "updates": schedule.updates(recipe),
         "passages_per_step": schedule.passages_per_step(recipe),
@@ -69,22 +82,59 @@ def resolve(recipe: Recipe) -> Plan:
         "disk": costs.disk(recipe, backbone, offered),
         "hours": None if backbone is None else costs.hours(recipe, backbone, offered),
     }
-    lines = (*_data_lines(recipe, offered, facts), *_work_lines(recipe, backbone, facts), *_cost_lines(recipe, facts))
-    return Plan(**facts, lines=lines)
+
+
+def _together(stages: list[dict[str, Any]]) -> dict[str, Any]:
+    """Of stages that are trained one after the other: time adds up, memory does not. Only the last model encodes."""
+    last = stages[-1]
+    found = {**last, **{name: _sum([facts[name] for facts in stages]) for name in ("steps", "updates")}}
+    memories = [facts["memory"] for facts in stages]
+    found["memory"] = None if None in memories else max(memories, key=lambda memory: memory.total)
+    checkpoints = [facts["disk"]["one checkpoint"] for facts in stages]
+    found["disk"] = {**last["disk"], "one checkpoint": None if None in checkpoints else max(checkpoints)}
+    hours = [facts["hours"] for facts in stages]
+    found["hours"] = None if None in hours else _added(hours)
+    return found
+
+
+def _sum(numbers: list[int | None]) -> int | None:
+    known = [number for number in numbers if number is not None]
+    return sum(known) if len(known) == len(numbers) else None
+
+
+def _added(stages: list[dict[str, float]]) -> dict[str, float]:
+    """Hours of all trainings on devices on which each of them runs, and of the last one's encoding."""
+    found: dict[str, float] = {}
+    for what, hours in stages[-1].items():
+        if not what.startswith("train"):
+            found[what] = hours
+        elif all(what in each for each in stages):
+            found[what] = sum(each[what] for each in stages)
+    return found
+
+
+def _stage_lines(row: Recipe, stage: Recipe) -> Iterator[str]:
+    """Where a training starts from, and what else the plan says of it."""
+    if stage.stage:
+        yield _line("stage", f"{stage.stage}, in {stage.data.train}" if stage.data != row.data else stage.stage)
+    if stage.start is not None:
+        yield _line("start", stage.start)
 
 
 def _pins(recipe: Recipe, offered: Collection) -> Iterator[tuple[str, str]]:
     towers = recipe.towers
+    if recipe.start is not None and model_names.is_elsewhere(recipe.start):
+        name, _, commit = recipe.start.partition("@")
+        yield name, f"commit {commit}" if commit else "not pinned"
     if towers.base is not None:
         yield towers.base, f"commit {towers.revision}" if towers.revision else "not pinned"
     if towers.passage_base is not None:
         known = f"commit {towers.passage_revision}" if towers.passage_revision else "not pinned"
         yield towers.passage_base, known
     files = (getattr(label, key, None) for label in recipe.labels for key in ("scores", "judgements"))
-    for part in (recipe.data.augment, *recipe.sources, *files):
-        yield from getattr(part, "pins", {}).items()
-    if recipe.draw.clusters is not None:
-        yield from recipe.draw.clusters.pins.items()
+    for part in (recipe.data.augment, *recipe.sources, *files, recipe.draw.clusters):
+        pins = getattr(part, "pins", {}).items()
+        yield from ((name, pin) for name, pin in pins if model_names.is_elsewhere(name))
     for pin in offered.pins:
         known = f"sha256 {pin.sha256}" if pin.sha256 else f"commit {pin.revision}" if pin.revision else UNKNOWN
         yield pin.file, known
@@ -133,6 +183,9 @@ def _work_lines(recipe: Recipe, backbone: Backbone | None, facts: dict[str, Any]
         yield _line("objective", f"{term.name}, {shown}" if shown else term.name)
     yield _line("step", _step(recipe, facts["passages_per_step"]))
     yield _line("training", _training(recipe, facts))
+
+
+def _search_lines(recipe: Recipe) -> Iterator[str]:
     yield _line("search", f"{recipe.search.index}, {recipe.search.depth:,} passages a question")
     yield _line("measures", f"{', '.join(recipe.evaluation.measures)}, by {recipe.evaluation.match}")
 

@@ -1,7 +1,8 @@
 """Receipts: what a stage of a row read, what it left, with which code, where, and what it cost.
 
-`<run>/receipts/<stage>.json`. A stage is skipped only if its receipt verifies: it was made from just these inputs by
-just this code, and every byte of what it left is as it was: nothing `changed`, no `damage`.
+`<run>/receipts/<stage>.json`, such as `train.json`, or with a plan `train-warmup.json`. A stage is skipped only if its
+receipt verifies: it was made from just these inputs by just this code, and every byte of what it left is as it was:
+nothing `changed`, no `damage`.
 
 Places are relative, `run/model` or `home/wiki-1a2b/passages`, so that a folder can be moved.
 """
@@ -54,7 +55,7 @@ class Receipts:
     home: Path
 
     def path(self, stage: str) -> Path:
-        return self.run / RECEIPTS / f"{stage}.json"
+        return self.run / RECEIPTS / f"{stage.replace(' ', '-')}.json"
 
     def place(self, artefact: Path) -> str:
         """The name of a folder that does not depend on where run folder and home lie."""
@@ -103,7 +104,7 @@ class Receipts:
         storage.remove(self.path(stage))
 
     def _begun(self, stage: str) -> Path:
-        return self.run / RECEIPTS / f"{stage}.begun"
+        return self.path(stage).with_suffix(".begun")
 
     # Whether it counts
 

@@ -265,6 +265,9 @@ class Recipe(Parameters):
     """What is learned from and measured on."""
     towers: Towers
     """The encoders."""
+    start: Annotated[str, Field(min_length=1)] | None = None
+    """Weights to start from instead of those of `towers`, which then says what they are: a model folder,
+    `org/name@<commit>` on the Hub, or in a plan `stage:<name>`. Null: `towers.base` or `towers.new`."""
     sources: Annotated[tuple[SourcePart, ...], Field()]
     """Where candidates for negatives come from."""
     draw: Draw
@@ -291,9 +294,15 @@ class Recipe(Parameters):
     """Published numbers."""
     expected: dict[str, Band] | None = None
     """Our own measured band; null until measured with at least three seeds."""
+    plan: tuple[dict[str, Any], ...] = ()
+    """Stages of training, one after the other: `name`, `start` (previous, base, or the name of an earlier stage), and
+    the keys in which the stage differs from what stands above. None: the recipe is its only stage."""
 
     _name: str = PrivateAttr(default="recipe")
     _overrides: tuple[str, ...] = PrivateAttr(default=())
+    _stage: str = PrivateAttr(default="")
+    _stages: tuple[Recipe, ...] = PrivateAttr(default=())  # of a row with a plan; see mpr/recipe_plan.py
+    _earlier: tuple[tuple[str, Recipe | None], ...] = PrivateAttr(default=())  # None: has mistakes of its own
 
     @property
     def name(self) -> str:
@@ -304,6 +313,16 @@ class Recipe(Parameters):
     def overrides(self) -> tuple[str, ...]:
         """The `--set` arguments it was read with."""
         return self._overrides
+
+    @property
+    def stage(self) -> str:
+        """Its name in the plan that it is a stage of; empty for a whole row."""
+        return self._stage
+
+    @property
+    def earlier(self) -> dict[str, Recipe | None]:
+        """The stages before it, in order; None for one that cannot be read."""
+        return dict(self._earlier)
 
     @property
     def own(self) -> Any:

@@ -106,8 +106,8 @@ class Clusters(Parameters):
     k: Count
     """Number of clusters."""
     model: Annotated[str, Field(min_length=1)]
-    """Whose vectors: `start`, the weights that training starts from; the folder of a trained model; or one on the Hub,
-    `org/name@<commit>`."""
+    """Whose vectors: `start`, the weights that training starts from; the folder of a trained model; one on the Hub,
+    `org/name@<commit>`; or `stage:<name>`, that of an earlier stage."""
     iterations: Count
     """Of k-means."""
     per_batch: Count = 1

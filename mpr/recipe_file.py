@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from mpr import rules, strict_yaml, training_arguments
-from mpr.errors import Problems, RecipeError, nearest
+from mpr import recipe_plan, rules, strict_yaml, training_arguments
+from mpr.errors import Problem, Problems, RecipeError, nearest
 from mpr.recipe import Recipe
+from mpr.recipe_plan import StageDocument
 from mpr.strict_yaml import Document, Path_, dotted
 
 _HELP = "see recipes/README.md"
@@ -43,16 +45,74 @@ def from_document(document: Document, name: str, overrides: Sequence[str] = ()) 
     if not isinstance(document.value, dict):
         found.add((), "must be a mapping of keys", _HELP)
         found.stop_if_any()
+    about = name, tuple(overrides)
+    recipe = _planned(document, found, about) if document.value.get("plan") else _checked(document, found, about)
+    found.stop_if_any()
+    assert recipe is not None
+    return recipe
+
+
+About = tuple[str, tuple[str, ...]]  # name and overrides
+Earlier = tuple[tuple[str, Recipe | None], ...]
+
+
+def _checked(
+    document: Document, found: _Findings, about: About, stage: str = "", earlier: Earlier = ()
+) -> Recipe | None:
+    """The recipe by its types and its rules; None where it has no type, or is not what its file says."""
     valid = _check_training(document, found)
     recipe = _typed(document, found)
-    if recipe is not None and not document.problems.found:
+    if recipe is None:
+        return None
+    recipe._name, recipe._overrides = about
+    recipe._stage, recipe._earlier = stage, earlier
+    if not found.document.problems.found:
         checked = recipe if valid is None else recipe.model_copy(update={"training": valid})
         for path, what, fix in rules.broken(checked):
             found.add(path, what, fix)
-    found.stop_if_any()
-    assert recipe is not None
-    recipe._name, recipe._overrides = name, tuple(overrides)
     return recipe
+
+
+def _planned(document: Document, found: _Findings, about: About) -> Recipe | None:
+    """The row of a plan: every stage is checked as a recipe, and what stands above them for its types."""
+    _check_training(document, found)
+    _typed(document, found)
+    entries, earlier, told = recipe_plan.entries(document, found.add), list[tuple[str, Recipe | None]](), _Told()
+    for entry in entries:
+        name = str(entry["name"])
+        stage = StageDocument(document, entry, earlier[-1][0] if earlier else "")
+        own = _Findings(stage)
+        own.problems = Problems(RecipeError)  # what the YAML itself does wrong is told of the whole
+        own.places |= {path for path in found.places if not recipe_plan.replaces(entry, path)}
+        own.places |= {path[2:] for path in found.places if path[:2] == stage.place and len(path) > 2}
+        made = _checked(stage, own, about, name, tuple(earlier))
+        told.add(name, own.problems.found)
+        earlier.append((name, None if own.problems.found else made))
+    found.problems.found.extend(told.problems(len(entries)))
+    stages = [made for _, made in earlier if made is not None]
+    return None if found.problems.found or not stages else recipe_plan.row(stages, entries)
+
+
+class _Told:
+    """What is wrong with which stages: what several have from the recipe above is told once."""
+
+    def __init__(self) -> None:
+        self.names: dict[Problem, list[str]] = {}
+
+    def add(self, name: str, problems: Iterable[Problem]) -> None:
+        for problem in problems:
+            self.names.setdefault(problem, []).append(name)
+
+    def problems(self, stages: int) -> list[Problem]:
+        """Without names where it is wrong with all of them."""
+        return [
+            problem if len(names) == stages > 1 else replace(problem, what=f"{_of_stages(names)}: {problem.what}")
+            for problem, names in self.names.items()
+        ]
+
+
+def _of_stages(names: Sequence[str]) -> str:
+    return f"stage{'s' if len(names) > 1 else ''} {', '.join(names)}"
 
 
 class _Findings:
@@ -67,7 +127,8 @@ class _Findings:
         if any(path[:length] in self.places for length in range(1, len(path) + 1)):
             return
         self.places.add(path)
-        self.problems.add(what, where=self.document.where(path), key=dotted(path), fix=fix)
+        shown = self.document.shown(path)
+        self.problems.add(what, where=self.document.where(path), key=dotted(shown), fix=fix)
 
     def stop_if_any(self) -> None:
         """Raises in the order of the file."""
@@ -85,16 +146,17 @@ def _override(document: Document, text: str) -> None:
     key, equals, value = text.partition("=")
     if not equals:
         raise RecipeError(f"'{text}' is not key=value", where="--set", fix="write for example --set draw.positives.m=2")
-    parts = key.replace("[", ".").replace("]", "").split(".")
-    path: Path_ = tuple(int(part) if part.isdigit() else part for part in parts)
+    path = recipe_plan.numbered(document.value, key.replace("[", ".").replace("]", "").split("."))
     place = document.value
     for depth, part in enumerate(path):
-        last = depth == len(path) - 1
+        last, here = depth == len(path) - 1, path[: depth + 1]
+        if not last and isinstance(place, dict) and part not in place and recipe_plan.inherits(document.value, here):
+            place[part] = {}  # a stage that differs in nothing of it so far
         is_item = isinstance(place, list) and isinstance(part, int) and part < len(place)
         is_key = isinstance(place, dict) and isinstance(part, str) and (last or part in place)
         if not is_item and not is_key:
             options = [str(option) for option in place] if isinstance(place, dict) else []
-            what = f"'{dotted(path[: depth + 1])}' is not in the recipe"
+            what = f"'{dotted(here)}' is not in the recipe"
             raise RecipeError(what, where="--set", key=key, fix=nearest(str(part), options) or _HELP)
         if not last:
             place = place[part]

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from mpr import catalogue, plan, recipe_file, schema, storage, training_rules
+from mpr import catalogue, plan, recipe_file, recipe_plan, schema, storage, training_rules
 from mpr.errors import Problems, StorageError
 from mpr.recipe import Recipe
+from mpr.strict_yaml import dotted
 
 NOT_RECIPES = ("accelerate",)  # folders of recipes/ that hold other YAML files
 PLANS = Path("tests/golden/plans")
@@ -50,6 +51,28 @@ shows their meaning and marks what is wrong:
 
 In VS Code install the extension "YAML" by Red Hat. From another folder give the path or URL of `recipes/schema.json`.
 """
+
+_PLAN = f"""
+### plan
+
+A recipe with a plan is trained in stages, one after the other; the last one's model is the row's. An entry has a
+`name`, a `start`, and whatever differs from the recipe above it, which is complete in itself: mappings are merged key
+by key, lists and plain values replace.
+
+```yaml
+plan:
+  - name: warmup
+    draw: {{negatives: []}}
+    training: {{max_steps: 100}}
+  - name: hard # start: previous, where it is not written; base: what the recipe above starts from; or a stage's name
+    sources: [{{name: dense, as: hard, model: "stage:warmup", depth: 200, dtype: float32, compute: float32}}]
+    draw: {{negatives: [{{from: hard, k: 1, weight: uniform, short: fewer}}]}}
+```
+
+Wherever a model is named, `stage:<name>` is that of an earlier stage; `start`, as the model of a source, is what the
+stage itself starts from. `--set plan.hard.training.max_steps=10` (or `plan.1.`) changes a key of one stage.
+[docs/plans.md](../docs/plans.md) has the rest. What no stage can change:
+{", ".join(f"`{dotted(path)}`" for path in recipe_plan.FIXED)}."""
 
 
 def recipe_paths(root: Path) -> list[Path]:
@@ -104,6 +127,7 @@ def _readme(root: Path, recipes: dict[Path, Recipe]) -> Iterator[str]:
     yield from _keys(whole, whole)
     yield from _sections(whole, whole, "")
     yield from _training()
+    yield _PLAN
     for folder in catalogue.FOLDERS:
         yield from _catalogue(folder, whole)
 

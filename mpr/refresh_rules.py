@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from mpr.model_names import SELF
 from mpr.recipe import Recipe
 from mpr.recipe_draw import PAIRED
 from mpr.training_rules import Finding
-
-SELF = "self"  # as the model of a source: the one under training
 
 
 def _refresh_fits(recipe: Recipe) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ downloaded before they hold. `mpr/training_rules.py` has those about `training:`
 about `towers:`, `mpr/draw_rules.py` those about weights and clusters in `draw:`, `mpr/scale_rules.py` those about
 `scale:`, `mpr/label_rules.py` those about `labels:` and what terms of the objective make of them,
 `mpr/search_rules.py` and `mpr/refresh_rules.py` those about searches, `mpr/question_rules.py` those about questions and
-passages that were not labelled or written by people.
+passages that were not labelled or written by people, `mpr/start_rules.py` those about where weights come from.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from mpr import (
     scale_rules,
     schedule,
     search_rules,
+    start_rules,
     tower_rules,
     training_rules,
 )
@@ -343,6 +344,7 @@ RULES = tuple(
         _negatives_fit,
         *draw_rules.CHECKS,
         *tower_rules.CHECKS,
+        *start_rules.CHECKS,
         *scale_rules.CHECKS,
         _pinned,
         _batch_fits,

@@ -6,7 +6,10 @@ runs/<recipe>-seed<n>/run.json          recipe, overrides, data, code: what a re
                      /metrics.jsonl     every logged number
                      /model/            the result: towers, tokenizer, contract
                      /receipts/         of every stage, when the whole row is made (mpr/receipts.py)
+                     /stages/<name>/    with a plan: each stage's run.json, checkpoints, metrics and model
 ```
+
+With a plan `model` is a copy of the last stage's, so that later commands need not know of stages.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from mpr.strict_yaml import dotted, leaves
 
 CHECKPOINT = "checkpoint"
 RECEIPTS = "receipts"  # of the stages of a row; those before training are there before the run is
+STAGES = "stages"  # of a plan
 _IDENTITY = "run.json"
 
 
@@ -50,6 +54,13 @@ class RunFolder:
         """For one process group at a time."""
         with storage.lock(self.folder / ".run.lock"):
             yield
+
+    def refuse_without_plan(self) -> None:
+        """Stages are not trained into the folder of a run that had none."""
+        path = self.folder / _IDENTITY
+        if path.exists():
+            what = "is the run of a recipe without a plan, this one has stages"
+            raise StorageError(what, where=str(self.folder), fix="start another run with --fork NAME")
 
     def claim(self, identity: Mapping[str, Any]) -> None:
         """Starts the run, or refuses to continue one that was started with anything else, naming each difference."""
@@ -109,6 +120,16 @@ def name(recipe: Any, system: str) -> str:
     if system == "bm25":
         return f"{recipe.name}-bm25"
     return f"{recipe.name}-seed{recipe.training['seed']}" + ("" if system == "trained" else f"-{system}")
+
+
+def of_stage(run: Path, recipe: Any) -> Path:
+    """Where a recipe is trained in the folder of its row: there, or in a folder of the stage of a plan."""
+    return run / STAGES / recipe.stage if recipe.stage else run
+
+
+def models(run: Path, recipe: Any) -> dict[str, Path]:
+    """Of the stages before this one: name -> model folder, which may not be there yet."""
+    return {name: run / STAGES / name / "model" for name in recipe.earlier}
 
 
 def identity(recipe: Any, data: Mapping[str, str], world: int) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema
 
-from mpr import training_arguments, training_rules
+from mpr import recipe_plan, training_arguments, training_rules
 from mpr.recipe import Recipe
 from mpr.training_arguments import Argument
 
@@ -50,8 +50,34 @@ def recipe_schema() -> dict[str, Any]:
     """JSON Schema 2020-12 of a recipe file."""
     schema = Recipe.model_json_schema(by_alias=True, schema_generator=_Described)
     schema["properties"]["training"] |= training_schema()
+    schema["properties"]["plan"]["items"] = _stage(schema)
     head = {"$schema": GenerateJsonSchema.schema_dialect, "title": "mpr recipe"}
     return head | {key: value for key, value in schema.items() if key != "title"}
+
+
+def _stage(schema: dict[str, Any]) -> dict[str, Any]:
+    """An entry of `plan`: no key but its name is required, because what it does not say stands above."""
+    own = {
+        "name": {"type": "string", "pattern": f"^{recipe_plan.NAME}$", "description": "Of the stage, for references."},
+        "start": {"type": "string", "description": "`previous`, `base`, or the name of an earlier stage."},
+    }
+    made = _partial({"properties": schema["properties"]}, schema, ())
+    return {"type": "object", **made, "properties": made["properties"] | own, "required": ["name"],
+            "additionalProperties": False}  # fmt: skip
+
+
+def _partial(entry: dict[str, Any], schema: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+    """The same value with parts of mappings left out; lists stay whole, because they replace."""
+    if "$ref" in entry:
+        beside = {name: value for name, value in entry.items() if name != "$ref"}
+        return _partial(schema["$defs"][entry["$ref"].rpartition("/")[2]], schema, path) | beside
+    if "anyOf" in entry:
+        return {**entry, "anyOf": [_partial(option, schema, path) for option in entry["anyOf"]]}
+    if "properties" not in entry:
+        return entry
+    loose = {name: value for name, value in entry.items() if name not in ("required", "allOf")}
+    parts = {name: part for name, part in entry["properties"].items() if (*path, name) not in recipe_plan.FIXED}
+    return loose | {"properties": {name: _partial(part, schema, (*path, name)) for name, part in parts.items()}}
 
 
 class _Described(GenerateJsonSchema):

@@ -1,7 +1,7 @@
 """The stages of a row, each as what it reads, what it does and what it leaves.
 
 ```
-trained     data, mine, train, encode, search, evaluate     <runs>/<recipe>-seed<n>
+trained     data, mine, train, encode, search, evaluate     <runs>/<recipe>-seed<n>      # mpr/training_stages.py
 untrained   data, encode, search, evaluate                  <runs>/<recipe>-seed<n>-untrained
 bm25        data, search, evaluate                          <runs>/<recipe>-bm25
 ```
@@ -12,39 +12,25 @@ stage reads is named by digests, so equal inputs give equal outputs, and `mpr/pi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mpr import clusters, mine, plan, run_folder, storage
+from mpr import recipe_plan, run_folder, storage
 from mpr.dataset import Dataset
-from mpr.errors import RecipeError
 from mpr.receipts import Receipt
 from mpr.recipe import Recipe
 from mpr.retrieval import Retrieval
 from mpr.scores import Scores
+from mpr.stage import Made, Stage, digests_of
+from mpr.training_stages import BY_STAGE, Training, part_of
 
 if TYPE_CHECKING:
     from mpr.inference import Model
 
-Made = tuple[dict[str, Path], dict[str, Any]]
-"""(name -> artefact that was left, facts for the receipt)."""
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One step from a recipe to its scores."""
-
-    name: str
-    reads: Callable[[Mapping[str, Receipt]], dict[str, str]]
-    """Digests of its inputs, given the receipts of the stages before it."""
-    work: Callable[[], Made]
-    """Does what is missing; goes on where a stopped attempt was."""
-    precious: bool = False
-    """Never thrown away because its inputs or the code changed: that is refused."""
+_OF_DATA = ("data", "towers", "validation", "labels")
 
 
 @dataclass
@@ -69,86 +55,61 @@ class Row:
         return Dataset(self.recipe, self.home, self.quiet)
 
     @cached_property
+    def trainings(self) -> tuple[Training, ...]:
+        """One, or one for each stage of a plan; none where nothing is trained."""
+        if self.system != "trained":
+            return ()
+        place = self.file, self.home, self.folder, self.quiet
+        return tuple(Training(self.recipe, stage, *place) for stage in recipe_plan.stages_of(self.recipe))
+
+    @cached_property
     def retrieval(self) -> Retrieval:
         return Retrieval(self.dataset, self.folder, self.budget)
 
     def stages(self) -> Iterator[Stage]:
         """In the order in which they are done."""
         yield Stage("data", self._data_reads, self._data)
-        if self.system == "trained":
-            yield Stage("mine", lambda done: {**_after(done, "data"), "recipe": self._part("sources")}, self._mine)
-            yield Stage("train", self._train_reads, self._train, precious=True)
+        for training in self.trainings:
+            yield from training.stages()
         if self.system != "bm25":
             yield Stage("encode", self._encode_reads, self._encode)
         yield Stage("search", self._search_reads, self._search)
         yield Stage("evaluate", self._evaluate_reads, self._evaluate)
 
-    def _part(self, *keys: str) -> str:
-        """Digest of some keys of the recipe; where a pinned file lies does not matter."""
-        content = self.recipe.model_dump(mode="json", by_alias=True, include=set(keys), exclude_defaults=True)
-        content.get("data", {}).get("corpus", {}).pop("folder", None)
-        return storage.json_digest(content)
-
-    # Data and candidates
+    # Data
 
     def _data_reads(self, done: Mapping[str, Receipt]) -> dict[str, str]:
-        return {"recipe": self._part("data", "towers", "validation", "labels"), "files": self.dataset.folder.name}
+        parts = {one.stage: part_of(one, *_OF_DATA) for one in recipe_plan.stages_of(self.recipe)}
+        digest = storage.json_digest(parts) if self.recipe.plan else parts[""]
+        return {"recipe": digest, "files": self.dataset.folder.name}
 
     def _data(self) -> Made:
-        built = self.dataset.prepare() if self.system == "trained" else self.dataset.prepare_corpus()
-        return {name: store.folder for name, store in built.items()}, {}
-
-    def _mine(self) -> Made:
-        made = {name: table.folder for name, table in mine.mine(self.dataset).items()}
-        kept = {name: store.folder for name, store in mine.label_stores(self.dataset).items()}
-        return made | {name: folder for name, folder in kept.items() if folder is not None}, {}
-
-    # Training
-
-    def _train_reads(self, done: Mapping[str, Receipt]) -> dict[str, str]:
-        model = clusters.model_digest(self.recipe, self.home)
-        return {**_after(done, "data", "mine"), **model, "recipe": plan.digest(self.recipe)}
-
-    def _train(self) -> Made:
-        from mpr.train import Launch, run
-
-        if self.recipe.scale.processes == 1:
-            run(Launch(self.file, self.recipe.overrides, self.home, self.folder, None, self.quiet))
-        else:
-            self._trained_elsewhere()
-        return {"model": self.folder / "model"}, {}
-
-    def _trained_elsewhere(self) -> None:
-        """A row of several processes is trained by a launcher; here it is only seen to be this very row."""
-        from mpr.train import prepared
-
-        folder = run_folder.RunFolder(self.folder)
-        with ExitStack() as held:
-            if prepared(self.recipe, folder, self.dataset, self.recipe.scale.processes, held):
-                sets = "".join(f" --set {override}" for override in self.recipe.overrides)
-                launch = (
-                    f"accelerate launch --num_processes {self.recipe.scale.processes} mpr/train.py {self.file}{sets}"
-                )
-                what = f"the row is trained by {self.recipe.scale.processes} processes"
-                fix = f"run `{launch} --folder {self.folder} --home {self.home}`, then this command again"
-                raise RecipeError(what, key="scale.processes", fix=fix)
+        if self.system != "trained":
+            return _folders(self.dataset.prepare_corpus()), {}
+        built = {training.recipe.stage: training.dataset.prepare() for training in self.trainings}
+        if not self.recipe.plan:
+            return _folders(built[""]), {}
+        stores = {f"{stage} {name}": store for stage, found in built.items() for name, store in found.items()}
+        return _folders(stores), {BY_STAGE: {stage: Training.trains_on(found) for stage, found in built.items()}}
 
     # Vectors, ranking, scores
 
     @cached_property
     def model(self) -> Model:
+        from mpr import starts
         from mpr.inference import Model
 
         if self.system == "untrained":
-            return Model.untrained(self.recipe.towers, self.dataset.tokenizer(), self.seed)
+            return starts.untrained(self.dataset)
         return Model.trained(self.folder / "model", self.recipe.towers)
 
     def _encode_reads(self, done: Mapping[str, Receipt]) -> dict[str, str]:
         if self.system == "untrained":
             start = {"model": self.model.digest}
         else:
-            start = {"model": storage.read_manifest(self.folder / "model").digest, **_after(done, "train")}
-        return {**_after(done, "data"), **start, "recipe": self._part("encoding", "towers")}
+            trained = digests_of(done, self.trainings[-1].name("train"))
+            start = {"model": storage.read_manifest(self.folder / "model").digest, **trained}
+        return {**digests_of(done, "data"), **start, "recipe": part_of(self.recipe, "encoding", "towers")}
 
     def _encode(self) -> Made:
         from mpr import encode
@@ -166,8 +127,8 @@ class Row:
         return {name: store.folder for name, store in stores.items()}, facts
 
     def _search_reads(self, done: Mapping[str, Receipt]) -> dict[str, str]:
-        before = _after(done, "data") if self.system == "bm25" else _after(done, "encode")
-        return {**before, "recipe": self._part("search")}
+        before = digests_of(done, "data") if self.system == "bm25" else digests_of(done, "encode")
+        return {**before, "recipe": part_of(self.recipe, "search")}
 
     def _search(self) -> Made:
         made, facts = {}, dict[str, Any]()
@@ -192,7 +153,7 @@ class Row:
         return encode.device(Place.here())
 
     def _evaluate_reads(self, done: Mapping[str, Receipt]) -> dict[str, str]:
-        return {**_after(done, "data", "search"), "recipe": self._part("evaluation", "labels", "data")}
+        return {**digests_of(done, "data", "search"), "recipe": part_of(self.recipe, "evaluation", "labels", "data")}
 
     def _evaluate(self) -> Made:
         made = {}
@@ -208,5 +169,5 @@ class Row:
         return self.retrieval.evaluate(role, ranking, name, self.retrieval.receipt(role), own=True)
 
 
-def _after(done: Mapping[str, Receipt], *names: str) -> dict[str, str]:
-    return {name: done[name].digest for name in names}
+def _folders(built: Mapping[str, Any]) -> dict[str, Path]:
+    return {name: store.folder for name, store in built.items()}

@@ -63,6 +63,10 @@ class Document:
                 return f"{self.file}:{self.lines[path[:length]]}"
         return f"{self.file}:1"
 
+    def shown(self, path: Path_) -> Path_:
+        """The way to a value as it is written in messages."""
+        return path
+
 
 def read(path: Path) -> Document:
     """Reads one file. What cannot be read at all is refused here; the rest is collected in `problems`."""

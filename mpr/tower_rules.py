@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from typing import Any
 
 from mpr import backbones
-from mpr.errors import nearest
+from mpr.errors import excerpt, nearest
 from mpr.recipe import Recipe, Towers
 from mpr.training_rules import Finding
 
@@ -19,7 +21,7 @@ def encoder_is_named_once(recipe: Recipe) -> Iterator[Finding]:
             yield ("towers", "revision"), "belongs to a pretrained base", "remove it"
         if towers.new.width % towers.new.heads:
             yield ("towers", "new", "heads"), f"does not divide the width of {towers.new.width}", "choose a divisor"
-        if towers.lora is not None:
+        if towers.lora is not None and recipe.start is None:
             yield ("towers", "lora"), "random weights cannot be adapted, they must be learned", "remove it"
 
 
@@ -63,6 +65,33 @@ def contradictions(towers: Towers) -> Iterator[Finding]:
         yield ("towers", "train"), "there is only one tower (share: true)", "set share: false, or train both"
     if towers.train == "question" and towers.lora is not None and towers.lora.towers != "question":
         yield ("towers", "lora", "towers"), "the passage tower does not learn (train: question)", "use question"
+
+
+def unlike(before: Towers, now: Towers, *, starting: bool = False) -> Iterator[tuple[str, str, str]]:
+    """(key, one value, the other) wherever towers are not used in the same way; who learned does not matter.
+
+    `starting`: training that begins with the first may add adapters, and give each side a copy of a shared encoder.
+    """
+    unused = {"train"}
+    if starting and before.share:
+        unused |= {"share"}
+    if starting and before.lora is None:
+        unused |= {"lora"}
+    one, other = (each.model_dump(mode="json", exclude=unused) for each in (before, now))
+    yield from _differences(one, other)
+
+
+def _differences(before: dict[str, Any], now: dict[str, Any], inside: str = "") -> Iterator[tuple[str, str, str]]:
+    for key, one in before.items():
+        other = now[key]
+        if isinstance(one, dict) and isinstance(other, dict):
+            yield from _differences(one, other, f"{inside}{key}.")
+        elif one != other:
+            yield inside + key, _shown(one), _shown(other)
+
+
+def _shown(value: Any) -> str:
+    return excerpt(value) if isinstance(value, str) else json.dumps(value)
 
 
 CHECKS = (encoder_is_named_once, lora_fits, lengths_fit, towers_agree)

@@ -160,7 +160,13 @@ def build(settings: recipe.Towers, tokenizer: Any, seed: int, groups: int = 1) -
         else:
             passage = _encoder(settings, tokenizer, "passage", seed)
             _refuse_unlike(question, passage)
-        if settings.lora is not None:
+    return learning(settings, question, passage, seed, groups)
+
+
+def learning(settings: recipe.Towers, question: Encoder, passage: Encoder, seed: int, groups: int = 1) -> Towers:
+    """Encoders as towers of a training: with adapters where the recipe wants them, and what shall not learn frozen."""
+    if settings.lora is not None:
+        with torch.random.fork_rng(devices=[]):
             _adapt(settings.lora, question, passage, seed)
     if settings.train == "question":
         passage.requires_grad_(False)

@@ -43,6 +43,8 @@ class Launch:
     run: Path | None = None
     fork: str | None = None
     quiet: bool = False
+    stage: str | None = None
+    """Of a recipe with a plan: train this stage alone; None: all of them, one after the other."""
 
 
 def run(launch: Launch) -> Path:
@@ -51,25 +53,35 @@ def run(launch: Launch) -> Path:
     Every process of the run calls it. The first one alone takes the lock, prepares the data and claims the folder; an
     error of any of them ends all, and is raised as itself where it happened first.
     """
-    from mpr import launching, recipe_file, run_folder
+    from mpr import launching, recipe_file, recipe_plan, run_folder, stage_models
 
     place = Place.here()
     with place.speaking_once():
-        recipe = recipe_file.load(launch.recipe, launch.overrides)
-        launching.refuse_contradictions(recipe, place, os.environ)
-    place_name = run_folder.name(recipe, "trained") + (f"-{launch.fork}" if launch.fork else "")
-    folder = run_folder.RunFolder(launch.run or Path("runs") / place_name)
-    _train(launch, recipe, folder, place)
-    return folder.folder
+        row = recipe_file.load(launch.recipe, launch.overrides)
+        stages = launching.chosen(row, launch.stage, place)
+        for recipe in stages:
+            launching.refuse_contradictions(recipe, place, os.environ)
+    place_name = run_folder.name(row, "trained") + (f"-{launch.fork}" if launch.fork else "")
+    target = launch.run or Path("runs") / place_name
+    for recipe in stages:
+        if recipe.stage and place.rank == 0:
+            run_folder.RunFolder(target).refuse_without_plan()
+            log.info("stage %s", recipe.stage)
+        _train(launch, recipe, target, place)
+        if recipe_plan.is_last(row, recipe) and place.rank == 0:
+            stage_models.crowned(target, recipe)
+    return target
 
 
-def _train(launch: Launch, recipe: Any, folder: Any, place: Any) -> None:
+def _train(launch: Launch, recipe: Any, target: Path, place: Any) -> None:
+    """One training: that of the row in its folder, or of a stage of its plan in a folder in there."""
     import torch
 
-    from mpr import environment, launching, processes, trackers
+    from mpr import environment, launching, processes, run_folder, trackers
     from mpr.dataset import Dataset
     from mpr.training_run import TrainingRun
 
+    folder = run_folder.RunFolder(run_folder.of_stage(target, recipe))
     with place.speaking_once():
         launching.refuse_devices(recipe, place, os.environ, torch.cuda.device_count())
     if launch.quiet:
@@ -78,7 +90,8 @@ def _train(launch: Launch, recipe: Any, folder: Any, place: Any) -> None:
     assert arguments.world_size == place.world, "the launcher and torch count other processes"
     with place.speaking_once():
         trackers.refuse_absent(arguments.report_to)
-    dataset = Dataset(recipe, launch.home, launch.quiet or place.rank > 0)
+    quiet, models = launch.quiet or place.rank > 0, run_folder.models(target, recipe)
+    dataset = Dataset(recipe, launch.home, quiet, models)
     with processes.joined(place) as group, ExitStack() as held:
         begun = group.first(lambda: prepared(recipe, folder, dataset, place.world, held))
         if not begun:
@@ -104,9 +117,11 @@ def prepared(recipe: Any, folder: Any, dataset: Any, world: int, held: ExitStack
 
     held.enter_context(folder.held())
     digests = {role: store.manifest.digest for role, store in dataset.prepare_training().items()}
+    if dataset.start is not None:
+        digests["start"] = storage.verify(dataset.start, towers_folder.KIND).digest
     digests |= {f"candidates {name}": table.manifest.digest for name, table in mine.mine(dataset).items()}
     digests |= {name: store.digest for name, store in mine.label_stores(dataset).items()}
-    digests |= clusters.model_digest(recipe, dataset.home)
+    digests |= clusters.model_digest(dataset)
     folder.claim(identity(recipe, digests, world))
     if not folder.model.exists():
         return dict(folder.progress())
@@ -159,8 +174,9 @@ def parse(arguments: Sequence[str]) -> Launch:
     parser.add_argument("--folder", "--run", dest="run", type=Path, help="run folder; default runs/<recipe>-seed<seed>")
     parser.add_argument("--fork", metavar="NAME", help="start another run folder of the same recipe")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
+    parser.add_argument("--stage", metavar="NAME", help="of a recipe with a plan: only this stage")
     found = parser.parse_args(arguments)
-    return Launch(found.recipe, tuple(found.set), found.home, found.run, found.fork, found.quiet)
+    return Launch(found.recipe, tuple(found.set), found.home, found.run, found.fork, found.quiet, found.stage)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -23,10 +23,10 @@ from mpr import (
     out_of_memory,
     rank_measures,
     refresh,
+    starts,
     storage,
     towers_folder,
 )
-from mpr import towers as towers_module
 from mpr.callbacks import Advice, EpochEnds, OnSave, Patience, StopOnSignal, be_brief, stoppable, waited
 from mpr.clock import Clock
 from mpr.clusters import QuestionClusters
@@ -46,6 +46,7 @@ from mpr.refresh import Refresh
 from mpr.run_folder import CHECKPOINT, RunFolder
 from mpr.targets import Names, Targets
 from mpr.tokens import Template
+from mpr.towers import Towers
 from mpr.trainer import MultiPositiveTrainer
 from mpr.vectors import VectorStore
 
@@ -233,9 +234,8 @@ class TrainingRun:
         be_brief(trainer)
         return trainer
 
-    def _towers(self) -> towers_module.Towers:
-        seed = int(self.recipe.training["seed"])
-        return towers_module.build(self.recipe.towers, self.dataset.tokenizer(), seed, self.recipe.scale.groups)
+    def _towers(self) -> Towers:
+        return starts.built(self.dataset, self.recipe.scale.groups)
 
     def _evaluator(self) -> DevPool | None:
         wanted = self.recipe.validation
@@ -298,6 +298,7 @@ class TrainingRun:
             trainer._load_from_checkpoint(str(_inner(self.folder.checkpoint(best))))
         model = trainer.finished(self._towers)  # all processes: sharded weights are gathered
         if model is not None:
+            model = starts.without_adapters_of_its_own(self.dataset, model)
             receipt = {"updates": trainer.state.global_step, "best": best, "recipe": self.recipe.name}
             towers_folder.write(self.folder.model, model, self.dataset.tokenizer(), receipt)
         trainer.accelerator.wait_for_everyone()

@@ -10,9 +10,9 @@ A file imports numpy and whatever else its work needs inside its methods, becaus
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +58,8 @@ class Ground:
     """Where everything that is kept lies; models that are brought go to its `models`."""
     quiet: bool = False
     """No progress bars."""
+    models: Mapping[str, Path] = field(default_factory=dict)
+    """Models of earlier stages by name, and what this training starts from as `start` (mpr/stage_models.py)."""
     learner: Learner | None = None
     """For a source whose model is `self`."""
 

@@ -1,6 +1,7 @@
 """The passages that a trained model scores highest for the question, by exact search over all of them.
 
-The model is a folder that `mpr train` wrote, or one that was pushed to the Hub, pinned to a commit. Texts are tokenised
+The model is a folder that `mpr train` wrote, one that was pushed to the Hub, pinned to a commit, or that of an earlier
+stage of the plan. Texts are tokenised
 as it was trained (prompts, titles, lengths) and encoded once; token ids and vectors are kept beside the texts, so that
 mining again with the same model only searches. Searching needs memory for the vectors of the questions and `_BUDGET`
 for the passages, however many there are.
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from mpr import sources
+from mpr import model_names, sources
 from mpr.catalogue import Parameters
 from mpr.errors import RecipeError
 
@@ -38,8 +39,9 @@ class Params(Parameters):
     as_: Annotated[str, Field(alias="as", min_length=1)]
     """Name of this source in `draw`."""
     model: Annotated[str, Field(min_length=1)]
-    """Folder of a trained model, `runs/<run>/model`, one on the Hub, `org/name@<commit>`, or `self`: the model under
-    training, at the times that `refresh` says."""
+    """Folder of a trained model, `runs/<run>/model`, one on the Hub, `org/name@<commit>`, `stage:<name>`: that of an
+    earlier stage, `start`: what this training starts from, or `self`: the model under training, at the times that
+    `refresh` says."""
     revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
     """Commit of the Hub repository (40 hex digits, in quotes), where `model` does not say it."""
     base: Annotated[str, Field(min_length=1)] | None = None
@@ -59,7 +61,7 @@ class Params(Parameters):
     @property
     def pins(self) -> dict[str, str]:
         """What a plan says of the model."""
-        if self.model == "self":
+        if not model_names.is_elsewhere(self.model):
             return {}
         name, _, commit = self.model.partition("@")
         commit = self.revision or commit
@@ -106,10 +108,11 @@ class Source(sources.Source):
 
     @cached_property
     def _folder(self) -> Path:
-        from mpr import hub_model
+        from mpr import stage_models
 
         params, ground = self.params, self.ground
-        return hub_model.located(params.model, ground.home, params.revision, key="sources.model", quiet=ground.quiet)
+        place = params.model, ground.models, ground.home, params.revision
+        return stage_models.located(*place, key="sources.model", quiet=ground.quiet)
 
     @cached_property
     def _model(self) -> Model:

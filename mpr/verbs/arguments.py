@@ -18,6 +18,9 @@ Home = Annotated[
     typer.Option(help="Where prepared data is kept; $MPR_HOME if set.", envvar="MPR_HOME", metavar="FOLDER"),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
+StageName = Annotated[
+    str | None, typer.Option("--stage", help="Of a recipe with a plan: only this stage.", metavar="NAME")
+]
 RunFolder = Annotated[
     Path | None,
     typer.Option("--folder", help="Run folder; default runs/<recipe>-seed<seed>.", metavar="FOLDER"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -60,13 +60,14 @@ def data(recipe: OneRecipe, overrides: Overrides = None, home: Home = Path(".mpr
 
     What is already there is used again. Example: mpr data recipes/quickstart.yaml
     """
-    from mpr import recipe_file
+    from mpr import recipe_file, recipe_plan
     from mpr.dataset import Dataset
 
     started = time.monotonic()
-    dataset = Dataset(recipe_file.load(recipe, overrides or ()), home, quiet)
-    built = dataset.prepare()
-    for name, store in built.items():
+    built: dict[tuple[str, Path], Any] = {}
+    for stage in recipe_plan.stages_of(recipe_file.load(recipe, overrides or ())):
+        built |= {(name, store.folder): store for name, store in Dataset(stage, home, quiet).prepare().items()}
+    for (name, _), store in built.items():
         dropped = {reason: count for reason, count in store.manifest.receipt.get("dropped", {}).items() if count}
         note = "; dropped " + ", ".join(f"{count:,} {reason}" for reason, count in dropped.items()) if dropped else ""
         typer.echo(f"{name:<22} {len(store):>12,}  {store.manifest.digest[:12]}  {store.folder}{note}")

@@ -44,13 +44,10 @@ def _opened(
 
 def _model(stages: Retrieval, place: Path | None) -> Model:
     """The trained model in a folder; without one, the encoders that the recipe starts from."""
+    from mpr import starts
     from mpr.inference import Model
 
-    dataset: Dataset = stages.dataset
-    towers = dataset.recipe.towers
-    if place is None:
-        return Model.untrained(towers, dataset.tokenizer(), int(dataset.recipe.training["seed"]))
-    return Model.trained(place, towers)
+    return starts.untrained(stages.dataset) if place is None else Model.trained(place, stages.recipe.towers)
 
 
 def _place(stages: Retrieval, model: str | None) -> str:

@@ -8,31 +8,42 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mpr.verbs.arguments import Home, OneRecipe, Overrides, Quiet, RunFolder
+from mpr.verbs.arguments import Home, OneRecipe, Overrides, Quiet, RunFolder, StageName
 
 if TYPE_CHECKING:
     from mpr.processes import Group, Place
 
 
-def mine(recipe: OneRecipe, overrides: Overrides = None, home: Home = Path(".mpr"), quiet: Quiet = False) -> None:
+def mine(
+    recipe: OneRecipe,
+    overrides: Overrides = None,
+    home: Home = Path(".mpr"),
+    quiet: Quiet = False,
+    folder: RunFolder = None,
+    stage: StageName = None,
+) -> None:
     """Propose candidates for every training question and take known positives out; a stopped run goes on.
 
-    Training mines by itself what is missing. Several processes share the work:
+    Training mines by itself what is missing. Of a plan one stage is mined, when those before it are trained.
+    Several processes share the work:
     torchrun --nproc_per_node 2 -m mpr.cli mine RECIPE. Example: mpr mine recipes/mini/trec_lead3_joint_lh_m3.yaml
     """
     from mpr import mine as mining
-    from mpr import recipe_file
+    from mpr import recipe_file, recipe_plan, run_folder
     from mpr.dataset import Dataset
     from mpr.processes import Place
 
     place = Place.here()
     with place.speaking_once():
-        found = recipe_file.load(recipe, overrides or ())
+        row = recipe_file.load(recipe, overrides or ())
+        found = recipe_plan.stage_of(row, stage)
+    models = run_folder.models(folder or Path("runs") / run_folder.name(row, "trained"), found)
     with _together(place) as group:
-        made = mining.mine(Dataset(found, home, quiet or place.rank > 0), group=group)
+        dataset = Dataset(found, home, quiet or place.rank > 0, models)
+        made = mining.mine(dataset, group=group)
     for name, table in made.items() if place.rank == 0 else ():
         typer.echo(f"{name:<12} {table.summary()}  {table.manifest.digest[:12]}  {table.folder}")
-    for label, counts in mining.knowledge(Dataset(found, home, True)).counts.items() if place.rank == 0 else ():
+    for label, counts in mining.knowledge(dataset).counts.items() if place.rank == 0 else ():
         typer.echo(f"label {label:<6} " + ", ".join(f"{count:,} {what}" for what, count in counts.items()))
     if not made and place.rank == 0:
         typer.echo("nothing to mine: candidates came with the records, or every step searches for them")
@@ -58,8 +69,9 @@ def train(
         str | None, typer.Option(help="Start another run folder of the same recipe.", metavar="NAME")
     ] = None,
     quiet: Quiet = False,
+    stage: StageName = None,
 ) -> None:
-    """Train a recipe in this process; the same command goes on where a run was stopped.
+    """Train a recipe in this process, with a plan stage by stage; the same command goes on where a run was stopped.
 
     For several processes: accelerate launch mpr/train.py RECIPE, with a launch file of recipes/accelerate/.
     Example: mpr train recipes/quickstart.yaml
@@ -70,7 +82,7 @@ def train(
     from mpr.train import Launch, run
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    typer.echo(f"trained: {run(Launch(recipe, tuple(overrides or ()), home, folder, fork, quiet))}")
+    typer.echo(f"trained: {run(Launch(recipe, tuple(overrides or ()), home, folder, fork, quiet, stage))}")
 
 
 def merge(

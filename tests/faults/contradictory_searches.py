@@ -8,6 +8,7 @@ ELSE = "{name: dense, as: self, model: a/b, depth: 200, dtype: float32, compute:
 SELF = [f"sources=[{ELSE.replace('a/b', 'self')}}}]", "draw.negatives=[]"]
 RANCE = "{c: 2.0, window: 9, degree: 4}"
 FROZEN = "towers.train=question"
+LORA = "{rank: 8, alpha: 16, dropout: 0.1, modules: [query]}"
 LIVE = [*SELF, FROZEN, "refresh={every: 1}", "draw.positives={policy: all, append: always}",
         "draw.negatives=[{from: self, all: true, weight: top, short: fewer}]"]  # fmt: skip
 

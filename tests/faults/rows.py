@@ -28,8 +28,9 @@ from tests.faults.training import forked, waited
 from tests.published import ROOT, smaller
 
 TIMED = re.compile(
-    r"run/(checkpoints/.*|metrics\.jsonl|result\.json|receipts/[a-z]+\.json"
+    r"run/((stages/[a-z]+/)?(checkpoints/.*|metrics\.jsonl)|result\.json|receipts/[a-z-]+\.json"
     r"|(vectors/[a-z]+|rankings/[a-z]+|scores/[a-z]+)/manifest\.json)"
+    r"|home/data/[^/]+/[a-z0-9-]+-vectors-[0-9a-f]{8}/manifest\.json"
 )
 """Files that say how long something took, or name the digest of one that does."""
 
@@ -37,11 +38,28 @@ Moment = tuple[str, int]
 """Of a death: stage, and which of its operations on the disk."""
 
 
+PLAN = """
+plan:
+  - {name: first, draw: {negatives: []}}
+  - name: second
+    sources: [{name: dense, as: hard, model: start, depth: 9, dtype: float32, compute: float32}]
+    draw: {negatives: [{from: hard, k: 1, weight: uniform, short: fewer}]}
+    training: {max_steps: 3, save_steps: 1}
+"""
+PLANNED = ("data", "mine-first", "train-first", "mine-second", "train-second", "encode", "search", "evaluate")
+
+
 @dataclass(frozen=True)
 class World:
     """A recipe, its home and its run, all in a folder of their own."""
 
     folder: Path
+    plan: str = ""
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """As their receipts are called."""
+        return PLANNED if self.plan else STAGES
 
     @property
     def run(self) -> Path:
@@ -56,7 +74,8 @@ class World:
         path = self.folder / "small.yaml"
         if not path.exists():
             self.folder.mkdir(parents=True, exist_ok=True)
-            path.write_text(smaller((ROOT / "recipes" / "quickstart.yaml").read_text("utf-8")), "utf-8")
+            text = smaller((ROOT / "recipes" / "quickstart.yaml").read_text("utf-8"))
+            path.write_text(text + self.plan, "utf-8")
         row = Row(recipe_file.load(path), path, "trained", self.home, self.run, quiet=True)
         return Pipeline(row).run()
 
@@ -87,9 +106,9 @@ def counted(act: Callable[[str, int, str, Path], None]) -> Callable[[str, Path],
     return hook
 
 
-def unbroken(folder: Path) -> tuple[World, dict[str, int]]:
+def unbroken(folder: Path, plan: str = "") -> tuple[World, dict[str, int]]:
     """A row that nobody killed, and how many operations on the disk each stage took."""
-    world, log = World(folder), folder.with_suffix(".log")
+    world, log = World(folder, plan), folder.with_suffix(".log")
     log.write_text("")
 
     def making() -> None:
@@ -102,7 +121,7 @@ def unbroken(folder: Path) -> tuple[World, dict[str, int]]:
     left = [name for name in world.facts() if "staging" in name or name.endswith(".begun")]
     assert not left, left
     stages = log.read_text().split()
-    return world, {stage: stages.count(stage) for stage in STAGES}
+    return world, {stage: stages.count(stage) for stage in world.stages}
 
 
 def killed(world: World, moment: Moment) -> tuple[str, str, str] | None:
@@ -133,7 +152,7 @@ def finished(world: World, expected: dict[str, str], after: object) -> None:
     found = world.facts()
     assert found == expected, (after, {name for name in {**found, **expected} if found.get(name) != expected.get(name)})
     receipts = Receipts(world.run, world.home)
-    for stage in STAGES:
+    for stage in world.stages:
         receipt = receipts.read(stage)
         assert receipt is not None, (after, stage)
         assert receipts.damage(receipt) == [], (after, stage)
@@ -147,6 +166,21 @@ def in_every_stage(folder: Path, seed: int) -> list[tuple[str, str, str]]:
     for stage in STAGES:
         death = killed(world, (stage, dice.randint(1, operations[stage])))
         assert death is not None, f"{stage} was over before"
+        found.append(death)
+    finished(world, first.facts(), found)
+    return found
+
+
+def of_a_plan(folder: Path) -> list[tuple[str, str, str]]:
+    """One run of two stages, killed when the first is over, when the second begins, and twice in it."""
+    first, operations = unbroken(folder / "whole", PLAN)
+    world, found = World(folder / "chain", PLAN), []
+    world.folder.mkdir()
+    over, inside = operations["train-first"], operations["train-second"]
+    moments = [("train-first", over), ("mine-second", 2), ("train-second", inside // 3), ("train-second", inside // 3)]
+    for moment in moments:
+        death = killed(world, moment)
+        assert death is not None, f"{moment} was over before"
         found.append(death)
     finished(world, first.facts(), found)
     return found
@@ -188,7 +222,7 @@ def at_random_times(folder: Path, trials: int) -> list[tuple[str, str, str]]:
 
 
 MODES: dict[str, Callable[[Path], Any]] = {
-    "stages": lambda folder: in_every_stage(folder, 4),
+    "stages": lambda folder: [*in_every_stage(_made(folder / "row"), 4), *of_a_plan(_made(folder / "plan"))],
     "often": lambda folder: [death for seed in range(8) for death in in_every_stage(_made(folder / str(seed)), seed)],
     "sweep": lambda folder: everywhere(folder, 7),
     "times": lambda folder: at_random_times(folder, 8),

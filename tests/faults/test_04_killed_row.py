@@ -29,9 +29,12 @@ def tried(mode: str, folder: Path) -> list[list[str]]:
 
 
 def test_killed_once_in_every_stage(quick_path: Path, examined: Examined) -> None:
+    """And once more with a plan: where one of its stages is over and the next begins, and twice inside of that."""
     found = tried("stages", quick_path)
-    assert [stage for stage, _, _ in found] == list(STAGES)
-    examined(len(found), "kills of one row", at_least=6)
+    stages = [stage for stage, _, _ in found]
+    assert stages[:6] == list(STAGES)
+    assert stages[6:] == ["train-first", "mine-second", "train-second", "train-second"]
+    examined(len(found), "kills of two rows", at_least=10)
 
 
 @pytest.mark.slow

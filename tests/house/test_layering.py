@@ -15,15 +15,15 @@ LAYERS = (
         "unpack",
     ),
     (
-        "agreement", "answers", "arrays", "faiss_settings", "fields", "formats.*", "measures", "policy", "prompts",
-        "rank_measures", "significance", "strict_yaml", "training_arguments", "world.*",
+        "agreement", "answers", "arrays", "faiss_settings", "fields", "formats.*", "measures", "model_names", "policy",
+        "prompts", "rank_measures", "significance", "strict_yaml", "training_arguments", "world.*",
     ),
     (
         "backbones", "choice", "clock", "collection", "draw", "draw_rules", "judgements", "label_rules", "matching",
         "objectives.*", "pair_scores", "pairs", "passages", "positives", "question_rules", "questions", "ragged",
-        "rank_profile", "ranking", "recipe", "recipe_draw", "recipe_results", "refresh_rules", "relations", "row_order",
-        "rules", "scale_rules", "schedule", "scores", "search_rules", "shards", "tokens", "tower_rules",
-        "training_rules", "weights",
+        "rank_profile", "ranking", "recipe", "recipe_draw", "recipe_plan", "recipe_results", "refresh_rules",
+        "relations", "row_order", "rules", "scale_rules", "schedule", "scores", "search_rules", "shards",
+        "start_rules", "tokens", "tower_rules", "training_rules", "weights",
     ),
     (
         "adapters", "augmented", "band", "candidate_table", "chat", "checkpoints", "collate", "columnar", "comparison",
@@ -31,20 +31,20 @@ LAYERS = (
         "first_pass", "fusion", "hits", "hub_model", "inference", "intake", "intervals", "knowledge", "launching",
         "lengths", "lexical", "loss", "negative_cache", "out_of_memory", "overlap", "padding", "pinned_file", "plan",
         "pretrained", "receipts", "recipe_file", "result", "run_folder", "scale", "schema", "search",
-        "sentence_layout", "sifter", "targets", "towers", "towers_folder", "transcript", "unlabelled", "vectors",
-        "vocabulary", "watch",
+        "sentence_layout", "sifter", "stage", "stage_models", "targets", "towers", "towers_folder", "transcript",
+        "unlabelled", "vectors", "vocabulary", "watch",
     ),
     (
         "audit", "audit_report", "callbacks", "clusters", "dataset", "dev_pool", "encode", "frozen", "labels.*",
-        "live", "metrics.*", "mine", "reference", "refresh", "scored", "sources.*", "stretches", "text_model",
-        "trainer", "writer",
+        "live", "metrics.*", "mine", "reference", "refresh", "scored", "sources.*", "starts", "stretches",
+        "text_model", "trainer", "writer",
     ),
     (
         "admission", "augmentation", "expectation", "figures", "generation", "hub", "judge", "leaderboard",
         "leaderboard_lock", "leaderboard_page", "leaderboard_table", "leaks", "model_card", "panels", "pictures",
         "publication", "published_data", "retrieval", "snippets", "standing", "sweeps", "training_run",
     ),
-    ("cli", "pipeline", "reproduction", "stages", "train", "verbs.*", "verification"),
+    ("cli", "pipeline", "reproduction", "stages", "train", "training_stages", "verbs.*", "verification"),
 )  # fmt: skip
 
 

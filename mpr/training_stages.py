@@ -1,0 +1,138 @@
+"""The stages of a row in which something is trained: once, or once for each stage of the row's plan.
+
+```
+without a plan      mine, train                        <run>/model
+with one            mine <stage>, train <stage>, ...   <run>/stages/<stage>/model, and a copy of the last as <run>/model
+```
+
+What a stage of a plan reads is named by digests of its own recipe, its own data, and the models of the earlier stages
+that it names. So a change of one stage makes that stage and those that build on it anew, and no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from mpr import clusters, mine, model_names, plan, recipe_plan, run_folder, stage_models, storage
+from mpr.dataset import Dataset
+from mpr.errors import RecipeError
+from mpr.receipts import Receipt
+from mpr.recipe import Recipe
+from mpr.stage import Made, Stage, digests_of
+
+BY_STAGE = "data of"  # fact of the receipt of the data: the part of it that each stage of a plan trains on
+
+
+@dataclass
+class Training:
+    """One training of a row."""
+
+    row: Recipe
+    recipe: Recipe
+    """Of this training: the row's own, or that of a stage of its plan."""
+    file: Path
+    home: Path
+    run: Path
+    """The folder of the row."""
+    quiet: bool = False
+
+    @property
+    def folder(self) -> Path:
+        return run_folder.of_stage(self.run, self.recipe)
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        return Dataset(self.recipe, self.home, self.quiet, run_folder.models(self.run, self.recipe))
+
+    def stages(self) -> Iterator[Stage]:
+        """In the order in which they are done. Another kind of stage is another line here."""
+        yield Stage(self.name("mine"), self._mine_reads, self._mine)
+        yield Stage(self.name("train"), self._train_reads, self._train, self.folder)
+
+    def name(self, kind: str) -> str:
+        """Of the receipt of one of its stages."""
+        return named(kind, self.recipe)
+
+    @staticmethod
+    def trains_on(built: Mapping[str, Any]) -> str:
+        """Digest of what a training sees of prepared data."""
+        seen = {name: store for name, store in built.items() if name.split()[0] in ("corpus", "train", "validation")}
+        return storage.json_digest({name: store.manifest.digest for name, store in seen.items()})
+
+    # What is read
+
+    def _data(self, done: Mapping[str, Receipt]) -> dict[str, str]:
+        if not self.recipe.stage:
+            return digests_of(done, "data")
+        return {"data": str(done["data"].facts[BY_STAGE][self.recipe.stage])}
+
+    def _models(self, done: Mapping[str, Receipt], *keys: str) -> dict[str, str]:
+        """Of the earlier stages that are named under these keys, and of what is started from elsewhere."""
+        names = {f"train {name}" for _, name in recipe_plan.references(self.recipe, keys)}
+        found = digests_of(done, *sorted(names))
+        if "start" in keys and self.recipe.start is not None and model_names.is_elsewhere(self.recipe.start):
+            assert self.dataset.start is not None
+            found["start"] = storage.read_manifest(self.dataset.start).digest
+        return found
+
+    def _mine_reads(self, done: Mapping[str, Receipt]) -> dict[str, str]:
+        from_start = any(getattr(source, "model", None) == model_names.START for source in self.recipe.sources)
+        models = self._models(done, "sources", "labels", *(["start"] if from_start else []))
+        keys = ("sources", "labels") if self.recipe.stage else ("sources",)  # of a plan labels are no part of the data
+        return {**self._data(done), **models, "recipe": part_of(self.recipe, *keys)}
+
+    def _train_reads(self, done: Mapping[str, Receipt]) -> dict[str, str]:
+        before = {**self._data(done), **digests_of(done, self.name("mine"))}
+        models = {**self._models(done, *recipe_plan.NAMING), **clusters.model_digest(self.dataset)}
+        return {**before, **models, "recipe": plan.digest(self.recipe)}
+
+    # What is done
+
+    def _mine(self) -> Made:
+        made = {name: table.folder for name, table in mine.mine(self.dataset).items()}
+        kept = {name: store.folder for name, store in mine.label_stores(self.dataset).items()}
+        return made | {name: folder for name, folder in kept.items() if folder is not None}, {}
+
+    def _train(self) -> Made:
+        from mpr import train
+
+        stage = self.recipe.stage or None
+        if self.recipe.scale.processes == 1:
+            train.run(train.Launch(self.file, self.row.overrides, self.home, self.run, None, self.quiet, stage))
+        else:
+            self._trained_elsewhere()
+        made = {"model": self.folder / "model"}
+        if recipe_plan.is_last(self.row, self.recipe):
+            made["model of the row"] = stage_models.crowned(self.run, self.recipe)
+        return made, {}
+
+    def _trained_elsewhere(self) -> None:
+        """What several processes train, a launcher starts; here it is only seen to be this very training."""
+        from mpr.train import prepared
+
+        folder, processes = run_folder.RunFolder(self.folder), self.recipe.scale.processes
+        with ExitStack() as held:
+            if prepared(self.recipe, folder, self.dataset, processes, held):
+                sets = "".join(f" --set {override}" for override in self.row.overrides)
+                sets += f" --stage {self.recipe.stage}" if self.recipe.stage else ""
+                launch = f"accelerate launch --num_processes {processes} mpr/train.py {self.file}{sets}"
+                what = f"the {'stage' if self.recipe.stage else 'row'} is trained by {processes} processes"
+                fix = f"run `{launch} --folder {self.run} --home {self.home}`, then this command again"
+                raise RecipeError(what, key="scale.processes", fix=fix)
+
+
+def named(kind: str, recipe: Recipe) -> str:
+    """`train`, or `train <stage>` in a plan."""
+    return f"{kind} {recipe.stage}" if recipe.stage else kind
+
+
+def part_of(recipe: Recipe, *keys: str) -> str:
+    """Digest of some keys of a recipe; where a pinned file lies does not matter."""
+    content = recipe.model_dump(mode="json", by_alias=True, include=set(keys), exclude_defaults=True)
+    content.get("data", {}).get("corpus", {}).pop("folder", None)
+    return storage.json_digest(content)
