@@ -18,6 +18,7 @@ Home = Annotated[
     typer.Option(help="Where prepared data is kept; $MPR_HOME if set.", envvar="MPR_HOME", metavar="FOLDER"),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
+Root = Annotated[Path, typer.Option(help="Folder of the source tree.", metavar="FOLDER")]
 RunFolder = Annotated[
     Path | None,
     typer.Option("--folder", help="Run folder; default runs/<recipe>-seed<seed>.", metavar="FOLDER"),
