@@ -61,6 +61,7 @@ class Pipeline:
         changed = receipts.changed(old, inputs, code)
         why = changed or "; ".join(receipts.damage(old))
         if not why:
+            receipts.settle(stage.name)
             self.say(f"{stage.name:<9} kept: its receipt verifies")
             return old
         if changed and stage.precious:
