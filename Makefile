@@ -3,7 +3,7 @@
 # make quickstart setup, then train, search, score and compare on the embedded collection, offline
 # make test       setup, then the default test suite
 # make check      linters, types, recipes, generated pages, leaderboard
-# make faults     the numbered fault tests, their long sweeps included
+# make faults     the numbered fault tests, their long sweeps included, and every row of the papers on a stand-in
 # make table      write the generated pages anew: recipes/README.md, recipes/schema.json, plan texts, the leaderboard
 #
 # torch is the locked version in the build that pip finds first: on Linux PyPI's, for CUDA. A smaller one, for CPUs only:
@@ -53,7 +53,7 @@ check: setup
 	$(BIN)/mpr leaderboard build --check
 
 faults: setup
-	$(BIN)/python -m pytest tests/faults -m "slow or not slow"
+	$(BIN)/python -m pytest tests/faults tests/e2e/test_standins.py -m "slow or not slow"
 
 table: setup
 	$(BIN)/mpr reference --write

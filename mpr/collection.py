@@ -44,12 +44,16 @@ class Split:
     """Its records list positives, so it can be trained on."""
     judged: bool = False
     """Relevance is judged (qrels) rather than decided by answers."""
+    relevant: int = 1
+    """Grade from which a judged passage is relevant: a positive, and right in the measures."""
     regex: bool = False
     """Answers are patterns."""
     inline: bool = False
     """Texts of positives and negatives come with the records; training does not need the corpus."""
     usable: int | None = None
     """Training questions with at least one positive, where that is known."""
+    about: int | None = None
+    """Roughly so many train, where the number is not known: for predictions alone, never for a check."""
     sources: tuple[str, ...] = ()
     """Names of the candidate lists that come with the records."""
     source: str = ""

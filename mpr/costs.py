@@ -139,7 +139,7 @@ def embedding_bytes(backbone: Backbone) -> float:
 
 def training_flops(recipe: Recipe, backbone: Backbone) -> float | None:
     """Operations of the whole training, every text at its full length."""
-    passages, steps = encoded_passages(recipe), schedule.steps(recipe)
+    passages, steps = encoded_passages(recipe), schedule.likely_steps(recipe)
     questions = schedule.questions_per_step(recipe)
     if passages is None or steps is None or questions is None:
         return None

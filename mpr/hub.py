@@ -223,18 +223,23 @@ def _is_same(file: File, entry: Any) -> bool:
     return bool(entry.blob_id == blob.hexdigest())
 
 
-def pull(name: str, revision: str | None, home: Path, to: Path | None, quiet: bool) -> Path:
-    """The model folder of a repository, verified; copied to `to` if that is given."""
-    if "/" not in name:
-        fix = "give the repository, such as owner/name: the checkpoint link of the row names it"
-        raise RecipeError(f"{excerpt(name)} is no repository, and rows cannot be pulled by name yet", fix=fix)
+def pull(
+    name: str, revision: str | None, home: Path, to: Path | None, quiet: bool, measured: str | None = None
+) -> Path:
+    """The model folder of a repository, verified; copied to `to` if that is given.
+
+    `measured`: digest of the model that it has to be, as it was trained or with its adapters merged.
+    """
     name, own = hub_model.split_name(name, "NAME")
     if own is not None and revision not in (None, own):
         raise RecipeError("two revisions were given", key="--revision", fix="give one of them")
     folder = hub_model.brought(name, own or revision, home, quiet, unpinned=True, key="NAME")
+    manifest = storage.read_manifest(folder, hub_model.KIND)
+    if measured not in (None, manifest.digest, manifest.receipt.get("merged from")):
+        fix = "tell the maintainers of the row; `mpr pull OWNER/NAME@COMMIT` brings it all the same"
+        raise DataError("is another model than the one that was measured", where=f"{name}@{revision}", fix=fix)
     if to is None:
         return folder
-    manifest = storage.read_manifest(folder, hub_model.KIND)
     with storage.stage(to, hub_model.KIND, manifest.receipt) as stage:
         for file in manifest.files:
             with open(folder / file, "rb") as source, stage.open(file) as copy:

@@ -69,6 +69,7 @@ class Pipeline:
         changed = receipts.changed(old, inputs, code)
         why = changed or "; ".join(receipts.damage(old))
         if not why:
+            receipts.settle(stage.name)
             self._tell(stage, "kept: its receipt verifies")
             return old
         if changed and stage.precious is not None and (stage.precious / "model").exists():

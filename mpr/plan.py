@@ -203,7 +203,10 @@ def _cost_lines(recipe: Recipe, facts: dict[str, Any]) -> Iterator[str]:
         yield _line("time", UNKNOWN)
         return
     bits = 16 if costs.is_half(recipe) else 32
-    yield _line("time", f"if {costs.UTILISATION:.0%} of the {bits}-bit peak is reached, texts at full length")
+    guess = ""
+    if facts["steps"] is None:
+        guess = f", about {_count(schedule.likely_rows(recipe), 'training questions')}"
+    yield _line("time", f"if {costs.UTILISATION:.0%} of the {bits}-bit peak is reached, texts at full length{guess}")
     for what, hours in facts["hours"].items():
         yield _line("", f"{what}: {_duration(hours)}")
 

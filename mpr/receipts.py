@@ -91,7 +91,12 @@ class Receipts:
     def write(self, receipt: Receipt) -> None:
         content = asdict(receipt)
         _write(self.path(receipt.stage), {**content, "digest": storage.json_digest(content)})
-        storage.remove(self._begun(receipt.stage))
+        self.settle(receipt.stage)
+
+    def settle(self, stage: str) -> None:
+        """Forgets the attempts of a finished stage; a kill behind its receipt may have left the note of them."""
+        if self._begun(stage).exists():
+            storage.remove(self._begun(stage))
 
     def begin(self, stage: str) -> int:
         """Notes an attempt; which one it is."""

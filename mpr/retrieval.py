@@ -279,6 +279,7 @@ class Retrieval:
         """Scores of a ranking by the recipe's measures, over all questions of the split. `own`: it was searched here,
         to the recipe's depth; how deep a foreign run was searched, its longest list tells."""
         split, corpus, wanted = self.dataset.split(role), self.dataset.corpus(), self.recipe.evaluation
+        facts = self.dataset.collection.split(self.dataset.splits[role])
         rules = evaluation.Rules(
             run=name,
             split=self.dataset.splits[role],
@@ -291,7 +292,14 @@ class Retrieval:
         if wanted.match == "judgements":
             judged = Judgements.of(self.dataset.collection.judgements(self.dataset.splits[role]), corpus)
             return evaluation.by_judgements(
-                ranking, judged, corpus, rules, names=wanted.measures, questions=split.ids, trained=trained
+                ranking,
+                judged,
+                corpus,
+                rules,
+                names=wanted.measures,
+                least=facts.relevant,
+                questions=split.ids,
+                trained=trained,
             )
         cuts = [int(measure.removeprefix("top")) for measure in wanted.measures]
         positives = self._positives(role)

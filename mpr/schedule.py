@@ -10,6 +10,7 @@ import math
 from fractions import Fraction
 
 from mpr import collection
+from mpr.collection import Split
 from mpr.errors import DataError
 from mpr.recipe import Recipe
 from mpr.recipe_draw import PAIRED
@@ -23,12 +24,24 @@ def questions_per_step(recipe: Recipe) -> int | None:
 
 def rows_per_epoch(recipe: Recipe) -> int | None:
     """Rows of one epoch: questions, unless every positive is a row of its own."""
+    split = _drawn_from(recipe)
+    return None if split is None else split.trainable
+
+
+def likely_rows(recipe: Recipe) -> int | None:
+    """Rows of an epoch for predictions: roughly, where the number is not known."""
+    split = _drawn_from(recipe)
+    return None if split is None else split.trainable if split.trainable is not None else split.about
+
+
+def _drawn_from(recipe: Recipe) -> Split | None:
+    """The training split, where each of its usable questions is a row."""
     if recipe.draw.positives.policy == "one_row_per_positive" or recipe.data.unlabelled is not None:
         return None
     if any(entry.weight == PAIRED for entry in recipe.draw.negatives):
         return None  # questions with fewer than two pairs are left out
     try:
-        return collection.of(recipe.data.corpus).split(recipe.data.train).trainable
+        return collection.of(recipe.data.corpus).split(recipe.data.train)
     except DataError:
         return None  # the split does not exist: `rules` says so
 
@@ -41,14 +54,19 @@ def steps_per_epoch(recipe: Recipe) -> int | None:
 
 def steps(recipe: Recipe) -> int | None:
     """Forward steps (draws) of the whole training. Epochs run on without a gap, so only the last step is rounded up."""
+    return _steps_over(recipe, rows_per_epoch(recipe))
+
+
+def likely_steps(recipe: Recipe) -> int | None:
+    """The same for predictions: roughly, where the number of training questions is not known."""
+    return _steps_over(recipe, likely_rows(recipe))
+
+
+def _steps_over(recipe: Recipe, rows: int | None) -> int | None:
     accumulation, most = accumulation_steps(recipe), _whole(recipe, "max_steps")
     if most is not None:
         return None if accumulation is None else most * accumulation
-    rows, questions, epochs = (
-        rows_per_epoch(recipe),
-        questions_per_step(recipe),
-        recipe.training.get("num_train_epochs"),
-    )
+    questions, epochs = questions_per_step(recipe), recipe.training.get("num_train_epochs")
     if rows is None or questions is None or not isinstance(epochs, int | float) or epochs <= 0:
         return None
     return math.ceil(

@@ -1,6 +1,8 @@
 """A BEIR collection: judged questions over a corpus, from the Hub or from a folder in BEIR's form.
 
-Counts are those of the pinned revisions. NFCorpus has dozens of graded passages a question, SciFact about one.
+Counts are those of the pinned revisions. NFCorpus has dozens of graded passages a question, SciFact about one. Most of
+the suite has no training questions: `msmarco_annotated` trains on MS MARCO's, with positives chosen by a language model
+(arXiv 2602.12727), whose texts come with the records. The user brings that file into the same folder.
 """
 
 from __future__ import annotations
@@ -15,9 +17,13 @@ from pydantic import Field
 from mpr.catalogue import Parameters
 from mpr.collection import Collection as Base
 from mpr.collection import Pin, Split
-from mpr.formats import beir, hub
+from mpr.corpora import msmarco_passage
+from mpr.formats import beir, hub, tevatron
 from mpr.formats.trec import judged_groups
 from mpr.records import Group, Judgement, Passage
+
+ELSEWHERE = "msmarco_annotated"
+_ANNOTATION = Pin("annotation.jsonl", licence="MS MARCO terms, non-commercial research: microsoft.github.io/msmarco")
 
 
 class Params(Parameters):
@@ -26,14 +32,17 @@ class Params(Parameters):
     dataset: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")]
     """Name in the suite, such as `scifact` or `nfcorpus`."""
     folder: str | None = None
-    """Folder with corpus, queries and qrels; null: BeIR/<dataset> on the Hub."""
+    """Folder with corpus, queries and qrels, and annotation.jsonl to train on; null: BeIR/<dataset> on the Hub."""
     relevant: Annotated[int, Field(ge=1)] = 1
-    """Grade from which a judged passage counts as positive."""
+    """Grade from which a judged passage is relevant: a positive, and right in the measures."""
 
 
 @dataclass(frozen=True)
 class _Known:
-    """Size, judged questions of each split, and the commits that were seen in public records of both repositories."""
+    """Size, judged questions of each split, and the commits that were seen in public records of both repositories.
+
+    An empty commit is one that we have not seen: the counts are those of ir-datasets' card, and a row is a draft.
+    """
 
     size: int
     questions: dict[str, int]
@@ -57,6 +66,7 @@ _KNOWN = {
         "a451b3b26d3ae1358f259c1a3a4dd61fcea35a65",
         220,
     ),
+    "trec-covid": _Known(171_332, {"test": 50}, "", "", 160),
 }
 
 
@@ -73,11 +83,13 @@ class Collection(Base):
     @property
     def splits(self) -> Mapping[str, Split]:
         counts = self._known.questions if self._known else {}
-        return {
-            name: Split(counts.get(name), trains=True, judged=True, sources=("judged",))
+        judged = {
+            name: Split(counts.get(name), trains=True, judged=True, relevant=self.params.relevant, sources=("judged",))
             for name in ("train", "dev", "test")
             if self._known is None or name in counts
         }
+        elsewhere = Split(None, trains=True, inline=True, sources=("negatives",), about=msmarco_passage.ABOUT)
+        return judged | {ELSEWHERE: elsewhere}
 
     @property
     def pins(self) -> tuple[Pin, ...]:
@@ -96,6 +108,8 @@ class Collection(Base):
         return hub.read_passages(columns=columns, config="corpus", split="corpus", **self._hub(0))
 
     def groups(self, split: str) -> Iterator[Group]:
+        if split == ELSEWHERE:
+            return tevatron.read_groups(self.fetch(_ANNOTATION), "llm", "llm", source="negatives")
         if self.params.folder is not None:
             return beir.read_groups(self.params.folder, split, self.params.relevant)
         columns = {"id": "_id", "text": "text"}

@@ -23,6 +23,7 @@ from mpr.records import Group, Passage
 _ROOT = "https://dl.fbaipublicfiles.com/dpr/"
 _LICENCE = "CC BY-NC 4.0"
 _COUNTS = "Karpukhin et al. 2020, dataset table; records in the files are the filtered ones"
+_ANNOTATED = {"nq": 50_000}  # about so many, as the README of huggingface.co/hengranZhang's labels says
 
 
 class Params(Parameters):
@@ -74,7 +75,9 @@ class Collection(Base):
             f"{name}_train": replace(records, usable=known.usable),
             f"{name}_dev": replace(records, regex=known.regex),
             f"{name}_test": Split(known.test, regex=known.regex, source=_COUNTS),
-            f"{name}_annotated": Split(None, trains=True, inline=True, sources=("negatives",)),
+            f"{name}_annotated": Split(
+                None, trains=True, inline=True, sources=("negatives",), about=_ANNOTATED.get(name)
+            ),
         }
 
     @property

@@ -70,7 +70,7 @@ class Questions(Parameters):
     questions: Annotated[int, Field(ge=1)] | None = None
     """How many there must be; null: any number."""
     relevant: Annotated[int, Field(ge=1)] = 1
-    """Grade from which a judged passage counts as positive."""
+    """Grade from which a judged passage is relevant: a positive, and right in the measures."""
 
 
 class Params(Parameters):
@@ -101,6 +101,7 @@ class Collection(Base):
             found.questions,
             trains=judged or found.format in _TRAINS,
             judged=judged,
+            relevant=found.relevant,
             regex=found.answers == "regex",
             inline=found.format in _INLINE,
             sources=("judged",) if judged else _LISTED.get(found.format, ()),

@@ -1,5 +1,7 @@
 """MS MARCO passage ranking: 8.8 million passages, one or few judged passages a question.
 
+TREC's deep learning tracks (`dl19`, `dl20`) grade from 0 to 3 and count a passage as relevant from grade 2 on.
+
 The user brings the official TSV files (they are behind Microsoft's terms), and for training a file in Tevatron's form
 with negatives. `annotated_train` takes positives chosen by a language model, as arXiv 2602.12727 does.
 """
@@ -7,6 +9,7 @@ with negatives. `annotated_train` takes positives chosen by a language model, as
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Annotated
 
 from pydantic import Field
@@ -19,7 +22,7 @@ from mpr.records import Group, Judgement, Passage
 
 _LICENCE = "MS MARCO terms, non-commercial research: microsoft.github.io/msmarco"
 _TREC = {"dl19": 43, "dl20": 54}  # judged questions, as on the viewer of Tevatron/msmarco-passage
-RELEVANT = {"dl19": 2, "dl20": 2}  # TREC DL counts a passage as relevant from grade 2 on
+ABOUT = 400_800  # training questions: the released example of arXiv 2602.12727 saves every epoch, 3,131 steps of 128
 
 
 class Params(Parameters):
@@ -37,12 +40,13 @@ class Collection(Base):
 
     @property
     def splits(self) -> Mapping[str, Split]:
-        records = Split(None, trains=True, inline=True, sources=("negatives",))
+        judged = Split(None, judged=True, sources=("judged",))
+        records = Split(None, trains=True, inline=True, sources=("negatives",), about=ABOUT)
         return {
             "train": records,
             "annotated_train": records,
-            "dev": Split(6_980, judged=True, source="the official small dev set"),
-            **{name: Split(count, judged=True, source="TREC DL") for name, count in _TREC.items()},
+            "dev": replace(judged, questions=6_980, source="the official small dev set"),
+            **{name: replace(judged, questions=count, relevant=2, source="TREC DL") for name, count in _TREC.items()},
         }
 
     @property
@@ -60,7 +64,7 @@ class Collection(Base):
             path = self.fetch(Pin(name, licence=_LICENCE))
             return tevatron.read_groups(path, tier, tier, source="negatives", negatives=self.params.candidates)
         queries = self.fetch(Pin(self._name("queries", split), licence=_LICENCE))
-        judged = trec.judged_groups(msmarco.read_questions(queries), self.judgements(split), RELEVANT.get(split, 1))
+        judged = trec.judged_groups(msmarco.read_questions(queries), self.judgements(split), self.split(split).relevant)
         return judged
 
     def judgements(self, split: str) -> Iterator[Judgement]:

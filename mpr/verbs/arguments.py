@@ -21,6 +21,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
 StageName = Annotated[
     str | None, typer.Option("--stage", help="Of a recipe with a plan: only this stage.", metavar="NAME")
 ]
+Root = Annotated[Path, typer.Option(help="Folder of the source tree.", metavar="FOLDER")]
 RunFolder = Annotated[
     Path | None,
     typer.Option("--folder", help="Run folder; default runs/<recipe>-seed<seed>.", metavar="FOLDER"),

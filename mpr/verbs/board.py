@@ -8,14 +8,13 @@ from typing import Annotated
 
 import typer
 
-from mpr.verbs.arguments import OneRecipe
+from mpr.verbs.arguments import OneRecipe, Root
 
 app = typer.Typer(
     help="The table of all rows: leaderboard/README.md, made from results that runs left, never by hand.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-Root = Annotated[Path, typer.Option(help="Folder of the source tree.", metavar="FOLDER")]
 Runs = Annotated[list[Path], typer.Argument(help="Run folders: runs/<recipe>-seed<n>.", metavar="RUN...")]
 
 

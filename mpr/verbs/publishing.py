@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mpr.verbs.arguments import Home, Quiet
+from mpr.verbs.arguments import Home, Quiet, Root
 
 if TYPE_CHECKING:
     from mpr.hub import Pushed
@@ -121,7 +121,9 @@ def _print(publication: Publication) -> None:
 
 
 def pull(
-    name: Annotated[str, typer.Argument(help="owner/name or owner/name@<commit>.", metavar="NAME")],
+    name: Annotated[
+        str, typer.Argument(help="owner/name, owner/name@<commit>, or a row of the leaderboard.", metavar="NAME")
+    ],
     revision: Annotated[
         str | None,
         typer.Option(help="Commit, 40 hex digits; default the newest, which is said.", metavar="COMMIT"),
@@ -129,11 +131,13 @@ def pull(
     to: Annotated[
         Path | None, typer.Option(help="Also copy it to this folder, which must not exist.", metavar="FOLDER")
     ] = None,
+    root: Root = Path(),
     home: Home = Path(".mpr"),
     quiet: Quiet = False,
 ) -> None:
     """Bring a model that mpr pushed to this machine, every byte verified against its manifest.
 
+    A row's name stands for the repository and commit that the leaderboard records, and for the model it measured.
     Example: mpr pull owner/name --revision 0123456789abcdef0123456789abcdef01234567
     """
     import logging
@@ -142,4 +146,20 @@ def pull(
     from mpr import hub
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    typer.echo(f"model: {hub.pull(name, revision, home, to, quiet)}")
+    measured = None
+    if "/" not in name:
+        name, measured = _published(root, name, revision)
+    typer.echo(f"model: {hub.pull(name, revision, home, to, quiet, measured)}")
+
+
+def _published(root: Path, row: str, revision: str | None) -> tuple[str, str]:
+    """The pinned repository of a row, which is said, and the digest of its model."""
+    from mpr import row_checkpoint
+    from mpr.errors import RecipeError
+
+    if revision is not None:
+        fix = "leave it out, or name the repository"
+        raise RecipeError("the leaderboard says which commit a row is at", key="--revision", fix=fix)
+    found = row_checkpoint.find(root, row)
+    typer.echo(f"row {row}: {found.repo}@{found.revision}")
+    return f"{found.repo}@{found.revision}", found.model

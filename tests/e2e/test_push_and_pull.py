@@ -135,7 +135,7 @@ def test_refusals(server: HubServer, tmp_path: Path, capsys: pytest.CaptureFixtu
         (("push", run, REPO, "--merged"), 2, "has no adapters to merge"),
         (("push", tmp_path / "nothing", REPO), 2, "there is no result"),
         (("push", run.with_name("small-bm25"), REPO), 2, "which has no model of its own"),
-        (("pull", "small", *home), 2, "rows cannot be pulled by name yet"),
+        (("pull", "small", *home, "--root", tmp_path), 2, "there is no leaderboard here"),
         (("pull", f"{REPO}@main", *home), 2, "is no commit"),
     ):
         published.said(*words, code=code)

@@ -1,4 +1,7 @@
-"""Fault 4: `mpr reproduce` is killed in each of its stages. The same command ends with the same files and numbers."""
+"""Fault 4: `mpr reproduce` is killed in each of its stages. The same command ends with the same files and numbers.
+
+And what says what a row gave (receipts, result, leaderboard, band, locks) is read after a kill at each of its writes.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,10 @@ from tests.conftest import Examined
 ROOT = Path(__file__).parents[2]
 
 
-def tried(mode: str, folder: Path) -> list[list[str]]:
+def tried(mode: str, folder: Path, program: str = "rows", *more: str) -> list[list[str]]:
     """At what `tests/faults/rows.py` killed: stage, operation, file; it raises when a result differs."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "RAYON_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-    command = [sys.executable, "-m", "tests.faults.rows", mode, str(folder)]
+    command = [sys.executable, "-m", f"tests.faults.{program}", mode, str(folder), *more]
     done = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=3_000
     )
@@ -53,3 +56,14 @@ def test_killed_at_many_operations_of_every_stage(quick_path: Path, examined: Ex
 @pytest.mark.slow
 def test_killed_at_random_times(quick_path: Path, examined: Examined) -> None:
     examined(len(tried("times", quick_path)), "kills at random times", at_least=15)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what, files", [("board", 10), ("row", 5)])
+def test_small_files_are_the_old_or_the_new_ones(what: str, files: int, quick_path: Path, examined: Examined) -> None:
+    """At every operation of `leaderboard add`, `build` and `expect`; at every one on a small file of a mended row."""
+    found = tried(what, quick_path, "small_files", "1")
+    assert {operation for operation, _ in found} >= {"create", "write", "flush", "rename", "remove", "lock"}
+    names = {name.removeprefix(".").removesuffix(".new").removesuffix(".lock") for _, name in found}
+    assert len(names) >= files, names
+    examined(len(found), f"kills while {len(names)} files of a {what} were written", at_least=40)

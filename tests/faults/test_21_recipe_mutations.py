@@ -60,7 +60,7 @@ HARMLESS = {
     ("published.source", "other kind"): "is null, and becomes text: any text may name a source",
     **{
         (f"published.values.{measure}", kind): UNKNOWN
-        for measure in ("top20", "top100", "mrr10", "ndcg10", "recall1000")
+        for measure in ("top20", "top100", "mrr10", "ndcg10", "recall100", "recall1000")
         for kind in ("removed", "null")
     },
     ("expected", "removed"): DEFAULT,

@@ -42,7 +42,8 @@ LAYERS = (
     (
         "admission", "augmentation", "expectation", "figures", "generation", "hub", "judge", "leaderboard",
         "leaderboard_lock", "leaderboard_page", "leaderboard_table", "leaks", "model_card", "panels", "pictures",
-        "publication", "published_data", "retrieval", "snippets", "standing", "sweeps", "training_run",
+        "publication", "published_data", "retrieval", "row_checkpoint", "snippets", "standing", "sweeps",
+        "training_run",
     ),
     ("cli", "pipeline", "reproduction", "stages", "train", "training_stages", "verbs.*", "verification"),
 )  # fmt: skip

@@ -230,8 +230,6 @@ def test_data_sets(server: HubServer) -> None:
     assert REPO not in server.repos
 
 
-def test_rows_cannot_be_pulled_yet(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="rows cannot be pulled by name yet"):
-        hub.pull("quickstart", None, tmp_path, None, True)
+def test_two_revisions_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="two revisions were given"):
         hub.pull(f"a/b@{'0' * 40}", "1" * 40, tmp_path, None, True)

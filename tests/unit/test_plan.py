@@ -131,3 +131,23 @@ def test_commands(examined: Examined) -> None:
         f"{len(shipped.PATHS)} of {len(shipped.PATHS)} recipes are good\n",
     )
     examined(len(shipped.PATHS), "recipes checked")
+
+
+def test_rows_of_papers_say_what_they_cost(examined: Examined) -> None:
+    """Memory, hours and disk of each, before anything is downloaded: none is unknown, none is nothing."""
+    rows = {name: recipe for name, recipe in shipped.recipes().items() if recipe.paper is not None}
+    said = 0
+    for name, recipe in rows.items():
+        found = plan.resolve(recipe)
+        assert found.memory is not None, name
+        assert found.hours is not None, name
+        kinds = {what.split(" on ")[0] for what in found.hours}
+        assert kinds == {"train", "encode"}, name
+        numbers = [found.memory.total, *found.disk.values(), *found.hours.values()]
+        assert all(number is not None and number > 0 for number in numbers), (name, numbers)
+        lines = str(found).splitlines()
+        costs = lines[next(number for number, line in enumerate(lines) if line.startswith("GPU memory")) :]
+        assert not [line for line in costs if plan.UNKNOWN in line], costs
+        said += len(numbers)
+    assert len(rows) >= 45
+    examined(said, f"costs of {len(rows)} rows", at_least=500)

@@ -49,6 +49,18 @@ def test_numbers_of_known_rows(name: str, per_epoch: int | None, total: int | No
     assert schedule.questions_per_step(recipe) == recipe.questions_per_step
 
 
+def test_a_rough_number_of_questions_is_for_predictions_alone() -> None:
+    """The released example of the second paper saves once an epoch, every 3,131 steps of 128 questions."""
+    recipe = shipped.recipes()["msmarco_nll_m1_llm"]
+    assert math.floor(schedule.likely_rows(recipe) / 128) == 3_131  # type: ignore[operator]
+    assert schedule.likely_steps(recipe) == 9_394
+    assert schedule.steps(recipe) is None
+    known = shipped.recipes()["nq_bce_m3"]
+    assert schedule.likely_rows(known) == schedule.rows_per_epoch(known) == 58_880
+    assert schedule.likely_steps(known) == schedule.steps(known)
+    assert schedule.likely_rows(with_training("quickstart")) == 1_000
+
+
 @pytest.mark.parametrize("epochs", [1, 1.5, 3, 40])
 @pytest.mark.parametrize("batch", [1, 7, 16, 128])
 def test_steps_are_those_of_the_drawer(batch: int, epochs: float) -> None:
