@@ -74,11 +74,13 @@ class TrainingRun:
             self.arguments.max_steps = self._updates()
         is_sharded = launching.is_sharded(os.environ)
         with out_of_memory.told(lambda: out_of_memory.in_training(self.recipe, is_sharded)), stoppable() as stopper:
-            trainer = self.trainer()
             resumed = self.folder.newest()
+            if resumed is not None:
+                self.arguments.eval_on_start = False  # it was: the curve of the checkpoint has it
             if resumed is not None and self.refresh is not None:
                 named = storage.read_manifest(resumed, CHECKPOINT).receipt.get("candidates", {})
                 self.refresh.resume(named, resumed)
+            trainer = self.trainer()
             self._say(resumed)
             trainer.add_callback(StopOnSignal(stopper))
             trainer.add_callback(OnSave(lambda: self._write_metrics(trainer)))
