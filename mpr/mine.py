@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from mpr import __version__, candidate_table, catalogue, processes, sources, storage
+from mpr import __version__, candidate_table, catalogue, label_rules, processes, sources, storage
 from mpr.candidate_table import CandidateTable, Labelled
 from mpr.choice import Evidence
 from mpr.dataset import Dataset
@@ -74,7 +74,7 @@ def mine(
             _wait(place)
             group.first(partial(work.finish, size))
         made[source.as_] = CandidateTable(work.target)
-    if role == "train":
+    if role == "train" and not label_rules.scorers(dataset.recipe):
         group.first(
             lambda: sorted(knowledge(dataset, until=until).counts)
         )  # what labels keep beside the split is written now
@@ -119,7 +119,7 @@ def knowledge(dataset: Dataset, role: str = "train", until: str | None = None) -
         tuple(dataset.recipe.labels[0].tiers),  # type: ignore[attr-defined]
         {name: table.removed for name, table in mined.items()},
     )
-    ground = _ground(dataset, role)
+    known, ground = replace(known, before=known), ground_of(dataset, role)
     names = [label.name for label in dataset.recipe.labels]
     for label in dataset.recipe.labels[: names.index(until) if until in names else None]:
         applied = getattr(catalogue.find("labels", label.name), "applied", None)
@@ -147,12 +147,23 @@ def evidence(dataset: Dataset, known: Knowledge) -> Evidence:
     return Evidence(anchors, teacher=None if teacher is None else teacher.lookup)
 
 
-def label_stores(dataset: Dataset) -> dict[str, PairScores]:
-    """What labels go by besides the tables, by names for people."""
-    return {f"label {name}": store for name, store in knowledge(dataset).stores.items()}
+def label_stores(dataset: Dataset, role: str = "train") -> dict[str, PairScores]:
+    """What labels go by besides the tables, by names for people; made where it is not there yet."""
+    return {f"label {name}": store for name, store in knowledge(dataset, role).stores.items()}
 
 
-def _ground(dataset: Dataset, role: str) -> sources.Ground:
+def scorers(dataset: Dataset) -> dict[str, Path]:
+    """The cross-encoders that labels run, by the names that the recipe has for them -> their folders."""
+    names = label_rules.scorers(dataset.recipe)
+    if not names:
+        return {}
+    from mpr import scoring
+
+    ground = ground_of(dataset, "train")
+    return {name: scoring.located(name, ground) for name in names}
+
+
+def ground_of(dataset: Dataset, role: str) -> sources.Ground:
     """What sources and labels stand on."""
     folder = getattr(dataset.recipe.data.corpus, "folder", None)
     place, bars = None if folder is None else Path(folder), _bars(dataset.quiet)
@@ -170,7 +181,7 @@ class Mining:
 
     @classmethod
     def of(cls, dataset: Dataset, role: str, part: Any) -> Mining:
-        ground = _ground(dataset, role)
+        ground = ground_of(dataset, role)
         questions, passages = ground.questions, dataset.proposable(role)
         source = sources.of(part, replace(ground, passages=passages))
         receipt = {

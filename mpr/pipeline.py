@@ -23,6 +23,7 @@ from mpr.stages import Row, Stage
 RECIPE = "recipe"  # folder with the recipe of the result, under its own name
 ABOUT = f"{run_folder.RECEIPTS}/row.json"  # which system of it, with which overrides
 STAGES = ("data", "mine", "train", "encode", "search", "evaluate")
+SOMETIMES = ("label",)  # stages of some recipes only
 
 
 def _silent(line: str) -> None:
@@ -135,8 +136,10 @@ def _duration(seconds: float) -> str:
 def standing(run: Path, home: Path) -> Iterator[str]:
     """Where a run stands, stage by stage; nothing is hashed."""
     receipts = Receipts(run, home)
-    for stage in STAGES:
+    for stage in (*STAGES[:2], *SOMETIMES, *STAGES[2:]):
         receipt = receipts.read(stage)
+        if receipt is None and stage in SOMETIMES:
+            continue
         if receipt is not None:
             lost = [place for place in receipt.outputs if not receipts.artefact(place).exists()]
             state = f"lost: {', '.join(lost)}" if lost else _duration(float(receipt.cost["seconds"]))

@@ -1,11 +1,12 @@
 """The stages of a row, each as what it reads, what it does and what it leaves.
 
 ```
-trained     data, mine, train, encode, search, evaluate     <runs>/<recipe>-seed<n>
-untrained   data, encode, search, evaluate                  <runs>/<recipe>-seed<n>-untrained
-bm25        data, search, evaluate                          <runs>/<recipe>-bm25
+trained     data, mine, (label,) train, encode, search, evaluate     <runs>/<recipe>-seed<n>
+untrained   data, encode, search, evaluate                           <runs>/<recipe>-seed<n>-untrained
+bm25        data, search, evaluate                                   <runs>/<recipe>-bm25
 ```
 
+`label` is a stage of those recipes whose labels run a model; a cross-encoder ends with `train`, for it cannot search.
 The last two are the systems that stand beside every row: the encoders as training found them, and words alone. What a
 stage reads is named by digests, so equal inputs give equal outputs, and `mpr/pipeline.py` can tell what has to be done.
 """
@@ -19,7 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mpr import clusters, mine, plan, run_folder, storage
+from mpr import clusters, label_rules, mine, plan, run_folder, storage, task_rules
 from mpr.dataset import Dataset
 from mpr.errors import RecipeError
 from mpr.receipts import Receipt
@@ -77,7 +78,11 @@ class Row:
         yield Stage("data", self._data_reads, self._data)
         if self.system == "trained":
             yield Stage("mine", lambda done: {**_after(done, "data"), "recipe": self._part("sources")}, self._mine)
+            if label_rules.scorers(self.recipe):
+                yield Stage("label", self._label_reads, self._label)
             yield Stage("train", self._train_reads, self._train, precious=True)
+        if task_rules.is_cross_encoder(self.recipe):
+            return
         if self.system != "bm25":
             yield Stage("encode", self._encode_reads, self._encode)
         yield Stage("search", self._search_reads, self._search)
@@ -100,14 +105,26 @@ class Row:
 
     def _mine(self) -> Made:
         made = {name: table.folder for name, table in mine.mine(self.dataset).items()}
+        return made | ({} if label_rules.scorers(self.recipe) else self._kept_by_labels()), {}
+
+    def _kept_by_labels(self) -> dict[str, Path]:
         kept = {name: store.folder for name, store in mine.label_stores(self.dataset).items()}
-        return made | {name: folder for name, folder in kept.items() if folder is not None}, {}
+        return {name: folder for name, folder in kept.items() if folder is not None}
+
+    def _label_reads(self, done: Mapping[str, Receipt]) -> dict[str, str]:
+        folders = mine.scorers(self.dataset)
+        models = {f"model {name}": storage.read_manifest(folder).digest for name, folder in folders.items()}
+        return {**_after(done, "data", "mine"), **models, "recipe": self._part("labels")}
+
+    def _label(self) -> Made:
+        return self._kept_by_labels(), {}
 
     # Training
 
     def _train_reads(self, done: Mapping[str, Receipt]) -> dict[str, str]:
         model = clusters.model_digest(self.recipe, self.home)
-        return {**_after(done, "data", "mine"), **model, "recipe": plan.digest(self.recipe)}
+        before = ("data", "mine", *(name for name in ("label",) if name in done))
+        return {**_after(done, *before), **model, "recipe": plan.digest(self.recipe)}
 
     def _train(self) -> Made:
         from mpr.train import Launch, run

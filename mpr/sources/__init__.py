@@ -10,9 +10,9 @@ A file imports numpy and whatever else its work needs inside its methods, becaus
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mpr.questions import SplitStore
     from mpr.ragged import Ragged
 
+STAGE = "stage:"  # before the name of an earlier stage, whose model is meant
 Bar = Callable[[str, int], AbstractContextManager[Callable[[int], object]]]
 
 
@@ -41,6 +42,8 @@ class Ground:
     """Where everything that is kept lies; models that are brought go to its `models`."""
     quiet: bool = False
     """No progress bars."""
+    models: Mapping[str, Path] = field(default_factory=dict)
+    """Folders of the models of earlier stages, by the stage's name."""
 
 
 class Source(ABC):

@@ -11,8 +11,8 @@ from tests.house.source import ROOT, Source, package
 LAYERS = (
     ("", "errors"),
     (
-        "catalogue", "environment", "lines", "manifest", "processes", "randomness", "records", "storage", "trackers",
-        "unpack",
+        "catalogue", "environment", "lines", "manifest", "processes", "randomness", "records", "storage",
+        "trackers", "unpack",
     ),
     (
         "agreement", "answers", "arrays", "faiss_settings", "fields", "formats.*", "measures", "policy", "prompts",
@@ -22,21 +22,23 @@ LAYERS = (
         "backbones", "choice", "collection", "draw", "draw_rules", "judgements", "label_rules", "matching",
         "objectives.*", "pair_scores", "pairs", "passages", "positives", "question_rules", "questions", "ragged",
         "ranking", "recipe", "recipe_draw", "recipe_results", "refresh_rules", "relations", "row_order", "rules",
-        "scale_rules", "schedule", "scores", "search_rules", "shards", "tokens", "tower_rules", "training_rules",
-        "weights",
+        "scale_rules", "schedule", "scores", "search_rules", "shards", "task_rules", "tokens", "tower_rules",
+        "training_rules", "weights",
     ),
     (
-        "adapters", "augmented", "band", "candidate_table", "chat", "checkpoints", "collate", "columnar", "comparison",
-        "contenders", "contract", "corpora.*", "costs", "download", "evaluation", "exact", "faiss_index", "feedback",
-        "first_pass", "fusion", "hits", "hub_model", "inference", "intake", "intervals", "knowledge", "launching",
-        "lengths", "lexical", "loss", "negative_cache", "out_of_memory", "overlap", "padding", "pinned_file", "plan",
-        "pretrained", "receipts", "recipe_file", "result", "run_folder", "scale", "schema", "search",
+        "adapters", "augmented", "band", "candidate_table", "chat", "checkpoints", "collate", "columnar",
+        "comparison", "contenders", "contract", "corpora.*", "costs", "cross_encoder", "cross_encoder_folder",
+        "download", "evaluation", "exact", "faiss_index", "feedback", "first_pass", "fusion", "hits", "hub_model",
+        "inference", "intake", "intervals", "knowledge", "launching", "lengths", "lexical", "loss",
+        "negative_cache", "out_of_memory", "overlap", "padding", "pair_collate", "pair_tokens", "pinned_file",
+        "plan", "pretrained", "receipts", "recipe_file", "result", "run_folder", "scale", "schema", "search",
         "sentence_layout", "sifter", "targets", "towers", "towers_folder", "transcript", "unlabelled", "vectors",
         "vocabulary", "watch",
     ),
     (
         "audit", "audit_report", "callbacks", "clusters", "dataset", "dev_pool", "encode", "frozen", "labels.*",
-        "live", "metrics.*", "mine", "reference", "scored", "sources.*", "text_model", "trainer", "writer",
+        "live", "metrics.*", "mine", "reference", "scored", "scoring", "sources.*", "text_model", "trainer",
+        "writer",
     ),
     (
         "admission", "augmentation", "expectation", "figures", "generation", "hub", "judge", "leaderboard",
