@@ -20,7 +20,6 @@ from mpr.errors import StorageError
 from mpr.negative_cache import Stream
 from mpr.recipe import Recipe
 from mpr.run_folder import CHECKPOINT, RunFolder
-from mpr.towers import Towers
 
 WEIGHTS = "model.safetensors"
 MEMORY = "negative_cache.safetensors"
@@ -122,10 +121,10 @@ class CommittedCheckpoints(Trainer):
                 whole = distribute_tensor(whole, shard.device_mesh, shard.placements)
             shard.copy_(whole)
 
-    def finished(self, blank: Callable[[], Towers]) -> Towers | None:
-        """The trained towers with whole weights on the first process, None on the others; all of them must call it.
+    def finished(self, blank: Callable[[], torch.nn.Module]) -> Any:
+        """The trained model with whole weights on the first process, None on the others; all of them must call it.
 
-        `blank` builds the recipe's towers anew, to be filled with gathered weights: sharded modules cannot be saved.
+        `blank` builds the recipe's model anew, to be filled with gathered weights: sharded modules cannot be saved.
         """
         if not self.is_fsdp_enabled:
             return self.accelerator.unwrap_model(self.model) if self.is_world_process_zero() else None

@@ -36,7 +36,7 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
 for verb in (
     *(rows.reproduce, rows.status, rows.verify),
     *(looking.check, looking.plan, looking.data, looking.audit),
-    *(training.mine, training.train, training.merge),
+    *(training.mine, training.label, training.train, training.merge),
     *(retrieval.encode, retrieval.search, retrieval.evaluate, retrieval.compare),
     *(writing.judge, writing.generate, writing.augment),
     *(runs.fuse, looking.reference),

@@ -28,6 +28,7 @@ from mpr.targets import NOTHING, Targets
 from mpr.tokens import Template, TokenStore
 
 Integers = NDArray[np.int64]
+Part = Ragged | tuple[int, ...]
 _STRICT = Policy("ignore", "ignore", "ignore", "ignore")
 
 
@@ -50,6 +51,11 @@ class Side:
         if self.length <= special:
             what = f"the tokenizer adds {special} special tokens to a text, {self.length} leave no room for words"
             raise RecipeError(what, key="towers", fix="raise question_length or passage_length")
+
+    @property
+    def pad(self) -> int:
+        """The padding token."""
+        return self.template.pad
 
     def tokens(self, rows: Integers) -> dict[str, torch.Tensor]:
         """Padded ids and mask of these rows of the store; a row of PADDING has no text."""
@@ -78,7 +84,7 @@ def assemble(store: TokenStore, rows: Integers, template: Template, length: int)
     starts_Q = np.cumsum(lengths_Q, axis=0) - lengths_Q
     total_Q = np.maximum(lengths_Q.sum(axis=0), 1)
     ids_QL = np.full((len(rows), int(total_Q.max(initial=1))), template.pad, dtype=np.int64)
-    parts: list[Ragged | tuple[int, ...]] = [
+    parts: list[Part] = [
         template.prefix,
         store.title,
         template.between,
@@ -86,14 +92,12 @@ def assemble(store: TokenStore, rows: Integers, template: Template, length: int)
         template.suffix,
     ]
     for part, part_lengths_Q, start_Q in zip(parts, lengths_Q, starts_Q, strict=True):
-        _place(ids_QL, part, safe_Q, part_lengths_Q, start_Q)
+        place_tokens(ids_QL, part, safe_Q, part_lengths_Q, start_Q)
     mask_QL = (np.arange(ids_QL.shape[1])[None, :] < total_Q[:, None]).astype(np.int64)
     return ids_QL, mask_QL
 
 
-def _place(
-    ids_QL: Integers, part: Ragged | tuple[int, ...], rows: Integers, lengths_Q: Integers, start_Q: Integers
-) -> None:
+def place_tokens(ids_QL: Integers, part: Part, rows: Integers, lengths_Q: Integers, start_Q: Integers) -> None:
     """Writes the first `length` tokens of the part into each row: a row of the store, or the same special tokens."""
     owner_N = np.repeat(np.arange(len(rows)), lengths_Q)
     within_N = np.arange(len(owner_N)) - np.repeat(np.cumsum(lengths_Q) - lengths_Q, lengths_Q)
@@ -128,10 +132,7 @@ class Collator:
     is_live: bool = False
 
     def __call__(self, numbers: Sequence[int]) -> dict[str, Any]:
-        if len(numbers) != 1:
-            fix = "the loader must pass one draw number at a time"
-            raise RecipeError(f"a batch is one draw, not {len(numbers)}", key="training", fix=fix)
-        step, share = self.step(int(numbers[0]))
+        step, share = self.step(only(numbers))
         batch: dict[str, Any] = {
             "draw": step.number,
             "question": self.questions.tokens(_dealt(step.block.question_Q, share)),
@@ -147,18 +148,11 @@ class Collator:
         block = self._padded(step.block)
         if self.gather:
             return replace(step, block=block), self.share
-        return replace(step, block=_apart(block, self.share)), (0, 1)
+        return replace(step, block=apart(block, self.share)), (0, 1)
 
     def related(self, step: Step) -> dict[str, Any]:
         """What a batch holds besides texts: the passages of the step, and who is what for whom."""
-        related = self.relations(step)
-        return {
-            "passage_ids": torch.from_numpy(step.block.passage_P),
-            "positives_QP": torch.from_numpy(related.positives_QP),
-            "negatives_QP": torch.from_numpy(related.negatives_QP),
-            **{name: torch.from_numpy(values_QP) for name, values_QP in self.targets(step.block, related).items()},
-            "counts": {**related.counts, **{f"short of {name}": n for name, n in step.shortages.items()}},
-        }
+        return told(step, self.relations(step), self.targets)
 
     def relations(self, step: Step) -> Relations:
         """The matrices of a step over all processes, or of this process's own block."""
@@ -180,6 +174,25 @@ class Collator:
         )
 
 
+def only(numbers: Sequence[int]) -> int:
+    """The one draw number that a loader passes at a time."""
+    if len(numbers) != 1:
+        fix = "the loader must pass one draw number at a time"
+        raise RecipeError(f"a batch is one draw, not {len(numbers)}", key="training", fix=fix)
+    return int(numbers[0])
+
+
+def told(step: Step, related: Relations, targets: Targets) -> dict[str, Any]:
+    """Relations, targets and counts of a step as a batch has them."""
+    return {
+        "passage_ids": torch.from_numpy(step.block.passage_P),
+        "positives_QP": torch.from_numpy(related.positives_QP),
+        "negatives_QP": torch.from_numpy(related.negatives_QP),
+        **{name: torch.from_numpy(values_QP) for name, values_QP in targets(step.block, related).items()},
+        "counts": {**related.counts, **{f"short of {name}": n for name, n in step.shortages.items()}},
+    }
+
+
 def _filled(rows: Integers, multiple: int) -> Integers:
     missing = -len(rows) % multiple
     return np.concatenate([rows, np.full(missing, PADDING, dtype=np.int64)])
@@ -190,7 +203,7 @@ def _dealt(rows: Integers, share: tuple[int, int]) -> Integers:
     return rows[share[0] * each : (share[0] + 1) * each]
 
 
-def _apart(block: Block, share: tuple[int, int]) -> Block:
+def apart(block: Block, share: tuple[int, int]) -> Block:
     """This process's rows with the passages drawn for them, filled up to the width of the widest block: all processes
     must have the same number of texts to encode."""
     rank, processes = share

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
@@ -23,6 +23,7 @@ from mpr.tower_rules import unlike
 
 FILE = "mpr.json"
 FORMAT = 1
+TASK = "dual_encoder"
 MAX_BYTES = 1 << 20
 _REDO = "restore the file, or train the model again"
 
@@ -75,7 +76,7 @@ class Contract(Parameters):
         """The contract of a model that was trained with these towers."""
         return cls(
             mpr=__version__,
-            towers=_public(towers, bases),
+            towers=public(towers, bases),
             width=width,
             similarity="cosine" if towers.normalize else "dot",
             tokenizer=tokenizer,
@@ -97,7 +98,7 @@ def base_name(base: str) -> str:
     return os.path.basename(os.path.abspath(base)) if Path(base).is_dir() else base
 
 
-def _public(towers: Towers, bases: tuple[Base | None, Base | None]) -> Towers:
+def public(towers: Towers, bases: tuple[Base | None, Base | None]) -> Towers:
     """The towers with the last part of a path where a base was a folder."""
     names: dict[str, str] = {}
     for key, base in zip(("base", "passage_base"), bases, strict=True):
@@ -110,20 +111,37 @@ def _public(towers: Towers, bases: tuple[Base | None, Base | None]) -> Towers:
 def read(folder: Path) -> Contract:
     """The contract in a model folder; everything that is wrong with it is named."""
     path = Path(folder) / FILE
+    contract = parsed(Contract, folder)
+    if contract.similarity != ("cosine" if contract.towers.normalize else "dot"):
+        what = f"'{contract.similarity}' does not go with towers.normalize: {contract.towers.normalize}"
+        raise DataError(what, where=str(path), key="similarity", fix=_REDO)
+    return contract
+
+
+def _shown_task(task: Any) -> str:
+    known = {TASK: "dual encoder, which makes vectors", "cross_encoder": "cross-encoder, which scores pairs"}
+    return known.get(str(task), excerpt(repr(task)))
+
+
+Kind = TypeVar("Kind", bound=Parameters)
+
+
+def parsed(kind: type[Kind], folder: Path, task: str = TASK) -> Kind:
+    """The contract of a model for that task. A model of two towers does not say its task: it has the older file."""
+    path = Path(folder) / FILE
     value = _json(path)
     if not isinstance(value, dict):
         raise DataError("must be one JSON object", where=str(path), fix=_REDO)
     if value.get("format") != FORMAT:
         what = f"has format {excerpt(str(value.get('format')))}, this version of mpr reads format {FORMAT}"
         raise DataError(what, where=str(path), key="format", fix="use the version of mpr that wrote it")
+    if (found := value.get("task", TASK)) != task:
+        what = f"is of a {_shown_task(found)}, and what is wanted is a {_shown_task(task)}"
+        raise DataError(what, where=str(path), key="task", fix="give the folder of the other kind of model")
     try:
-        contract = Contract.model_validate_json(json.dumps(value))
+        return kind.model_validate_json(json.dumps(value))
     except ValidationError as error:
-        raise DataError([_problem(detail, path) for detail in error.errors(include_url=False)]) from None
-    if contract.similarity != ("cosine" if contract.towers.normalize else "dot"):
-        what = f"'{contract.similarity}' does not go with towers.normalize: {contract.towers.normalize}"
-        raise DataError(what, where=str(path), key="similarity", fix=_REDO)
-    return contract
+        raise DataError([_problem(detail, path, kind) for detail in error.errors(include_url=False)]) from None
 
 
 def _json(path: Path) -> Any:
@@ -148,12 +166,12 @@ def _json(path: Path) -> Any:
     return value
 
 
-def _problem(detail: Any, path: Path) -> Problem:
-    key, kind = dotted(tuple(detail["loc"])), detail["type"]
-    if kind == "missing":
+def _problem(detail: Any, path: Path, kind: type[Parameters]) -> Problem:
+    key, problem = dotted(tuple(detail["loc"])), detail["type"]
+    if problem == "missing":
         return Problem("is missing", str(path), key, _REDO)
-    if kind == "extra_forbidden":
-        hint = nearest(str(detail["loc"][-1]), (*Contract.model_fields, *Towers.model_fields, *Base.model_fields))
+    if problem == "extra_forbidden":
+        hint = nearest(str(detail["loc"][-1]), (*kind.model_fields, *Towers.model_fields, *Base.model_fields))
         return Problem("unknown key", str(path), key, hint or _REDO)
     return Problem(f"{detail['msg']}, not {excerpt(repr(detail['input']))}", str(path), key, _REDO)
 
@@ -169,7 +187,7 @@ def agree(contract: Contract, towers: Towers, tokenizer: str, where: str = "", *
         fix = "write what the model was trained with, or start from another model"
     problems = [
         Problem(f"the model was trained with {before}, the recipe says {now}", where, f"towers.{key}", fix)
-        for key, before, now in unlike(contract.towers, _public(towers, contract.bases), starting=starting)
+        for key, before, now in unlike(contract.towers, public(towers, contract.bases), starting=starting)
     ]
     if tokenizer != contract.tokenizer:
         what = f"the model was trained with tokenizer {contract.tokenizer[:16]}..., this is {tokenizer[:16]}..."

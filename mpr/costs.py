@@ -87,6 +87,11 @@ def refreshed_passages(recipe: Recipe, offered: Collection) -> int | None:
     return len(made.versions()) * offered.size
 
 
+def encoded_questions(recipe: Recipe, questions: int) -> int:
+    """Questions that are read by themselves: none of a cross-encoder, which reads each with a passage."""
+    return 0 if recipe.task == "cross_encoder" else questions
+
+
 def memory(recipe: Recipe, backbone: Backbone) -> Memory | None:
     """The sum of everything that is alive at some time of a step: an upper bound of the peak."""
     passages = encoded_passages(recipe)
@@ -111,7 +116,7 @@ def memory(recipe: Recipe, backbone: Backbone) -> Memory | None:
 
 def _tokens_at_once(recipe: Recipe, passages: int) -> int:
     """Tokens whose activations are alive together on one process, every text at its full length."""
-    questions = int(recipe.training["per_device_train_batch_size"])
+    questions = encoded_questions(recipe, int(recipe.training["per_device_train_batch_size"]))
     length = recipe.towers
     if recipe.scale.cache is None:
         return questions * length.question_length + passages * length.passage_length
@@ -143,7 +148,7 @@ def training_flops(recipe: Recipe, backbone: Backbone) -> float | None:
     questions = schedule.questions_per_step(recipe)
     if passages is None or steps is None or questions is None:
         return None
-    forward = questions * forward_flops(backbone, recipe.towers.question_length)
+    forward = encoded_questions(recipe, questions) * forward_flops(backbone, recipe.towers.question_length)
     forward += passages * forward_flops(backbone, recipe.towers.passage_length)
     times = 3.0 if recipe.towers.lora is None else 2.0  # frozen weights need no gradient of their own
     times += (recipe.scale.cache is not None) + _recomputes(recipe)  # each is one more forward pass
@@ -171,7 +176,7 @@ def hours(recipe: Recipe, backbone: Backbone, offered: Collection) -> dict[str, 
         if refreshed := refreshed_passages(recipe, offered):
             encoding = refreshed * forward_flops(backbone, tokens) / speed / recipe.scale.processes
             found[f"refresh on {recipe.scale.processes} x {device}"] = encoding
-        if offered.size is not None:
+        if offered.size is not None and recipe.task == "dual_encoder":
             found[f"encode on 1 x {device}"] = offered.size * forward_flops(backbone, tokens) / speed
     return found
 
@@ -185,5 +190,7 @@ def disk(recipe: Recipe, backbone: Backbone | None, offered: Collection) -> dict
     if backbone is not None:
         width = recipe.towers.projection or backbone.width
         vectors = None if size is None else size * width * 2.0
+        if recipe.task == "cross_encoder":
+            vectors = 0.0
         checkpoint = 12.0 * learning_parameters(recipe, backbone)
     return {"texts": texts, "tokens": tokens, "vectors, 16-bit": vectors, "one checkpoint": checkpoint}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -120,12 +120,23 @@ def _weights_digest(made: Towers, settings: recipe.Towers) -> str:
     return found.hexdigest()
 
 
+class Texts(Protocol):
+    """What a worker reads: the rows of a side, or pairs."""
+
+    @property
+    def pad(self) -> int:
+        """The padding token."""
+
+    def tokens(self, rows: Integers) -> dict[str, Tensor]:
+        """Ids, mask and whatever else the encoder is given, each as wide as the longest of these rows."""
+
+
 @dataclass
 class Worker:
     """One encoder on one device, in one precision."""
 
     encoder: Callable[..., Tensor]
-    side: Side
+    side: Texts
     device: str = "cpu"
     compute: str = "float32"
     fallback: bool = False
@@ -144,13 +155,15 @@ class Worker:
         """The vectors of a block, in its order; not yet looked at."""
         given = self.side.tokens(block.rows)
         missing = block.width - given["input_ids"].shape[1]
-        pad = self.side.template.pad
-        ids_NL = torch.nn.functional.pad(given["input_ids"], (0, missing), value=pad)
-        mask_NL = torch.nn.functional.pad(given["attention_mask"], (0, missing))
-        found, todo = [], [(0, len(ids_NL))]
+        filling = {"input_ids": self.side.pad}
+        wide = {
+            name: torch.nn.functional.pad(part_NL, (0, missing), value=filling.get(name, 0))
+            for name, part_NL in given.items()
+        }
+        found, todo = [], [(0, len(block.rows))]
         while todo:
             first, last = todo.pop()
-            vectors_NW = self._attempt(ids_NL[first:last], mask_NL[first:last])
+            vectors_NW = self._attempt({name: part_NL[first:last] for name, part_NL in wide.items()})
             if vectors_NW is None:
                 middle = (first + last) // 2
                 todo += [(middle, last), (first, middle)]
@@ -159,18 +172,18 @@ class Worker:
         self.split += len(found) > 1
         return found[0] if len(found) == 1 else np.concatenate(found)
 
-    def _attempt(self, ids_NL: Tensor, mask_NL: Tensor) -> Floats | None:
+    def _attempt(self, given: dict[str, Tensor]) -> Floats | None:
         """None where these texts do not fit into memory and may be computed in parts."""
         try:
-            return self._forward(ids_NL, mask_NL)
+            return self._forward(given)
         except _TooLarge:
-            if not self.fallback or len(ids_NL) == 1:
+            if not self.fallback or len(given["input_ids"]) == 1:
                 raise
             return None
 
-    def _forward(self, ids_NL: Tensor, mask_NL: Tensor) -> Floats:
-        with told(lambda: self._too_large(*ids_NL.shape)):
-            inputs = {"input_ids": ids_NL.to(self.device), "attention_mask": mask_NL.to(self.device)}
+    def _forward(self, given: dict[str, Tensor]) -> Floats:
+        with told(lambda: self._too_large(*given["input_ids"].shape)):
+            inputs = {name: part_NL.to(self.device) for name, part_NL in given.items()}
             vectors_NW: Floats = self.encoder(**inputs).float().cpu().numpy()
             return vectors_NW
 

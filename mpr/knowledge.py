@@ -25,6 +25,16 @@ from mpr.ragged import Ragged
 
 
 @dataclass(frozen=True)
+class Asked:
+    """The pairs that a label must have scores of, as far as they can be computed."""
+
+    windows: Mapping[str, int | None]
+    """Source -> the last rank that is looked at; null: all."""
+    positives: bool = False
+    """Whether those of the known positives too."""
+
+
+@dataclass(frozen=True)
 class Knowledge:
     """See the module's docstring. Sources go by their `as`."""
 
@@ -38,6 +48,8 @@ class Knowledge:
     """Name of a target, such as `teacher_QP` -> the pairs whose value is known."""
     counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """What each label did, for people; labels go by number and name."""
+    before: Knowledge | None = None
+    """What was known before the first label; None: this is it."""
     stores: Mapping[str, PairScores] = field(default_factory=dict)
     """What labels read or keep beside the split, by the same names: together with the tables, all that they go by."""
 
@@ -63,6 +75,23 @@ class Knowledge:
         """All that is known or proposed, each pair once, as ascending keys."""
         listed = [keys_of(table.owners(), table.columns["passage"]) for table in self.candidates.values()]
         return np.unique(np.concatenate([self.positives.keys(), *listed]))
+
+    def asked(self, asked: Asked, first: int, last: int) -> NDArray[np.int64]:
+        """What is asked for of these questions, each pair once, as ascending keys: positives as they are known now, and
+        candidates as they were before any label. Only their part of the tables is read."""
+        rows_Q, found = np.arange(first, last), [np.zeros(0, dtype=np.int64)]
+        for source, window in asked.windows.items():
+            table = (self.before or self).of(source)
+            owner_N, place_N = table.places(rows_Q)
+            if window is not None:
+                near_N = table.columns["rank"][place_N] <= window
+                owner_N, place_N = owner_N[near_N], place_N[near_N]
+            found.append(keys_of(rows_Q[owner_N], table.columns["passage"][place_N]))
+        if asked.positives:
+            rows = self.positives.rows
+            owner_N, place_N = rows.places(rows_Q)
+            found.append(keys_of(rows_Q[owner_N], rows.columns["passage"][place_N]))
+        return np.unique(np.concatenate(found))
 
     def with_candidates(self, source: str, table: Ragged) -> Knowledge:
         return replace(self, candidates={**self.candidates, source: table})

@@ -18,6 +18,12 @@ def comes_with_records(source: Any) -> bool:
     return source.name == "file" and getattr(source, "file", None) is None
 
 
+def scorers(recipe: Recipe) -> list[str]:
+    """Cross-encoders that labels run, each once."""
+    scores = (getattr(label, "scores", None) for label in recipe.labels)
+    return list(dict.fromkeys(str(one.cross_encoder) for one in scores if one is not None and one.cross_encoder))
+
+
 def _says(label: Any, constant: str) -> Any:
     """What the file of a label declares; nothing where it does not."""
     return getattr(catalogue.find("labels", label.name), constant, ())

@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -47,12 +48,14 @@ class Seen:
     targets: Mapping[str, Tensor] = field(default_factory=dict)
     own_QP: Tensor | None = None
     """Which cells were drawn for the row itself, where a term tells them from the rest."""
+    given_OP: Tensor | None = None
+    """Scores that no vectors made: those of a cross-encoder. There are no vectors then, but of size 0."""
     remembered_O: Tensor | None = None
     """One more negative of every own question, as a score: all passages of a negative cache; NaN: none of them."""
 
     @cached_property
     def scores_OP(self) -> Tensor:
-        return inner_products(self.own_OD, self.passage_PD)
+        return inner_products(self.own_OD, self.passage_PD) if self.given_OP is None else self.given_OP
 
     @property
     def positives_OP(self) -> Tensor:
@@ -77,6 +80,11 @@ class Seen:
             torch.cat([self.positives_OP, torch.zeros_like(there_O1)], dim=1),
             torch.cat([self.negatives_OP, there_O1], dim=1),
         )
+
+
+def targets_of(batch: Mapping[str, Any]) -> dict[str, Tensor]:
+    """What a batch holds for objectives that need it."""
+    return {name: batch[name] for name in TARGETS if name in batch}
 
 
 def inner_products(left_ND: Tensor, right_MD: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from mpr import __version__, candidate_table, catalogue, processes, sources, storage
+from mpr import __version__, candidate_table, catalogue, label_rules, processes, sources, storage
 from mpr.candidate_table import CandidateTable, Labelled
 from mpr.choice import Evidence
 from mpr.dataset import Dataset
@@ -71,7 +71,7 @@ def mine(
     for source in mined_sources(dataset.recipe):
         work = Mining.of(dataset, role, source)
         made[source.as_] = work.done(group, chunk)
-    if role == "train":
+    if role == "train" and not label_rules.scorers(dataset.recipe):
         group.first(
             lambda: sorted(knowledge(dataset, until=until).counts)
         )  # what labels keep beside the split is written now
@@ -116,7 +116,7 @@ def knowledge(dataset: Dataset, role: str = "train", until: str | None = None) -
         tuple(dataset.recipe.labels[0].tiers),  # type: ignore[attr-defined]
         {name: table.removed for name, table in mined.items()},
     )
-    ground = _ground(dataset, role)
+    known, ground = replace(known, before=known), ground_of(dataset, role)
     names = [label.name for label in dataset.recipe.labels]
     for label in dataset.recipe.labels[: names.index(until) if until in names else None]:
         applied = getattr(catalogue.find("labels", label.name), "applied", None)
@@ -144,12 +144,23 @@ def evidence(dataset: Dataset, known: Knowledge) -> Evidence:
     return Evidence(anchors, teacher=None if teacher is None else teacher.lookup)
 
 
-def label_stores(dataset: Dataset) -> dict[str, PairScores]:
-    """What labels go by besides the tables, by names for people."""
-    return {f"label {name}": store for name, store in knowledge(dataset).stores.items()}
+def label_stores(dataset: Dataset, role: str = "train") -> dict[str, PairScores]:
+    """What labels go by besides the tables, by names for people; made where it is not there yet."""
+    return {f"label {name}": store for name, store in knowledge(dataset, role).stores.items()}
 
 
-def _ground(dataset: Dataset, role: str, source: Any = None) -> sources.Ground:
+def scorers(dataset: Dataset) -> dict[str, Path]:
+    """The cross-encoders that labels run, by the names that the recipe has for them -> their folders."""
+    names = label_rules.scorers(dataset.recipe)
+    if not names:
+        return {}
+    from mpr import scoring
+
+    ground = ground_of(dataset, "train")
+    return {name: scoring.located(name, ground) for name in names}
+
+
+def ground_of(dataset: Dataset, role: str, source: Any = None) -> sources.Ground:
     """What sources and labels stand on; `source`: the one that is meant."""
     folder = getattr(dataset.recipe.data.corpus, "folder", None)
     place, bars = None if folder is None else Path(folder), _bars(dataset.quiet)
@@ -178,7 +189,7 @@ class Mining:
 
     @classmethod
     def of(cls, dataset: Dataset, role: str, part: Any, learner: sources.Learner | None = None) -> Mining:
-        ground = replace(_ground(dataset, role, part), learner=learner)
+        ground = replace(ground_of(dataset, role, part), learner=learner)
         questions, passages = ground.questions, dataset.proposable(role)
         source = sources.of(part, replace(ground, passages=passages))
         receipt = {

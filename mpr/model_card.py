@@ -18,7 +18,7 @@ from mpr.result import Result
 
 UNKNOWN = "unknown"
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-_STAGES = ("data", "mine", "train", "encode", "search", "evaluate")
+_STAGES = ("data", "mine", "label", "train", "encode", "search", "evaluate")
 _PREDICTED = ("GPU memory", "disk", "time", "digest", "recipe", "")  # lines of a plan that are no fact of this run
 _PACKAGES = ("torch", "transformers", "tokenizers", "accelerate", "peft", "faiss-cpu", "numpy")
 

@@ -216,6 +216,8 @@ def _encoder(recipe: Recipe, backbone: Backbone | None) -> str:
     name = towers.base or "random weights"
     size = UNKNOWN if backbone is None else f"{backbone.parameters:,}"
     shared = "one tower" if towers.share else "two towers"
+    if recipe.task == "cross_encoder":
+        shared = "a cross-encoder: question and passage are read together, and scored"
     if towers.train == "question":
         shared += ", passages encoded once"
     lora = ""

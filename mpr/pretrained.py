@@ -57,6 +57,16 @@ def load(name: str, revision: str | None, key: str = "towers.base") -> Pretraine
     return Pretrained(_plain_bert(inner.bert_model), getattr(inner, "encode_proj", None), base, folder, role)
 
 
+def load_scorer(name: str, revision: str | None, key: str = "towers.base") -> Pretrained:
+    """The same as a model that gives a text one score. Of the layers on top of its encoder, those that are not in the
+    folder are drawn from torch's generator."""
+    folder = located(name, revision, key)
+    local = Path(name).is_dir()
+    commit = None if local else revision or folder.name
+    base = Base(name=base_name(name), local=local, revision=commit, sha256=digest(folder))
+    return Pretrained(opened_scorer(folder, fresh=True), None, base, folder)
+
+
 def located(name: str, revision: str | None, key: str, more: tuple[str, ...] = ()) -> Path:
     """The folder itself, or a snapshot of the Hub repository with nothing in it but what is read; `more` files too."""
     if Path(name).is_dir():
@@ -134,6 +144,50 @@ def opened(folder: Path) -> Any:
     config = _config(folder)
     kind = _class(config, folder)
     options = {"add_pooling_layer": False} if "add_pooling_layer" in inspect.signature(kind).parameters else {}
+    model, found = _from_folder(kind, config, folder, **options)
+    _refuse_gaps(model, found["missing_keys"], found["unexpected_keys"], folder)
+    if getattr(config, "use_cache", False):
+        config.use_cache = False  # of keys and values of earlier tokens, for generating
+    return model
+
+
+def opened_scorer(folder: Path, *, fresh: bool = False) -> Any:
+    """The model in a folder with one output on top of its encoder; `fresh`: what is above the encoder may be missing,
+    as it is in most published encoders."""
+    import transformers
+
+    weight_files(folder)
+    config = _config(folder)
+    kind = transformers.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING.get(type(config), None)
+    if kind is None:
+        what = f"transformers has no '{config.model_type}' that classifies texts"
+        raise DataError(what, where=str(folder / "config.json"), fix="use another base")
+    config.num_labels, config.problem_type = 1, None
+    model, found = _from_folder(kind, config, folder, ignore_mismatched_sizes=True)
+    if other := sorted(str(entry[0]) for entry in found["mismatched_keys"]):
+        what = f"has a head of another size, made for another task: {', '.join(other[:3])}"
+        raise DataError(what, where=str(folder), fix="use the encoder that it was made of, or one with a single score")
+    if not hasattr(model, "classifier"):
+        what = f"{kind.__name__} reads its score off the last token, not the first"
+        raise DataError(what, where=str(folder), fix="use an encoder that reads in both directions")
+    _refuse_gaps_below(model, found["missing_keys"], found["unexpected_keys"], folder, fresh)
+    return model
+
+
+def _refuse_gaps_below(
+    model: Any, missing: Iterable[str], unexpected: Iterable[str], folder: Path, fresh: bool
+) -> None:
+    """Coverage of the encoder both ways, and unless it is `fresh` of what is on top of it."""
+    prefix = f"{model.base_model_prefix}."
+    top = ("pooler",) if fresh else ()
+    below = [key for key in missing if not fresh or key.startswith(prefix)]
+    encoder = getattr(model, model.base_model_prefix)
+    gaps = [key.removeprefix(prefix) for key in below if key.removeprefix(prefix).split(".")[0] not in top]
+    _refuse_gaps(encoder, gaps, [key.removeprefix(prefix) for key in unexpected], folder)
+
+
+def _from_folder(kind: Any, config: Any, folder: Path, **options: Any) -> tuple[Any, dict[str, Any]]:
+    """The model in 32 bits, and what transformers says of the keys."""
     try:
         model, found = kind.from_pretrained(
             str(folder),
@@ -147,10 +201,7 @@ def opened(folder: Path) -> Any:
     except (OSError, ValueError, RuntimeError, ImportError) as error:
         what = f"cannot be loaded as {kind.__name__}: {excerpt(str(error), 300)}"
         raise DataError(what, where=str(folder), fix="config.json must describe the weights beside it") from error
-    _refuse_gaps(model, found["missing_keys"], found["unexpected_keys"], folder)
-    if getattr(config, "use_cache", False):
-        config.use_cache = False  # of keys and values of earlier tokens, for generating
-    return model
+    return model, found
 
 
 def _config(folder: Path) -> Any:

@@ -199,9 +199,9 @@ class Towers(Parameters):
     passage_prompt: str = ""
     """Text put before every passage (before the title, if any)."""
     question_length: Annotated[int, Field(ge=4, le=8192)]
-    """Tokens of a question, special tokens included."""
+    """Tokens of a question, special tokens included; of a cross-encoder, the most that a question takes of a pair."""
     passage_length: Annotated[int, Field(ge=4, le=8192)]
-    """Tokens of a passage, special tokens included."""
+    """Tokens of a passage, special tokens included; of a cross-encoder, tokens of question and passage together."""
     lora: Lora | None = None
     """Low-rank adapters; null: all weights learn."""
 
@@ -263,6 +263,9 @@ class Recipe(Parameters):
     """true: inputs may be unpinned (a local path, a missing checksum or revision); the row cannot be published."""
     data: Data
     """What is learned from and measured on."""
+    task: Literal["dual_encoder", "cross_encoder"] = "dual_encoder"
+    """What learns. `dual_encoder`: towers, whose vectors are compared. `cross_encoder`: one transformer that reads
+    question and passage together and gives the pair a score; it cannot search, labels use it."""
     towers: Towers
     """The encoders."""
     start: Annotated[str, Field(min_length=1)] | None = None

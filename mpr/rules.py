@@ -2,10 +2,11 @@
 
 A rule yields (path of the key to change, what is wrong, how to fix it). `mpr check` runs them all; nothing is
 downloaded before they hold. `mpr/training_rules.py` has those about `training:`, `mpr/tower_rules.py` those
-about `towers:`, `mpr/draw_rules.py` those about weights and clusters in `draw:`, `mpr/scale_rules.py` those about
-`scale:`, `mpr/label_rules.py` those about `labels:` and what terms of the objective make of them,
-`mpr/search_rules.py` and `mpr/refresh_rules.py` those about searches, `mpr/question_rules.py` those about questions and
-passages that were not labelled or written by people, `mpr/start_rules.py` those about where weights come from.
+about `towers:`, `mpr/task_rules.py` those about `task:`, `mpr/draw_rules.py` those about weights and clusters in
+`draw:`, `mpr/scale_rules.py` those about `scale:`, `mpr/label_rules.py` those about `labels:` and what terms of the
+objective make of them, `mpr/search_rules.py` and `mpr/refresh_rules.py` those about searches, `mpr/question_rules.py`
+those about questions and passages that were not labelled or written by people, `mpr/start_rules.py` those about where
+weights come from.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from mpr import (
     schedule,
     search_rules,
     start_rules,
+    task_rules,
     tower_rules,
     training_rules,
 )
@@ -250,6 +252,10 @@ def _pinned(recipe: Recipe) -> Iterator[Finding]:
             if named is not None and named.file is not None and named.sha256 is None:
                 what = f"the file of {key} is not pinned"
                 yield ("labels", number, key, "sha256"), what, "give its checksum, or set draft: true"
+        scores = getattr(label, "scores", None)
+        if scores is not None and scores.file is None and "not pinned" in scores.pins.values():
+            what, fix = "the cross-encoder is not pinned to a commit", "name it org/name@<commit>, or set draft: true"
+            yield ("labels", number, "scores", "cross_encoder"), what, fix
     if recipe.data.augment is not None and recipe.data.augment.sha256 is None:
         what = "the file of augmented positives is not pinned"
         yield ("data", "augment", "sha256"), what, "give its checksum, or set draft: true"
@@ -343,6 +349,7 @@ RULES = tuple(
         _negatives_have_sources,
         _negatives_fit,
         *draw_rules.CHECKS,
+        *task_rules.CHECKS,
         *tower_rules.CHECKS,
         *start_rules.CHECKS,
         *scale_rules.CHECKS,

@@ -30,7 +30,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from mpr import lengths
 from mpr.errors import MprError, RecipeError
-from mpr.loss import TARGETS, Seen, Sums, Terms
+from mpr.loss import Seen, Sums, Terms, targets_of
 from mpr.recipe import Cache
 
 Batch = Mapping[str, Any]
@@ -109,10 +109,15 @@ def vector_loss(
         negatives_QP=batch["negatives_QP"],
         own=slice(rank * len(own_OD), (rank + 1) * len(own_OD)) if together else slice(0, len(own_OD)),
         question_QD=gathered(own_OD, rank) if together and terms.need_all_questions else own_OD,
-        targets={name: batch[name] for name in TARGETS if name in batch},
+        targets=targets_of(batch),
         own_QP=batch.get("own_QP"),
         remembered_O=remembered_O,
     )
+    return loss_of(seen, batch, terms, processes)
+
+
+def loss_of(seen: Seen, batch: Batch, terms: Terms, processes: int) -> Found:
+    """The loss of the whole step, with the gradient of what this process has seen of it."""
     part = terms(seen)
     whole = _over_processes(part, processes)
     own_loss = terms.total(part.sum_T, whole.weight_T)
@@ -140,7 +145,8 @@ def _detached(seen: Seen) -> Seen:
     """For looking at; holds no graph."""
     everyone_QD = None if seen.question_QD is None else seen.question_QD.detach()
     remembered_O = None if seen.remembered_O is None else seen.remembered_O.detach()
-    bare = replace(seen, own_OD=seen.own_OD.detach(), passage_PD=seen.passage_PD.detach())
+    given_OP = None if seen.given_OP is None else seen.given_OP.detach()
+    bare = replace(seen, own_OD=seen.own_OD.detach(), passage_PD=seen.passage_PD.detach(), given_OP=given_OP)
     return replace(bare, question_QD=everyone_QD, remembered_O=remembered_O)
 
 

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from mpr import model_names
 from mpr.catalogue import Parameters
-from mpr.errors import DataError, RecipeError
+from mpr.errors import DataError
 
 if TYPE_CHECKING:
-    from mpr.knowledge import Knowledge
+    from mpr.knowledge import Asked, Knowledge
     from mpr.pair_scores import PairScores, Scored
     from mpr.ragged import Ragged
     from mpr.sources import Ground
@@ -38,7 +39,12 @@ class Scores(Parameters):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     """Of `file`."""
     cross_encoder: Annotated[str, Field(min_length=1)] | None = None
-    """Instead of a file: the folder of a trained cross-encoder, one on the Hub, or `stage:<name>`."""
+    """Instead of a file: the folder of a trained cross-encoder, `runs/<run>/model`, one on the Hub,
+    `org/name@<commit>`, or that of an earlier stage, `stage:<name>`."""
+    compute: Literal["float32", "float16", "bfloat16"] = "float32"
+    """What the cross-encoder computes in."""
+    probability: bool = False
+    """The cross-encoder's scores through the logistic function, between 0 and 1: what the thresholds of papers mean."""
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Scores:
@@ -48,27 +54,41 @@ class Scores(Parameters):
             raise ValueError("give `file` and `format` together")
         if self.file is None and self.sha256 is not None:
             raise ValueError("sha256 belongs to `file`")
+        if self.file is not None and (self.probability or self.compute != "float32"):
+            raise ValueError("compute and probability belong to `cross_encoder`")
         return self
 
     @property
     def pins(self) -> dict[str, str]:
         """What a plan says of them."""
-        if self.file is None:
-            return {str(self.cross_encoder): "not pinned"}
+        if self.cross_encoder is not None:
+            if model_names.stage(self.cross_encoder) is not None:
+                return {}
+            name, _, commit = self.cross_encoder.partition("@")
+            return {name: f"commit {commit}" if commit else "not pinned"}
+        assert self.file is not None
         return {Path(self.file).name: f"sha256 {self.sha256}" if self.sha256 else "not pinned"}
 
 
-def of(wanted: Scores, known: Knowledge, ground: Ground) -> PairScores:
-    """The scores of the pairs that are known or proposed, as far as there are any."""
+def of(wanted: Scores, asked: Asked, known: Knowledge, ground: Ground) -> PairScores:
+    """The scores of these pairs: all that a file has, or those that a cross-encoder gives."""
     if wanted.file is None:
-        return of_cross_encoder(wanted, known, ground)
+        return of_cross_encoder(wanted, asked, known, ground)
     return of_file(wanted, ground)
 
 
-def of_cross_encoder(wanted: Scores, known: Knowledge, ground: Ground) -> PairScores:
-    """Not yet: a cross-encoder's scores come from a file that it wrote."""
-    fix = "score the pairs with it, and give the file as scores.file"
-    raise RecipeError("labels cannot run a cross-encoder yet", key="labels.scores.cross_encoder", fix=fix)
+def of_cross_encoder(wanted: Scores, asked: Asked, known: Knowledge, ground: Ground) -> PairScores:
+    """What the model says, or has said before; as probabilities, if these are wanted, in memory."""
+    import numpy as np
+
+    from mpr import scoring
+    from mpr.pair_scores import PairScores
+
+    found = scoring.scores_of(str(wanted.cross_encoder), asked, known, ground, wanted.compute)
+    if not wanted.probability:
+        return found
+    share_N = 1.0 / (1.0 + np.exp(-found.values.astype(np.float64)))
+    return PairScores(found.keys, share_N.astype(np.float32), found.folder, found.digest)
 
 
 def of_file(wanted: Scores, ground: Ground) -> PairScores:

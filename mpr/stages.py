@@ -1,11 +1,12 @@
 """The stages of a row, each as what it reads, what it does and what it leaves.
 
 ```
-trained     data, mine, train, encode, search, evaluate     <runs>/<recipe>-seed<n>      # mpr/training_stages.py
-untrained   data, encode, search, evaluate                  <runs>/<recipe>-seed<n>-untrained
-bm25        data, search, evaluate                          <runs>/<recipe>-bm25
+trained     data, mine, (label,) train, encode, search, evaluate     <runs>/<recipe>-seed<n>   # mpr/training_stages.py
+untrained   data, encode, search, evaluate                           <runs>/<recipe>-seed<n>-untrained
+bm25        data, search, evaluate                                   <runs>/<recipe>-bm25
 ```
 
+`label` is a stage of those recipes whose labels run a model; a cross-encoder ends with `train`, for it cannot search.
 The last two are the systems that stand beside every row: the encoders as training found them, and words alone. What a
 stage reads is named by digests, so equal inputs give equal outputs, and `mpr/pipeline.py` can tell what has to be done.
 """

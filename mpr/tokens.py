@@ -53,7 +53,7 @@ class Template:
         pad = (tokenizer.padding or {}).get("pad_id")
         for name in ("[PAD]", "<pad>", "<|endoftext|>", "</s>"):
             pad = tokenizer.token_to_id(name) if pad is None else pad
-        plain = type(tokenizer).from_str(_definition(tokenizer))
+        plain = type(tokenizer).from_str(definition(tokenizer))
         prefix, _, suffix = _around(plain.encode("a"))
         pair_prefix, between, pair_suffix = _around(plain.encode("a", "a"))
         pairs = (prefix, suffix) == (pair_prefix, pair_suffix)
@@ -69,14 +69,14 @@ def _around(encoding: Any) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int,
     return tuple(ids[: words[0]]), tuple(middle), tuple(ids[words[-1] + 1 :])
 
 
-def _definition(tokenizer: Any) -> str:
+def definition(tokenizer: Any) -> str:
     """The tokenizer without the padding and truncation that a published `tokenizer.json` may ask for."""
     return json.dumps(json.loads(tokenizer.to_str()) | {"padding": None, "truncation": None})
 
 
 def digest(tokenizer: Any) -> str:
     """Identity of a `tokenizers.Tokenizer`: its whole definition, vocabulary included."""
-    return hashlib.sha256(_definition(tokenizer).encode()).hexdigest()
+    return hashlib.sha256(definition(tokenizer).encode()).hexdigest()
 
 
 def of_passages(store: PassageStore, towers: Towers, tokenizer: Any, bar: Bar) -> TokenStore:

@@ -129,19 +129,23 @@ class Towers(torch.nn.Module):
         """
         for encoder in self.encoders():
             if any(parameter.requires_grad for parameter in encoder.parameters()):
-                model = encoder.transformer
-                enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
-                try:
-                    enable({"use_reentrant": False, **(activation_checkpointing_kwargs or {})}, **options)
-                except ValueError as error:
-                    fix = "set it to false, or use scale.cache"
-                    raise RecipeError(str(error), key="training.gradient_checkpointing", fix=fix) from error
+                checkpoint_activations(encoder.transformer, activation_checkpointing_kwargs, **options)
 
     def gradient_checkpointing_enable(
         self, gradient_checkpointing_kwargs: Mapping[str, Any] | None = None, **options: Any
     ) -> None:
         """The same by the name that transformers before 5.23 calls."""
         self.activation_checkpointing_enable(gradient_checkpointing_kwargs, **options)
+
+
+def checkpoint_activations(model: Any, given: Mapping[str, Any] | None = None, **options: Any) -> None:
+    """Has a transformer keep one vector per token and layer; it may refuse."""
+    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    try:
+        enable({"use_reentrant": False, **(given or {})}, **options)
+    except ValueError as error:
+        fix = "set it to false, or use scale.cache"
+        raise RecipeError(str(error), key="training.gradient_checkpointing", fix=fix) from error
 
 
 def build(settings: recipe.Towers, tokenizer: Any, seed: int, groups: int = 1) -> Towers:
@@ -189,10 +193,10 @@ def _encoder(settings: recipe.Towers, tokenizer: Any, role: str, seed: int) -> E
         found = pretrained.load(str(getattr(settings, key)), revision, f"towers.{key}")
         _refuse_role(settings, found, role, key)
         model, projection, base = found.model, found.projection, found.base
-        _refuse_other_tokenizer(found, tokenizer, f"towers.{key}")
-    _refuse_misfit(settings, model, tokenizer)
+        refuse_other_tokenizer(found, tokenizer, f"towers.{key}")
+    refuse_misfit(settings, model, tokenizer)
     if projection is None and settings.projection is not None:
-        _draw_from(seed, "projection")
+        draw_from(seed, "projection")
         projection = torch.nn.Linear(model.config.hidden_size, settings.projection)
     elif projection is not None and settings.projection != projection.out_features:
         what = f"the checkpoint ends with a projection to {projection.out_features}, the recipe says "
@@ -202,9 +206,18 @@ def _encoder(settings: recipe.Towers, tokenizer: Any, role: str, seed: int) -> E
 
 
 def _blank(settings: recipe.Towers, new: recipe.NewEncoder, tokenizer: Any, seed: int) -> Any:
-    from transformers import BertConfig, BertModel
+    from transformers import BertModel
 
-    config = BertConfig(
+    config = blank_config(settings, new, tokenizer)
+    draw_from(seed, "backbone")
+    return BertModel(config, add_pooling_layer=False)
+
+
+def blank_config(settings: recipe.Towers, new: recipe.NewEncoder, tokenizer: Any) -> Any:
+    """The shape of an encoder from random weights."""
+    from transformers import BertConfig
+
+    return BertConfig(
         vocab_size=tokenizer.get_vocab_size(),
         hidden_size=new.width,
         num_hidden_layers=new.layers,
@@ -213,11 +226,9 @@ def _blank(settings: recipe.Towers, new: recipe.NewEncoder, tokenizer: Any, seed
         max_position_embeddings=max(512, settings.question_length, settings.passage_length),
         pad_token_id=tokens.Template.of(tokenizer).pad,
     )
-    _draw_from(seed, "backbone")
-    return BertModel(config, add_pooling_layer=False)
 
 
-def _draw_from(seed: int, purpose: str) -> None:
+def draw_from(seed: int, purpose: str) -> None:
     """Sets torch's generator as a function of seed and purpose. That of the CPU only: `torch.manual_seed` sets all."""
     torch.default_generator.manual_seed(int(randomness.bits(seed, f"towers {purpose}")) >> 32)
 
@@ -228,7 +239,7 @@ def _adapt(lora: recipe.Lora, question: Encoder, passage: Encoder, seed: int) ->
         if lora.towers not in ("both", role):
             encoder.requires_grad_(False)
         elif not adapters.is_on(encoder.backbone):
-            _draw_from(seed, "adapters")
+            draw_from(seed, "adapters")
             encoder.backbone = adapters.put_on(encoder.backbone, lora)
 
 
@@ -241,7 +252,7 @@ def _refuse_role(settings: recipe.Towers, found: pretrained.Pretrained, role: st
         raise RecipeError(what, key=f"towers.{key}", fix=fix)
 
 
-def _refuse_other_tokenizer(found: pretrained.Pretrained, tokenizer: Any, key: str) -> None:
+def refuse_other_tokenizer(found: pretrained.Pretrained, tokenizer: Any, key: str) -> None:
     """Both towers read ids of one tokenizer."""
     path = found.folder / "tokenizer.json"
     if path.is_file() and tokens.digest(type(tokenizer).from_file(str(path))) != tokens.digest(tokenizer):
@@ -249,7 +260,7 @@ def _refuse_other_tokenizer(found: pretrained.Pretrained, tokenizer: Any, key: s
         raise RecipeError(what, key=key, fix="use two encoders with one tokenizer")
 
 
-def _refuse_misfit(settings: recipe.Towers, model: Any, tokenizer: Any) -> None:
+def refuse_misfit(settings: recipe.Towers, model: Any, tokenizer: Any) -> None:
     """Ids beyond the embeddings and texts beyond the positions would crash on a GPU without a word of why."""
     embeddings = model.get_input_embeddings()
     if not isinstance(embeddings, torch.nn.Embedding) or not hasattr(model.config, "hidden_size"):

@@ -67,9 +67,7 @@ def save(towers: Towers, stage: Stage, tokenizer: Any, *, merged: bool = False) 
         place = layout.place(role)
         _save_transformer(encoder, stage, place, merged)
         length = max(settings.question_length, settings.passage_length)
-        for name, data in _tokenizer_files(
-            tokenizer, length if settings.share else getattr(settings, f"{role}_length")
-        ):
+        for name, data in tokenizer_files(tokenizer, length if settings.share else getattr(settings, f"{role}_length")):
             stage.write(place + name, data)
         for folder in layout.projections(role):
             assert encoder.projection is not None
@@ -111,17 +109,19 @@ def _save_tensors(tensors: Mapping[str, torch.Tensor], stage: Stage, name: str) 
     save_file(plain, stage.folder / name, {"format": "pt"})
 
 
-def _tokenizer_files(tokenizer: Any, length: int) -> list[tuple[str, bytes]]:
+def tokenizer_files(
+    tokenizer: Any, length: int, inputs: tuple[str, ...] = ("input_ids", "attention_mask")
+) -> list[tuple[str, bytes]]:
     """The definition as it is, and what transformers needs beside it to use that very definition.
 
-    `model_input_names` keeps it from making segment ids: both texts of a pair are segment 0.
+    `inputs`, what the model is given, keeps it from making segment ids: both texts of a pair are segment 0.
     """
     definition = json.loads(tokenizer.to_str()) | {"padding": None, "truncation": None}
     special = {token["content"] for token in definition["added_tokens"] if token["special"]}
     named = {key: token for key, tokens_ in _SPECIAL.items() for token in tokens_ if token in special}
     content = {
         "tokenizer_class": "PreTrainedTokenizerFast",
-        "model_input_names": ["input_ids", "attention_mask"],
+        "model_input_names": list(inputs),
         "model_max_length": length,
         "padding_side": "right",
         "truncation_side": "right",

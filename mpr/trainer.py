@@ -24,13 +24,15 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from transformers import EvalPrediction, TrainingArguments
 
-from mpr import out_of_memory, scale, watch
+from mpr import cross_encoder, out_of_memory, scale, watch
 from mpr.checkpoints import CommittedCheckpoints
 from mpr.collate import Collator
+from mpr.cross_encoder import CrossEncoder
 from mpr.dev_pool import DevPool
 from mpr.errors import NumbersError
 from mpr.loss import Terms
 from mpr.negative_cache import NegativeCache, Stream
+from mpr.pair_collate import PairCollator
 from mpr.recipe import Recipe
 from mpr.refresh import Refresh
 from mpr.run_folder import RunFolder
@@ -62,11 +64,11 @@ class MultiPositiveTrainer(CommittedCheckpoints):
 
     def __init__(
         self,
-        towers: Towers,
+        towers: Towers | CrossEncoder,
         args: TrainingArguments,
         *,
         recipe: Recipe,
-        collator: Collator,
+        collator: Collator | PairCollator,
         draws: int,
         run: RunFolder,
         evaluator: DevPool | None = None,
@@ -95,18 +97,20 @@ class MultiPositiveTrainer(CommittedCheckpoints):
         self._available = torch.from_numpy(collator.drawer.drawable.lengths())  # of every question, for `_note`
         self.completed, self.refresh = completed, refresh
         self.stretches = Stretches(self._begin, self._loader)
-        self.stream = self._stream(towers.width)
+        self.stream = self._stream(towers, collator)
 
-    def _stream(self, width: int) -> Stream | None:
+    def _stream(self, towers: Towers | CrossEncoder, collator: Collator | PairCollator) -> Stream | None:
         """Negatives of earlier steps, where the recipe wants them."""
         wanted, device = self.recipe.scale.negative_cache, self.args.device
-        passages = self.collator.passages
-        if wanted is None or passages is None:
+        if wanted is None or isinstance(towers, CrossEncoder) or isinstance(collator, PairCollator):
+            return None
+        passages = collator.passages
+        if passages is None:
             return None
         return Stream(
-            NegativeCache(wanted, width, device),
+            NegativeCache(wanted, towers.width, device),
             lambda question_Q, row_C: torch.from_numpy(
-                self.collator.negatives_among(question_Q.cpu().numpy(), row_C.cpu().numpy())
+                collator.negatives_among(question_Q.cpu().numpy(), row_C.cpu().numpy())
             ).to(device),
             lambda row_N: {name: part.to(device) for name, part in passages.tokens(row_N.cpu().numpy()).items()},
             float(getattr(self.recipe.objective[0], "temperature", 1.0)),
@@ -159,7 +163,10 @@ class MultiPositiveTrainer(CommittedCheckpoints):
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """The loss of one draw; its gradient, averaged over processes, is that of the whole step."""
-        if self.stream is None:
+        if "pair" in inputs:
+            found = cross_encoder.block_loss(model, inputs, self.terms, self.collator.share)
+            self._note(found)
+        elif self.stream is None:
             share, gather = self.collator.share, self.recipe.scale.gather
             found = scale.block_loss(model, inputs, self.terms, share, gather=gather, completed=self.completed)
             self._note(found)
@@ -197,7 +204,7 @@ class MultiPositiveTrainer(CommittedCheckpoints):
     def _note(self, found: scale.Found, more: Mapping[str, Any] = MappingProxyType({})) -> None:
         """Cheap numbers of every step; the dear ones only of the step before a log."""
         inputs = found.batch
-        masks = [inputs[side]["attention_mask"] for side in ("question", "passage") if side in inputs]
+        masks = [inputs[side]["attention_mask"] for side in ("question", "passage", "pair") if side in inputs]
         ids_Q = inputs["question_ids"]
         self._available = self._available.to(ids_Q.device)
         counts = {name: float(count) for name, count in inputs["counts"].items()}
@@ -228,6 +235,8 @@ class MultiPositiveTrainer(CommittedCheckpoints):
         seen = found.seen
         divisor = _divisor(self.recipe.objective[0], seen.own_OD.shape[1])
         observed = watch.observe(seen.scores_OP, seen.positives_OP, seen.negatives_OP, found.pull(), divisor)
+        if seen.given_OP is not None:
+            return observed
         return {**observed, "passage_cosine": watch.spread(seen.passage_PD)}
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:

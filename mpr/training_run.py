@@ -15,6 +15,8 @@ from transformers import EvalPrediction, TrainerState, TrainingArguments
 
 from mpr import (
     clusters,
+    cross_encoder,
+    cross_encoder_folder,
     encode,
     frozen,
     launching,
@@ -25,12 +27,14 @@ from mpr import (
     refresh,
     starts,
     storage,
+    task_rules,
     towers_folder,
 )
 from mpr.callbacks import Advice, EpochEnds, OnSave, Patience, StopOnSignal, be_brief, stoppable, waited
 from mpr.clock import Clock
 from mpr.clusters import QuestionClusters
 from mpr.collate import Collator, Side
+from mpr.cross_encoder import CrossEncoder
 from mpr.dataset import Dataset
 from mpr.dev_pool import DevPool
 from mpr.draw import Drawer
@@ -40,6 +44,8 @@ from mpr.inference import Model
 from mpr.knowledge import Knowledge
 from mpr.labels.known_positives import policy
 from mpr.live import LiveSearch
+from mpr.pair_collate import PairCollator
+from mpr.pair_tokens import PairTemplate, PairTexts
 from mpr.processes import Group
 from mpr.recipe import Recipe
 from mpr.refresh import Refresh
@@ -148,11 +154,32 @@ class TrainingRun:
         return questions, Side(self.dataset.tokens_of_passages(role), self.template, sizes.passage_length)
 
     @cached_property
+    def targets(self) -> Targets:
+        """What objectives want to know of a block besides scores."""
+        names = Names(self.dataset.split("train").folder, self.dataset.passages_of("train").folder)
+        return Targets.of(self.recipe.objective, self.knowledge, names)
+
+    @property
+    def pair_collator(self) -> PairCollator:
+        """Of a cross-encoder."""
+        labels: Any = self.recipe.labels[0]
+        questions, passages = self.dataset.tokens_of_questions("train"), self.dataset.tokens_of_passages("train")
+        template, sizes = PairTemplate.of(self.dataset.tokenizer()), self.recipe.towers
+        return PairCollator(
+            self.drawer,
+            PairTexts(questions, passages, template, sizes.question_length, sizes.passage_length),
+            self.dataset.passages_of("train").text_hashes,
+            labels.tiers,
+            policy(labels),
+            self.share,
+            self.targets,
+        )
+
+    @cached_property
     def collator(self) -> Collator:
         labels: Any = self.recipe.labels[0]
         questions, passages = self.sides("train")
         store = self.dataset.passages_of("train")
-        names = Names(self.dataset.split("train").folder, store.folder)
         return Collator(
             self.drawer,
             questions,
@@ -162,7 +189,7 @@ class TrainingRun:
             policy(labels),
             self.share,
             self.recipe.scale.gather,
-            Targets.of(self.recipe.objective, self.knowledge, names),
+            self.targets,
             self.recipe.live is not None,
         )
 
@@ -221,10 +248,10 @@ class TrainingRun:
         if self._patience is not None:
             callbacks.append(Patience(self._patience))
         trainer = MultiPositiveTrainer(
-            self._towers(),
+            self._model(),
             self.arguments,
             recipe=self.recipe,
-            collator=self.collator,
+            collator=self.pair_collator if self._reads_pairs else self.collator,
             draws=updates * accumulation,
             run=self.folder,
             evaluator=evaluator,
@@ -235,6 +262,17 @@ class TrainingRun:
         )
         be_brief(trainer)
         return trainer
+
+    @property
+    def _reads_pairs(self) -> bool:
+        return task_rules.is_cross_encoder(self.recipe)
+
+    def _model(self) -> Towers | CrossEncoder:
+        """What learns, as it starts."""
+        if not self._reads_pairs:
+            return self._towers()
+        seed, groups = int(self.recipe.training["seed"]), self.recipe.scale.groups
+        return cross_encoder.build(self.recipe.towers, self.dataset.tokenizer(), seed, groups)
 
     def _towers(self) -> Towers:
         return starts.built(self.dataset, self.recipe.scale.groups)
@@ -298,11 +336,15 @@ class TrainingRun:
         if self.arguments.load_best_model_at_end and best:
             storage.verify(self.folder.checkpoint(best), CHECKPOINT)
             trainer._load_from_checkpoint(str(_inner(self.folder.checkpoint(best))))
-        model = trainer.finished(self._towers)  # all processes: sharded weights are gathered
+        model = trainer.finished(self._model)  # all processes: sharded weights are gathered
         if model is not None:
-            model = starts.without_adapters_of_its_own(self.dataset, model)
             receipt = {"updates": trainer.state.global_step, "best": best, "recipe": self.recipe.name}
-            towers_folder.write(self.folder.model, model, self.dataset.tokenizer(), receipt)
+            target, tokenizer = self.folder.model, self.dataset.tokenizer()
+            if isinstance(model, CrossEncoder):
+                cross_encoder_folder.write(target, model, tokenizer, receipt)
+            else:
+                model = starts.without_adapters_of_its_own(self.dataset, model)
+                towers_folder.write(target, model, tokenizer, receipt)
         trainer.accelerator.wait_for_everyone()
 
 

@@ -1,8 +1,8 @@
 """The stages of a row in which something is trained: once, or once for each stage of the row's plan.
 
 ```
-without a plan      mine, train                        <run>/model
-with one            mine <stage>, train <stage>, ...   <run>/stages/<stage>/model, and a copy of the last as <run>/model
+without a plan   mine, (label,) train                                <run>/model
+with one         mine <stage>, (label <stage>,) train <stage>, ...   <run>/stages/<stage>/model, the last as <run>/model
 ```
 
 What a stage of a plan reads is named by digests of its own recipe, its own data, and the models of the earlier stages
@@ -18,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mpr import clusters, mine, model_names, plan, recipe_plan, run_folder, stage_models, storage
+from mpr import clusters, label_rules, mine, model_names, plan, recipe_plan, run_folder, stage_models, storage
 from mpr.dataset import Dataset
 from mpr.errors import RecipeError
 from mpr.receipts import Receipt
@@ -52,6 +52,8 @@ class Training:
     def stages(self) -> Iterator[Stage]:
         """In the order in which they are done. Another kind of stage is another line here."""
         yield Stage(self.name("mine"), self._mine_reads, self._mine)
+        if label_rules.scorers(self.recipe):
+            yield Stage(self.name("label"), self._label_reads, self._label)
         yield Stage(self.name("train"), self._train_reads, self._train, self.folder)
 
     def name(self, kind: str) -> str:
@@ -82,12 +84,21 @@ class Training:
 
     def _mine_reads(self, done: Mapping[str, Receipt]) -> dict[str, str]:
         from_start = any(getattr(source, "model", None) == model_names.START for source in self.recipe.sources)
-        models = self._models(done, "sources", "labels", *(["start"] if from_start else []))
-        keys = ("sources", "labels") if self.recipe.stage else ("sources",)  # of a plan labels are no part of the data
+        keys = ["sources"]
+        if self.recipe.stage and not label_rules.scorers(self.recipe):
+            keys.append("labels")  # of a plan they are no part of the data
+        models = self._models(done, *keys, *(["start"] if from_start else []))
         return {**self._data(done), **models, "recipe": part_of(self.recipe, *keys)}
 
-    def _train_reads(self, done: Mapping[str, Receipt]) -> dict[str, str]:
+    def _label_reads(self, done: Mapping[str, Receipt]) -> dict[str, str]:
+        folders = mine.scorers(self.dataset)
+        models = {f"model {name}": storage.read_manifest(folder).digest for name, folder in folders.items()}
         before = {**self._data(done), **digests_of(done, self.name("mine"))}
+        return {**before, **models, "recipe": part_of(self.recipe, "labels")}
+
+    def _train_reads(self, done: Mapping[str, Receipt]) -> dict[str, str]:
+        made = (self.name(kind) for kind in ("mine", "label"))
+        before = {**self._data(done), **digests_of(done, *(name for name in made if name in done))}
         models = {**self._models(done, *recipe_plan.NAMING), **clusters.model_digest(self.dataset)}
         return {**before, **models, "recipe": plan.digest(self.recipe)}
 
@@ -95,8 +106,14 @@ class Training:
 
     def _mine(self) -> Made:
         made = {name: table.folder for name, table in mine.mine(self.dataset).items()}
+        return made | ({} if label_rules.scorers(self.recipe) else self._kept_by_labels()), {}
+
+    def _label(self) -> Made:
+        return self._kept_by_labels(), {}
+
+    def _kept_by_labels(self) -> dict[str, Path]:
         kept = {name: store.folder for name, store in mine.label_stores(self.dataset).items()}
-        return made | {name: folder for name, folder in kept.items() if folder is not None}, {}
+        return {name: folder for name, folder in kept.items() if folder is not None}
 
     def _train(self) -> Made:
         from mpr import train

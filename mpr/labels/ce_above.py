@@ -50,6 +50,7 @@ def applied(params: Params, known: Knowledge, ground: Ground) -> Knowledge:
     import numpy as np
 
     from mpr import scored
+    from mpr.knowledge import Asked
     from mpr.positives import GREY, tier_codes
 
     table = known.of(params.source)
@@ -57,7 +58,7 @@ def applied(params: Params, known: Knowledge, ground: Ground) -> Knowledge:
     looked_N = known.open(params.source) & (table.columns["rank"] <= params.window)
     if params.questions == "without_positives":
         looked_N &= ~np.isin(owner_N, known.positives.rows.owners()[known.counting])
-    scores = scored.of(params.scores, known, ground)
+    scores = scored.of(params.scores, Asked({params.source: params.window}), known, ground)
     value_N = scored.required(scores, table, looked_N, ground, f"candidates of '{params.source}' up to the window")
     above_N = value_N > params.promote  # False where there is no score
     best = np.flatnonzero(above_N)

@@ -64,12 +64,13 @@ def applied(params: Params, known: Knowledge, ground: Ground) -> Knowledge:
     import numpy as np
 
     from mpr import scored
+    from mpr.knowledge import Asked
     from mpr.positives import GREY
 
     table, open_N = known.of(params.source), known.open(params.source)
     owner_N, rank_N = table.owners(), table.columns["rank"]
     looked_N = open_N & (rank_N <= params.window)
-    scores = scored.of(params.scores, known, ground)
+    scores = scored.of(params.scores, Asked({params.source: params.window}), known, ground)
     value_N = scored.required(scores, table, looked_N, ground, f"candidates of '{params.source}' up to the window")
     kept_N = value_N < params.keep  # False where there is no score
     grey_N = looked_N & ~kept_N

@@ -69,12 +69,13 @@ def applied(params: Params, known: Knowledge, ground: Ground) -> Knowledge:
     import numpy as np
 
     from mpr import scored
+    from mpr.knowledge import Asked
     from mpr.pair_scores import PairScores, Scored
 
     table = known.of(params.source)
     owner_N, passage_N = table.owners(), table.columns["passage"]
     looked_N = known.open(params.source) & (table.columns["rank"] <= params.depth)
-    scores = scored.of(params.scores, known, ground)
+    scores = scored.of(params.scores, Asked({params.source: params.depth}), known, ground)
     value_N = scored.required(scores, table, looked_N, ground, f"candidates of '{params.source}' up to the depth")
     ordered = np.flatnonzero(looked_N)
     ordered = ordered[np.lexsort((ordered, -value_N[ordered], owner_N[ordered]))]

@@ -42,8 +42,10 @@ def applied(params: Params, known: Knowledge, ground: Ground) -> Knowledge:
     import numpy as np
 
     from mpr import scored
+    from mpr.knowledge import Asked
 
-    scores = scored.of(params.scores, known, ground)
+    asked = Asked(dict.fromkeys(known.candidates), positives=True)
+    scores = scored.of(params.scores, asked, known, ground)
     counts = {"candidates dropped": 0, "positives dropped": 0}
     for source, table in known.candidates.items():
         passage_N = table.columns["passage"]

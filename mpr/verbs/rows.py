@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mpr.errors import NumbersError, StorageError
+from mpr.errors import NumbersError, RecipeError, StorageError
 from mpr.verbs.arguments import Home, OneRecipe, Overrides, Quiet
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def reproduce(
     """
     import logging
 
-    from mpr import recipe_file, run_folder
+    from mpr import recipe_file, run_folder, task_rules
     from mpr.pipeline import Pipeline
     from mpr.reproduction import Reproduction, chosen
     from mpr.stages import Row
@@ -46,6 +46,10 @@ def reproduce(
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     given = list(overrides or ())
     read = recipe_file.load(recipe, given)
+    if task_rules.is_cross_encoder(read):
+        what = "a cross-encoder cannot search, so it has no row of its own"
+        fix = "train it with `mpr train`, and name its model under `scores` of a label"
+        raise RecipeError(what, where=str(recipe), key="task", fix=fix)
     first = int(read.training["seed"])
     rows = [(system, first) for system in ("bm25", "untrained") if baselines]
     rows += [("trained", first + number) for number in range(seeds)]

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mpr.errors import RecipeError
 from mpr.verbs.arguments import Home, OneRecipe, Overrides, Quiet, RunFolder, StageName
 
 if TYPE_CHECKING:
+    from mpr.knowledge import Knowledge
     from mpr.processes import Group, Place
 
 
@@ -28,8 +30,8 @@ def mine(
     Several processes share the work:
     torchrun --nproc_per_node 2 -m mpr.cli mine RECIPE. Example: mpr mine recipes/mini/trec_lead3_joint_lh_m3.yaml
     """
+    from mpr import label_rules, recipe_file, recipe_plan, run_folder
     from mpr import mine as mining
-    from mpr import recipe_file, recipe_plan, run_folder
     from mpr.dataset import Dataset
     from mpr.processes import Place
 
@@ -43,10 +45,53 @@ def mine(
         made = mining.mine(dataset, group=group)
     for name, table in made.items() if place.rank == 0 else ():
         typer.echo(f"{name:<12} {table.summary()}  {table.manifest.digest[:12]}  {table.folder}")
-    for label, counts in mining.knowledge(dataset).counts.items() if place.rank == 0 else ():
-        typer.echo(f"label {label:<6} " + ", ".join(f"{count:,} {what}" for what, count in counts.items()))
+    if place.rank == 0 and label_rules.scorers(found):
+        typer.echo("labels ask a cross-encoder: `mpr label RECIPE` runs it, or training does by itself")
+    elif place.rank == 0:
+        _say_labels(mining.knowledge(Dataset(found, home, True, models)))
     if not made and place.rank == 0:
         typer.echo("nothing to mine: candidates came with the records, or every step searches for them")
+
+
+def _say_labels(known: Knowledge) -> None:
+    """What each label did, and by which store."""
+    for label, counts in known.counts.items():
+        typer.echo(f"label {label:<6} " + ", ".join(f"{count:,} {what}" for what, count in counts.items()))
+
+
+def label(
+    recipe: OneRecipe,
+    split: Annotated[
+        str, typer.Option(help="`train`, `validation`, or the name of an evaluation split.", metavar="NAME")
+    ] = "train",
+    overrides: Overrides = None,
+    home: Home = Path(".mpr"),
+    quiet: Quiet = False,
+    folder: RunFolder = None,
+    stage: StageName = None,
+) -> None:
+    """Apply the labels of a recipe, running the cross-encoders that they ask; a stopped run goes on.
+
+    Mines first what is missing. Training labels by itself what is not labelled yet.
+    Example: mpr label RECIPE --set labels.1.scores.cross_encoder=runs/reader-seed42/model
+    """
+    from mpr import mine as mining
+    from mpr import recipe_file, recipe_plan, run_folder
+    from mpr.dataset import Dataset
+
+    row = recipe_file.load(recipe, overrides or ())
+    found = recipe_plan.stage_of(row, stage)
+    models = run_folder.models(folder or Path("runs") / run_folder.name(row, "trained"), found)
+    dataset = Dataset(found, home, quiet, models)
+    if split not in dataset.splits:
+        raise RecipeError(f"no split '{split}'", key="--split", fix=f"known: {', '.join(dataset.splits)}")
+    mining.mine(dataset, split)
+    known = mining.knowledge(dataset, split)
+    _say_labels(known)
+    for store in {store.folder: store for store in known.stores.values() if store.folder is not None}.values():
+        typer.echo(f"scores       {len(store):,} pairs  {store.digest[:12]}  {store.folder}")
+    if not known.counts:
+        typer.echo("nothing to label: the recipe has known_positives only")
 
 
 def _together(place: Place) -> AbstractContextManager[Group]:

@@ -142,6 +142,26 @@ def _model(target: Path) -> None:
     towers_folder.write(target, *_towers(), {"updates": 3})
 
 
+@cache
+def _scorer() -> tuple[Any, Tokenizer]:
+    import transformers
+
+    from mpr import cross_encoder
+
+    transformers.utils.logging.disable_progress_bar()
+    tokenizer = vocabulary.learn(lambda: iter(["a small text of a small corpus"] * 3), _ENCODER)
+    lengths = {"question_length": 8, "passage_length": 16}
+    settings = Towers(new=_ENCODER, share=True, pooling="cls", normalize=False, title="join", **lengths)
+    return cross_encoder.build(settings, tokenizer, 1), tokenizer
+
+
+def _cross_encoder(target: Path) -> None:
+    """The folder of a model that scores pairs."""
+    from mpr import cross_encoder_folder
+
+    cross_encoder_folder.write(target, *_scorer(), {"updates": 3})
+
+
 def _vectors(target: Path) -> None:
     """A store of vectors: shards that are committed one by one, then all of them under one name."""
     work = vectors.Unfinished(target, {"model": "small"}, 2, 3, "float16")
@@ -214,6 +234,7 @@ ARTEFACTS: dict[str, Callable[[Path], object]] = {
     "tokens": _tokens,
     "vocabulary": _vocabulary,
     "model": _model,
+    "cross_encoder": _cross_encoder,
     "vectors": _vectors,
     "table": _table,
     "fusion": _fusion,

@@ -1,4 +1,5 @@
-"""Fault 3: killed while encoding. At most the open shard is made again, and the bits are those of an unbroken run."""
+"""Fault 3: killed while encoding, or while a cross-encoder scores. At most the open part is made again, and the bits
+are those of an unbroken run."""
 
 from __future__ import annotations
 
@@ -16,24 +17,24 @@ from tests.conftest import Examined
 ROOT = Path(__file__).parents[2]
 
 
-def tried(mode: str, folder: Path, *given: str) -> Any:
-    """What `tests/faults/encoding.py` tried; it raises when a result differs."""
+def tried(*words: str, program: str = "encoding") -> Any:
+    """What a program of `tests/faults` tried; it raises when a result differs."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "RAYON_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-    command = [sys.executable, "-m", "tests.faults.encoding", mode, str(folder), *given]
+    command = [sys.executable, "-m", f"tests.faults.{program}", *words]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr[-3_000:]
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def test_killed_at_some_operations(quick_path: Path, examined: Examined) -> None:
-    found = tried("kill", quick_path, "9")
+    found = tried("kill", str(quick_path), "9")
     assert {made for _, made in found} >= {0, 1, 2, 3}, "killed before, between and after shards"
     examined(len(found), "operations at which the encoding was killed", at_least=8)
 
 
 @pytest.mark.slow
 def test_killed_at_every_operation(quick_path: Path, examined: Examined) -> None:
-    found = tried("kill", quick_path)
+    found = tried("kill", str(quick_path))
     assert {operation for operation, _ in found} >= {
         "create folder",
         "lock",
@@ -46,9 +47,21 @@ def test_killed_at_every_operation(quick_path: Path, examined: Examined) -> None
     examined(len(found), "operations at which the encoding was killed", at_least=60)
 
 
+def test_killed_while_scoring(quick_path: Path, examined: Examined) -> None:
+    found = tried(str(quick_path), "11", program="scoring")
+    assert {made for _, made in found} >= {0, 1, 2, 3}, "killed before, between and after chunks"
+    examined(len(found), "operations at which a label pass was killed", at_least=8)
+
+
+@pytest.mark.slow
+def test_killed_at_every_operation_of_a_label_pass(quick_path: Path, examined: Examined) -> None:
+    found = tried(str(quick_path), "1", program="scoring")
+    examined(len(found), "operations at which a label pass was killed", at_least=80)
+
+
 def test_processes_share_the_work_and_fail_together(quick_path: Path, examined: Examined) -> None:
     """The bits do not depend on the number of processes; one that breaks ends all, and what was done stays."""
-    found = tried("share", quick_path)
+    found = tried("share", str(quick_path))
     together, breaking = found["together"], found["breaking"]
     assert (together["codes"], together["there"]) == ([0, 0], True)
     assert together["made"] == [["0", "2", "4"], ["1", "3", "5"]]

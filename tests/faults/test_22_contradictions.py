@@ -23,6 +23,7 @@ from tests.faults.contradictory_searches import CASES as SEARCHES
 from tests.faults.contradictory_searches import FROZEN, JUDGED, LIVE, LLM, LORA, NQ, SELF, TREC, WORLD
 from tests.faults.contradictory_starts import CASES as STARTS
 from tests.faults.contradictory_starts import recipes
+from tests.faults.contradictory_tasks import CASES as TASKS
 
 ABSENT = "<absent>"  # takes a key away instead of setting it
 POOL, EPOCH = "{split: trec_dev, questions: 100, candidates: 30}", "training.eval_strategy=epoch"
@@ -102,6 +103,7 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
         (LLM, ["sources[0].as=bm25", "draw.negatives[0].from=bm25"], "sources[0].as", "no candidates called 'bm25'"),
     ],
     **DRAWS,
+    **TASKS,
     "encoder is named once": [
         (TREC, ["towers.base=null", "towers.revision=null"], "towers.base", "exactly one of base and new"),
         (TREC, [f"towers.new={SHAPE}"], "towers.base", "exactly one of base and new"),
@@ -143,6 +145,8 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
         (TREC, ["draft=false", f"labels=[{LABEL}, {TEACHER}]"], "labels[1].scores.sha256", "is not pinned"),
         (WORLD, [f"labels=[{LABEL}, {JUDGED_BY_LLM}]"], "labels[1].judgements.sha256", "judgements is not pinned"),
         (WORLD, ["data.augment={file: a}", "labels[0].tiers=[gold, augmented]"], "data.augment.sha256", "not pinned"),
+        (TREC, ["draft=false", f"labels=[{LABEL}, {{name: teacher, missing: drop, scores: {{cross_encoder: a/b}}}}]"],
+         "labels[1].scores.cross_encoder", "is not pinned to a commit"),
         (WORLD, ["towers.new=null", "towers.base=somebody/some-model"], "towers.revision", "not pinned to a commit"),
         (WORLD, ["towers.new=null", "towers.base=.", 'towers.revision="86b5e0934494bd15c9632b12f734a8a67f723594"'],
          "towers.base", "is a local folder"),

@@ -273,13 +273,15 @@ def test_files_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 
 def test_the_key_scores_names_one_thing() -> None:
     for given in ({}, {"file": "x"}, {"format": "tsv"}, {"file": "x", "format": "tsv", "cross_encoder": "m"},
-                  {"cross_encoder": "m", "sha256": "0" * 64}, {"cross_encoder": "m", "format": "tsv"}):  # fmt: skip
+                  {"cross_encoder": "m", "sha256": "0" * 64}, {"cross_encoder": "m", "format": "tsv"},
+                  {"file": "x", "format": "tsv", "probability": True},
+                  {"file": "x", "format": "tsv", "compute": "bfloat16"}):  # fmt: skip
         with pytest.raises(ValidationError):
             Scores(**given)  # type: ignore[arg-type]
     assert Scores(file="a/b.tsv", format="tsv", sha256="0" * 64).pins == {"b.tsv": f"sha256 {'0' * 64}"}
-    known = knowing([gold(0)], a=[[1]])
-    with pytest.raises(RecipeError, match="labels cannot run a cross-encoder yet"):
-        label("teacher", known, NOWHERE, scores={"cross_encoder": "m"}, missing="drop")
+    assert Scores(cross_encoder=f"a/b@{'1' * 40}").pins == {"a/b": f"commit {'1' * 40}"}
+    assert Scores(cross_encoder="runs/a/model").pins == {"runs/a/model": "not pinned"}
+    assert Scores(cross_encoder="stage:reader").pins == {}
 
 
 @pytest.mark.parametrize(
