@@ -51,8 +51,10 @@ MISTAKES = {  # of the README's my.yaml
     "learning_rate:": "learning_rat:",
     "bf16: false": "bf16: no",
 }
+WRITING = ("judge", "generate", "augment")  # verbs that ask a language model
 BIN = ".venv/bin/"  # where make installs
 README = (ROOT / "README.md").read_text("utf-8")
+NO_WRITER, NO_PLAN = "needs a language model; see its e2e test", "needs a plan; see test_plan_of_stages"
 NO_DAEMON, NO_GPU, A_TEST = "needs a docker daemon", "needs GPUs", "is a test itself"
 QUICKSTART = "make quickstart"  # is run with its output, below
 WITH = {  # the rest of a launch that the page cuts short, and whose vectors are searched
@@ -68,6 +70,10 @@ def why_not(command: Command) -> str:
         return NO_DAEMON
     if command.program == "pytest":
         return A_TEST
+    if command.program == "mpr" and command.words[1] in WRITING:
+        return NO_WRITER
+    if "--stage" in command.words:
+        return NO_PLAN
     if config and not config.endswith("/cpu.yaml"):
         return NO_GPU
     return NOT_RUN.get(command.text, "")
