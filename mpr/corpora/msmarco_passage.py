@@ -1,9 +1,15 @@
 """MS MARCO passage ranking: 8.8 million passages, one or few judged passages a question.
 
+<<<<<<< HEAD
 TREC's deep learning tracks (`dl19`, `dl20`) grade from 0 to 3 and count a passage as relevant from grade 2 on.
 
 The user brings the official TSV files (they are behind Microsoft's terms), and for training a file in Tevatron's form
 with negatives. `annotated_train` takes positives chosen by a language model, as arXiv 2602.12727 does.
+=======
+The user brings the official TSV files (they are behind Microsoft's terms). `official_train` trains on them: candidates
+come from sources, out of all passages. `train` takes a file in Tevatron's form with negatives, `annotated_train` one
+with positives chosen by a language model, as arXiv 2602.12727 does.
+>>>>>>> c075448 (wip: systems)
 """
 
 from __future__ import annotations
@@ -22,14 +28,20 @@ from mpr.records import Group, Judgement, Passage
 
 _LICENCE = "MS MARCO terms, non-commercial research: microsoft.github.io/msmarco"
 _TREC = {"dl19": 43, "dl20": 54}  # judged questions, as on the viewer of Tevatron/msmarco-passage
+<<<<<<< HEAD
 ABOUT = 400_800  # training questions: the released example of arXiv 2602.12727 saves every epoch, 3,131 steps of 128
+=======
+_OFFICIAL = {"official_train": "train", "dev": "dev.small"}  # name of the files
+RELEVANT = {"dl19": 2, "dl20": 2}  # TREC DL counts a passage as relevant from grade 2 on
+>>>>>>> c075448 (wip: systems)
 
 
 class Params(Parameters):
     """Where the files are."""
 
     folder: str | None = None
-    """Folder with collection.tsv, queries.*.tsv, qrels.*.tsv, and train.jsonl or annotation.jsonl for training."""
+    """Folder with collection.tsv, queries.*.tsv and qrels.*.tsv (`train`, `dev.small`, `dl19`, `dl20`), and for the splits
+    of that name train.jsonl or annotation.jsonl."""
     candidates: Annotated[int, Field(ge=0)] = 30
     """How many of each training record's negatives are kept, from the front."""
 
@@ -43,6 +55,7 @@ class Collection(Base):
         judged = Split(None, judged=True, sources=("judged",))
         records = Split(None, trains=True, inline=True, sources=("negatives",), about=ABOUT)
         return {
+            "official_train": Split(None, trains=True, judged=True, sources=("judged",)),
             "train": records,
             "annotated_train": records,
             "dev": replace(judged, questions=6_980, source="the official small dev set"),
@@ -72,6 +85,6 @@ class Collection(Base):
         return trec.read_judgements(path) if split in _TREC else msmarco.read_judgements(path)
 
     def _name(self, kind: str, split: str) -> str:
-        if split == "dev":
-            return f"{kind}.dev.small.tsv"
+        if split in _OFFICIAL:
+            return f"{kind}.{_OFFICIAL[split]}.tsv"
         return f"{kind}.{split}.tsv" if kind == "queries" else f"{kind}.{split}.txt"
