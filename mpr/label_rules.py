@@ -111,6 +111,7 @@ def _targets_reach(recipe: Recipe) -> Iterator[Finding]:
     """A term looks only at cells of which its target is known; the rest is seen when a step is drawn."""
     given = {target for label in recipe.labels if label.name != LABELLER for target in _says(label, "PROVIDES")}
     filled = any(entry.short == "random" and (entry.k or entry.group) for entry in recipe.draw.negatives)
+    given -= {"lexical_QP"} if any(getattr(label, "others", "") == "computed" for label in recipe.labels) else set()
     for number, term in enumerate(recipe.objective):
         columns = getattr(term, "columns", "all")
         for target in set(getattr(term, "needs", ())) & given:

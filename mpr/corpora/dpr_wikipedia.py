@@ -4,6 +4,8 @@ Training and development records carry their texts, so training needs no corpus.
 the gold passage; everywhere else, and for all further positives, a positive is a BM25 hit that contains an answer
 (Karpukhin et al. 2020; facebookresearch/DPR issues 95 and 118). The files are under CC BY-NC 4.0. Their checksums were
 never published and are not known to us, so rows on this collection are drafts until somebody pins them.
+
+Questions that a model wrote for passages of the corpus (`mpr generate`) are the split <set>_generated.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from pydantic import Field
 from mpr.catalogue import Parameters
 from mpr.collection import Collection as Base
 from mpr.collection import Pin, Split
-from mpr.formats import dpr_json, dpr_tsv, tevatron
+from mpr.formats import dpr_json, dpr_tsv, questions_jsonl, tevatron
 from mpr.records import Group, Passage
 
 _ROOT = "https://dl.fbaipublicfiles.com/dpr/"
@@ -76,6 +78,7 @@ class Collection(Base):
             f"{name}_dev": replace(records, regex=known.regex),
             f"{name}_test": Split(known.test, regex=known.regex, source=_COUNTS),
             f"{name}_annotated": Split(
+            f"{name}_generated": Split(None, trains=True),
                 None, trains=True, inline=True, sources=("negatives",), about=_ANNOTATED.get(name)
             ),
         }
@@ -103,6 +106,8 @@ class Collection(Base):
         known = self._set
         if split.endswith("_annotated"):
             return self._annotated()
+        if split.endswith("_generated"):
+            return questions_jsonl.read_groups(self.fetch(Pin(f"{self.params.questions}-generated.jsonl")))
         path = self.fetch(self._files[split])
         if split.endswith("_test"):
             return (Group(question) for question in dpr_tsv.read_questions(path, regex=known.regex))

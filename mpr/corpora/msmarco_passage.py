@@ -1,15 +1,10 @@
 """MS MARCO passage ranking: 8.8 million passages, one or few judged passages a question.
 
-<<<<<<< HEAD
 TREC's deep learning tracks (`dl19`, `dl20`) grade from 0 to 3 and count a passage as relevant from grade 2 on.
 
-The user brings the official TSV files (they are behind Microsoft's terms), and for training a file in Tevatron's form
-with negatives. `annotated_train` takes positives chosen by a language model, as arXiv 2602.12727 does.
-=======
 The user brings the official TSV files (they are behind Microsoft's terms). `official_train` trains on them: candidates
 come from sources, out of all passages. `train` takes a file in Tevatron's form with negatives, `annotated_train` one
 with positives chosen by a language model, as arXiv 2602.12727 does.
->>>>>>> c075448 (wip: systems)
 """
 
 from __future__ import annotations
@@ -28,12 +23,9 @@ from mpr.records import Group, Judgement, Passage
 
 _LICENCE = "MS MARCO terms, non-commercial research: microsoft.github.io/msmarco"
 _TREC = {"dl19": 43, "dl20": 54}  # judged questions, as on the viewer of Tevatron/msmarco-passage
-<<<<<<< HEAD
 ABOUT = 400_800  # training questions: the released example of arXiv 2602.12727 saves every epoch, 3,131 steps of 128
-=======
+JUDGED = 502_939  # training questions with a judgement, of 808,731: ir-datasets' card of beir/msmarco/train
 _OFFICIAL = {"official_train": "train", "dev": "dev.small"}  # name of the files
-RELEVANT = {"dl19": 2, "dl20": 2}  # TREC DL counts a passage as relevant from grade 2 on
->>>>>>> c075448 (wip: systems)
 
 
 class Params(Parameters):
@@ -53,13 +45,14 @@ class Collection(Base):
     @property
     def splits(self) -> Mapping[str, Split]:
         judged = Split(None, judged=True, sources=("judged",))
+        graded = replace(judged, trains=True, relevant=2, source="TREC DL")  # many positives: they can validate
         records = Split(None, trains=True, inline=True, sources=("negatives",), about=ABOUT)
         return {
-            "official_train": Split(None, trains=True, judged=True, sources=("judged",)),
+            "official_train": replace(judged, trains=True, about=JUDGED),
             "train": records,
             "annotated_train": records,
             "dev": replace(judged, questions=6_980, source="the official small dev set"),
-            **{name: replace(judged, questions=count, relevant=2, source="TREC DL") for name, count in _TREC.items()},
+            **{name: replace(graded, questions=count) for name, count in _TREC.items()},
         }
 
     @property

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from mpr.knowledge import Knowledge
     from mpr.lexical import LexicalIndex
-    from mpr.pair_scores import Scored
+    from mpr.pair_scores import PairScores, Scored
     from mpr.sources import Ground
 
 PROVIDES = ("lexical_QP",)
@@ -44,6 +44,9 @@ class Params(Parameters):
     """`english`: Snowball's stemmer."""
     normalise: Literal["question_length", "none"]
     """Divide by the number of words of the question, or not."""
+    others: Literal["unknown", "computed"] = "unknown"
+    """Pairs that nothing proposed before training, such as what the model under training finds: unknown, or computed
+    when a step is drawn."""
 
 
 def applied(params: Params, known: Knowledge, ground: Ground) -> Knowledge:
@@ -66,7 +69,37 @@ def applied(params: Params, known: Knowledge, ground: Ground) -> Knowledge:
         index = lexical.beside(ground.passages, settings, ground.bar)
         pair_scores.write(target, _blocks(params, keys, index, ground), receipt)
     scores = pair_scores.PairScores.open(target)
-    return known.with_scores("lexical_QP", scores).noted("bm25_score", {"pairs": len(scores)}, scores)
+    given = scores
+    if params.others == "computed":
+        given = _completed(params, scores, lexical.beside(ground.passages, settings, ground.bar), ground)
+    return known.with_scores("lexical_QP", given).noted("bm25_score", {"pairs": len(scores)}, scores)
+
+
+def _completed(params: Params, scores: PairScores, index: LexicalIndex, ground: Ground) -> PairScores:
+    """The stored scores, and those of any other pair computed when they are looked up."""
+    import numpy as np
+
+    from mpr.pair_scores import PairScores
+
+    class Completed(PairScores):
+        def lookup(self, question_N: Any, passage_N: Any) -> Any:
+            value_N = super().lookup(question_N, passage_N)
+            rows_N, texts_N = np.broadcast_arrays(question_N, passage_N)
+            open_N = np.isnan(value_N) & (rows_N >= 0) & (texts_N >= 0)  # below 0: no question, or no passage
+            for row in np.unique(rows_N[open_N]):
+                mine_N = open_N & (rows_N == row)
+                value_N[mine_N] = _scored(params, index, ground.questions[int(row)].text, texts_N[mine_N])
+            return value_N
+
+    return Completed(scores.keys, scores.values, scores.folder, scores.digest)
+
+
+def _scored(params: Params, index: LexicalIndex, text: str, passage_N: Any) -> Any:
+    """Scores of some passages for a question."""
+    import numpy as np
+
+    divisor = len(index.analysis(text)) if params.normalise == "question_length" else 1
+    return index.scores_of(text, passage_N) / np.float32(max(1, divisor))
 
 
 def _blocks(params: Params, keys: Any, index: LexicalIndex, ground: Ground) -> Iterator[Scored]:
@@ -80,8 +113,6 @@ def _blocks(params: Params, keys: Any, index: LexicalIndex, ground: Ground) -> I
     ends = [*starts[1:].tolist(), len(keys)]
     with ground.bar("BM25 scores", len(rows)) as progress:
         for row, start, end in zip(rows.tolist(), starts.tolist(), ends, strict=True):
-            text = ground.questions[row].text
-            divisor = len(index.analysis(text)) if params.normalise == "question_length" else 1
-            value_N = index.scores_of(text, passage_N[start:end]) / np.float32(max(1, divisor))
+            value_N = _scored(params, index, ground.questions[row].text, passage_N[start:end])
             yield Scored(question_N[start:end], passage_N[start:end], value_N)
             progress(1)
