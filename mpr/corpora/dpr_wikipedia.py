@@ -78,9 +78,9 @@ class Collection(Base):
             f"{name}_dev": replace(records, regex=known.regex),
             f"{name}_test": Split(known.test, regex=known.regex, source=_COUNTS),
             f"{name}_annotated": Split(
-            f"{name}_generated": Split(None, trains=True),
                 None, trains=True, inline=True, sources=("negatives",), about=_ANNOTATED.get(name)
             ),
+            f"{name}_generated": Split(None, trains=True),
         }
 
     @property
