@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 
 TOPICS, ASPECTS, STATED = 20, 3, 3
-ASKED = {"train": 4, "unlabelled": 2, "test": 2}  # questions of each fact
+ASKED = {"train": 4, "unlabelled": 2, "generated": 2, "dev": 1, "test": 2}  # questions of each fact
 _SYLLABLES = [first + vowel for first in "bdfgklmnprstvz" for vowel in "aeiou"]
 
 
@@ -137,4 +137,19 @@ def write(folder: Path) -> Planted:
         lines(f"{role}.tsv", (f"{q}\t{p}\t{score:.4f}" for q, p, score in made.scores(role)))
         if role != "unlabelled":
             lines(f"{role}.qrels", (f"{q.id} 0 {p} 1" for q in questions for p in made.positives(q)))
+    lines("triples.tsv", _triples(made))
     return made
+
+
+def _triples(made: Planted) -> Iterator[str]:
+    """A teacher's scores, question, positive and negative: six negatives of each positive, two of the same topic."""
+    dice = random.Random("triples")
+    scores = {(question, passage): 10 * score for question, passage, score in made.scores("train")}
+    for question in made.questions["train"]:
+        positives = made.positives(question)
+        others = [one for one in made.passages if one.id not in positives]
+        near = [one.id for one in others if one.fact // ASPECTS == question.fact // ASPECTS]
+        for positive in positives:
+            for negative in [*dice.sample(near, 2), *dice.sample([one.id for one in others], 4)]:
+                high, low = scores[question.id, positive], scores[question.id, negative]
+                yield f"{high:.4f}\t{low:.4f}\t{question.id}\t{positive}\t{negative}"
