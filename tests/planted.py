@@ -123,7 +123,8 @@ def planted() -> Planted:
 
 
 def write(folder: Path) -> Planted:
-    """The collection as files that the kit reads: passages, questions with answers, judgements, scores, triples."""
+    """The collection as files that the kit reads: passages, questions with and without answers, judgements, scores of
+    the judge for every pair, and triples of a teacher."""
     made = planted()
     folder.mkdir(parents=True, exist_ok=True)
 
@@ -132,11 +133,14 @@ def write(folder: Path) -> Planted:
 
     lines("passages.tsv", (f"{one.id}\t{one.text}\t{one.title}" for one in made.passages))
     for role, questions in made.questions.items():
-        rows = ({"id": one.id, "question": one.text, "answers": [one.answer]} for one in questions)
+        rows = [{"id": one.id, "question": one.text} for one in questions]
         lines(f"{role}.jsonl", map(json.dumps, rows))
-        lines(f"{role}.tsv", (f"{q}\t{p}\t{score:.4f}" for q, p, score in made.scores(role)))
+        answered = (row | {"answers": [one.answer]} for row, one in zip(rows, questions, strict=True))
+        lines(f"{role}.answered.jsonl", map(json.dumps, answered))
         if role != "unlabelled":
             lines(f"{role}.qrels", (f"{q.id} 0 {p} 1" for q in questions for p in made.positives(q)))
+    asked = (pair for role in ("train", "unlabelled") for pair in made.scores(role))
+    lines("judge.tsv", (f"{q}\t{p}\t{score:.4f}" for q, p, score in asked))
     lines("triples.tsv", _triples(made))
     return made
 

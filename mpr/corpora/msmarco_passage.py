@@ -3,8 +3,9 @@
 TREC's deep learning tracks (`dl19`, `dl20`) grade from 0 to 3 and count a passage as relevant from grade 2 on.
 
 The user brings the official TSV files (they are behind Microsoft's terms). `official_train` trains on them: candidates
-come from sources, out of all passages. `train` takes a file in Tevatron's form with negatives, `annotated_train` one
-with positives chosen by a language model, as arXiv 2602.12727 does.
+come from sources, out of all passages; `unlabelled` is queries.unlabelled.tsv, questions without judgements. `train`
+takes a file in Tevatron's form with negatives, `annotated_train` one with positives chosen by a language model, as arXiv
+2602.12727 does.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ class Collection(Base):
             "official_train": replace(judged, trains=True, about=JUDGED),
             "train": records,
             "annotated_train": records,
+            "unlabelled": Split(None),
             "dev": replace(judged, questions=6_980, source="the official small dev set"),
             **{name: replace(graded, questions=count) for name, count in _TREC.items()},
         }
@@ -70,6 +72,8 @@ class Collection(Base):
             path = self.fetch(Pin(name, licence=_LICENCE))
             return tevatron.read_groups(path, tier, tier, source="negatives", negatives=self.params.candidates)
         queries = self.fetch(Pin(self._name("queries", split), licence=_LICENCE))
+        if split == "unlabelled":
+            return (Group(question) for question in msmarco.read_questions(queries))
         judged = trec.judged_groups(msmarco.read_questions(queries), self.judgements(split), self.split(split).relevant)
         return judged
 
