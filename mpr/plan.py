@@ -174,7 +174,9 @@ def _work_lines(recipe: Recipe, backbone: Backbone | None, facts: dict[str, Any]
     if recipe.live is not None:
         drawn = [f"{each}, found anew in every step" for each in drawn]
     in_batch = ["the other passages of the step"] if recipe.draw.in_batch else []
-    yield _line("negatives", ", ".join(drawn + in_batch))
+    remembered = recipe.scale.negative_cache
+    earlier = [] if remembered is None else [f"the last {remembered.size:,} passages, by their vectors of then"]
+    yield _line("negatives", ", ".join(drawn + in_batch + earlier))
     if recipe.own is not None and recipe.live is None:
         yield _line("refresh", _refresh(recipe, facts["refreshed_passages"]))
     for term in recipe.objective:

@@ -4,8 +4,8 @@ TREC's deep learning tracks (`dl19`, `dl20`) grade from 0 to 3 and count a passa
 
 The user brings the official TSV files (they are behind Microsoft's terms). `official_train` trains on them: candidates
 come from sources, out of all passages; `unlabelled` is queries.unlabelled.tsv, questions without judgements. `train`
-takes a file in Tevatron's form with negatives, `annotated_train` one with positives chosen by a language model, as arXiv
-2602.12727 does.
+takes a file in Tevatron's form with negatives, `annotated_train` one with positives chosen by a language model, as
+arXiv 2602.12727 does.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class Params(Parameters):
     """Where the files are."""
 
     folder: str | None = None
-    """Folder with collection.tsv, queries.*.tsv and qrels.*.tsv (`train`, `dev.small`, `dl19`, `dl20`), and for the splits
-    of that name train.jsonl or annotation.jsonl."""
+    """Folder with collection.tsv, queries.*.tsv and qrels.*.tsv (`train`, `dev.small`, `dl19`, `dl20`); train.jsonl or
+    annotation.jsonl for the splits that read them."""
     candidates: Annotated[int, Field(ge=0)] = 30
     """How many of each training record's negatives are kept, from the front."""
 
