@@ -42,7 +42,7 @@ quickstart: setup
 	$(BIN)/mpr reproduce recipes/quickstart.yaml
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: setup
 	$(BIN)/ruff check .
@@ -53,7 +53,7 @@ check: setup
 	$(BIN)/mpr leaderboard build --check
 
 faults: setup
-	$(BIN)/python -m pytest tests/faults tests/e2e/test_standins.py -m "slow or not slow"
+	$(BIN)/python -m pytest -n auto --dist loadfile tests/faults tests/e2e/test_standins.py -m "slow or not slow"
 
 table: setup
 	$(BIN)/mpr reference --write

@@ -21,11 +21,18 @@ def examined(request: pytest.FixtureRequest) -> Examined:
     """`examined(count, what, at_least=1)`: fails if too little was examined, and prints the count after the run."""
 
     def say(count: int, what: str, at_least: int = 1) -> None:
-        _said.append(f"{request.node.nodeid}: {count:,} {what}")
-        print(_said[-1])
+        said = f"{request.node.nodeid}: {count:,} {what}"
+        request.node.user_properties.append(("examined", said))
+        print(said)
         assert count >= at_least, f"only {count} {what}; a guard that looks at less than {at_least} guards nothing"
 
     return say
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Also for tests that another process ran (pytest-xdist): what a test says travels with its report."""
+    if report.when == "call":
+        _said.extend(str(said) for name, said in report.user_properties if name == "examined")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
