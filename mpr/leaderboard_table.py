@@ -1,6 +1,7 @@
 """Tables of the leaderboard: the rows that are measured on the same thing, and a recipe in the words of a table.
 
-The baseline of a table is its row of NLL with one positive; of several, the one with the shortest name.
+The baseline of a table is its row of NLL with one positive; of several, the one with the shortest name, a training
+system last. Rows that train in stages have a table of their own, whose baseline is the shortest named of NLL.
 """
 
 from __future__ import annotations
@@ -36,14 +37,23 @@ class Table:
     @property
     def baseline(self) -> Row | None:
         plain = [row for row in self.rows if is_plain(row.recipe)]
-        return min(plain, key=lambda row: (len(row.name), row.name)) if plain else None
+        plain = plain or [row for row in self.rows if row.recipe.plan and _is_nll(row.recipe)]
+        return min(plain, key=_shortest) if plain else None
+
+
+def _shortest(row: Row) -> tuple[bool, int, str]:
+    return not row.name.endswith("_m1"), len(row.name), row.name
+
+
+def _is_nll(recipe: Recipe) -> bool:
+    return [term.name for term in recipe.objective] == ["nll"]
 
 
 def is_plain(recipe: Recipe) -> bool:
     """NLL over one positive, always the first: what every table starts from."""
     positives = recipe.draw.positives
     one = positives.policy == "first" or (positives.policy == "up_to" and positives.m == 1)
-    return one and positives.beyond != "rotate" and [term.name for term in recipe.objective] == ["nll"]
+    return one and positives.beyond != "rotate" and _is_nll(recipe)
 
 
 def tables(board: Board) -> tuple[Table, ...]:
@@ -77,7 +87,7 @@ def _title(recipe: Recipe) -> str:
         passages = corpus.model_dump()["passages"]
         dials = [Path(corpus.model_dump()["folder"]).name, f"passages {str(passages['sha256'])[:8]}"]
     name = corpus.name + (f" ({', '.join(dials)})" if dials else "")
-    return f"{name}, {', '.join(recipe.data.evaluate.values())}"
+    return f"{name}, {', '.join(recipe.data.evaluate.values())}{', in stages' if recipe.plan else ''}"
 
 
 def _measures(rows: Sequence[Row]) -> tuple[str, ...]:

@@ -20,5 +20,10 @@ def recipes() -> dict[str, Recipe]:
     return {name: recipe_file.load(path) for name, path in zip(NAMES, PATHS, strict=True)}
 
 
+def is_system(name: str) -> bool:
+    """Whether it is one of the training systems, which have conventions of their own (tests/e2e/test_systems.py)."""
+    return name.startswith("systems/")
+
+
 def text(name: str) -> str:
     return (ROOT / "recipes" / f"{name}.yaml").read_text("utf-8")

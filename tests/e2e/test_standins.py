@@ -133,7 +133,7 @@ def test_a_row_whose_files_are_downloaded(
 def test_every_collection_and_objective_has_a_row_here(examined: Examined) -> None:
     """A paper's recipe of another kind needs a stand-in."""
     recipes = shipped.recipes()
-    kinds = [(recipes[name].data.corpus.name, recipes[name].objective[0].name) for name in rows.ROWS]
+    kinds = [(recipes[name].data.corpus.name, recipes[name].objective[0].name) for name in rows.ROWS]  # no systems
     quick = [(recipes[name].data.corpus.name, recipes[name].objective[0].name) for name in (*QUICK, DOWNLOADED)]
     for part in (0, 1):
         assert {kind[part] for kind in quick} == {kind[part] for kind in kinds}

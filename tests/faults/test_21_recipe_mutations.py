@@ -87,10 +87,14 @@ def problems(text: str) -> list[tuple[int, str, str]]:
 
 
 def all_cases() -> Iterator[Case]:
+    """Of what a stage writes nothing is required, as what it leaves out holds from above (its mistakes are in
+    tests/unit/test_recipe_plan.py). Systems have keys that nothing else has: they are spoilt, and not taken away."""
     for name in shipped.NAMES:
         for spot in spots(shipped.text(name)):
-            for kind in KINDS:
-                yield name, spot, kind
+            for kind in KINDS if not spot.pattern.startswith("plan") else ():
+                takes_away = kind in ("removed", "null") or spot.pattern.startswith("labels.scores")
+                if not (takes_away and shipped.is_system(name)):
+                    yield name, spot, kind
 
 
 def order(case: Case) -> bytes:

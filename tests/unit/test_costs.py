@@ -207,7 +207,7 @@ def test_refreshes_by_hand(refresh: str, times: int) -> None:
 
 def test_refreshes_that_encode_no_passage_or_nobody_knows_how_many() -> None:
     for name, more, expected in (
-        ("quickstart", ["towers.share=false", "towers.train=question", "refresh={every: 9}"], 0),
+        ("quickstart", ["draft=true", "towers.share=false", "towers.train=question", "refresh={every: 9}"], 0),
         ("trec_bce_m3", ["refresh={every: 9}"], None),  # texts that come with the records
     ):
         recipe = own(name, *more)
