@@ -55,7 +55,7 @@ WRITING = ("judge", "generate", "augment")  # verbs that ask a language model
 BIN = ".venv/bin/"  # where make installs
 README = (ROOT / "README.md").read_text("utf-8")
 NO_WRITER, NO_PLAN = "needs a language model; see its e2e test", "needs a plan; see test_plan_of_stages"
-BIG = "takes a GPU and MS MARCO; see test_systems"
+BIG = "takes a GPU and MS MARCO; see test_systems, and the plans in tests/golden"
 NO_DAEMON, NO_GPU, A_TEST = "needs a docker daemon", "needs GPUs", "is a test itself"
 QUICKSTART = "make quickstart"  # is run with its output, below
 WITH = {  # the rest of a launch that the page cuts short, and whose vectors are searched
@@ -75,7 +75,7 @@ def why_not(command: Command) -> str:
         return NO_WRITER
     if "--stage" in command.words:
         return NO_PLAN
-    if command.text.startswith("mpr reproduce recipes/systems/"):
+    if "recipes/systems/" in command.text:
         return BIG
     if config and not config.endswith("/cpu.yaml"):
         return NO_GPU
