@@ -198,3 +198,38 @@ def _passage_tower(model: Path) -> dict[str, Any]:
     folders = sorted(model.glob("document_*")) or [model]
     files = [path for folder in folders for path in folder.rglob("*.safetensors")]
     return {name: tensor for path in files for name, tensor in load_file(path).items()}
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_a_system_takes_several_positives(name: str, place: Path) -> None:
+    """Every training of it with up to three positives of a question together, where it does not take all anyway; and
+    NLL, which takes one, exchanged with JointLH."""
+    path = FOLDER / f"{name}.yaml"
+    document: dict[str, Any] = strict_yaml.parse(path.read_bytes(), str(path)).value
+    written = {"": document, **{f"plan.{number}.": one for number, one in enumerate(document.get("plan", ()))}}
+    several = [
+        f"{where}draw.positives.{key}"
+        for where, one in written.items()
+        if one.get("draw", {}).get("positives", {}).get("policy") in ("first", "random1")
+        for key in ("policy=up_to", "m=3", "beyond=rotate")
+    ]
+    several += [
+        f"{where}draw.positives.{key}=null"
+        for where, one in written.items()
+        if where and one.get("draw", {}).get("positives", {}).get("policy") == "all"
+        for key in ("m", "beyond")
+    ]
+    several += [
+        f"{where}objective.{number}={_joint(entry)}"
+        for where, one in written.items()
+        for number, entry in enumerate(one.get("objective", ()))
+        if entry["name"] == "nll"
+    ]
+    recipe = recipe_file.load(path, [*overrides(path, place / "planted"), *several])
+    drawn = {stage.draw.positives.policy for stage in recipe_plan.stages_of(recipe)}
+    assert drawn <= {"up_to", "all"}, drawn
+
+
+def _joint(nll: dict[str, Any]) -> str:
+    made = {**nll, "name": "joint_lh", "copositives": "mask", "reduce": "mean"}
+    return "{" + ", ".join(f"{key}: {value}" for key, value in made.items()) + "}"
