@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import os
 import re
 import subprocess
 from collections.abc import Callable, Iterator
@@ -79,7 +80,11 @@ def printed(words: list[str]) -> list[str]:
     for name in (word.split("=")[0] for word in words if "=" in word):
         if not re.search(rf"^{name} \?=", text, re.MULTILINE):
             raise Refused(f"the Makefile has no {name}")
-    done = subprocess.run(["make", "-n", *words], cwd=ROOT, capture_output=True, text=True, check=False, timeout=20)
+    of_make = ("MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "VENV")  # from a make that runs these tests
+    alone = {name: value for name, value in os.environ.items() if name not in of_make}
+    done = subprocess.run(
+        ["make", "-n", *words], cwd=ROOT, env=alone, capture_output=True, text=True, check=False, timeout=20
+    )
     if done.returncode:
         raise Refused(done.stderr)
     return done.stdout.splitlines()
