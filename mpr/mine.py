@@ -260,7 +260,7 @@ class Mining:
         """Known positives of these questions with their scores; of one that was proposed, that of the proposal."""
         owner_N, passage_N, _ = self.ground.questions.positives.known(rows)
         score_N = candidate_table.scored([found]).lookup(owner_N, passage_N)
-        missed_N = np.isnan(score_N)
+        missed_N = np.isnan(score_N) & (passage_N < len(self.source.ground.passages))  # not those beside the corpus
         score_N[missed_N] = self.source.scored(rows[owner_N[missed_N]], passage_N[missed_N])
         offsets = np.concatenate([[0], np.cumsum(np.bincount(owner_N, minlength=len(rows)))]).astype(np.int64)
         return Ragged(offsets, {"passage": passage_N, "score": score_N})

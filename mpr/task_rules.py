@@ -57,6 +57,9 @@ def only_own_passages(recipe: Recipe) -> Iterator[Finding]:
             yield ("scale", key), f"{_NO_VECTORS}: there is nothing to remember", "remove it"
     if recipe.refresh is not None:
         yield ("refresh",), "a cross-encoder cannot search", "remove it"
+    if recipe.start is not None:
+        what = "a cross-encoder does not go on from another model"
+        yield ("start",), what, "remove it; in a plan, `start: base`"
     if recipe.validation is not None:
         yield ("validation",), "is a search among passages, and a cross-encoder cannot search", "remove it"
     for number, term in enumerate(recipe.objective):

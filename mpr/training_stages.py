@@ -88,7 +88,9 @@ class Training:
         if self.recipe.stage and not label_rules.scorers(self.recipe):
             keys.append("labels")  # of a plan they are no part of the data
         models = self._models(done, *keys, *(["start"] if from_start else []))
-        return {**self._data(done), **models, "recipe": part_of(self.recipe, *keys)}
+        anchored = sorted(mine.anchored(self.recipe))  # the draw asks a table for more
+        more = {"anchors": storage.json_digest(anchored)} if anchored else {}
+        return {**self._data(done), **models, **more, "recipe": part_of(self.recipe, *keys)}
 
     def _label_reads(self, done: Mapping[str, Receipt]) -> dict[str, str]:
         folders = mine.scorers(self.dataset)

@@ -29,6 +29,7 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
         (TREC, [*READER, "scale.cache={questions: 8, passages: 8}"], "scale.cache", "nothing to remember"),
         (TREC, [*READER, "scale.negative_cache={size: 100, policy: lru}", "objective=[{name: joint_lh}]"],
          "scale.negative_cache", "nothing to remember"),
+        (TREC, [*READER, f"start=a/b@{'0' * 40}"], "start", "does not go on from another model"),
         (TREC, [*LIVE, *READER], "refresh", "a cross-encoder cannot search"),
         (TREC, [*READER, f"validation={POOL}", "training.eval_strategy=epoch"],
          "validation", "a cross-encoder cannot search"),
