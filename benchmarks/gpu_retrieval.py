@@ -9,7 +9,6 @@ import argparse
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -75,29 +74,11 @@ def _model(settings: Any, count: int, folder: Path) -> tuple[Any, Any]:
     return Model.untrained(settings, tokenizer, 0), store
 
 
-@dataclass(frozen=True)
-class Shard:
-    rows: Any
-    vectors: Any
-    dtype: str = "float16"
-
-    def block(self, start: int, stop: int) -> Any:
-        return self.vectors[start:stop].astype("float32")
-
-
-@dataclass(frozen=True)
-class Store:
-    width: int
-    shards: tuple[Shard, ...]
-
-    def __len__(self) -> int:
-        return len(self.shards[0].rows)
-
-
 def searching(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Both are opened once; a search is timed in turns. `same` compares with float64 over all passages."""
     import numpy as np
     import torch
+    from stores import Shard, Store
 
     from mpr.exact import Exact
 
@@ -106,7 +87,7 @@ def searching(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     for start in range(0, count, CHUNK):
         part = torch.randn(min(CHUNK, count - start), width, generator=torch.Generator().manual_seed(start))
         matrix[start : start + CHUNK] = torch.nn.functional.normalize(part, dim=1).numpy()
-    store, found = Store(width, (Shard(np.arange(count), matrix),)), dict[str, Any]()
+    store, found = Store(width, (Shard(np.arange(count), matrix, "float16"),)), dict[str, Any]()
     _reset_peak(given.device)
     began = time.perf_counter()
     ours = Exact.open(store, budget_bytes=(1 << 28) + 4 * matrix.nbytes, device=given.device)

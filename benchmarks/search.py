@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,10 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).resolve().parent / "results"
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(Path(__file__).resolve().parent)]
+
+from stores import Shard, Store  # noqa: E402 - found beside this file
+
 MEBIBYTE = 2**20
 CENTRES = 1000
 CHECKED = 8  # questions of a batch that are also searched by brute force in 64 bits
@@ -52,25 +55,6 @@ def options() -> argparse.Namespace:
 
 
 # ---- invented vectors
-
-
-@dataclass(frozen=True)
-class Shard:
-    rows: Any
-    vectors: Any
-    dtype: str = "float32"
-
-    def block(self, start: int, stop: int) -> Any:
-        return self.vectors[start:stop]
-
-
-@dataclass(frozen=True)
-class Store:
-    width: int
-    shards: tuple[Shard, ...]
-
-    def __len__(self) -> int:
-        return len(self.shards[0].rows)
 
 
 def unit_vectors(count: int, width: int, seed: int) -> Any:

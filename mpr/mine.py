@@ -72,9 +72,8 @@ def mine(
         work = Mining.of(dataset, role, source)
         made[source.as_] = work.done(group, chunk)
     if role == "train" and not label_rules.scorers(dataset.recipe):
-        group.first(
-            lambda: sorted(knowledge(dataset, until=until).counts)
-        )  # what labels keep beside the split is written now
+        # What labels keep beside the split is written now.
+        group.first(lambda: sorted(knowledge(dataset, until=until).counts))
     return made
 
 

@@ -14,7 +14,7 @@ Shapes: N pairs.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
 from pathlib import Path
@@ -112,6 +112,20 @@ def write(
             _fill(stage, merged(_opened(stage.folder, ends), repeated, memory), receipt)
             for name in _FILES:
                 stage.discard(f"runs_{name}.bin")
+    return PairScores.open(target)
+
+
+def beside(
+    split: Path,
+    kind: str,
+    receipt: Mapping[str, Any],
+    blocks: Callable[[], Iterable[Scored]],
+    repeated: Repeated = "refuse",
+) -> PairScores:
+    """The store of that kind that lies beside a split, named by its receipt; made where it is not there yet."""
+    target = split.with_name(f"{split.name}-{kind}-{storage.json_digest(receipt)[:8]}")
+    if not target.exists():
+        write(target, blocks(), receipt, repeated=repeated)
     return PairScores.open(target)
 
 

@@ -14,8 +14,7 @@ from typing import Any
 from mpr import leaderboard_table, manifest
 from mpr.leaderboard import Row
 from mpr.leaderboard_table import Table
-from mpr.plan import NOT_RESULTS
-from mpr.recipe import Recipe
+from mpr.recipe import DESCRIBING, Recipe
 from mpr.strict_yaml import dotted, leaves
 
 _NEVER = ("training.seed", "data.corpus.folder")
@@ -87,7 +86,7 @@ def groups(table: Table, free: Sequence[str]) -> Iterator[tuple[str, list[Row]]]
 
 
 def _fixed(recipe: Recipe, free: Sequence[str]) -> dict[str, Any]:
-    content = recipe.model_dump(mode="json", by_alias=True, exclude=set(NOT_RESULTS))
+    content = recipe.model_dump(mode="json", by_alias=True, exclude=set(DESCRIBING))
     named = {dotted(path): value for path, value in leaves(content)}
     return {key: value for key, value in named.items() if not _is_below(key, (*free, *_NEVER))}
 

@@ -13,13 +13,12 @@ from mpr import backbones, clock, collection, costs, model_names, schedule
 from mpr.backbones import Backbone
 from mpr.collection import Collection
 from mpr.costs import Memory
-from mpr.recipe import Recipe
+from mpr.recipe import DESCRIBING, Recipe
 from mpr.recipe_draw import PAIRED, Negatives
 from mpr.recipe_plan import stages_of
 from mpr.storage import json_digest
 
 UNKNOWN = "unknown"
-NOT_RESULTS = ("paper", "varies", "published", "expected", "draft")  # keys that describe a row but cannot change it
 GIGA = 1e9
 
 
@@ -51,7 +50,7 @@ def digest(recipe: Recipe) -> str:
     """
     if recipe.plan:
         return json_digest([[stage.stage, digest(stage)] for stage in stages_of(recipe)])
-    content = recipe.model_dump(mode="json", by_alias=True, exclude=set(NOT_RESULTS), exclude_defaults=True)
+    content = recipe.model_dump(mode="json", by_alias=True, exclude=set(DESCRIBING), exclude_defaults=True)
     content["data"]["corpus"].pop("folder", None)  # where a pinned file lies does not change what is in it
     return json_digest(content)
 

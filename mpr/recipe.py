@@ -64,6 +64,7 @@ else:
         ),
     )
 
+DESCRIBING = ("paper", "varies", "published", "expected", "draft")  # keys that cannot change what a row gives
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
 Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 

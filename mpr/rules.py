@@ -34,7 +34,7 @@ from mpr import (
 )
 from mpr.collection import Split
 from mpr.errors import DataError, nearest
-from mpr.recipe import Recipe
+from mpr.recipe import DESCRIBING, Recipe
 from mpr.strict_yaml import Path_
 from mpr.training_rules import Finding
 
@@ -42,7 +42,6 @@ SINGLE_POSITIVE = ("nll", "rand1_lh")
 ANSWER_MEASURES = ("top",)
 ALWAYS_GIVEN = ("width",)  # targets that training passes to every objective
 LIVE_GIVES = ("ranks_QP",)  # and those that a search in every step finds
-NOT_VARYING = ("paper", "varies", "draft", "published", "expected")  # they describe a row, they cannot tell rows apart
 PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
@@ -295,7 +294,7 @@ def _varies_exist(recipe: Recipe) -> Iterator[Finding]:
             place = place[part] if isinstance(place, dict) and part in place else _NOTHING
         if place is _NOTHING:
             yield ("varies", number), f"'{key}' is not a key of this recipe", "name keys with dots"
-        if key.split(".")[0] in NOT_VARYING:
+        if key.split(".")[0] in DESCRIBING:
             yield ("varies", number), f"'{key}' describes a row", "name a key that changes a result"
         if key in recipe.varies[:number]:
             yield ("varies", number), f"'{key}' is listed twice", "keep one"

@@ -23,7 +23,7 @@ from typing import Any
 
 from mpr import __version__, storage
 from mpr.errors import Problem, RecipeError, StorageError
-from mpr.plan import NOT_RESULTS
+from mpr.recipe import DESCRIBING
 from mpr.strict_yaml import dotted, leaves
 
 CHECKPOINT = "checkpoint"
@@ -135,7 +135,7 @@ def models(run: Path, recipe: Any) -> dict[str, Path]:
 
 def identity(recipe: Any, data: Mapping[str, str], world: int) -> dict[str, Any]:
     """What a run is: the same identity, seed included, must give the same result."""
-    content = recipe.model_dump(mode="json", by_alias=True, exclude=set(NOT_RESULTS))
+    content = recipe.model_dump(mode="json", by_alias=True, exclude=set(DESCRIBING))
     return {"recipe": content, "data": dict(data), "processes": world, "mpr": __version__}
 
 

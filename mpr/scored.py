@@ -104,18 +104,16 @@ def of_file(wanted: Scores, ground: Ground) -> PairScores:
         "passages": ground.passages.manifest.digest,
         "mpr": __version__,
     }
-    folder = ground.questions.folder
-    target = folder.with_name(f"{folder.name}-scores-{storage.json_digest(receipt)[:8]}")
-    if not target.exists():
-        repeated: pair_scores.Repeated = "same" if wanted.format == "triples" else "refuse"
-        pair_scores.write(target, _blocks(wanted, path, ground), receipt, repeated=repeated)
-    return pair_scores.PairScores.open(target)
+    repeated: pair_scores.Repeated = "same" if wanted.format == "triples" else "refuse"
+    split = ground.questions.folder
+    return pair_scores.beside(split, "scores", receipt, lambda: _blocks(wanted, path, ground), repeated)
 
 
 def _path(wanted: Scores, ground: Ground) -> Path:
-    from mpr import sources
+    from mpr import pinned_file
 
-    return sources.pinned(ground, str(wanted.file), wanted.sha256, "scores", "labels", "labels.scores.file")
+    about, fix = (str(wanted.file), wanted.sha256, ground.folder, "labels"), "check labels.scores.file"
+    return pinned_file.found(*about, of="scores", fix=fix)
 
 
 def _blocks(wanted: Scores, path: Path, ground: Ground) -> Iterator[Scored]:

@@ -15,13 +15,15 @@ import json
 import threading
 import time
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+from tests.loopback import Loopback
 
 Answer = Callable[[str], str]
 
 
-class ChatServer:
+class ChatServer(Loopback):
     """Ways to fail: a status; `drop` hangs up; `cut` sends half; `text` sends no JSON; `form` sends other JSON; `slow`
     waits for a second; `away` redirects; `echo` sends the header with the key back, with status 400."""
 
@@ -36,18 +38,8 @@ class ChatServer:
         self.most_at_once = self.at_once = 0
         self.paths: list[str] = []
         self.guard = threading.Lock()
-        handler = type("Handler", (_Handler,), {"server_of_test": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._server.daemon_threads = True
-        self.endpoint = f"http://127.0.0.1:{self._server.server_address[1]}/v1"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(_Handler)
+        self.endpoint += "/v1"
 
     def fail(self, *how: int | str) -> None:
         self.failures.extend(how)
@@ -58,18 +50,18 @@ class ChatServer:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server_of_test: ChatServer
+    stand: ChatServer
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *arguments: object) -> None:
         pass
 
     def do_GET(self) -> None:
-        self.server_of_test.paths.append(self.path)
+        self.stand.paths.append(self.path)
         self._send(200, b"{}")
 
     def do_POST(self) -> None:
-        server = self.server_of_test
+        server = self.stand
         with server.guard:
             server.at_once += 1
             server.most_at_once = max(server.most_at_once, server.at_once)

@@ -24,14 +24,15 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import yaml  # type: ignore[import-untyped]
 
 from tests.hub_repos import Files, Repo, blob_id, metadata_problems
+from tests.loopback import Loopback
 
 _ATTRIBUTES = b"*.safetensors filter=lfs diff=lfs merge=lfs -text\n"  # every new repository has such a file
 _DATE = "2026-01-01T00:00:00.000Z"
@@ -50,7 +51,7 @@ class Failure:
     times: int
 
 
-class HubServer:
+class HubServer(Loopback):
     """Serves `repos` until it is closed; `add` puts something there, `fail` makes a route fail."""
 
     token = "hf_" + "TesterTesterTesterTesterTesterTest"  # a name of its own, so that scans of a test may look for it
@@ -64,18 +65,7 @@ class HubServer:
         self.before: dict[str, Callable[[], object]] = {}  # route -> called once, just before its next request counts
         self.failures: dict[str, Failure] = {}
         self.guard = threading.RLock()
-        handler = type("Handler", (_Handler,), {"hub": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._server.daemon_threads = True
-        self.endpoint = f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(_Handler)
 
     def add(self, name: str, files: Mapping[str, bytes], *, private: bool = False, title: str = "Add files") -> str:
         """Commits files to a repository, which is made where it is missing; returns the commit."""
@@ -141,7 +131,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     wbufsize = -1  # an answer leaves in one piece
     disable_nagle_algorithm = True
-    hub: HubServer
+    stand: HubServer
 
     def log_message(self, format: str, *arguments: object) -> None:
         pass
@@ -160,24 +150,24 @@ class _Handler(BaseHTTPRequestHandler):
         method = "GET" if self.command == "HEAD" else self.command
         matches = ((name, re.fullmatch(pattern, parts.path)) for name, wanted, pattern in _ROUTES if wanted == method)
         route, found = next((match for match in matches if match[1]), ("unknown", None))
-        self.hub.requests.append((route, unquote(parts.path)))
-        how = self.hub.failing(route)
+        self.stand.requests.append((route, unquote(parts.path)))
+        how = self.stand.failing(route)
         if isinstance(how, float):
             time.sleep(how)
         length = int(self.headers.get("Content-Length") or 0)
         if how == "drop" or callable(how):
-            self.hub.bodies.append(self.rfile.read(length // 2))
+            self.stand.bodies.append(self.rfile.read(length // 2))
             if callable(how):
                 how()
             return self._hang_up()
         self._body = self.rfile.read(length)
-        self.hub.bodies.append(self._body)
+        self.stand.bodies.append(self._body)
         self._query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
         try:
             if isinstance(how, int):
                 raise _Refusal(how, f"this server was told to answer {how}")
-            with self.hub.guard:
-                if early := self.hub.before.pop(route, None):
+            with self.stand.guard:
+                if early := self.stand.before.pop(route, None):
                     early()
                 names = {key: unquote(value) for key, value in (found.groupdict() if found else {}).items() if value}
                 answer = getattr(self, f"_{route}")(**names)
@@ -213,7 +203,7 @@ class _Handler(BaseHTTPRequestHandler):
         given = self.headers.get("Authorization")
         if given is None:
             return None
-        roles = {self.hub.token: "write", self.hub.read_token: "read"}
+        roles = {self.stand.token: "write", self.stand.read_token: "read"}
         role = roles.get(given.removeprefix("Bearer "))
         if role is None:
             raise _Refusal(401, "Invalid credentials in Authorization header")
@@ -223,13 +213,13 @@ class _Handler(BaseHTTPRequestHandler):
         role = self._role()
         if role is None:
             raise _Refusal(401, "Invalid username or password.")
-        if role == "read" or owner != self.hub.user:
+        if role == "read" or owner != self.stand.user:
             raise _Refusal(403, f"You don't have the required permissions to write under the namespace {owner}")
 
     def _found(self, kind: str, repo: str) -> Repo:
         role = self._role()
-        found = self.hub.repos.get(repo if kind == "models" else f"datasets/{repo}")
-        if found is None or (found.private and (role is None or found.owner != self.hub.user)):
+        found = self.stand.repos.get(repo if kind == "models" else f"datasets/{repo}")
+        if found is None or (found.private and (role is None or found.owner != self.stand.user)):
             raise _Refusal(401 if role is None else 404, "Repository not found", "RepoNotFound")
         return found
 
@@ -247,21 +237,21 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _create(self) -> Any:
         wanted = json.loads(self._body)
-        owner = wanted.get("organization") or self.hub.user
+        owner = wanted.get("organization") or self.stand.user
         self._must_write(owner)
         kind = wanted.get("type") or "model"
         name = ("" if kind == "model" else f"{kind}s/") + f"{owner}/{wanted['name']}"
-        url = f"{self.hub.endpoint}/{name}"
-        if name in self.hub.repos:
+        url = f"{self.stand.endpoint}/{name}"
+        if name in self.stand.repos:
             return json.dumps({"error": "You already created this repo", "url": url}).encode(), {"status": 409}
-        self.hub.create(name, wanted.get("private") is True or wanted.get("visibility") == "private")
+        self.stand.create(name, wanted.get("private") is True or wanted.get("visibility") == "private")
         return {"url": url, "name": f"{owner}/{wanted['name']}", "id": name}
 
     def _whoami(self) -> Any:
         role = self._role()
         if role is None:
             raise _Refusal(401, "Invalid username or password.")
-        return {"type": "user", "name": self.hub.user, "orgs": [], "auth": {"accessToken": {"role": role}}}
+        return {"type": "user", "name": self.stand.user, "orgs": [], "auth": {"accessToken": {"role": role}}}
 
     def _validate(self) -> Any:
         """Metadata must be a mapping that a safe YAML reader understands, with the shapes that the Hub insists on."""
@@ -310,7 +300,7 @@ class _Handler(BaseHTTPRequestHandler):
         number = sum(ref.startswith("refs/pr/") for ref in found.refs) + 1
         ref = f"refs/pr/{number}" if request else revision
         new = found.commit(changed, header["value"]["summary"], ref, parent=oid)
-        place = f"{self.hub.endpoint}/{'' if kind == 'models' else 'datasets/'}{repo}"
+        place = f"{self.stand.endpoint}/{'' if kind == 'models' else 'datasets/'}{repo}"
         answer = {"success": True, "commitOid": new, "commitUrl": f"{place}/commit/{new}", "hookOutput": ""}
         return answer | ({"pullRequestUrl": f"{place}/discussions/{number}"} if request else {})
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mpr.knowledge import Knowledge
-    from mpr.lexical import LexicalIndex
-    from mpr.pair_scores import PairScores, Scored
+    from mpr.lexical_scores import LexicalScorer
+    from mpr.pair_scores import Scored
     from mpr.sources import Ground
 
 PROVIDES = ("lexical_QP",)
@@ -51,58 +51,30 @@ class Params(Parameters):
 
 def applied(params: Params, known: Knowledge, ground: Ground) -> Knowledge:
     """With a lexical score for every pair that is known or proposed."""
-    from mpr import __version__, lexical, pair_scores, storage
+    from mpr import __version__, lexical, pair_scores
     from mpr.lexical import Analysis, Settings
+    from mpr.lexical_scores import CompletedScores, LexicalScorer
 
     settings = Settings(params.k1, params.b, params.title, Analysis(params.stopwords, params.stemmer))
-    keys = known.pairs()
+    keys, split = known.pairs(), ground.questions
     receipt = {
         "scorer": settings.origin(ground.passages),
         "normalise": params.normalise,
-        "questions": ground.questions.manifest.digest,
+        "questions": split.manifest.digest,
         "of": pair_scores.digest_of(keys),
         "mpr": __version__,
     }
-    folder = ground.questions.folder
-    target = folder.with_name(f"{folder.name}-lexical-{storage.json_digest(receipt)[:8]}")
-    if not target.exists():
+
+    def scorer() -> LexicalScorer:
         index = lexical.beside(ground.passages, settings, ground.bar)
-        pair_scores.write(target, _blocks(params, keys, index, ground), receipt)
-    scores = pair_scores.PairScores.open(target)
-    given = scores
-    if params.others == "computed":
-        given = _completed(params, scores, lexical.beside(ground.passages, settings, ground.bar), ground)
-    return known.with_scores("lexical_QP", given).noted("bm25_score", {"pairs": len(scores)}, scores)
+        return LexicalScorer(index, split, params.normalise == "question_length")
+
+    stored = pair_scores.beside(split.folder, "lexical", receipt, lambda: _blocks(keys, scorer(), ground))
+    given = CompletedScores(stored, scorer()) if params.others == "computed" else stored
+    return known.with_scores("lexical_QP", given).noted("bm25_score", {"pairs": len(stored)}, stored)
 
 
-def _completed(params: Params, scores: PairScores, index: LexicalIndex, ground: Ground) -> PairScores:
-    """The stored scores, and those of any other pair computed when they are looked up."""
-    import numpy as np
-
-    from mpr.pair_scores import PairScores
-
-    class Completed(PairScores):
-        def lookup(self, question_N: Any, passage_N: Any) -> Any:
-            value_N = super().lookup(question_N, passage_N)
-            rows_N, texts_N = np.broadcast_arrays(question_N, passage_N)
-            open_N = np.isnan(value_N) & (rows_N >= 0) & (texts_N >= 0)  # below 0: no question, or no passage
-            for row in np.unique(rows_N[open_N]):
-                mine_N = open_N & (rows_N == row)
-                value_N[mine_N] = _scored(params, index, ground.questions[int(row)].text, texts_N[mine_N])
-            return value_N
-
-    return Completed(scores.keys, scores.values, scores.folder, scores.digest)
-
-
-def _scored(params: Params, index: LexicalIndex, text: str, passage_N: Any) -> Any:
-    """Scores of some passages for a question."""
-    import numpy as np
-
-    divisor = len(index.analysis(text)) if params.normalise == "question_length" else 1
-    return index.scores_of(text, passage_N) / np.float32(max(1, divisor))
-
-
-def _blocks(params: Params, keys: Any, index: LexicalIndex, ground: Ground) -> Iterator[Scored]:
+def _blocks(keys: Any, scorer: LexicalScorer, ground: Ground) -> Iterator[Scored]:
     """The pairs of one question after another."""
     import numpy as np
 
@@ -113,6 +85,5 @@ def _blocks(params: Params, keys: Any, index: LexicalIndex, ground: Ground) -> I
     ends = [*starts[1:].tolist(), len(keys)]
     with ground.bar("BM25 scores", len(rows)) as progress:
         for row, start, end in zip(rows.tolist(), starts.tolist(), ends, strict=True):
-            value_N = _scored(params, index, ground.questions[row].text, passage_N[start:end])
-            yield Scored(question_N[start:end], passage_N[start:end], value_N)
+            yield Scored(question_N[start:end], passage_N[start:end], scorer(row, passage_N[start:end]))
             progress(1)

@@ -160,11 +160,7 @@ def kept(wanted: Judgements, ground: Ground) -> PairScores:
         "passages": ground.passages.manifest.digest,
         "mpr": __version__,
     }
-    folder = ground.questions.folder
-    target = folder.with_name(f"{folder.name}-judged-{storage.json_digest(receipt)[:8]}")
-    if not target.exists():
-        pair_scores.write(target, _blocks(path, ground), receipt)
-    return pair_scores.PairScores.open(target)
+    return pair_scores.beside(ground.questions.folder, "judged", receipt, lambda: _blocks(path, ground))
 
 
 def _blocks(path: Path, ground: Ground) -> Iterator[Scored]:

@@ -45,7 +45,7 @@ def applied(params: Params, known: Knowledge, ground: Ground) -> Knowledge:
 
     import numpy as np
 
-    from mpr import __version__, pair_scores, storage
+    from mpr import __version__, pair_scores
 
     rows, counting_K = known.positives.rows, known.counting
     keys = known.positives.keys()[counting_K]
@@ -55,11 +55,8 @@ def applied(params: Params, known: Knowledge, ground: Ground) -> Knowledge:
         "of": pair_scores.digest_of(keys),
         "mpr": __version__,
     }
-    folder = ground.questions.folder
-    target = folder.with_name(f"{folder.name}-repeats-{storage.json_digest(receipt)[:8]}")
-    if not target.exists():
-        pair_scores.write(target, _blocks(params, keys, ground), receipt)
-    repeats = pair_scores.PairScores.open(target)
+    split = ground.questions.folder
+    repeats = pair_scores.beside(split, "repeats", receipt, lambda: _blocks(params, keys, ground))
     doubtful_K = counting_K & np.isin(known.positives.keys(), repeats.keys)
     questions = len(np.unique(rows.owners()[doubtful_K]))
     fewer = replace(known, positives=known.positives.doubted(doubtful_K))

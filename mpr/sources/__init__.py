@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mpr import catalogue
-from mpr.errors import DataError
 
 if TYPE_CHECKING:
     from mpr.inference import Model
@@ -85,22 +84,6 @@ class Source(ABC):
         import numpy as np
 
         return np.full(len(question_N), np.nan, dtype=np.float32)
-
-
-def pinned(
-    ground: Ground, file: str, sha256: str | None, of: str = "candidates", part: str = "sources", key: str = ""
-) -> Path:
-    """The user's file, seen to be the one that the recipe pins, if it pins one."""
-    from mpr import storage
-
-    path = (ground.folder or Path()) / file
-    if not path.is_file():
-        raise DataError(f"file of {of} is not there", where=str(path), key=part, fix=f"check {key or f'{part}.file'}")
-    found = storage.remembered_sha256(path)
-    if sha256 not in (None, found):
-        what = f"is not the pinned file: expected sha256 {str(sha256)[:16]}..., found {found[:16]}..."
-        raise DataError(what, where=str(path), key=part, fix="bring the pinned file, or pin this one")
-    return path
 
 
 def of(part: Any, ground: Ground) -> Source:

@@ -66,7 +66,10 @@ class Source(sources.Source):
 
     @cached_property
     def _path(self) -> Path:
-        return sources.pinned(self.ground, self.params.file, self.params.sha256)
+        from mpr import pinned_file
+
+        about, fix = (self.params.file, self.params.sha256, self.ground.folder, "sources"), "check sources.file"
+        return pinned_file.found(*about, of="candidates", fix=fix)
 
     @cached_property
     def _whole(self) -> Ragged:

@@ -9,13 +9,12 @@ from __future__ import annotations
 import json
 import math
 import re
-import threading
 import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +35,7 @@ from tests.e2e.standin_files import Written
 from tests.hub_login import reading
 from tests.hub_repos import Commit
 from tests.hub_server import HubServer
+from tests.loopback import Loopback
 
 ROWS = [name for name, recipe in shipped.recipes().items() if recipe.paper is not None and not shipped.is_system(name)]
 CHANGED = {  # key -> what it is here: what a CPU and a few questions ask for
@@ -134,12 +134,10 @@ def web(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[list[str]]:
         def log_message(self, *arguments: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server, monkeypatch.context() as patched:
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        root = dpr_wikipedia._ROOT.replace("https://", f"http://127.0.0.1:{server.server_address[1]}/")
+    with Loopback(Handler) as server, monkeypatch.context() as patched:
+        root = dpr_wikipedia._ROOT.replace("https://", f"{server.endpoint}/")
         patched.setattr(dpr_wikipedia, "_ROOT", root)
         yield asked
-        server.shutdown()
 
 
 def files(name: str, folder: Path) -> Written:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mpr import augmentation, mine, prompts, recipe_file, storage
@@ -86,6 +87,24 @@ def test_for_training_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exa
     shortages = sum(sum(drawer(number).shortages.values()) for number in range(60))
     examined(shortages, "negatives drawn at random", at_least=100)
     examined(len(negatives), "passages that were negatives", at_least=9)
+
+
+def test_what_was_rewritten_has_no_anchor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A source scores what it searches; rewritten passages lie beside that."""
+    path = made(tmp_path, monkeypatch, "--least", "3")
+    pin = storage.sha256_file(tmp_path / "more" / "passages.jsonl")
+    simans = "{from: words, k: 1, weight: simans, simans: {a: 0.5, b: 0.0, anchor: mean}, short: fewer}"
+    sets = [KNOWN, f"sources=[{WORDS}]", f"draw.negatives=[{simans}]",
+            f"data.augment={{file: more/passages.jsonl, sha256: {pin}}}"]  # fmt: skip
+    dataset = Dataset(recipe_file.load(path, sets), tmp_path / "home", quiet=True)
+    mine.mine(dataset)
+    known = mine.knowledge(dataset)
+    rows, corpus = known.positives.rows, len(dataset.proposable("train"))
+    score_N = mine.evidence(dataset, known).anchors["words"](rows.owners(), rows.columns["passage"])
+    beside_N = rows.columns["passage"] >= corpus
+    assert beside_N.sum() == 1
+    assert np.isnan(score_N[beside_N]).all()
+    assert np.isfinite(score_N[~beside_N]).all()
 
 
 def test_into_a_language_and_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 from mpr import encode, storage
 from mpr.errors import MprError
 from mpr.vectors import Unfinished
-from tests.faults.training import forked, waited
+from tests.faults.killing import forked, killer, waited
 from tests.unit.encodings import sums, task
 
 LIMIT = 1_000
@@ -32,17 +32,8 @@ def killed_at(number: int, folder: Path, target: Path, log: Path) -> int:
     """Exit status of a run that dies at its n-th operation on the disk."""
 
     def dying() -> None:
-        count = 0
-
-        def hook(operation: str, path: Path) -> None:
-            nonlocal count
-            count += 1
-            if count == number:
-                log.write_text(operation)
-                os.kill(os.getpid(), signal.SIGKILL)
-
         made = small(folder)
-        storage.hook = hook
+        storage.hook = killer(number, log)
         encode.run(made, target)
 
     return waited(forked(dying))

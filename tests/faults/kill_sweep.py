@@ -18,6 +18,7 @@ from pathlib import Path
 
 from mpr import storage
 from tests.faults.artefacts import ARTEFACTS, complete, finish, hooked
+from tests.faults.killing import killer
 
 LIMIT = 2_000
 OLD, NEW = b"old", b"new" * 5_000
@@ -36,19 +37,6 @@ def _forked(action: Callable[..., object], *arguments: object) -> int:
         raise
     finally:
         os._exit(1)
-
-
-def _killer(at: int, log: Path) -> Callable[[str, Path], None]:
-    count = 0
-
-    def hook(operation: str, path: Path) -> None:
-        nonlocal count
-        count += 1
-        if count == at:
-            log.write_text(operation)
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    return hook
 
 
 def _prepare(name: str, world: Path, golden: Path) -> None:
@@ -90,7 +78,7 @@ def main(name: str, folder: Path) -> list[str]:
     for number in range(1, LIMIT):
         world = folder / str(number)
         assert _forked(_prepare, name, world, folder / "golden") == 0
-        with hooked(_killer(number, log)):
+        with hooked(killer(number, log)):
             status = _forked(_attempt, name, world)
         if status == 0:
             return killed

@@ -24,7 +24,7 @@ from mpr.receipts import Receipts
 from mpr.result import Result
 from mpr.stages import Row
 from mpr.training_run import TrainingRun  # noqa: F401  # loaded once, not by each child
-from tests.faults.training import forked, waited
+from tests.faults.killing import forked, waited
 from tests.published import ROOT, smaller
 
 TIMED = re.compile(

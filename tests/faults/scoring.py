@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sys
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 from mpr import scoring, storage
 from mpr.knowledge import Knowledge
 from mpr.sources import Ground
-from tests.faults.training import forked, waited
+from tests.faults.killing import forked, killer, waited
 from tests.unit.scorers import ALL, scorer, split
 
 LIMIT, CHUNK = 1_000, 3
@@ -38,16 +37,7 @@ def killed_at(number: int, stand: Stand, model: Path, log: Path) -> int:
     """Exit status of a pass that dies at its n-th operation on the disk."""
 
     def dying() -> None:
-        count = 0
-
-        def hook(operation: str, path: Path) -> None:
-            nonlocal count
-            count += 1
-            if count == number:
-                log.write_text(operation)
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        storage.hook = hook
+        storage.hook = killer(number, log)
         scored(stand, model)
 
     return waited(forked(dying))

@@ -20,8 +20,8 @@ from mpr.errors import DataError
 from mpr.receipts import Receipts
 from mpr.result import Result
 from tests import boards
+from tests.faults.killing import forked, waited
 from tests.faults.rows import World, finished, unbroken
-from tests.faults.training import forked, waited
 
 Death = tuple[str, str]
 """Operation on the disk, and the file it was about."""

@@ -19,7 +19,7 @@ from mpr.run_folder import RunFolder, differences, identity
 from mpr.strict_yaml import leaves
 from mpr.train import run
 from tests.conftest import Examined
-from tests.faults import training
+from tests.faults import killing, training
 
 
 @pytest.fixture(scope="module")
@@ -137,11 +137,11 @@ def test_asked_to_stop(finished: tuple[Path, Path], tmp_path: Path, examined: Ex
         target = tmp_path / str(number)
         launch = replace(training.launch(path, target), overrides=(*training.OPTIONS, "training.save_steps=1"))
         busy = replace(launch, overrides=(*launch.overrides, f"training.dataloader_num_workers={workers}"))
-        child = training.forked(lambda launch=busy, target=target: _until_stopped(launch, target))
+        child = killing.forked(lambda launch=busy, target=target: _until_stopped(launch, target))
         while not RunFolder(target).updates():
             time.sleep(0.01)
         os.killpg(child, how)  # as a scheduler does: the loader's workers get it too
-        assert training.waited(child) == 0, "the run ended with an error instead of committing"
+        assert killing.waited(child) == 0, "the run ended with an error instead of committing"
         stopped += (target / ".stopped").exists()
         run(busy)
         assert training.weights(target) == training.weights(whole)

@@ -6,14 +6,12 @@ libraries are loaded once, with one thread each, and every run is a child.
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import random
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterable
 from itertools import count
 from pathlib import Path
@@ -25,6 +23,7 @@ from mpr.run_folder import RunFolder
 from mpr.train import Launch, run
 from mpr.training_run import TrainingRun  # noqa: F401  # seconds of imports, that each child would do again
 from tests.e2e import collection
+from tests.faults.killing import forked, killer, waited
 
 STEPS, EVERY = 4, 2
 OPTIONS = (
@@ -58,26 +57,6 @@ def launch(path: Path, folder: Path, *options: str, fork: str | None = None) -> 
 def weights(folder: Path) -> str:
     """Digest of the trained weights."""
     return sha256_file(folder / "model" / "model.safetensors")
-
-
-def forked(action: Callable[[], Any]) -> int:
-    """Process id of a child that does only this; it ends with 0, with 1 after an error, or by a signal."""
-    gc.freeze()  # a child collects garbage when its training ends: not among the libraries of its parent
-    child = os.fork()
-    if child:
-        return child
-    try:
-        sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115
-        action()
-        os._exit(0)
-    except BaseException:  # noqa: BLE001
-        traceback.print_exc(file=sys.__stderr__)
-    finally:
-        os._exit(1)
-
-
-def waited(child: int) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def killed_at_random(folder: Path, trials: int) -> list[int]:
@@ -119,16 +98,7 @@ def killed_while_saving(folder: Path, stride: int = 1) -> list[str]:
         target = folder / f"at-{number}"
 
         def dying(number: int = number, target: Path = target) -> None:
-            count = 0
-
-            def hook(operation: str, place: Path) -> None:
-                nonlocal count
-                count += 1
-                if count == number:
-                    log.write_text(operation)
-                    os.kill(os.getpid(), signal.SIGKILL)
-
-            storage.hook = hook
+            storage.hook = killer(number, log)
             run(launch(path, target))
 
         status = waited(forked(dying))

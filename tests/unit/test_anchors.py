@@ -14,7 +14,9 @@ from mpr import mine, recipe_file, sources, storage
 from mpr.candidate_table import CandidateTable
 from mpr.dataset import Dataset
 from mpr.mine import Mining
+from mpr.receipts import Receipt
 from mpr.records import Passage
+from mpr.training_stages import Training
 from tests.conftest import Examined
 from tests.e2e import collection
 from tests.unit.encodings import model_folder
@@ -24,6 +26,7 @@ from tests.unit.grounds import asked, ground, mining, source
 BM25 = {"k1": 0.9, "b": 0.4, "title": True, "stopwords": "english", "stemmer": "english"}
 DENSE = {"dtype": "float32", "compute": "float32"}
 WORDS = "{name: bm25, as: words, depth: 6, k1: 0.9, b: 0.4, title: true, stopwords: english, stemmer: english}"
+DATA = Receipt(stage="data", inputs={}, outputs={"home/data/x": "0" * 64}, code="", environment={}, cost={}, attempts=1)
 SIMANS = "{from: words, k: 1, weight: simans, simans: {a: 0.5, b: 0.0, anchor: max}, short: fewer}"
 
 
@@ -130,3 +133,16 @@ def test_a_positive_that_a_label_found_has_its_score_of_the_proposal(tmp_path: P
     rows = known.positives.rows
     assert len(rows.columns["passage"]) > len(dataset.split("train").positives.rows.columns["passage"])
     assert np.isfinite(scores(rows.owners(), rows.columns["passage"])).all()
+
+
+def test_a_draw_that_asks_for_anchors_makes_the_mining_of_a_row_new(tmp_path: Path) -> None:
+    """And no other change of the draw does."""
+    read = []
+    plain = "{from: words, k: 1, weight: top, short: fewer}"
+    for drawn in (plain, plain.replace("top", "uniform"), SIMANS):
+        recipe = _dataset(tmp_path, f"draw.negatives=[{drawn}]").recipe
+        training = Training(recipe, recipe, tmp_path / "r.yaml", tmp_path / "home", tmp_path / "run", True)
+        mining = next(training.stages())
+        assert mining.name == "mine"
+        read.append(mining.reads({"data": DATA}))
+    assert read[0] == read[1] != read[2]

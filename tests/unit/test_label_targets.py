@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import random
 from itertools import combinations, product
 from pathlib import Path
@@ -149,3 +150,23 @@ def test_lexical_scores_are_computed_once(tmp_path: Path, monkeypatch: pytest.Mo
     other = knowing([gold(0), gold(1)], a=[[2], [4]])
     with pytest.raises(TypeError):  # other pairs are other scores
         label("bm25_score", other, stood, **BM25, normalise="none")
+
+
+def test_pairs_that_nobody_proposed_are_computed_when_they_are_asked_for(tmp_path: Path, examined: Examined) -> None:
+    """As the index says, also by a process that got the scores sent; padding and strangers stay unknown."""
+    dice = random.Random(3)
+    words = ["question", *(f"q{row}" for row in range(4))]
+    stood = stand(tmp_path, 4, 30, [" ".join(dice.choices(words, k=5)) for _ in range(30)])
+    known = knowing([gold(0)] * 4, a=[[1, 2]] * 4)
+    stored = label("bm25_score", known, stood, **BM25, normalise="question_length").scores["lexical_QP"]
+    given = label("bm25_score", known, stood, **BM25, normalise="question_length", others="computed")
+    question_Q1, passage_P = np.arange(-1, 4)[:, None], np.arange(-1, 30)
+    index = lexical.beside(stood.passages, Settings(0.9, 0.4, False, Analysis("none", "none")), stood.bar)
+    for scores in (given.scores["lexical_QP"], pickle.loads(pickle.dumps(given.scores["lexical_QP"]))):
+        found_QP = scores.lookup(question_Q1, passage_P)
+        for row in range(4):
+            expected = index.scores(stood.questions[row].text) / 2
+            np.testing.assert_allclose(found_QP[row + 1, 1:], expected, rtol=1e-6)
+        assert np.isnan(found_QP[0]).all()
+        assert np.isnan(found_QP[:, 0]).all()
+    examined(int(np.isnan(stored.lookup(question_Q1[1:], passage_P[1:])).sum()), "pairs not stored", at_least=100)
