@@ -7,7 +7,7 @@ cross-encoder, which scores what is known and proposed. A label only ever sees t
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -117,35 +117,44 @@ def _path(wanted: Scores, ground: Ground) -> Path:
 
 
 def _blocks(wanted: Scores, path: Path, ground: Ground) -> Iterator[Scored]:
-    """Pairs of the split's questions by rows; those of other questions are counted, not kept."""
-    import numpy as np
-
     from mpr.formats import scored_pairs, trec
-    from mpr.pair_scores import Scored
 
     readers: dict[str, Any] = {
         "tsv": scored_pairs.read_scores,
         "triples": scored_pairs.read_triples,
         "trec": trec.read_hits,
     }
-    rows = {name: row for row, name in enumerate(ground.questions.ids)}
-    pairs, strange, kept = iter(readers[str(wanted.format)](path)), set[str](), 0
-    with ground.bar(f"scores of {path.name}", 0) as progress:
-        while chunk := list(islice(pairs, _CHUNK)):
-            strange |= {pair.question for pair in chunk if pair.question not in rows}
-            ours = [pair for pair in chunk if pair.question in rows]
-            passage_N = ground.passages.rows_of([pair.passage for pair in ours])
-            if (passage_N < 0).any():
-                missing = ours[int(np.argmin(passage_N))].passage
-                fix = "scores must be of this collection"
-                raise DataError(f"passage {missing} is not in the collection", where=str(path), fix=fix)
-            question_N = np.array([rows[pair.question] for pair in ours], dtype=np.int64)
-            yield Scored(question_N, passage_N, np.array([pair.score for pair in ours], dtype=np.float32))
-            kept += len(ours)
-            progress(len(chunk))
+    pairs, kept = readers[str(wanted.format)](path), 0
+    for block in by_rows(pairs, path, ground, lambda pair: float(pair.score), "scores must be of this collection"):
+        kept += len(block.value_N)
+        yield block
     if not kept:
         fix = "check that the ids are those of the split"
         raise DataError("has no scores for any question of the split", where=str(path), key="labels", fix=fix)
+
+
+def by_rows(
+    records: Iterable[Any], path: Path, ground: Ground, value: Callable[[Any], float], fix: str
+) -> Iterator[Scored]:
+    """Pairs of the split's questions by rows, from records of a file that name question and passage. Those of other
+    questions are counted, not kept; a passage that the collection does not have is refused."""
+    import numpy as np
+
+    from mpr.pair_scores import Scored
+
+    rows = {name: row for row, name in enumerate(ground.questions.ids)}
+    left, strange = iter(records), set[str]()
+    with ground.bar(f"pairs of {path.name}", 0) as progress:
+        while chunk := list(islice(left, _CHUNK)):
+            strange |= {one.question for one in chunk if one.question not in rows}
+            ours = [one for one in chunk if one.question in rows]
+            passage_N = ground.passages.rows_of([one.passage for one in ours])
+            if (passage_N < 0).any():
+                missing = ours[int(np.argmin(passage_N))].passage
+                raise DataError(f"passage {missing} is not in the collection", where=str(path), fix=fix)
+            question_N = np.array([rows[one.question] for one in ours], dtype=np.int64)
+            yield Scored(question_N, passage_N, np.array([value(one) for one in ours], dtype=np.float32))
+            progress(len(chunk))
     if strange:
         log.warning("%s: %d questions are not in the split and were left out", path.name, len(strange))
 

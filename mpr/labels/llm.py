@@ -12,7 +12,6 @@ Source: the several positives a question of Wang et al. 2026 (arXiv 2602.12727),
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -22,6 +21,7 @@ from pydantic import Field, model_validator
 from mpr.catalogue import Parameters
 
 if TYPE_CHECKING:
+    from mpr.formats.verdicts import Verdict
     from mpr.knowledge import Knowledge
     from mpr.pair_scores import PairScores, Scored
     from mpr.ragged import Ragged
@@ -31,7 +31,6 @@ TIER = "llm"
 FINDS_POSITIVES = True
 MAKES_GREY = True
 UNREAD = -1.0  # in place of a grade: there was an answer, and no grade in it
-log = logging.getLogger("mpr.mine")
 
 
 class Judgements(Parameters):
@@ -164,26 +163,10 @@ def kept(wanted: Judgements, ground: Ground) -> PairScores:
 
 
 def _blocks(path: Path, ground: Ground) -> Iterator[Scored]:
-    from itertools import islice
-
-    import numpy as np
-
-    from mpr.errors import DataError
+    from mpr import scored
     from mpr.formats.verdicts import read_verdicts
-    from mpr.pair_scores import Scored
 
-    rows = {name: row for row, name in enumerate(ground.questions.ids)}
-    verdicts, strange = read_verdicts(path), set[str]()
-    while chunk := list(islice(verdicts, 65_536)):
-        strange |= {one.question for one in chunk if one.question not in rows}
-        ours = [one for one in chunk if one.question in rows]
-        passage_N = ground.passages.rows_of([one.passage for one in ours])
-        if (passage_N < 0).any():
-            missing = ours[int(np.argmin(passage_N))].passage
-            fix = "judge candidates of this collection"
-            raise DataError(f"passage {missing} is not in the collection", where=str(path), fix=fix)
-        grades = [UNREAD if one.grade is None else float(one.grade) for one in ours]
-        question_N = np.array([rows[one.question] for one in ours], dtype=np.int64)
-        yield Scored(question_N, passage_N, np.array(grades, dtype=np.float32))
-    if strange:
-        log.warning("%s: %d questions are not in the split and were left out", path.name, len(strange))
+    def grade(verdict: Verdict) -> float:
+        return UNREAD if verdict.grade is None else float(verdict.grade)
+
+    return scored.by_rows(read_verdicts(path), path, ground, grade, "judge candidates of this collection")

@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +85,25 @@ class Source(ABC):
         import numpy as np
 
         return np.full(len(question_N), np.nan, dtype=np.float32)
+
+
+class Filed(Source):
+    """A source whose candidates stand in a file that the user brings: all of them are read at the first call."""
+
+    def __call__(self, rows: Any) -> Ragged:
+        return self._whole.some(rows)
+
+    @cached_property
+    def _path(self) -> Path:
+        from mpr import pinned_file
+
+        about, fix = (self.params.file, self.params.sha256, self.ground.folder, "sources"), "check sources.file"
+        return pinned_file.found(*about, of="candidates", fix=fix)
+
+    @cached_property
+    @abstractmethod
+    def _whole(self) -> Ragged:
+        """Candidates of all questions."""
 
 
 def of(part: Any, ground: Ground) -> Source:

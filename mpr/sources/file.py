@@ -52,7 +52,7 @@ class Params(Parameters):
         return self
 
 
-class Source(sources.Source):
+class Source(sources.Filed):
     @property
     def origin(self) -> dict[str, Any]:
         from mpr import storage
@@ -60,16 +60,6 @@ class Source(sources.Source):
         if self.params.file is None:
             return {"records": self.ground.questions.manifest.digest, "list": self.params.as_}
         return {"file": Path(self.params.file).name, "sha256": storage.remembered_sha256(self._path)}
-
-    def __call__(self, rows: Any) -> Ragged:
-        return self._whole.some(rows)
-
-    @cached_property
-    def _path(self) -> Path:
-        from mpr import pinned_file
-
-        about, fix = (self.params.file, self.params.sha256, self.ground.folder, "sources"), "check sources.file"
-        return pinned_file.found(*about, of="candidates", fix=fix)
 
     @cached_property
     def _whole(self) -> Ragged:

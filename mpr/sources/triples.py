@@ -54,22 +54,12 @@ class Params(Parameters):
         return {Path(self.file).name: f"sha256 {self.sha256}" if self.sha256 else "not pinned"}
 
 
-class Source(sources.Source):
+class Source(sources.Filed):
     @property
     def origin(self) -> dict[str, Any]:
         from mpr import storage
 
         return {"file": self._path.name, "sha256": storage.remembered_sha256(self._path)}
-
-    def __call__(self, rows: Any) -> Ragged:
-        return self._whole.some(rows)
-
-    @cached_property
-    def _path(self) -> Path:
-        from mpr import pinned_file
-
-        about, fix = (self.params.file, self.params.sha256, self.ground.folder, "sources"), "check sources.file"
-        return pinned_file.found(*about, of="candidates", fix=fix)
 
     @cached_property
     def _whole(self) -> Ragged:
