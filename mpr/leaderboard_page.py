@@ -34,7 +34,10 @@ over n seeds ± their standard deviation; a single seed has none. "Against the b
 deciding measure, the first one, with p of a paired randomisation test (sign flips over questions, seeds averaged),
 corrected for the number of rows compared (Holm). Time is that of all stages of a run, data and mining included, and
 memory the highest of any stage. A receipt holds the value of every question, the environment, the digests of all
-inputs and outputs, and what each stage cost."""
+inputs and outputs, and what each stage cost.
+
+The base of a table called "pretrained" may have seen its questions or passages before: read it beside its untrained
+row, which shows what it brought along."""
 
 
 def text(board: Board, against: Mapping[str, Mapping[str, Any]], figures: Sequence[Figure]) -> str:

@@ -1,7 +1,8 @@
 """Tables of the leaderboard: the rows that are measured on the same thing, and a recipe in the words of a table.
 
 The baseline of a table is its row of NLL with one positive; of several, the one with the shortest name, a training
-system last. Rows that train in stages have a table of their own, whose baseline is the shortest named of NLL.
+system last. Rows that train in stages have a table of their own, whose baseline is the shortest named of NLL; so have
+rows of ours that begin with a pretrained encoder, which may have seen what is asked.
 """
 
 from __future__ import annotations
@@ -87,7 +88,8 @@ def _title(recipe: Recipe) -> str:
         passages = corpus.model_dump()["passages"]
         dials = [Path(corpus.model_dump()["folder"]).name, f"passages {str(passages['sha256'])[:8]}"]
     name = corpus.name + (f" ({', '.join(dials)})" if dials else "")
-    return f"{name}, {', '.join(recipe.data.evaluate.values())}{', in stages' if recipe.plan else ''}"
+    begin = ", pretrained" if recipe.towers.base is not None else ""
+    return f"{name}, {', '.join(recipe.data.evaluate.values())}{begin}{', in stages' if recipe.plan else ''}"
 
 
 def _measures(rows: Sequence[Row]) -> tuple[str, ...]:

@@ -59,6 +59,9 @@ def test_every_shipped_recipe_is_in_one_table(examined: Examined) -> None:
     names = [row.name for table in made for row in table.rows]
     assert sorted(names) == sorted(row.name for row in rows)
     for table in made:
+        if table.track == OURS:
+            pretrained = {row.recipe.towers.base is not None for row in table.rows}
+            assert len(pretrained) == 1, "what may have seen the test never stands beside random weights"
         tracks = {(row.recipe.paper is not None, row.recipe.data.corpus.name == "invented_world") for row in table.rows}
         assert len(tracks) == 1, "a paper's row never stands beside one of our own"
     papers = [table.title for table in made if table.track == PAPERS]
@@ -72,6 +75,8 @@ def test_baselines_and_measures() -> None:
     rows = tuple(Row(name, recipe) for name, recipe in shipped.recipes().items())
     made = {table.title: table for table in leaderboard_table.tables(Board(shipped.ROOT, rows))}
     wanted = {"NQ": "nq_nll_m1", "TREC": "trec_nll_m1", "SQuAD": "squad_nll_m1"}
+    judged = "local (scifact, passages 5c4e938a), test"
+    wanted |= {judged: "scifact_files_nll_m1", f"{judged}, pretrained": "scifact_minilm_nll_m1"}
     assert {title: made[title].baseline.name for title in wanted} == wanted  # type: ignore[union-attr]
     assert made["TREC"].measures == ("top20", "top100")
     assert made["MS MARCO"].measures[0] in ("ndcg10", "mrr10")

@@ -55,7 +55,7 @@ def within(key: str, listed: tuple[str, ...]) -> bool:
 
 
 def tables() -> dict[tuple[str, ...], list[str]]:
-    """Rows that stand in one table: the same place of a paper, or the same collection and split of our own."""
+    """Rows that stand in one table: the same place of a paper; or of our own the same collection, split and start."""
     found = defaultdict(list)
     for name in ROWS:
         recipe = shipped.recipes()[name]
@@ -64,7 +64,8 @@ def tables() -> dict[tuple[str, ...], list[str]]:
             found[paper.arxiv, paper.table, paper.dataset].append(name)
         else:
             corpus = json.dumps(recipe.data.corpus.model_dump(mode="json"), sort_keys=True)
-            found["ours", corpus, recipe.data.train, str(bool(recipe.plan))].append(name)
+            kind = str(bool(recipe.plan)), str(recipe.towers.base)
+            found["ours", corpus, recipe.data.train, *kind].append(name)
     return found
 
 
@@ -132,7 +133,8 @@ def test_the_name_says_what_it_is(name: str) -> None:
         assert stem.rpartition("_after_")[2] in {path.stem for path in (ROOT / "recipes" / "systems").glob("*.yaml")}
         return
     variants = r"released|paper|llm|gold|true|wrong\d+|b\d+"
-    found = re.fullmatch(rf"([a-z]+(?:_lead\d+|_closed|_nostem)?)_([a-z0-9_]+?)_(m\d|all)(?:_({variants}))?", stem)
+    data = r"[a-z]+(?:_lead\d+|_closed|_nostem|_files|_minilm)?"
+    found = re.fullmatch(rf"({data})_([a-z0-9_]+?)_(m\d|all)(?:_({variants}))?", stem)
     assert found is not None
     data, objective, positives, variant = found.groups()
     assert [term.name for term in recipe.objective] == [re.sub("^bce_(softmax|sigmoid)$", "bce", objective)]
