@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from mpr import model_names, recipe_plan, tower_rules
+from mpr import model_names, recipe_plan, task_rules, tower_rules
 from mpr.errors import nearest
 from mpr.recipe import Recipe
 from mpr.training_rules import Finding
@@ -34,6 +34,17 @@ def _stages_are_earlier(recipe: Recipe) -> Iterator[Finding]:
         elif name not in known:
             fix = nearest(name, known) or (f"earlier: {', '.join(known)}" if known else "stages belong to a plan")
             yield path, f"no earlier stage is called '{name}'", fix
+
+
+def _stages_train_what_is_asked_for(recipe: Recipe) -> Iterator[Finding]:
+    """Labels ask cross-encoders, everything else needs vectors."""
+    for path, name in recipe_plan.references(recipe):
+        stage = recipe.earlier.get(name)
+        wanted = task_rules.CROSS_ENCODER if path[-1] == task_rules.CROSS_ENCODER else "dual_encoder"
+        if stage is None or stage.task == wanted:
+            continue
+        wants = "vectors are" if wanted == "dual_encoder" else "a score of question and passage together is"
+        yield path, f"{wants} wanted here, and stage '{name}' trains with task: {stage.task}", f"name a {wanted} stage"
 
 
 def _models_of_sources_fit(recipe: Recipe) -> Iterator[Finding]:
@@ -69,6 +80,7 @@ def _frozen_passages_have_learned(recipe: Recipe) -> Iterator[Finding]:
 CHECKS = (
     _start_is_pinned,
     _stages_are_earlier,
+    _stages_train_what_is_asked_for,
     _models_of_sources_fit,
     _start_agrees,
     _frozen_passages_have_learned,

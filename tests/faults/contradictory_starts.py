@@ -14,6 +14,12 @@ from tests.faults.contradictory_searches import FROZEN, LORA, TREC, WORLD
 ONE = "sources: [{name: dense, as: x, model: a/b, depth: 9, dtype: float32, compute: float32}], draw: {negatives: []}"
 DENSE = "sources=[{name: file, as: bm25}, {name: dense, as: x, model: a/b, depth: 9, dtype: float32, compute: float32}]"
 PINNED_STAGE = f'"stage:a", revision: "{"0" * 40}"'
+PLAIN = "{name: a}"
+READER = "share: true, pooling: cls, normalize: false, title: join, question_length: 32"
+CROSS = f"{{name: a, task: cross_encoder, towers: {{{READER}}}, draw: {{in_batch: false}}}}"
+KNOWN = "name: known_positives, tiers: [gold], siblings: ignore, shared: ignore, duplicates: ignore, doubtful: ignore"
+SCORED = f"labels: [{{{KNOWN}}}, {{name: teacher, missing: drop, scores: {{cross_encoder: stage:a}}}}]"
+CLUSTERED = "draw: {questions: cluster, clusters: {k: 4, model: stage:a, iterations: 2}}"
 
 # rule -> (recipe, what is set in it, key that is refused, part of the message)
 CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
@@ -29,6 +35,15 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
          "'b' is this very stage"),
         (WORLD, [f"plan=[{{name: a, {ONE.replace('a/b', 'stage:b')}}}, {{name: b}}]"], "plan[0].sources[0].model",
          "no earlier stage is called 'b'"),
+    ],
+    "stages train what is asked for": [
+        (WORLD, [f"plan=[{PLAIN}, {{name: b, {SCORED}}}]"], "plan[1].labels[1].scores.cross_encoder",
+         "stage 'a' trains with task: dual_encoder"),
+        (TREC, [f"plan=[{CROSS}, {{name: b, start: a}}]"], "plan[1].start", "'a' trains with task: cross_encoder"),
+        (TREC, [f"plan=[{CROSS}, {{name: b, start: base, {ONE.replace('a/b', 'stage:a')}}}]"],
+         "plan[1].sources[0].model", "vectors are wanted here, and stage 'a' trains with task: cross_encoder"),
+        (TREC, [f"plan=[{CROSS}, {{name: b, start: base, {CLUSTERED}}}]"], "plan[1].draw.clusters.model",
+         "vectors are wanted here"),
     ],
     "models of sources fit": [
         (WORLD, [DENSE.replace("a/b", "start")], "sources[1].model", "this training starts from no model"),
