@@ -19,7 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mpr import recipe_plan, run_folder, storage
+from mpr import brought, recipe_plan, run_folder, storage
 from mpr.dataset import Dataset
 from mpr.receipts import Receipt
 from mpr.recipe import Recipe
@@ -82,7 +82,12 @@ class Row:
     def _data_reads(self, done: Mapping[str, Receipt]) -> dict[str, str]:
         parts = {one.stage: part_of(one, *_OF_DATA) for one in recipe_plan.stages_of(self.recipe)}
         digest = storage.json_digest(parts) if self.recipe.plan else parts[""]
-        return {"recipe": digest, "files": self.dataset.folder.name}
+        more = {
+            f"{one.stage} {name}".strip(): found
+            for one in recipe_plan.stages_of(self.recipe)
+            for name, found in brought.files(one, "data").items()
+        }
+        return {"recipe": digest, "files": self.dataset.folder.name, **more}
 
     def _data(self) -> Made:
         if self.system != "trained":

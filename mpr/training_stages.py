@@ -18,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mpr import clusters, label_rules, mine, model_names, plan, recipe_plan, run_folder, stage_models, storage
+from mpr import brought, clusters, label_rules, mine, model_names, plan, recipe_plan, run_folder, stage_models, storage
 from mpr.dataset import Dataset
 from mpr.errors import RecipeError
 from mpr.receipts import Receipt
@@ -84,25 +84,26 @@ class Training:
 
     def _mine_reads(self, done: Mapping[str, Receipt]) -> dict[str, str]:
         from_start = any(getattr(source, "model", None) == model_names.START for source in self.recipe.sources)
-        keys = ["sources"]
-        if self.recipe.stage and not label_rules.scorers(self.recipe):
-            keys.append("labels")  # of a plan they are no part of the data
+        labelled = [] if label_rules.scorers(self.recipe) else ["labels"]  # else they have a stage of their own
+        keys = ["sources", *(labelled if self.recipe.stage else [])]  # of a plan they are no part of the data
         models = self._models(done, *keys, *(["start"] if from_start else []))
         anchored = sorted(mine.anchored(self.recipe))  # the draw asks a table for more
         more = {"anchors": storage.json_digest(anchored)} if anchored else {}
+        more |= brought.files(self.recipe, "sources", *labelled) | brought.models(self.recipe)
         return {**self._data(done), **models, **more, "recipe": part_of(self.recipe, *keys)}
 
     def _label_reads(self, done: Mapping[str, Receipt]) -> dict[str, str]:
         folders = mine.scorers(self.dataset)
         models = {f"model {name}": storage.read_manifest(folder).digest for name, folder in folders.items()}
         before = {**self._data(done), **digests_of(done, self.name("mine"))}
-        return {**before, **models, "recipe": part_of(self.recipe, "labels")}
+        files = brought.files(self.recipe, "labels")
+        return {**before, **models, **files, "recipe": part_of(self.recipe, "labels")}
 
     def _train_reads(self, done: Mapping[str, Receipt]) -> dict[str, str]:
         made = (self.name(kind) for kind in ("mine", "label"))
         before = {**self._data(done), **digests_of(done, *(name for name in made if name in done))}
         models = {**self._models(done, *recipe_plan.NAMING), **clusters.model_digest(self.dataset)}
-        return {**before, **models, "recipe": plan.digest(self.recipe)}
+        return {**before, **models, **brought.encoders(self.recipe), "recipe": plan.digest(self.recipe)}
 
     # What is done
 
