@@ -28,7 +28,8 @@ from mpr.choice import Evidence
 from mpr.dataset import Dataset
 from mpr.errors import DataError
 from mpr.knowledge import Knowledge
-from mpr.pair_scores import PairScores
+from mpr.pair_scores import PairScores, Scored
+from mpr.positives import PositiveIndex
 from mpr.processes import Group, Place
 from mpr.ragged import Ragged
 from mpr.recipe import Recipe
@@ -136,11 +137,25 @@ def anchored(recipe: Recipe) -> set[str]:
 
 
 def evidence(dataset: Dataset, known: Knowledge) -> Evidence:
-    """What weights of candidates go by besides the candidates."""
-    teacher, mined = known.scores.get("teacher_QP"), tables(dataset)
-    names = anchored(dataset.recipe) & set(mined)
-    anchors = {name: mined[name].anchors(known.positives).lookup for name in sorted(names)}
+    """What weights of candidates go by besides the candidates. Tables were mined before labels found more positives:
+    their sources give scores to those too."""
+    teacher, mined, rows = known.scores.get("teacher_QP"), tables(dataset), known.positives.rows
+    names, anchors = anchored(dataset.recipe), {}
+    for part in (source for source in mined_sources(dataset.recipe) if source.as_ in names):
+        owner_N, passage_N = (column[known.counting] for column in (rows.owners(), rows.columns["passage"]))
+        score_N = mined[part.as_].anchors(known.positives).lookup(owner_N, passage_N)
+        score_N = _filled(score_N, Mining.of(dataset, "train", part).source, owner_N, passage_N)
+        given_N = np.isfinite(score_N)
+        anchors[part.as_] = PairScores.of(Scored(owner_N[given_N], passage_N[given_N], score_N[given_N]), "same").lookup
     return Evidence(anchors, teacher=None if teacher is None else teacher.lookup)
+
+
+def _filled(score_N: Any, source: sources.Source, question_N: Any, passage_N: Any) -> Any:
+    """The scores, and where there is none that of the source, but for passages that it does not propose from."""
+    missed_N = np.isnan(score_N) & (passage_N < len(source.ground.passages))
+    if missed_N.any():
+        score_N[missed_N] = source.scored(question_N[missed_N], passage_N[missed_N])
+    return score_N
 
 
 def label_stores(dataset: Dataset, role: str = "train") -> dict[str, PairScores]:
@@ -185,6 +200,8 @@ class Mining:
     receipt: dict[str, Any]
     kept: Kept | None = None
     """Some questions keep what another table has; None: all are searched for."""
+    positives: PositiveIndex | None = None
+    """Those that have anchors where these are asked for; None: all of the records."""
 
     @classmethod
     def of(cls, dataset: Dataset, role: str, part: Any, learner: sources.Learner | None = None) -> Mining:
@@ -257,10 +274,10 @@ class Mining:
 
     def _anchors(self, rows: Any, found: Ragged) -> Ragged:
         """Known positives of these questions with their scores; of one that was proposed, that of the proposal."""
-        owner_N, passage_N, _ = self.ground.questions.positives.known(rows)
+        positives = self.ground.questions.positives if self.positives is None else self.positives
+        owner_N, passage_N, _ = positives.known(rows)
         score_N = candidate_table.scored([found]).lookup(owner_N, passage_N)
-        missed_N = np.isnan(score_N) & (passage_N < len(self.source.ground.passages))  # not those beside the corpus
-        score_N[missed_N] = self.source.scored(rows[owner_N[missed_N]], passage_N[missed_N])
+        score_N = _filled(score_N, self.source, rows[owner_N], passage_N)
         offsets = np.concatenate([[0], np.cumsum(np.bincount(owner_N, minlength=len(rows)))]).astype(np.int64)
         return Ragged(offsets, {"passage": passage_N, "score": score_N})
 

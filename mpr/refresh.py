@@ -152,7 +152,8 @@ class Refresh:
             kept = Kept(before, ~self._searched(update, len(before)))
             receipt |= {"before": before.manifest.digest, "questions_searched": int((~kept.is_kept_Q).sum())}
         name = f"{self.part.as_}-{update}-{storage.json_digest(receipt)[:8]}"
-        return replace(work, target=self.folder / name, receipt=receipt, kept=kept)
+        changes: dict[str, Any] = {"receipt": receipt, "kept": kept, "positives": self.drawer.positives}
+        return replace(work, target=self.folder / name, **changes)
 
     def _searched(self, update: int, count: int) -> NDArray[np.bool_]:
         """The questions of a version's share: the next ones of a seeded order, from its end on from its front."""

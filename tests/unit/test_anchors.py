@@ -135,6 +135,30 @@ def test_a_positive_that_a_label_found_has_its_score_of_the_proposal(tmp_path: P
     assert np.isfinite(scores(rows.owners(), rows.columns["passage"])).all()
 
 
+def test_a_positive_that_a_label_found_elsewhere_has_a_score_too(tmp_path: Path) -> None:
+    """What another source proposed and a label promoted, the source of the candidates scores when training begins:
+    as it would have done while mining, had the positive stood in the records."""
+    label = "{name: known_positives, tiers: [gold, cross_encoder], "
+    label += "siblings: ignore, shared: ignore, duplicates: ignore, doubtful: ignore}"
+    found = [("t0", "p8"), ("t1", "p9"), ("t3", "p5")]
+    scores = tmp_path / "files" / "scores.tsv"
+    scores.parent.mkdir()
+    pairs = [(f"t{question}", f"p{passage}") for question in range(5) for passage in range(12)]
+    scores.write_text("".join(f"{pair[0]}\t{pair[1]}\t{0.9 if pair in found else 0.1}\n" for pair in pairs))
+    labels = f"labels=[{label}, {{name: ce_above, source: chance, window: 12, promote: 0.5, up_to: null, "
+    labels += "questions: all, scores: {file: scores.tsv, format: tsv}}]"
+    dataset = _dataset(tmp_path, f"draw.negatives=[{SIMANS}]", labels, "sources[1].depth=12")
+    mine.mine(dataset)
+    known = mine.knowledge(dataset)
+    rows, stored = known.positives.rows, mine.tables(dataset)["words"].anchors(known.positives)
+    without = np.isnan(stored.lookup(rows.owners(), rows.columns["passage"])) & known.counting
+    assert without.any(), "else nothing is left to find"
+    lookup = mine.evidence(dataset, known).anchors["words"]
+    own = sources.of(dataset.recipe.sources[0], mine.ground_of(dataset, "train"))
+    expected = own.scored(rows.owners()[known.counting], rows.columns["passage"][known.counting])
+    assert lookup(rows.owners()[known.counting], rows.columns["passage"][known.counting]).tolist() == expected.tolist()
+
+
 def test_a_draw_that_asks_for_anchors_makes_the_mining_of_a_row_new(tmp_path: Path) -> None:
     """And no other change of the draw does."""
     read = []
