@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from mpr import recipe_file, recipe_plan, run_folder, strict_yaml
+from mpr import recipe_file, recipe_plan, run_folder, storage, strict_yaml
 from mpr.pipeline import Pipeline
 from mpr.stages import Row
 from tests import planted
@@ -198,6 +198,29 @@ def _passage_tower(model: Path) -> dict[str, Any]:
     folders = sorted(model.glob("document_*")) or [model]
     files = [path for folder in folders for path in folder.rglob("*.safetensors")]
     return {name: tensor for path in files for name, tensor in load_file(path).items()}
+
+
+@pytest.mark.parametrize("name", ["rocketqa", "pair"])
+def test_labels_by_the_cross_encoder_that_was_trained(name: str, place: Path, examined: Examined) -> None:
+    """No judge stands in: labels go by what the stage before says, with thresholds that it passes as it is."""
+    path = FOLDER / f"{name}.yaml"
+    document: dict[str, Any] = strict_yaml.parse(path.read_bytes(), str(path)).value
+    judged = [
+        (f"plan.{number}.labels.{place_of}", label)
+        for number, stage in enumerate(document["plan"])
+        for place_of, label in enumerate(stage.get("labels", ()))
+        if label["name"] in BY_THRESHOLD
+    ]
+    passed = {"keep": 0.999, "promote": 0.001}
+    sets = [f"{where}.scores={{cross_encoder: 'stage:CE', probability: true}}" for where, _ in judged]
+    sets += [f"{where}.{key}={value}" for where, label in judged for key, value in passed.items() if key in label]
+    recipe = recipe_file.load(path, [*overrides(path, place / "planted"), *sets])
+    row = Row(recipe, path, "trained", place / "home", place / f"{name}-by-its-own", quiet=True)
+    Made(row).measure()
+    receipts = {one.stem: json.loads(one.read_text("utf-8")) for one in (row.folder / "receipts").glob("label-*.json")}
+    scorer = storage.read_manifest(Made(row).stages["CE"] / "model").digest
+    assert all(receipt["inputs"]["model stage:CE"] == scorer for receipt in receipts.values())
+    examined(len(receipts), "stages labelled by it", at_least=2)
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
