@@ -133,7 +133,7 @@ def test_the_name_says_what_it_is(name: str) -> None:
         assert stem.rpartition("_after_")[2] in {path.stem for path in (ROOT / "recipes" / "systems").glob("*.yaml")}
         return
     variants = r"released|paper|llm|gold|true|wrong\d+|b\d+"
-    data = r"[a-z]+(?:_lead\d+|_closed|_nostem|_files|_minilm)?"
+    data = r"[a-z]+(?:_lead\d+|_closed|_nostem|_files|_minilm|_few)?"
     found = re.fullmatch(rf"({data})_([a-z0-9_]+?)_(m\d|all)(?:_({variants}))?", stem)
     assert found is not None
     data, objective, positives, variant = found.groups()
