@@ -91,7 +91,7 @@ def _row(row: Row, table: Table, against: Mapping[str, Any] | None, sources: Seq
     yield _published(row, table, sources)
     yield _numbers(entries, row.role, table.measures)
     yield _verdict(row)
-    yield "baseline" if row is table.baseline else _against(against)
+    yield "baseline" if row is table.baseline else against_cell(against)
     yield from _costs(entries)
     yield _receipts(entries + row.again)
     yield NONE if row.checkpoint is None else f"[{row.checkpoint['repo']}]({_hub(row.checkpoint)})"
@@ -128,16 +128,18 @@ def _published(row: Row, table: Table, sources: Sequence[str]) -> str:
 def _numbers(entries: Iterable[Entry], role: str, measures: Sequence[str]) -> str:
     found = [standing.number(entries, role, measure) for measure in measures]
     seeds = {number.seeds for number in found if number is not None}
-    return " / ".join(map(_number, found)) + f", n = {max(seeds)}" if seeds else DASH
+    return " / ".join(map(number_cell, found)) + f", n = {max(seeds)}" if seeds else DASH
 
 
-def _number(number: Number | None) -> str:
+def number_cell(number: Number | None) -> str:
+    """Mean and deviation, as every page of the kit has them."""
     if number is None:
         return DASH
     return f"{number.mean:.2f}" + ("" if number.deviation is None else f" ± {number.deviation:.2f}")
 
 
-def _against(found: Mapping[str, Any] | None) -> str:
+def against_cell(found: Mapping[str, Any] | None) -> str:
+    """A difference to the baseline and its p."""
     if found is None:
         return DASH
     return f"{100 * found['difference']:+.2f}, p {_p(found['p_holm'])}"
