@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from mpr import band, recipe_file, storage, strict_yaml
 from mpr.errors import DataError, RecipeError
@@ -49,11 +50,15 @@ def written(text: str, expected: Mapping[str, Band]) -> str:
 
 def write(path: Path, expected: Mapping[str, Band]) -> None:
     """Replaces the block in the file, if the file then says what it said and the bands."""
-    before, text = recipe_file.load(path), Path(path).read_bytes().decode("utf-8")
+    name, text = recipe_file.load(path).name, Path(path).read_bytes().decode("utf-8")
     made = written(text, expected)
-    with_bands = before.model_copy(update={"expected": dict(expected)})
-    again = recipe_file.from_document(strict_yaml.parse(made.encode(), str(path)), before.name)
-    if again != with_bands:
+    document = strict_yaml.parse(made.encode(), str(path))
+    again = recipe_file.from_document(document, name)
+    if again.expected != dict(expected) or _others(document) != _others(strict_yaml.parse(text.encode(), str(path))):
         what = "its `expected` block could not be replaced without changing something else"
         raise RecipeError(what, where=str(path), key="expected", fix="write `expected: null` on a line of its own")
     storage.write_file(path, made.encode("utf-8"))
+
+
+def _others(document: strict_yaml.Document) -> dict[str, Any]:
+    return {key: value for key, value in document.value.items() if key != "expected"}

@@ -37,11 +37,12 @@ def test_every_shipped_recipe_keeps_every_other_byte(tmp_path: Path, examined: E
     examined(len(shipped.NAMES), "recipes", at_least=40)
 
 
-def test_writing(tmp_path: Path) -> None:
-    path = boards.recipe(tmp_path, "row", "quickstart")
+@pytest.mark.parametrize("name", ["quickstart", "mini/trec_lead3_after_dpr", "systems/rocketqa"])
+def test_writing(name: str, tmp_path: Path) -> None:
+    path = boards.recipe(tmp_path, "row", name)
     every = dict.fromkeys(recipe_file.load(path).evaluation.measures, BANDS["top20"])
     expectation.write(path, every)
-    assert path.read_bytes() == expectation.written(shipped.text("quickstart"), every).encode()
+    assert path.read_bytes() == expectation.written(shipped.text(name), every).encode()
 
 
 @pytest.mark.parametrize(
