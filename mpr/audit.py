@@ -57,6 +57,8 @@ class SplitAudit:
     lengths: Lengths
     repeated_questions: int = 0
     overlap: list[tuple[str, str]] = field(default_factory=list)
+    learned: int | None = None
+    """Questions with a positive that training has for questions of its own; None: no positives are listed."""
     answers: dict[str, int] = field(default_factory=dict)
 
     def share_with(self, least: int) -> float:
@@ -85,6 +87,8 @@ def audit(dataset: Dataset, *, scan: bool | None = None) -> Audit:
     splits = [_split(dataset, role, template, towers.question_length) for role in dataset.splits]
     for one in splits[1:]:
         one.overlap = overlap.shared(dataset.split("train"), dataset.split(one.role))
+        if (known_Q := learned(dataset, one.role)) is not None:
+            one.learned = int(known_Q.sum())
     for one in splits:
         one.answers = _answers(dataset, one.role, scan)
     return Audit(
@@ -113,6 +117,20 @@ def _split(dataset: Dataset, role: str, template: Template, limit: int) -> Split
         lengths=Lengths.of(dataset.tokens_of_questions(role), template, limit),
         repeated_questions=len(texts) - len(set(texts)),
     )
+
+
+def learned(dataset: Dataset, role: str) -> NDArray[np.bool_] | None:
+    """Questions of a split with a positive that training has too: an encoder may know their passages as answers,
+    whatever it knows of questions. None where no positives are listed."""
+    train, tested = dataset.split("train").positives, dataset.split(role).positives
+    if (
+        not len(tested.rows.columns["passage"])
+        or dataset.passages_of(role).folder != dataset.proposable("train").folder
+    ):
+        return None
+    counting = train.counting(dataset.recipe.labels[0].tiers)  # type: ignore[attr-defined]
+    is_learned_N = np.isin(tested.rows.columns["passage"], counting.columns["passage"])
+    return np.isin(np.arange(len(tested)), tested.rows.owners()[is_learned_N])
 
 
 def _missing_from_corpus(dataset: Dataset, role: str) -> int | None:

@@ -54,6 +54,8 @@ def _split_lines(audit: Audit, split: SplitAudit) -> Iterator[str]:
     if split.role != "train":
         shown = ", ".join(f"{ours}={theirs}" for ours, theirs in split.overlap[:3])
         yield f"  also in train   {len(split.overlap):,} questions" + (f" ({shown})" if shown else "")
+        if split.learned is not None:
+            yield f"  learned         {split.learned:,} questions have a positive that training knows too"
     for what, count in split.answers.items():
         yield f"  answers         {count:,} {what}"
     yield from _histogram(split)

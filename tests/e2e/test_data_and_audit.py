@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mpr import audit as audits
-from mpr import recipe_file
+from mpr import audit_report, recipe_file
 from mpr.audit import Audit
 from mpr.collate import Collator, Side
 from mpr.dataset import Dataset
@@ -66,6 +67,20 @@ def test_truncation_agrees_with_the_tokenizer(found: Audit, tmp_path: Path) -> N
     lengths = [len(tokenizer.encode(title, text).ids) for title, text in collection.PASSAGES.values()]
     assert found.passage_lengths.truncated == sum(length > 16 for length in lengths)
     assert found.passage_lengths.quantiles[1.0] == max(lengths)
+
+
+def test_passages_that_training_knows_as_positives(found: Audit, tmp_path: Path) -> None:
+    """Two of these three questions have one, one of them an answer match only."""
+    assert found.splits[1].learned is None, "nothing is listed for these"
+    recipe, asked = collection.write(tmp_path), [("e0", ["p1", "p8"]), ("e1", ["p4", "p3"]), ("e2", ["p10"])]
+    rows = [{"id": name, "question": f"What of {name}?", "answers": [], "pos": pos, "neg": []} for name, pos in asked]
+    (tmp_path / "more.jsonl").write_text("".join(json.dumps({**row, "gold": row["pos"][0]}) + "\n" for row in rows))
+    sets = ["data.corpus.splits.test={file: more.jsonl, format: candidates}"]
+    for more, expected in (([], 2), (["labels[0].tiers=[gold]"], 1)):  # e1's p3 is gold of t1; e0's p1 a match of t0
+        dataset = Dataset(recipe_file.load(recipe, [*sets, *more]), tmp_path / "home", quiet=True)
+        audited = audits.audit(dataset)
+        assert audited.splits[1].learned == expected
+        assert f"learned         {expected} questions have a positive that training" in audit_report.text(audited)
 
 
 def test_the_commands_print_and_draw(tmp_path: Path) -> None:
