@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from mpr import model_names, recipe_plan, tower_rules
+from mpr import model_names, recipe_plan, task_rules, tower_rules
 from mpr.errors import nearest
 from mpr.recipe import Recipe
 from mpr.training_rules import Finding
@@ -59,6 +59,25 @@ def _start_agrees(recipe: Recipe) -> Iterator[Finding]:
         yield ("towers", *path), what, "leave it as it is there, or start from elsewhere (start: base)"
 
 
+def _models_are_of_their_kind(recipe: Recipe) -> Iterator[Finding]:
+    """What vectors are wanted of, what reads pairs, and what may teach a step; of stages, whose task is known here."""
+    for path, name in recipe_plan.references(recipe):
+        before = recipe.earlier.get(name)
+        if before is None:
+            continue
+        wanted: tuple[str, ...] = (task_rules.DUAL_ENCODER,)
+        fix = "name a stage that trains a dual encoder"
+        if path[0] == "labels" and path[-1] == "cross_encoder":
+            wanted, fix = (task_rules.CROSS_ENCODER,), "name a stage with task: cross_encoder"
+        elif path[0] == "labels":
+            wanted, fix = (task_rules.LATE_INTERACTION, *wanted), "name a late-interaction model or a dual encoder"
+        if before.task not in wanted:
+            what = f"stage '{name}' trains {task_rules.SCORERS.get(before.task, 'a dual encoder')}"
+            if path[0] == "labels" and before.task == task_rules.CROSS_ENCODER:
+                what += ", which would have to read every passage of a step with every question"
+            yield path, what, fix
+
+
 def _frozen_passages_have_learned(recipe: Recipe) -> Iterator[Finding]:
     """Vectors that stay for the whole training must come from a model that can tell passages apart."""
     if recipe.towers.train == "question" and recipe.towers.new and recipe.start is None and not recipe.draft:
@@ -71,5 +90,6 @@ CHECKS = (
     _stages_are_earlier,
     _models_of_sources_fit,
     _start_agrees,
+    _models_are_of_their_kind,
     _frozen_passages_have_learned,
 )

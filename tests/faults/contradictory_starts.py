@@ -9,11 +9,22 @@ from typing import Any
 from mpr import strict_yaml
 from mpr.recipe import Recipe
 from mpr.recipe_plan import StageDocument
+from tests.faults.contradictory_labels import LABEL
 from tests.faults.contradictory_searches import FROZEN, LORA, TREC, WORLD
 
 ONE = "sources: [{name: dense, as: x, model: a/b, depth: 9, dtype: float32, compute: float32}], draw: {negatives: []}"
 DENSE = "sources=[{name: file, as: bm25}, {name: dense, as: x, model: a/b, depth: 9, dtype: float32, compute: float32}]"
 PINNED_STAGE = f'"stage:a", revision: "{"0" * 40}"'
+
+UNSEEN = "validation: null, training: {eval_strategy: 'no'}"
+READS = (
+    f"task: cross_encoder, {UNSEEN}, draw: {{in_batch: false}}, "
+    "towers: {pooling: cls, title: join, normalize: false, projection: null}"
+)
+TOKENWISE = f"task: late_interaction, {UNSEEN}, towers: {{pooling: none}}"
+ASKED = '{name: teacher_live, model: "stage:a"}'
+LIVE_TERM = "objective: [{name: pairwise, phi: square, target: live, columns: others}]"
+BELOW = '{name: ce_below, source: bm25, window: 5, keep: 0.1, scores: {cross_encoder: "stage:a"}}'
 
 # rule -> (recipe, what is set in it, key that is refused, part of the message)
 CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
@@ -48,6 +59,18 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
         (TREC, [f"plan=[{{name: a, towers: {{lora: {LORA}}}}}, {{name: b}}]"], "towers.lora", "is null here and"),
         (WORLD, ["plan=[{name: a}, {name: c, towers: {title: join}, start: base}, {name: b, start: a}, "
                  "{name: d, start: c}]"], "towers.title", "is 'pair' here and 'join' in stage 'c'"),
+    ],
+    "models are of their kind": [
+        (WORLD, [f"plan=[{{name: a, {READS}}}, {{name: b, start: base, {ONE.replace('a/b', 'stage:a')}}}]"],
+         "plan[1].sources[0].model", "stage 'a' trains a cross-encoder"),
+        (WORLD, [f"plan=[{{name: a, {TOKENWISE}}}, {{name: b, start: base, {ONE.replace('a/b', 'stage:a')}}}]"],
+         "plan[1].sources[0].model", "stage 'a' trains a late-interaction model"),
+        (WORLD, [f"plan=[{{name: a, {TOKENWISE}}}, {{name: b, towers: {{pooling: none}}}}]"],
+         "plan[1].start", "stage 'a' trains a late-interaction model"),
+        (WORLD, [f"plan=[{{name: a, {READS}}}, {{name: b, start: base, labels: [{LABEL}, {ASKED}], {LIVE_TERM}}}]"],
+         "plan[1].labels[1].model", "read every passage of a step with every question"),
+        (WORLD, [f"plan=[{{name: a}}, {{name: b, start: base, labels: [{LABEL}, {BELOW}]}}]"],
+         "plan[1].labels[1].scores.cross_encoder", "stage 'a' trains a dual encoder"),
     ],
     "frozen passages have learned": [
         (WORLD, [FROZEN, "towers.share=false"], "towers.train", "would be encoded by random weights"),

@@ -29,7 +29,8 @@ LAYERS = (
         "adapters", "augmented", "band", "candidate_table", "chat", "checkpoints", "collate", "columnar", "comparison",
         "contenders", "contract", "corpora.*", "costs", "cross_encoder", "cross_encoder_folder", "download",
         "evaluation", "exact", "faiss_index", "feedback", "first_pass", "fusion", "hits", "hub_model", "inference",
-        "intake", "intervals", "knowledge", "launching", "lengths", "lexical", "lexical_scores", "loss",
+        "intake", "intervals", "knowledge", "late_interaction", "late_interaction_folder", "launching", "lengths",
+        "lexical", "lexical_scores", "loss",
         "negative_cache", "out_of_memory", "overlap", "padding", "pair_collate", "pair_tokens", "pinned_file", "plan",
         "pretrained", "receipts", "recipe_file", "result", "run_folder", "scale", "schema", "search",
         "sentence_layout", "sifter", "stage", "stage_models", "targets", "towers", "towers_folder", "transcript",
@@ -37,8 +38,8 @@ LAYERS = (
     ),
     (
         "audit", "audit_report", "callbacks", "clusters", "dataset", "dev_pool", "encode", "frozen", "labels.*",
-        "live", "metrics.*", "mine", "reference", "refresh", "scored", "scoring", "sources.*", "starts", "stretches",
-        "text_model", "trainer", "writer",
+        "live", "live_teacher", "metrics.*", "mine", "reference", "refresh", "scored", "scoring", "sources.*", "starts",
+        "stretches", "tasks", "text_model", "trainer", "writer",
     ),
     (
         "admission", "augmentation", "expectation", "figures", "generation", "hub", "judge", "leaderboard",

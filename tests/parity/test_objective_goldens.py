@@ -20,6 +20,7 @@ from mpr import objectives
 SCORES = (2.0, 1.0, 0.5, 1.5, -1.0)
 TARGETS = {
     "teacher_QP": torch.tensor([[9.0, 7.0, 4.0, 6.0, 1.0]], dtype=torch.float64),
+    "live_QP": torch.tensor([[9.0, 7.0, 4.0, 6.0, 1.0]], dtype=torch.float64),
     "lexical_QP": torch.tensor([[12.0, 10.0, 9.0, 14.0, 2.0]], dtype=torch.float64),
     "ranks_QP": torch.tensor([[1, 3, 4, 2, 5]]),
 }
@@ -46,6 +47,8 @@ GOLDENS = [
     ("++---", "pairwise", RANKED | {"ranks": "given", "cut": 3}, 0.141620),
     ("++---", "pairwise", {"phi": "square", "target": "teacher"}, 11.333333),
     ("++---", "kl", {"target": "teacher"}, 0.394837),
+    ("++---", "pairwise", {"phi": "square", "target": "live"}, 11.333333),
+    ("++---", "kl", {"target": "live"}, 0.394837),
     ("++---", "kl", {"target": "labels"}, 0.616594),
     ("+..-.", "pairwise", {"phi": "hinge", "target": "lexical", "target_factor": 0.1}, 0.700000),
 ]
