@@ -150,6 +150,37 @@ def test_a_training_that_is_taught_resumes_exactly(
     assert training.weights(plain) != training.weights(half.folder)
 
 
+def test_the_teacher_reads_as_its_contract_says(place: tuple[Path, Path, Path], examined: Examined) -> None:
+    """Its own lengths and titles, where the student has others: against the texts themselves, one pair at a time."""
+    path, model, _ = place
+    sets = (*training.OPTIONS, LABELS.replace("MODEL", str(model)), OTHERS)
+    dataset = Dataset(recipe_file.load(path, sets), path.parent / "home", quiet=True)
+    dataset.prepare_training()
+    asked = LiveTeacher.of(dataset, 0, torch.device("cpu"))
+    assert asked is not None
+    assert not any(part.training for part in asked.scorer.module.modules())
+    assert not any(parameter.requires_grad for parameter in asked.scorer.module.parameters())
+    split, passages = dataset.split("train"), dataset.passages_of("train")
+    found_QP = asked.scores(np.arange(len(split)), np.arange(len(passages)))
+    made, tokenizer, _ = late_interaction_folder.load(model)
+
+    def read(text: str, length: int) -> dict[str, torch.Tensor]:
+        tokenizer.enable_truncation(length)
+        ids = torch.tensor([tokenizer.encode(text).ids])
+        return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+
+    longest = 0
+    for row, question in enumerate(split):
+        for column, passage in enumerate(passages):
+            given = read(question.text, 9), read(f"{passage.title} {passage.text}", 13)
+            with torch.no_grad():
+                expected = float(made(*given))
+            assert float(found_QP[row, column]) == pytest.approx(expected, rel=1e-5)
+            longest = max(longest, given[1]["input_ids"].shape[1])
+    assert longest == 13, "some are cut"
+    examined(found_QP.numel(), "pairs", at_least=40)
+
+
 def test_another_teacher_is_another_run(place: tuple[Path, Path, Path], tmp_path: Path) -> None:
     path, model, other = place
     own = tmp_path / "own"
