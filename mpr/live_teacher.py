@@ -31,6 +31,7 @@ from mpr import (
     late_interaction_folder,
     stage_models,
     storage,
+    task_rules,
     tokens,
     towers_folder,
 )
@@ -72,7 +73,7 @@ class Scorer:
                 lambda role, given: (tokenwise.vectors(given), given["attention_mask"].bool()),
                 lambda question, passage: late_interaction.best_matches(*question, *passage),
             )
-        if task != contract.TASK:
+        if task == task_rules.CROSS_ENCODER:
             what = "is a cross-encoder, which would have to read every passage of the step with every question"
             fix = "let a late-interaction model or a dual encoder teach, or store its scores (label `teacher`)"
             raise DataError(what, where=str(folder), key="labels.model", fix=fix)
