@@ -118,8 +118,18 @@ def read(folder: Path) -> Contract:
     return contract
 
 
+def task(folder: Path) -> str:
+    """What the model of a folder is for. One of two towers does not say it: it has the older file."""
+    value = _json(Path(folder) / FILE)
+    return str(value.get("task", TASK)) if isinstance(value, dict) else TASK
+
+
 def _shown_task(task: Any) -> str:
-    known = {TASK: "dual encoder, which makes vectors", "cross_encoder": "cross-encoder, which scores pairs"}
+    known = {
+        TASK: "dual encoder, which makes vectors",
+        "cross_encoder": "cross-encoder, which scores pairs",
+        "late_interaction": "late-interaction model, which compares tokens",
+    }
     return known.get(str(task), excerpt(repr(task)))
 
 

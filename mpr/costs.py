@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from mpr import clock, schedule
+from mpr import backbones, clock, label_rules, model_names, schedule
 from mpr.backbones import Backbone
 from mpr.collection import Collection
 from mpr.recipe import Recipe
@@ -111,7 +111,28 @@ def memory(recipe: Recipe, backbone: Backbone) -> Memory | None:
     kept = backbone.layers * per_layer
     if _recomputes(recipe):
         kept = backbone.layers * 4.0 * backbone.width + per_layer  # the input of every layer, and one layer at a time
-    return Memory(states, tokens * (kept + embedding_bytes(backbone)))
+    activations = tokens * (kept + embedding_bytes(backbone))
+    if label_rules.live_teacher(recipe) is not None:
+        teacher = _teacher(recipe)
+        if teacher is None:
+            return None
+        states += 4.0 * towers(teacher[0]) * teacher[1].parameters
+        activations += _block_tokens(recipe, teacher[0], passages) * activation_bytes(teacher[1], half=False)
+    return Memory(states, activations)
+
+
+def _teacher(recipe: Recipe) -> tuple[Recipe, Backbone] | None:
+    """The model that is asked in every step, where it is a stage's: of any other the size is not known here."""
+    name = model_names.stage(label_rules.live_teacher(recipe).model)
+    stage = None if name is None else recipe.earlier.get(name)
+    backbone = None if stage is None else backbones.of(stage.towers)
+    return None if stage is None or backbone is None else (stage, backbone)
+
+
+def _block_tokens(recipe: Recipe, reader: Recipe, passages: int) -> int:
+    """Tokens of a step at full length, as another model reads it."""
+    questions = int(recipe.training["per_device_train_batch_size"])
+    return questions * reader.towers.question_length + passages * reader.towers.passage_length
 
 
 def _tokens_at_once(recipe: Recipe, passages: int) -> int:
@@ -152,7 +173,15 @@ def training_flops(recipe: Recipe, backbone: Backbone) -> float | None:
     forward += passages * forward_flops(backbone, recipe.towers.passage_length)
     times = 3.0 if recipe.towers.lora is None else 2.0  # frozen weights need no gradient of their own
     times += (recipe.scale.cache is not None) + _recomputes(recipe)  # each is one more forward pass
-    return steps * forward * times
+    asked = 0.0
+    if label_rules.live_teacher(recipe) is not None:
+        teacher = _teacher(recipe)
+        if teacher is None:
+            return None
+        (stage, shape), readers = teacher, recipe.scale.processes if recipe.scale.gather else 1
+        asked = questions * forward_flops(shape, stage.towers.question_length)
+        asked += readers * passages * forward_flops(shape, stage.towers.passage_length)  # every process reads them all
+    return steps * (forward * times + asked)
 
 
 def forward_flops(backbone: Backbone, length: float) -> float:
@@ -190,7 +219,7 @@ def disk(recipe: Recipe, backbone: Backbone | None, offered: Collection) -> dict
     if backbone is not None:
         width = recipe.towers.projection or backbone.width
         vectors = None if size is None else size * width * 2.0
-        if recipe.task == "cross_encoder":
+        if recipe.task != "dual_encoder":
             vectors = 0.0
         checkpoint = 12.0 * learning_parameters(recipe, backbone)
     return {"texts": texts, "tokens": tokens, "vectors, 16-bit": vectors, "one checkpoint": checkpoint}

@@ -10,7 +10,6 @@ Shapes: N pairs, L tokens, Q questions and P passages of the block.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -20,8 +19,8 @@ from torch.nn import functional
 from mpr import lengths, pretrained, recipe, scale, task_rules, towers
 from mpr.contract import Base
 from mpr.errors import RecipeError
-from mpr.loss import Seen, Terms, targets_of
-from mpr.scale import Batch, Found
+from mpr.loss import Terms
+from mpr.scale import Batch, Completed, Found
 from mpr.strict_yaml import dotted
 from mpr.towers import Tokens
 
@@ -38,7 +37,7 @@ class Head(torch.nn.Linear):
             return functional.linear(input.to(kind), self.weight.to(kind), bias)
 
 
-class CrossEncoder(torch.nn.Module):
+class CrossEncoder(towers.Recomputing, torch.nn.Module):
     """`groups`: pairs are scored in at most so many groups of similar length (mpr/lengths.py)."""
 
     def __init__(self, settings: recipe.Towers, model: Any, base: Base | None = None, groups: int = 1) -> None:
@@ -63,18 +62,8 @@ class CrossEncoder(torch.nn.Module):
         """Kinds of layers that must stay whole when weights are sharded; accelerate asks for them by this name."""
         return set(self.model._no_split_modules or ())
 
-    def activation_checkpointing_enable(
-        self, activation_checkpointing_kwargs: Mapping[str, Any] | None = None, **options: Any
-    ) -> None:
-        """Keeps one vector per token and layer and computes the rest again in the backward pass. The Trainer calls it,
-        by this name or by the next."""
-        towers.checkpoint_activations(self.model, activation_checkpointing_kwargs, **options)
-
-    def gradient_checkpointing_enable(
-        self, gradient_checkpointing_kwargs: Mapping[str, Any] | None = None, **options: Any
-    ) -> None:
-        """The same by the name that transformers before 5.23 calls."""
-        self.activation_checkpointing_enable(gradient_checkpointing_kwargs, **options)
+    def recomputed(self) -> list[Any]:
+        return [self.model]
 
 
 def with_head(model: Any) -> Any:
@@ -94,7 +83,7 @@ def build(settings: recipe.Towers, tokenizer: Any, seed: int, groups: int = 1) -
 
     What a base has no weights for, such as the last layer, is a function of the seed alone.
     """
-    for path, what, fix in task_rules.contradictions(settings):
+    for path, what, fix in task_rules.contradictions(settings, task_rules.CROSS_ENCODER):
         raise RecipeError(what, key=dotted(path), fix=fix)
     with torch.random.fork_rng(devices=[]):
         if settings.new is not None:
@@ -115,19 +104,11 @@ def _blank(settings: recipe.Towers, new: recipe.NewEncoder, tokenizer: Any, seed
     return BertForSequenceClassification(config)
 
 
-def block_loss(model: Any, batch: Batch, terms: Terms, share: tuple[int, int]) -> Found:
+def block_loss(
+    model: Any, batch: Batch, terms: Terms, share: tuple[int, int], completed: Completed | None = None
+) -> Found:
     """Scores the pairs of this process and computes the loss of the whole step. The model is called once."""
     scores_N: Tensor = model(pair=batch["pair"])
     shape = tuple(batch["positives_QP"].shape)
     scores_QP = scores_N.new_zeros(shape[0] * shape[1]).index_copy(0, batch["cell_N"], scores_N).view(shape)
-    seen = Seen(
-        own_OD=scores_N.new_zeros(shape[0], 0),
-        passage_PD=scores_N.new_zeros(shape[1], 0),
-        positives_QP=batch["positives_QP"],
-        negatives_QP=batch["negatives_QP"],
-        own=slice(0, shape[0]),
-        targets=targets_of(batch),
-        own_QP=batch.get("own_QP"),
-        given_OP=scores_QP,
-    )
-    return scale.loss_of(seen, batch, terms, share[1])
+    return scale.given_loss(scores_QP, batch, terms, share, completed)

@@ -10,6 +10,7 @@ from mpr.recipe import Recipe
 from mpr.training_rules import Finding
 
 LABELLER = "known_positives"  # builds the relation block; every recipe has it once
+LIVE = "live_QP"  # known of every cell, in the step
 LISTED = ("grades_QP", "lexical_QP")  # known of candidates and positives, never of other questions' passages
 
 
@@ -22,6 +23,11 @@ def scorers(recipe: Recipe) -> list[str]:
     """Cross-encoders that labels run, each once."""
     scores = (getattr(label, "scores", None) for label in recipe.labels)
     return list(dict.fromkeys(str(one.cross_encoder) for one in scores if one is not None and one.cross_encoder))
+
+
+def live_teacher(recipe: Recipe) -> Any:
+    """The label whose model is asked in every step; None: there is none."""
+    return next((label for label in recipe.labels if LIVE in _says(label, "PROVIDES")), None)
 
 
 def _says(label: Any, constant: str) -> Any:
@@ -110,6 +116,7 @@ def _columns_fit(recipe: Recipe) -> Iterator[Finding]:
 def _targets_reach(recipe: Recipe) -> Iterator[Finding]:
     """A term looks only at cells of which its target is known; the rest is seen when a step is drawn."""
     given = {target for label in recipe.labels if label.name != LABELLER for target in _says(label, "PROVIDES")}
+    given -= {LIVE}
     filled = any(entry.short == "random" and (entry.k or entry.group) for entry in recipe.draw.negatives)
     given -= {"lexical_QP"} if any(getattr(label, "others", "") == "computed" for label in recipe.labels) else set()
     for number, term in enumerate(recipe.objective):
@@ -126,4 +133,20 @@ def _targets_reach(recipe: Recipe) -> Iterator[Finding]:
                 yield ("objective", number), what, "set short: fewer"
 
 
-CHECKS = (_labels_fit, _labels_have_sources, _grey_is_ignored, _labels_follow, _columns_fit, _targets_reach)
+def _live_teacher_is_asked(recipe: Recipe) -> Iterator[Finding]:
+    """It costs a forward of the whole step: only for a term that looks at its scores."""
+    label = live_teacher(recipe)
+    if label is not None and not any(LIVE in getattr(term, "needs", ()) for term in recipe.objective):
+        what, fix = "scores every step for no term of the objective", "set target: live in a term, or remove the label"
+        yield ("labels", recipe.labels.index(label)), what, fix
+
+
+CHECKS = (
+    _labels_fit,
+    _labels_have_sources,
+    _grey_is_ignored,
+    _labels_follow,
+    _columns_fit,
+    _targets_reach,
+    _live_teacher_is_asked,
+)

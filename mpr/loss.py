@@ -30,7 +30,8 @@ from mpr.errors import RecipeError
 from mpr.recipe import Part
 from mpr.targets import columns_of, seen_by
 
-TARGETS = ("teacher_QP", "lexical_QP", "grades_QP", "ranks_QP")  # what a batch may hold for objectives that need it
+TARGETS = ("teacher_QP", "live_QP", "lexical_QP", "grades_QP", "ranks_QP")
+"""What a batch may hold for objectives that need it."""
 Objective = Callable[..., tuple[Tensor, Tensor]]
 
 
@@ -49,7 +50,7 @@ class Seen:
     own_QP: Tensor | None = None
     """Which cells were drawn for the row itself, where a term tells them from the rest."""
     given_OP: Tensor | None = None
-    """Scores that no vectors made: those of a cross-encoder. There are no vectors then, but of size 0."""
+    """Scores that no two vectors made: of a cross-encoder, or of tokens. There are no vectors then, but of size 0."""
     remembered_O: Tensor | None = None
     """One more negative of every own question, as a score: all passages of a negative cache; NaN: none of them."""
 

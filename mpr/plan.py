@@ -131,7 +131,7 @@ def _pins(recipe: Recipe, offered: Collection) -> Iterator[tuple[str, str]]:
         known = f"commit {towers.passage_revision}" if towers.passage_revision else "not pinned"
         yield towers.passage_base, known
     files = (getattr(label, key, None) for label in recipe.labels for key in ("scores", "judgements"))
-    for part in (recipe.data.augment, *recipe.sources, *files, recipe.draw.clusters):
+    for part in (recipe.data.augment, *recipe.sources, *recipe.labels, *files, recipe.draw.clusters):
         pins = getattr(part, "pins", {}).items()
         yield from ((name, pin) for name, pin in pins if model_names.is_elsewhere(name))
     for pin in offered.pins:
@@ -219,6 +219,8 @@ def _encoder(recipe: Recipe, backbone: Backbone | None) -> str:
     shared = "one tower" if towers.share else "two towers"
     if recipe.task == "cross_encoder":
         shared = "a cross-encoder: question and passage are read together, and scored"
+    if recipe.task == "late_interaction":
+        shared = "late interaction: a vector for every token, best matches added up"
     if towers.train == "question":
         shared += ", passages encoded once"
     lora = ""

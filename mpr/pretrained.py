@@ -138,6 +138,17 @@ def digest(folder: Path) -> str:
     return sums[WEIGHTS] if list(sums) == [WEIGHTS] else storage.json_digest(sums)
 
 
+def tensor(folder: Path, name: str) -> torch.Tensor | None:
+    """One tensor of a folder by its name, in 32 bits; None where it is not there."""
+    from safetensors import safe_open
+
+    for path in weight_files(folder):
+        with safe_open(path, framework="pt") as file:
+            if name in file.keys():  # noqa: SIM118 (the reader is no mapping)
+                return file.get_tensor(name).float()  # type: ignore[no-any-return]
+    return None
+
+
 def opened(folder: Path) -> Any:
     """The model in a folder, every weight of it from the file, in 32 bits."""
     weight_files(folder)

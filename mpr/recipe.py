@@ -187,8 +187,8 @@ class Towers(Parameters):
     """true: one encoder for questions and passages; false: two."""
     train: Literal["both", "question"] = "both"
     """Who learns. `question`: passages are encoded once, with the weights that training starts from, and stay so."""
-    pooling: Literal["cls", "mean", "last"]
-    """How token vectors become one vector."""
+    pooling: Literal["cls", "mean", "last", "none"]
+    """How token vectors become one vector. `none`: they do not, every token keeps its own (late interaction)."""
     normalize: bool
     """Scale vectors to length one, so that the inner product is the cosine."""
     projection: Count | None = None
@@ -264,9 +264,10 @@ class Recipe(Parameters):
     """true: inputs may be unpinned (a local path, a missing checksum or revision); the row cannot be published."""
     data: Data
     """What is learned from and measured on."""
-    task: Literal["dual_encoder", "cross_encoder"] = "dual_encoder"
+    task: Literal["dual_encoder", "cross_encoder", "late_interaction"] = "dual_encoder"
     """What learns. `dual_encoder`: towers, whose vectors are compared. `cross_encoder`: one transformer that reads
-    question and passage together and gives the pair a score; it cannot search, labels use it."""
+    question and passage together and gives the pair a score; it cannot search, labels use it. `late_interaction`: one
+    encoder with a vector for every token (ColBERT), whose best matches are added up; a teacher, not an index."""
     towers: Towers
     """The encoders."""
     start: Annotated[str, Field(min_length=1)] | None = None

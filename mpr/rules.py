@@ -22,6 +22,7 @@ from mpr import (
     collection,
     draw_rules,
     label_rules,
+    model_names,
     question_rules,
     refresh_rules,
     scale_rules,
@@ -255,6 +256,9 @@ def _pinned(recipe: Recipe) -> Iterator[Finding]:
         if scores is not None and scores.file is None and "not pinned" in scores.pins.values():
             what, fix = "the cross-encoder is not pinned to a commit", "name it org/name@<commit>, or set draft: true"
             yield ("labels", number, "scores", "cross_encoder"), what, fix
+        if "not pinned" in [pin for name, pin in getattr(label, "pins", {}).items() if model_names.is_elsewhere(name)]:
+            what, fix = "the teacher is not pinned to a commit", "name it org/name@<commit>, or set draft: true"
+            yield ("labels", number, "model"), what, fix
     if recipe.data.augment is not None and recipe.data.augment.sha256 is None:
         what = "the file of augmented positives is not pinned"
         yield ("data", "augment", "sha256"), what, "give its checksum, or set draft: true"

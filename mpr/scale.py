@@ -37,7 +37,8 @@ Batch = Mapping[str, Any]
 Model = Callable[..., tuple[Any, Any]]
 """Called as model(question=tokens or None, passage=tokens or None); gives the vectors of either side, or None."""
 Completed = Callable[[Tensor, Batch], Batch]
-"""(vectors of the own questions, batch) -> the batch with what a loss needs besides: the passages of mpr/frozen.py."""
+"""(vectors of the own questions, batch) -> the batch with what a loss needs besides: the passages of mpr/frozen.py, the
+scores of mpr/live_teacher.py."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ def block_loss(
 ) -> Found:
     """Encodes this process's share and computes the loss. The model is called once, as DDP would have it.
 
-    `completed` brings passages whose vectors do not learn: only questions are encoded then.
+    `completed` brings what the collator could not know. Where it is passages whose vectors do not learn, only questions
+    are encoded.
     """
     own_OD, own_ND = model(question=batch["question"], passage=batch.get("passage"))
     if completed is not None:
@@ -114,6 +116,27 @@ def vector_loss(
         remembered_O=remembered_O,
     )
     return loss_of(seen, batch, terms, processes)
+
+
+def given_loss(
+    scores_QP: Tensor, batch: Batch, terms: Terms, share: tuple[int, int], completed: Completed | None = None
+) -> Found:
+    """The loss of the whole step from scores that no two vectors made: those of this process's own block."""
+    questions, passages = scores_QP.shape
+    own_OD = scores_QP.new_zeros(questions, 0)
+    if completed is not None:
+        batch = completed(own_OD, batch)
+    seen = Seen(
+        own_OD=own_OD,
+        passage_PD=scores_QP.new_zeros(passages, 0),
+        positives_QP=batch["positives_QP"],
+        negatives_QP=batch["negatives_QP"],
+        own=slice(0, questions),
+        targets=targets_of(batch),
+        own_QP=batch.get("own_QP"),
+        given_OP=scores_QP,
+    )
+    return loss_of(seen, batch, terms, share[1])
 
 
 def loss_of(seen: Seen, batch: Batch, terms: Terms, processes: int) -> Found:

@@ -36,17 +36,6 @@ def _stages_are_earlier(recipe: Recipe) -> Iterator[Finding]:
             yield path, f"no earlier stage is called '{name}'", fix
 
 
-def _stages_train_what_is_asked_for(recipe: Recipe) -> Iterator[Finding]:
-    """Labels ask cross-encoders, everything else needs vectors."""
-    for path, name in recipe_plan.references(recipe):
-        stage = recipe.earlier.get(name)
-        wanted = task_rules.CROSS_ENCODER if path[-1] == task_rules.CROSS_ENCODER else "dual_encoder"
-        if stage is None or stage.task == wanted:
-            continue
-        wants = "vectors are" if wanted == "dual_encoder" else "a score of question and passage together is"
-        yield path, f"{wants} wanted here, and stage '{name}' trains with task: {stage.task}", f"name a {wanted} stage"
-
-
 def _models_of_sources_fit(recipe: Recipe) -> Iterator[Finding]:
     for number, source in enumerate(recipe.sources):
         model = getattr(source, "model", None)
@@ -70,6 +59,25 @@ def _start_agrees(recipe: Recipe) -> Iterator[Finding]:
         yield ("towers", *path), what, "leave it as it is there, or start from elsewhere (start: base)"
 
 
+def _models_are_of_their_kind(recipe: Recipe) -> Iterator[Finding]:
+    """What vectors are wanted of, what reads pairs, and what may teach a step; of stages, whose task is known here."""
+    for path, name in recipe_plan.references(recipe):
+        before = recipe.earlier.get(name)
+        if before is None:
+            continue
+        wanted: tuple[str, ...] = (task_rules.DUAL_ENCODER,)
+        fix = "name a stage that trains a dual encoder"
+        if path[0] == "labels" and path[-1] == "cross_encoder":
+            wanted, fix = (task_rules.CROSS_ENCODER,), "name a stage with task: cross_encoder"
+        elif path[0] == "labels":
+            wanted, fix = (task_rules.LATE_INTERACTION, *wanted), "name a late-interaction model or a dual encoder"
+        if before.task not in wanted:
+            what = f"stage '{name}' trains {task_rules.SCORERS.get(before.task, 'a dual encoder')}"
+            if path[0] == "labels" and before.task == task_rules.CROSS_ENCODER:
+                what += ", which would have to read every passage of a step with every question"
+            yield path, what, fix
+
+
 def _frozen_passages_have_learned(recipe: Recipe) -> Iterator[Finding]:
     """Vectors that stay for the whole training must come from a model that can tell passages apart."""
     if recipe.towers.train == "question" and recipe.towers.new and recipe.start is None and not recipe.draft:
@@ -80,8 +88,8 @@ def _frozen_passages_have_learned(recipe: Recipe) -> Iterator[Finding]:
 CHECKS = (
     _start_is_pinned,
     _stages_are_earlier,
-    _stages_train_what_is_asked_for,
     _models_of_sources_fit,
     _start_agrees,
+    _models_are_of_their_kind,
     _frozen_passages_have_learned,
 )

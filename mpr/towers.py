@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mpr import adapters, lengths, pretrained, randomness, recipe, tokens, tower_rules
+from mpr import adapters, lengths, pretrained, randomness, recipe, task_rules, tokens, tower_rules
 from mpr.contract import Base
 from mpr.errors import DataError, RecipeError
 from mpr.strict_yaml import dotted
@@ -78,7 +78,28 @@ def pooled(hidden_NLD: Tensor, mask_NL: Tensor, pooling: str) -> Tensor:
     return hidden_NLD[torch.arange(len(hidden_NLD), device=hidden_NLD.device), place_N]
 
 
-class Towers(torch.nn.Module):
+class Recomputing:
+    """Keeps one vector per token and layer and computes the rest again in the backward pass, when the Trainer calls for
+    it by either name."""
+
+    def recomputed(self) -> list[Any]:
+        """The transformers that do so."""
+        raise NotImplementedError
+
+    def activation_checkpointing_enable(
+        self, activation_checkpointing_kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> None:
+        for transformer in self.recomputed():
+            _checkpoint_activations(transformer, activation_checkpointing_kwargs, **options)
+
+    def gradient_checkpointing_enable(
+        self, gradient_checkpointing_kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> None:
+        """The same by the name that transformers before 5.23 calls."""
+        self.activation_checkpointing_enable(gradient_checkpointing_kwargs, **options)
+
+
+class Towers(Recomputing, torch.nn.Module):
     """Both encoders under one forward, so that a distributed wrapper sees one. Shared towers are one module.
 
     `groups`: a side's texts are encoded in at most so many groups of similar length (mpr/lengths.py).
@@ -120,25 +141,16 @@ class Towers(torch.nn.Module):
         """Every parameter that learns, with its name; those of shared towers once."""
         return [(name, parameter) for name, parameter in self.named_parameters() if parameter.requires_grad]
 
-    def activation_checkpointing_enable(
-        self, activation_checkpointing_kwargs: Mapping[str, Any] | None = None, **options: Any
-    ) -> None:
-        """Keeps one vector per token and layer and computes the rest again in the backward pass. The Trainer calls it.
-
-        A frozen tower is left alone: it keeps nothing anyway, and would be made to.
-        """
-        for encoder in self.encoders():
-            if any(parameter.requires_grad for parameter in encoder.parameters()):
-                checkpoint_activations(encoder.transformer, activation_checkpointing_kwargs, **options)
-
-    def gradient_checkpointing_enable(
-        self, gradient_checkpointing_kwargs: Mapping[str, Any] | None = None, **options: Any
-    ) -> None:
-        """The same by the name that transformers before 5.23 calls."""
-        self.activation_checkpointing_enable(gradient_checkpointing_kwargs, **options)
+    def recomputed(self) -> list[Any]:
+        """A frozen tower is left alone: it keeps nothing anyway, and would be made to."""
+        return [
+            encoder.transformer
+            for encoder in self.encoders()
+            if any(parameter.requires_grad for parameter in encoder.parameters())
+        ]
 
 
-def checkpoint_activations(model: Any, given: Mapping[str, Any] | None = None, **options: Any) -> None:
+def _checkpoint_activations(model: Any, given: Mapping[str, Any] | None = None, **options: Any) -> None:
     """Has a transformer keep one vector per token and layer; it may refuse."""
     enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
     try:
@@ -178,7 +190,8 @@ def learning(settings: recipe.Towers, question: Encoder, passage: Encoder, seed:
 
 
 def _refuse(settings: recipe.Towers) -> None:
-    for path, what, fix in tower_rules.contradictions(settings):
+    of_this_kind = task_rules.contradictions(settings, task_rules.DUAL_ENCODER)
+    for path, what, fix in (*tower_rules.contradictions(settings), *of_this_kind):
         raise RecipeError(what, key=dotted(path), fix=fix)
 
 
@@ -186,7 +199,7 @@ def _encoder(settings: recipe.Towers, tokenizer: Any, role: str, seed: int) -> E
     """One encoder, without adapters."""
     projection = base = None
     if settings.new is not None:
-        model = _blank(settings, settings.new, tokenizer, seed)
+        model = blank(settings, settings.new, tokenizer, seed)
     else:
         key = "passage_base" if role == "passage" else "base"
         revision = settings.passage_revision if role == "passage" else settings.revision
@@ -199,18 +212,23 @@ def _encoder(settings: recipe.Towers, tokenizer: Any, role: str, seed: int) -> E
         draw_from(seed, "projection")
         projection = torch.nn.Linear(model.config.hidden_size, settings.projection)
     elif projection is not None and settings.projection != projection.out_features:
-        what = f"the checkpoint ends with a projection to {projection.out_features}, the recipe says "
-        fix = f"set it to {projection.out_features}"
-        raise RecipeError(f"{what}{settings.projection}", key="towers.projection", fix=fix)
+        raise other_projection(projection.out_features, settings)
     return Encoder(model, settings.pooling, settings.normalize, projection, base)
 
 
-def _blank(settings: recipe.Towers, new: recipe.NewEncoder, tokenizer: Any, seed: int) -> Any:
+def blank(settings: recipe.Towers, new: recipe.NewEncoder, tokenizer: Any, seed: int) -> Any:
+    """An encoder from random weights."""
     from transformers import BertModel
 
     config = blank_config(settings, new, tokenizer)
     draw_from(seed, "backbone")
     return BertModel(config, add_pooling_layer=False)
+
+
+def other_projection(size: int, settings: recipe.Towers) -> RecipeError:
+    """A checkpoint brings a projection of another size than the recipe's."""
+    what = f"the checkpoint ends with a projection to {size}, the recipe says {settings.projection}"
+    return RecipeError(what, key="towers.projection", fix=f"set it to {size}")
 
 
 def blank_config(settings: recipe.Towers, new: recipe.NewEncoder, tokenizer: Any) -> Any:

@@ -72,7 +72,7 @@ def save(towers: Towers, stage: Stage, tokenizer: Any, *, merged: bool = False) 
         for folder in layout.projections(role):
             assert encoder.projection is not None
             weights = {"linear.weight": encoder.projection.weight, "linear.bias": encoder.projection.bias}
-            _save_tensors(weights, stage, folder + pretrained.WEIGHTS)
+            save_tensors(weights, stage, folder + pretrained.WEIGHTS)
     written = Contract.of(
         settings,
         (towers.question.base, towers.passage.base),
@@ -99,10 +99,11 @@ def _save_transformer(encoder: Encoder, stage: Stage, place: str, merged: bool) 
     if adapted:
         folder = f"{place}adapter/" if merged else place
         stage.write(folder + adapters.CONFIG, adapters.config_bytes(encoder.backbone, encoder.base))
-        _save_tensors(adapters.tensors(encoder.backbone), stage, folder + adapters.WEIGHTS)
+        save_tensors(adapters.tensors(encoder.backbone), stage, folder + adapters.WEIGHTS)
 
 
-def _save_tensors(tensors: Mapping[str, torch.Tensor], stage: Stage, name: str) -> None:
+def save_tensors(tensors: Mapping[str, torch.Tensor], stage: Stage, name: str) -> None:
+    """A file of these tensors in a folder under construction."""
     from safetensors.torch import save_file
 
     plain = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}

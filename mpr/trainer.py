@@ -24,12 +24,13 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from transformers import EvalPrediction, TrainingArguments
 
-from mpr import cross_encoder, out_of_memory, scale, watch
+from mpr import cross_encoder, late_interaction, out_of_memory, scale, task_rules, watch
 from mpr.checkpoints import CommittedCheckpoints
 from mpr.collate import Collator
 from mpr.cross_encoder import CrossEncoder
 from mpr.dev_pool import DevPool
 from mpr.errors import NumbersError
+from mpr.late_interaction import LateInteraction
 from mpr.loss import Terms
 from mpr.negative_cache import NegativeCache, Stream
 from mpr.pair_collate import PairCollator
@@ -57,14 +58,15 @@ class Draws(Dataset[int]):
 
 class MultiPositiveTrainer(CommittedCheckpoints):
     """See the module's docstring. `run` is where checkpoints go; of the ranks that `evaluator` finds, and whose they
-    are, `compute_metrics` makes measures. `completed` brings passages that are not encoded here (`mpr/frozen.py`), and
-    `refresh` candidates that the model under training finds between steps (`mpr/refresh.py`)."""
+    are, `compute_metrics` makes measures. `completed` brings what a collator cannot know: passages that are not encoded
+    here (`mpr/frozen.py`), scores of a teacher (`mpr/live_teacher.py`). `refresh` brings candidates that the model
+    under training finds between steps (`mpr/refresh.py`)."""
 
     loss_is_scaled_for_ga = False  # ours never is; older versions are told by model_accepts_loss_kwargs below
 
     def __init__(
         self,
-        towers: Towers | CrossEncoder,
+        towers: Towers | CrossEncoder | LateInteraction,
         args: TrainingArguments,
         *,
         recipe: Recipe,
@@ -99,10 +101,12 @@ class MultiPositiveTrainer(CommittedCheckpoints):
         self.stretches = Stretches(self._begin, self._loader)
         self.stream = self._stream(towers, collator)
 
-    def _stream(self, towers: Towers | CrossEncoder, collator: Collator | PairCollator) -> Stream | None:
+    def _stream(
+        self, towers: Towers | CrossEncoder | LateInteraction, collator: Collator | PairCollator
+    ) -> Stream | None:
         """Negatives of earlier steps, where the recipe wants them."""
         wanted, device = self.recipe.scale.negative_cache, self.args.device
-        if wanted is None or isinstance(towers, CrossEncoder) or isinstance(collator, PairCollator):
+        if wanted is None or not isinstance(towers, Towers) or isinstance(collator, PairCollator):
             return None
         passages = collator.passages
         if passages is None:
@@ -163,11 +167,13 @@ class MultiPositiveTrainer(CommittedCheckpoints):
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """The loss of one draw; its gradient, averaged over processes, is that of the whole step."""
-        if "pair" in inputs:
-            found = cross_encoder.block_loss(model, inputs, self.terms, self.collator.share)
+        share = self.collator.share
+        if self.recipe.task in task_rules.SCORERS:
+            scorer: Any = cross_encoder if task_rules.is_cross_encoder(self.recipe) else late_interaction
+            found = scorer.block_loss(model, inputs, self.terms, share, self.completed)
             self._note(found)
         elif self.stream is None:
-            share, gather = self.collator.share, self.recipe.scale.gather
+            gather = self.recipe.scale.gather
             found = scale.block_loss(model, inputs, self.terms, share, gather=gather, completed=self.completed)
             self._note(found)
         else:

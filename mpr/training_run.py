@@ -15,8 +15,6 @@ from transformers import EvalPrediction, TrainerState, TrainingArguments
 
 from mpr import (
     clusters,
-    cross_encoder,
-    cross_encoder_folder,
     encode,
     frozen,
     launching,
@@ -25,16 +23,16 @@ from mpr import (
     out_of_memory,
     rank_measures,
     refresh,
+    scale,
     starts,
     storage,
     task_rules,
-    towers_folder,
+    tasks,
 )
 from mpr.callbacks import Advice, EpochEnds, OnSave, Patience, StopOnSignal, be_brief, stoppable, waited
 from mpr.clock import Clock
 from mpr.clusters import QuestionClusters
 from mpr.collate import Collator, Side
-from mpr.cross_encoder import CrossEncoder
 from mpr.dataset import Dataset
 from mpr.dev_pool import DevPool
 from mpr.draw import Drawer
@@ -44,6 +42,7 @@ from mpr.inference import Model
 from mpr.knowledge import Knowledge
 from mpr.labels.known_positives import policy
 from mpr.live import LiveSearch
+from mpr.live_teacher import LiveTeacher
 from mpr.pair_collate import PairCollator
 from mpr.pair_tokens import PairTemplate, PairTexts
 from mpr.processes import Group
@@ -219,7 +218,14 @@ class TrainingRun:
             return ""
         return str(clusters.kept(self.dataset, self._start, str(self.arguments.device)).folder)
 
-    def _completed(self) -> FrozenPassages | LiveSearch | None:
+    def _completed(self) -> scale.Completed | None:
+        """What a step needs and the collator cannot know: passages that are not encoded in it, a teacher's scores."""
+        passages, teacher = self._passages(), LiveTeacher.of(self.dataset, self.share[0], self.arguments.device)
+        if passages is None or teacher is None:
+            return passages or teacher
+        return lambda own_OD, batch: teacher(own_OD, passages(own_OD, batch))
+
+    def _passages(self) -> FrozenPassages | LiveSearch | None:
         """What brings the passages of a step where they are not encoded in it."""
         if not self.vectors:
             return None
@@ -267,12 +273,9 @@ class TrainingRun:
     def _reads_pairs(self) -> bool:
         return task_rules.is_cross_encoder(self.recipe)
 
-    def _model(self) -> Towers | CrossEncoder:
+    def _model(self) -> tasks.Learner:
         """What learns, as it starts."""
-        if not self._reads_pairs:
-            return self._towers()
-        seed, groups = int(self.recipe.training["seed"]), self.recipe.scale.groups
-        return cross_encoder.build(self.recipe.towers, self.dataset.tokenizer(), seed, groups)
+        return tasks.built(self.dataset)
 
     def _towers(self) -> Towers:
         return starts.built(self.dataset, self.recipe.scale.groups)
@@ -339,12 +342,7 @@ class TrainingRun:
         model = trainer.finished(self._model)  # all processes: sharded weights are gathered
         if model is not None:
             receipt = {"updates": trainer.state.global_step, "best": best, "recipe": self.recipe.name}
-            target, tokenizer = self.folder.model, self.dataset.tokenizer()
-            if isinstance(model, CrossEncoder):
-                cross_encoder_folder.write(target, model, tokenizer, receipt)
-            else:
-                model = starts.without_adapters_of_its_own(self.dataset, model)
-                towers_folder.write(target, model, tokenizer, receipt)
+            tasks.write(self.folder.model, model, self.dataset, receipt)
         trainer.accelerator.wait_for_everyone()
 
 

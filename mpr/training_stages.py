@@ -102,8 +102,17 @@ class Training:
     def _train_reads(self, done: Mapping[str, Receipt]) -> dict[str, str]:
         made = (self.name(kind) for kind in ("mine", "label"))
         before = {**self._data(done), **digests_of(done, *(name for name in made if name in done))}
-        models = {**self._models(done, *recipe_plan.NAMING), **clusters.model_digest(self.dataset)}
-        return {**before, **models, **brought.encoders(self.recipe), "recipe": plan.digest(self.recipe)}
+        models = {**self._models(done, *recipe_plan.NAMING), **self._digests(), **brought.encoders(self.recipe)}
+        return {**before, **models, "recipe": plan.digest(self.recipe)}
+
+    def _digests(self) -> dict[str, str]:
+        """Of models that the training asks for vectors or scores."""
+        found = clusters.model_digest(self.dataset)
+        if label_rules.live_teacher(self.recipe) is None:
+            return found
+        from mpr import live_teacher  # it loads torch, which the standing of other rows does without
+
+        return {**found, **live_teacher.model_digest(self.dataset)}
 
     # What is done
 

@@ -1,7 +1,7 @@
 """Kullback-Leibler divergence of the row's softmax from a target distribution: distillation and ListNet.
 
     loss = sum_j y_j (ln y_j - ln z_j),     z = softmax(score / temperature) over positives and negatives
-    teacher:  y = softmax(teacher_QP / target_temperature) over positives and negatives
+    teacher:  y = softmax(teacher_QP / target_temperature) over positives and negatives; live: the same of live_QP
     grades:   y = softmax(grades_QP / target_temperature) over the positives, 0 on the negatives
     labels:   y = 1/m on each of the m positives, 0 on the negatives
 
@@ -25,7 +25,7 @@ Sources: `labels` and `grades`: ListNet in CODER (Zerveas et al., EMNLP 2022, ar
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import model_validator
 
@@ -39,8 +39,9 @@ if TYPE_CHECKING:
 class Params(Parameters):
     """Keys of the objective `kl`."""
 
-    target: Literal["teacher", "labels", "grades"]
-    """Where the target distribution comes from: teacher scores, equal shares of the positives, or their grades."""
+    target: Literal["teacher", "live", "labels", "grades"]
+    """Where the target distribution comes from: stored scores of a teacher, those of one that is asked in the step,
+    equal shares of the positives, or their grades."""
     temperature: Temperature = 1.0
     """Scores are divided by it; 1 is the raw inner product."""
     target_temperature: Temperature = 1.0
@@ -55,7 +56,7 @@ class Params(Parameters):
     @property
     def needs(self) -> tuple[str, ...]:
         """Optional targets without which the objective refuses to run."""
-        return {"teacher": ("teacher_QP",), "labels": (), "grades": ("grades_QP",)}[self.target]
+        return () if self.target == "labels" else (f"{self.target}_QP",)
 
 
 def objective(
@@ -63,23 +64,17 @@ def objective(
     scores_QP: Tensor,
     positives_QP: Tensor,
     negatives_QP: Tensor,
-    *,
-    teacher_QP: Tensor | None = None,
-    grades_QP: Tensor | None = None,
-    **_others: object,
+    **targets: Any,
 ) -> tuple[Tensor, Tensor]:
     """Per question: the divergence of the scores' softmax from the target."""
     rows = block("kl", scores_QP, positives_QP, negatives_QP, params.temperature)
-    log_target_QP = _log_target(params, rows, teacher_QP, grades_QP)
+    log_target_QP = _log_target(params, rows, {name: rows.target(name, targets.get(name)) for name in params.needs})
     gap_QP = log_target_QP - log_softmax(rows.scores_QP, rows.members_QP)
     return rows.per_question((log_target_QP.exp() * gap_QP).sum(dim=1))
 
 
-def _log_target(params: Params, rows: Block, teacher_QP: Tensor | None, grades_QP: Tensor | None) -> Tensor:
-    if params.target == "teacher":
-        teacher_QP = rows.target("teacher_QP", teacher_QP)
-        return log_softmax(teacher_QP / params.target_temperature, rows.members_QP)
-    if params.target == "grades":
-        grades_QP = rows.target("grades_QP", grades_QP)
-        return log_softmax(grades_QP / params.target_temperature, rows.positives_QP)
-    return log_softmax(rows.scores_QP.new_zeros(rows.scores_QP.shape), rows.positives_QP)
+def _log_target(params: Params, rows: Block, needed: dict[str, Tensor]) -> Tensor:
+    if params.target == "labels":
+        return log_softmax(rows.scores_QP.new_zeros(rows.scores_QP.shape), rows.positives_QP)
+    target_QP = needed[f"{params.target}_QP"] / params.target_temperature
+    return log_softmax(target_QP, rows.positives_QP if params.target == "grades" else rows.members_QP)

@@ -2,7 +2,8 @@
 
     loss of a pair = weight * phi(gap),       gap = s_p - s_n - f (t_p - t_n) + f (l_p - l_n),   s = score / temperature
     phi     logistic ln(1 + e^-gap);  hinge max(0, margin - gap);  square gap^2
-    target  t: teacher_QP (`teacher`, a margin to match), l: lexical_QP (`lexical`, a margin already given), f: factor
+    target  t: teacher_QP (`teacher`) or live_QP (`live`), a margin to match; l: lexical_QP (`lexical`), a margin
+            already given; f: factor
     weight  one;  drr |1/r_p - 1/r_n|, what swapping the two would change in the reciprocal rank; 1/r = 0 beyond `cut`
     pairs   labels: every positive with every negative;  grades: every two passages whose grades differ
     reduce  pair_mean: mean over all pairs of the batch;  query_mean: over a row's pairs, then over questions;
@@ -55,8 +56,9 @@ class Params(Parameters):
     """Ranks for `drr`: from the retrieval, or from the current scores; only with it."""
     cut: Annotated[int, Field(ge=1)] | None = None
     """Reciprocal ranks beyond it are 0; null: no cut. Only with `drr`."""
-    target: Literal["zero", "teacher", "lexical"] = "zero"
-    """What the gap of scores is compared with."""
+    target: Literal["zero", "teacher", "live", "lexical"] = "zero"
+    """What the gap of scores is compared with: nothing, that of stored scores, that of a teacher asked in the step, or
+    the lexical one."""
     target_factor: Annotated[float, Field(allow_inf_nan=False)] = 1.0
     """Factor of the teacher's or lexical gap; only with one of them."""
     pairs: Literal["labels", "grades"] = "labels"
@@ -86,6 +88,7 @@ class Params(Parameters):
         """Optional targets without which the objective refuses to run."""
         wanted = {
             "teacher_QP": self.target == "teacher",
+            "live_QP": self.target == "live",
             "lexical_QP": self.target == "lexical",
             "ranks_QP": self.weight == "drr" and self.ranks == "given",
             "grades_QP": self.pairs == "grades",
@@ -104,8 +107,8 @@ def objective(
     better_QM1, worse_Q1P = held_QM[:, :, None], rows.members_QP[:, None, :]
     exists_QMP = better_QM1 & worse_Q1P & (_gaps(grades_QP, columns_QM) > 0)
     gap_QMP = _gaps(rows.scores_QP, columns_QM)
-    if params.target == "teacher":
-        gap_QMP = gap_QMP - params.target_factor * _gaps(needed["teacher_QP"], columns_QM)
+    if params.target in ("teacher", "live"):
+        gap_QMP = gap_QMP - params.target_factor * _gaps(needed[f"{params.target}_QP"], columns_QM)
     elif params.target == "lexical":
         gap_QMP = gap_QMP + params.target_factor * _gaps(needed["lexical_QP"], columns_QM)
     if params.reduce == "lse":

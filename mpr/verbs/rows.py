@@ -46,8 +46,8 @@ def reproduce(
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     given = list(overrides or ())
     read = recipe_file.load(recipe, given)
-    if task_rules.is_cross_encoder(read):
-        what = "a cross-encoder cannot search, so it has no row of its own"
+    if read.task in task_rules.SCORERS:
+        what = f"{task_rules.SCORERS[read.task]} cannot search, so it has no row of its own"
         fix = "train it with `mpr train`, and name its model under `scores` of a label"
         raise RecipeError(what, where=str(recipe), key="task", fix=fix)
     first = int(read.training["seed"])

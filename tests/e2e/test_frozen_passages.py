@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torch.nn.modules import module as torch_module
 
-from mpr import storage, training_run
+from mpr import starts, storage, training_run
 from mpr.errors import MprError
 from mpr.run_folder import RunFolder
 from mpr.towers import Towers
@@ -54,8 +54,8 @@ class Built:
         self.towers: list[Towers] = []
         self.calls: Counter[int] = Counter()
         self.trainers: list[Any] = []
-        build, trainer = training_run.TrainingRun._towers, training_run.TrainingRun.trainer
-        monkeypatch.setattr(training_run.TrainingRun, "_towers", lambda this: self._kept(self.towers, build(this)))
+        build, trainer = starts.built, training_run.TrainingRun.trainer
+        monkeypatch.setattr(starts, "built", lambda *given: self._kept(self.towers, build(*given)))
         monkeypatch.setattr(training_run.TrainingRun, "trainer", lambda this: self._kept(self.trainers, trainer(this)))
 
     @staticmethod

@@ -86,6 +86,8 @@ def _smaller(written: dict[str, Any], place: str, epochs: int) -> Iterator[Set]:
         yield f"{place}data.train", SPLITS[written["data"]["train"]]
     if written.get("task") == "cross_encoder":
         yield f"{place}towers.pooling", "cls"
+    if written.get("task") == "late_interaction":
+        yield f"{place}towers.pooling", "none"
     if written.get("towers", {}).get("projection"):
         yield f"{place}towers.projection", 16
     lengths = {"num_train_epochs": epochs, "max_steps": steps, "eval_steps": steps // 2}

@@ -162,6 +162,26 @@ def _cross_encoder(target: Path) -> None:
     cross_encoder_folder.write(target, *_scorer(), {"updates": 3})
 
 
+@cache
+def _comparer() -> tuple[Any, Tokenizer]:
+    import transformers
+
+    from mpr import late_interaction
+
+    transformers.utils.logging.disable_progress_bar()
+    tokenizer = vocabulary.learn(lambda: iter(["a small text of a small corpus"] * 3), _ENCODER)
+    lengths = {"question_length": 8, "passage_length": 8}
+    settings = Towers(new=_ENCODER, share=True, pooling="none", normalize=False, projection=4, title="join", **lengths)
+    return late_interaction.build(settings, tokenizer, 1), tokenizer
+
+
+def _late_interaction(target: Path) -> None:
+    """The folder of a model that compares tokens, with its projection in a file of its own."""
+    from mpr import late_interaction_folder
+
+    late_interaction_folder.write(target, *_comparer(), {"updates": 3})
+
+
 def _vectors(target: Path) -> None:
     """A store of vectors: shards that are committed one by one, then all of them under one name."""
     work = vectors.Unfinished(target, {"model": "small"}, 2, 3, "float16")
@@ -235,6 +255,7 @@ ARTEFACTS: dict[str, Callable[[Path], object]] = {
     "vocabulary": _vocabulary,
     "model": _model,
     "cross_encoder": _cross_encoder,
+    "late_interaction": _late_interaction,
     "vectors": _vectors,
     "table": _table,
     "fusion": _fusion,

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from tests.faults.contradictory_searches import LIVE, NQ, SELF, TREC
+from tests.faults.contradictory_searches import LIVE, NQ, SELF, TREC, WORLD
 
 LABEL = "{name: known_positives, tiers: [gold], siblings: ignore, shared: ignore, duplicates: ignore, doubtful: ignore}"
 MATCH = "{name: answer_match, source: bm25, depth: 100}"
@@ -15,6 +15,7 @@ TEACHER = f"{{name: teacher, missing: drop, {FILE}}}"
 GROUPS = f"{{name: groups, source: bm25, depth: 9, relevant: 2, hard: 1, semi: 1, hard_until: 5, seed: 1, {FILE}}}"
 LEXICAL = ("{name: bm25_score, k1: 0.9, b: 0.4, title: true, stopwords: none, stemmer: none, "
            "normalise: question_length}")  # fmt: skip
+ASKED = "{name: teacher_live, model: runs/colbert/model}"
 CROSS = LABEL.replace("[gold]", "[gold, cross_encoder]")
 DEM = "{name: pairwise, phi: hinge, target: lexical, target_factor: 0.1}"
 CACHE = "scale.negative_cache={size: 100, policy: lru}"
@@ -59,5 +60,11 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
         (TREC, [*SELF, "draw.negatives=[{from: self, k: 2, weight: top, short: fewer}]", "draw.in_batch=false",
                 f"labels=[{LABEL}, {LEXICAL}]", f"objective=[{DEM}]"],
          "objective[0]", "not of what the model finds in it"),
+    ],
+    "live teacher is asked": [
+        (WORLD, [f"labels=[{LABEL}, {ASKED}]"], "labels[1]", "scores every step for no term"),
+        (WORLD, [f"labels=[{LABEL}, {TEACHER}, {ASKED}]",
+                 "objective=[{name: pairwise, phi: square, target: teacher, columns: own}]"],
+         "labels[2]", "scores every step for no term"),
     ],
 }  # fmt: skip

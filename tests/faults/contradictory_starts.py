@@ -9,17 +9,22 @@ from typing import Any
 from mpr import strict_yaml
 from mpr.recipe import Recipe
 from mpr.recipe_plan import StageDocument
+from tests.faults.contradictory_labels import LABEL
 from tests.faults.contradictory_searches import FROZEN, LORA, TREC, WORLD
 
 ONE = "sources: [{name: dense, as: x, model: a/b, depth: 9, dtype: float32, compute: float32}], draw: {negatives: []}"
 DENSE = "sources=[{name: file, as: bm25}, {name: dense, as: x, model: a/b, depth: 9, dtype: float32, compute: float32}]"
 PINNED_STAGE = f'"stage:a", revision: "{"0" * 40}"'
-PLAIN = "{name: a}"
-READER = "share: true, pooling: cls, normalize: false, title: join, question_length: 32"
-CROSS = f"{{name: a, task: cross_encoder, towers: {{{READER}}}, draw: {{in_batch: false}}}}"
-KNOWN = "name: known_positives, tiers: [gold], siblings: ignore, shared: ignore, duplicates: ignore, doubtful: ignore"
-SCORED = f"labels: [{{{KNOWN}}}, {{name: teacher, missing: drop, scores: {{cross_encoder: stage:a}}}}]"
 CLUSTERED = "draw: {questions: cluster, clusters: {k: 4, model: stage:a, iterations: 2}}"
+UNSEEN = "validation: null, training: {eval_strategy: 'no'}"
+READS = (
+    f"task: cross_encoder, {UNSEEN}, draw: {{in_batch: false}}, "
+    "towers: {pooling: cls, title: join, normalize: false, projection: null}"
+)
+TOKENWISE = f"task: late_interaction, {UNSEEN}, towers: {{pooling: none}}"
+ASKED = '{name: teacher_live, model: "stage:a"}'
+LIVE_TERM = "objective: [{name: pairwise, phi: square, target: live, columns: others}]"
+BELOW = '{name: ce_below, source: bm25, window: 5, keep: 0.1, scores: {cross_encoder: "stage:a"}}'
 
 # rule -> (recipe, what is set in it, key that is refused, part of the message)
 CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
@@ -35,15 +40,6 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
          "'b' is this very stage"),
         (WORLD, [f"plan=[{{name: a, {ONE.replace('a/b', 'stage:b')}}}, {{name: b}}]"], "plan[0].sources[0].model",
          "no earlier stage is called 'b'"),
-    ],
-    "stages train what is asked for": [
-        (WORLD, [f"plan=[{PLAIN}, {{name: b, {SCORED}}}]"], "plan[1].labels[1].scores.cross_encoder",
-         "stage 'a' trains with task: dual_encoder"),
-        (TREC, [f"plan=[{CROSS}, {{name: b, start: a}}]"], "plan[1].start", "'a' trains with task: cross_encoder"),
-        (TREC, [f"plan=[{CROSS}, {{name: b, start: base, {ONE.replace('a/b', 'stage:a')}}}]"],
-         "plan[1].sources[0].model", "vectors are wanted here, and stage 'a' trains with task: cross_encoder"),
-        (TREC, [f"plan=[{CROSS}, {{name: b, start: base, {CLUSTERED}}}]"], "plan[1].draw.clusters.model",
-         "vectors are wanted here"),
     ],
     "models of sources fit": [
         (WORLD, [DENSE.replace("a/b", "start")], "sources[1].model", "this training starts from no model"),
@@ -63,6 +59,20 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
         (TREC, [f"plan=[{{name: a, towers: {{lora: {LORA}}}}}, {{name: b}}]"], "towers.lora", "is null here and"),
         (WORLD, ["plan=[{name: a}, {name: c, towers: {title: join}, start: base}, {name: b, start: a}, "
                  "{name: d, start: c}]"], "towers.title", "is 'pair' here and 'join' in stage 'c'"),
+    ],
+    "models are of their kind": [
+        (WORLD, [f"plan=[{{name: a, {READS}}}, {{name: b, start: base, {ONE.replace('a/b', 'stage:a')}}}]"],
+         "plan[1].sources[0].model", "stage 'a' trains a cross-encoder"),
+        (WORLD, [f"plan=[{{name: a, {TOKENWISE}}}, {{name: b, start: base, {ONE.replace('a/b', 'stage:a')}}}]"],
+         "plan[1].sources[0].model", "stage 'a' trains a late-interaction model"),
+        (WORLD, [f"plan=[{{name: a, {TOKENWISE}}}, {{name: b, towers: {{pooling: none}}}}]"],
+         "plan[1].start", "stage 'a' trains a late-interaction model"),
+        (WORLD, [f"plan=[{{name: a, {READS}}}, {{name: b, start: base, labels: [{LABEL}, {ASKED}], {LIVE_TERM}}}]"],
+         "plan[1].labels[1].model", "read every passage of a step with every question"),
+        (WORLD, [f"plan=[{{name: a}}, {{name: b, start: base, labels: [{LABEL}, {BELOW}]}}]"],
+         "plan[1].labels[1].scores.cross_encoder", "stage 'a' trains a dual encoder"),
+        (WORLD, [f"plan=[{{name: a, {READS}}}, {{name: b, start: base, {CLUSTERED}}}]"],
+         "plan[1].draw.clusters.model", "stage 'a' trains a cross-encoder"),
     ],
     "frozen passages have learned": [
         (WORLD, [FROZEN, "towers.share=false"], "towers.train", "would be encoded by random weights"),

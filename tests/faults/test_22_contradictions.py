@@ -15,7 +15,7 @@ from mpr.rules import RULES, Rule
 from tests import shipped
 from tests.conftest import Examined
 from tests.faults.contradictory_draws import CASES as DRAWS
-from tests.faults.contradictory_labels import CACHE, LABEL, TEACHER
+from tests.faults.contradictory_labels import ASKED, CACHE, LABEL, TEACHER
 from tests.faults.contradictory_labels import CASES as LABELS
 from tests.faults.contradictory_questions import CASES as QUESTIONS
 from tests.faults.contradictory_questions import JUDGED as JUDGED_BY_LLM
@@ -85,6 +85,9 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
     ],
     "objective is fed": [
         (TREC, ["objective=[{name: kl, target: teacher}]"], "objective[0]", "needs teacher_QP"),
+        (TREC, ["objective=[{name: kl, target: live}]"], "objective[0]", "needs live_QP"),
+        (TREC, [f"labels=[{LABEL}, {TEACHER}]", "objective=[{name: pairwise, phi: square, target: live}]"],
+         "objective[0]", "needs live_QP"),
         (TREC, ["objective=[{name: pairwise, phi: logistic, weight: drr, ranks: given}]"],
          "objective[0]", "needs ranks_QP"),
         (NQ, ["objective[0].coefficient=0"], "objective[0].coefficient", "must be more than 0"),
@@ -147,6 +150,8 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
         (WORLD, ["data.augment={file: a}", "labels[0].tiers=[gold, augmented]"], "data.augment.sha256", "not pinned"),
         (TREC, ["draft=false", f"labels=[{LABEL}, {{name: teacher, missing: drop, scores: {{cross_encoder: a/b}}}}]"],
          "labels[1].scores.cross_encoder", "is not pinned to a commit"),
+        (WORLD, [f"labels=[{LABEL}, {ASKED}]", "objective=[{name: kl, target: live}]"],
+         "labels[1].model", "teacher is not pinned to a commit"),
         (WORLD, ["towers.new=null", "towers.base=somebody/some-model"], "towers.revision", "not pinned to a commit"),
         (WORLD, ["towers.new=null", "towers.base=.", 'towers.revision="86b5e0934494bd15c9632b12f734a8a67f723594"'],
          "towers.base", "is a local folder"),

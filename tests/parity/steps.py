@@ -103,6 +103,7 @@ def with_targets(batch: dict[str, Any]) -> dict[str, Any]:
     grades_QP = torch.where(batch["positives_QP"], 1 + (wave_QP > 0).double(), 0.0)
     extra = {
         "teacher_QP": 3 * wave_QP,
+        "live_QP": 2 * torch.cos(5 * question_Q1 + passage_P),
         "lexical_QP": 5 * torch.cos(question_Q1 - 2 * passage_P),
         "grades_QP": grades_QP,
         "ranks_QP": (5 * question_Q1 + 11 * passage_P).long() % 23,
@@ -199,7 +200,7 @@ def _part(batch: dict[str, Any], columns: str) -> dict[str, Any]:
 
 
 def _query_view(function: Any, question_QD: Tensor, passage_PD: Tensor, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
-    names = ("teacher_QP", "lexical_QP", "grades_QP", "ranks_QP")
+    names = ("teacher_QP", "live_QP", "lexical_QP", "grades_QP", "ranks_QP")
     targets = {name: batch[name] for name in names if name in batch}
     scores_QP = question_QD @ passage_PD.T
     sum_Q, weight_Q = function(scores_QP, batch["positives_QP"], batch["negatives_QP"], width=WIDTH, **targets)

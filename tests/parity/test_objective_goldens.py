@@ -20,6 +20,7 @@ from mpr import objectives
 SCORES = (2.0, 1.0, 0.5, 1.5, -1.0)
 TARGETS = {
     "teacher_QP": torch.tensor([[9.0, 7.0, 4.0, 6.0, 1.0]], dtype=torch.float64),
+    "live_QP": torch.tensor([[9.0, 7.0, 4.0, 6.0, 1.0]], dtype=torch.float64),
     "lexical_QP": torch.tensor([[12.0, 10.0, 9.0, 14.0, 2.0]], dtype=torch.float64),
     "ranks_QP": torch.tensor([[1, 3, 4, 2, 5]]),
 }
@@ -46,6 +47,8 @@ GOLDENS = [
     ("++---", "pairwise", RANKED | {"ranks": "given", "cut": 3}, 0.141620),
     ("++---", "pairwise", {"phi": "square", "target": "teacher"}, 11.333333),
     ("++---", "kl", {"target": "teacher"}, 0.394837),
+    ("++---", "pairwise", {"phi": "square", "target": "live"}, 11.333333),
+    ("++---", "kl", {"target": "live"}, 0.394837),
     ("++---", "kl", {"target": "labels"}, 0.616594),
     ("+..-.", "pairwise", {"phi": "hinge", "target": "lexical", "target_factor": 0.1}, 0.700000),
 ]
@@ -333,7 +336,7 @@ def test_ordered_pairs_of_the_curriculum(relevant: int, hard: int, semi_hard: in
 
 def test_how_much_is_checked() -> None:
     print(f"{len(GOLDENS)} golden values, {len(READINGS)} readings, {len(GRADIENTS) + len(PULLS)} gradients")
-    assert (len(GOLDENS), len(READINGS), len(GRADIENTS), len(PULLS)) == (21, 6, 6, 6)
+    assert (len(GOLDENS), len(READINGS), len(GRADIENTS), len(PULLS)) == (23, 6, 6, 6)
     assert {name for _, name, *_ in GOLDENS} >= {
         "bce", "joint_lh", "kl", "lse_pair", "nll", "pairwise", "rand1_lh", "sum_marg_lh", "sup_con",
     }  # fmt: skip

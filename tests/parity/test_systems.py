@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from mpr import objectives, recipe_file, recipe_plan
+from mpr.loss import Seen, Terms
 from mpr.recipe import Recipe
 from tests.conftest import Examined
 
@@ -95,6 +96,26 @@ def test_pair_in_the_view_of_the_question_is_rocketqa_and_dpr() -> None:
     assert [term.model_dump(exclude={"coefficient", "view"}) for term in both] == [
         term.model_dump(exclude={"coefficient", "view"}) for term in stage("dpr").objective * 2
     ]
+
+
+def test_a_step_of_tas_b(examined: Examined) -> None:
+    """The terms of the recipe on two rows, a positive and a negative each, against numbers from the paper's formula in
+    the released code's normalisation: 5 for own pairs, 17 and 2 for the two halves of the second teacher."""
+    scores_QP = torch.tensor([[5.0, 2.0, 1.0, 3.0], [4.0, 6.0, 2.0, 1.0]], dtype=torch.float64)
+    live_QP = torch.tensor([[9.0, 3.0, 2.0, 5.0], [1.0, 8.0, 4.0, 2.0]], dtype=torch.float64)
+    nan = float("nan")  # the first teacher scored own pairs alone
+    teacher_QP = torch.tensor([[9.0, nan, 2.0, nan], [nan, 8.0, nan, 2.0]], dtype=torch.float64)
+    positives_QP = torch.eye(2, 4).bool()
+    own_QP = positives_QP | positives_QP.roll(2, dims=1)
+    terms = Terms(stage("tas_b", "tas").objective)
+    targets = {"teacher_QP": teacher_QP, "live_QP": live_QP}
+    masks = positives_QP, ~positives_QP
+    nothing = torch.zeros(2, 0), torch.zeros(4, 0)
+    seen = Seen(*nothing, *masks, slice(0, 2), targets=targets, own_QP=own_QP, given_OP=scores_QP)
+    sums = terms(seen)
+    assert terms.values(sums).tolist() == [5.0, (17.0 + 2.0) / 2]
+    assert terms.total(sums.sum_T, sums.weight_T).item() == 5.0 + 0.75 * 9.5
+    examined(int(sums.weight_T.sum()), "pairs", at_least=6)
 
 
 def test_ltre_with_weights_of_ranks_is_adore(examined: Examined) -> None:

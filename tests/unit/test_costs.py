@@ -268,3 +268,27 @@ def test_disk_is_what_the_stores_take(tmp_path: Path) -> None:
     assert extra == pytest.approx(costs.BYTES_PER_PASSAGE, abs=12)
     row = size(made.folder) / many - 4 * 5 * len(words)
     assert row == pytest.approx(costs.BYTES_PER_TOKEN_ROW, abs=6)
+
+
+def test_a_teacher_that_is_asked_in_every_step() -> None:
+    """Its weights, one of its layers at a time, and one forward of the step; unknown where it is no stage's."""
+    row = recipe_file.load(shipped.ROOT / "recipes" / "systems" / "tas_b.yaml")
+    taught = row._stages[-1]
+    shape = backbones.of(taught.towers)
+    assert shape is not None
+    alone = taught.model_copy(update={"labels": taught.labels[:2], "objective": taught.objective[:1]})
+    with_it, without = costs.memory(taught, shape), costs.memory(alone, shape)
+    assert with_it is not None
+    assert without is not None
+    assert with_it.states - without.states == 4.0 * shape.parameters
+    read = 32 * 30 + 64 * 200
+    assert with_it.activations - without.activations == read * costs.activation_bytes(shape, half=False)
+    flops = [costs.training_flops(one, shape) for one in (taught, alone)]
+    step = 32 * costs.forward_flops(shape, 30) + 64 * costs.forward_flops(shape, 200)
+    assert flops[0] is not None
+    assert flops[1] is not None
+    assert flops[0] - flops[1] == pytest.approx(700_000 * step)
+    elsewhere = (*taught.labels[:2], taught.labels[2].model_copy(update={"model": "runs/colbert/model"}))
+    unknown = taught.model_copy(update={"labels": elsewhere})
+    assert costs.memory(unknown, shape) is None
+    assert costs.training_flops(unknown, shape) is None

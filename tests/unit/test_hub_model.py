@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from mpr import hub_model, storage, towers_folder
+from mpr import cross_encoder_folder, hub_model, late_interaction_folder, storage, towers_folder
 from mpr.errors import RecipeError
 from mpr.inference import Model
 from mpr.manifest import Manifest
@@ -22,7 +22,10 @@ from tests.conftest import Examined
 from tests.hub_client import Client
 from tests.hub_server import HubServer
 from tests.unit.encodings import model_folder
+from tests.unit.scorers import scorer
+from tests.unit.test_late_interaction import built
 from tests.unit.test_pretrained import trap
+from tests.unit.tiny_models import tokenizer_of
 
 ROOT = Path(__file__).parents[2]
 REPO = "tester/tiny"
@@ -90,6 +93,20 @@ def test_what_is_brought_is_what_was_pushed(
     again = client.call("brought", REPO, commit, str(tmp_path / "home"), network=False)
     assert (again.value, again.connections, hub.requests) == (str(folder), 0, [])
     examined(len(pushed), "files compared", at_least=9)
+
+
+def test_teachers_are_brought_too(hub: HubServer, client: Client, tmp_path: Path) -> None:
+    """A cross-encoder and a late-interaction model, which labels name; each opens as what it is."""
+    late_interaction_folder.write(tmp_path / "tokens", built(tmp_path), tokenizer_of("bert"))
+    scorer(tmp_path / "pairs")
+    readers = {"tokens": late_interaction_folder.load, "pairs/model": cross_encoder_folder.load}
+    for name, load in readers.items():
+        files = {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
+        repo = f"tester/{name.split('/')[0]}"
+        done = client.call("brought", repo, hub.add(repo, files), str(tmp_path / "home"))
+        assert done.error == ""
+        made, _, _ = load(Path(done.value))
+        assert made.state_dict().keys() == load(tmp_path / name)[0].state_dict().keys()
 
 
 BARS = f"""

@@ -319,7 +319,7 @@ SCORED = ("ce_above", "ce_below", "teacher", "groups")
 
 def test_labels_are_pure_and_work_one_after_the_other(tmp_path: Path, examined: Examined) -> None:
     """The same from the same, with stores that are there and stores that are not; nothing that was given is changed."""
-    assert set(EVERY) | {"known_positives", "answer_match"} == set(catalogue.names("labels"))
+    assert set(EVERY) | {"known_positives", "answer_match", "teacher_live"} == set(catalogue.names("labels"))
     results = []
     for number in range(2):
         stood, known, scores = random_world(tmp_path / f"{number}", 9)

@@ -49,6 +49,7 @@ def random_block(rows: int = 4, columns: int = 9, seed: int = 1, dtype: torch.dt
         "lexical_QP": torch.randn(rows, columns, generator=dice),
         "grades_QP": (kinds_QP == 0).double() * (1 + kinds_QP.roll(1, 1) % 2),
         "ranks_QP": torch.rand(rows, columns, generator=dice).argsort(dim=1),
+        "live_QP": torch.randn(rows, columns, generator=dice),
     }
     return seen(scores_QP, kinds_QP == 0, kinds_QP == 1, **extra)
 

@@ -41,7 +41,11 @@ def test_a_good_recipe() -> None:
     "old, new, message",
     [
         ("  pooling: cls", "  poolin: cls", "towers.poolin: unknown key (did you mean 'pooling'?)"),
-        ("pooling: cls", "pooling: clss", "towers.pooling: 'clss' is not one of cls, mean, last (did you mean 'cls'?)"),
+        (
+            "pooling: cls",
+            "pooling: clss",
+            "towers.pooling: 'clss' is not one of cls, mean, last, none (did you mean 'cls'?)",
+        ),
         (
             "share: false",
             "share: 'false'",

@@ -54,4 +54,4 @@ def test_published_losses_are_valid_options():
     rows = re.findall(r"^\| [^|`]+ \| (phi: [^|]+) \|$", PAGE, re.M)
     for options in rows:
         assert catalogue.params("objectives", "pairwise")(**_options(options))
-    assert len(rows) == 7
+    assert len(rows) == 8
