@@ -27,10 +27,18 @@ ADAM = "the constants of the Adam paper, the default of every version"
 AS_LOGGED = "evaluates as often as losses are logged"
 UNKNOWN = "a number that is not known may be missing"
 DRAFT = "a draft may be unpinned"
+COUNTED = "counts what a checksum says already"
+SUMS = ("sha256", "judgements_sha256")
 HARMLESS = {
     ("paper", "removed"): OUR_OWN,
     ("paper", "null"): OUR_OWN,
     ("data.corpus.candidates", "removed"): DEFAULT,
+    ("data.corpus.few_positive", "removed"): DEFAULT,
+    **{
+        (f"data.corpus.{key}", kind): COUNTED
+        for key in ("passages.passages", "splits.train.questions", "splits.test.questions")
+        for kind in ("removed", "null")
+    },
     ("data.evaluate.test", "misspelt"): A_NAME,
     ("data.evaluate.dev", "misspelt"): A_NAME,
     ("data.evaluate.dl19", "misspelt"): A_NAME,
@@ -67,6 +75,21 @@ HARMLESS = {
     ("expected", "null"): DEFAULT,
 }
 ELSEWHERE = {  # the key that has to change is another one than the spoilt one
+    **{
+        (f"data.corpus.{key}", kind): "data.corpus"
+        for key in ("passages.sha256", *(f"splits.{split}.{sum_}" for split in ("train", "test") for sum_ in SUMS))
+        for kind in ("removed", "null")
+    },
+    **{
+        (f"data.corpus.splits.{split}", kind): key
+        for split, key in (("train", "data.train"), ("test", "data.evaluate.test"))
+        for kind in ("misspelt", "removed")
+    },
+    **{
+        (f"data.corpus.splits.{split}.judgements", kind): key
+        for split, key in (("train", "data.train"), ("test", "evaluation.match"))
+        for kind in ("removed", "null")
+    },
     ("draft", "removed"): "data.corpus",
     ("paper", "removed"): "published.values.top20",
     ("paper", "null"): "published.values.top20",

@@ -99,7 +99,7 @@ def places(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str |
         yield from places(inner, (*path, key))
 
 
-FREE = ("evaluate", "values", "expected")  # mappings whose keys are names of one's own
+FREE = ("evaluate", "values", "expected", "splits")  # mappings whose keys are names of one's own
 
 
 def test_refuses_what_the_reader_refuses(examined: Examined) -> None:
