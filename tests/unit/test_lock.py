@@ -86,14 +86,15 @@ def test_forked_child_leaves_its_parents_lock_alone(tmp_path: Path) -> None:
 
 def test_refused_locks_leak_nothing(tmp_path: Path, examined: Examined) -> None:
     with storage.lock(tmp_path / ".lock"):
-        lowest = os.dup(0)
+        lowest, next_free = os.dup(0), os.dup(0)
+        os.close(next_free)
         for _ in range(50):
             with pytest.raises(StorageError, match="is in use"), storage.lock(tmp_path / ".lock"):
                 raise AssertionError("two holders")
         after = os.dup(0)
         os.close(lowest)
         os.close(after)
-    assert after == lowest + 1, "descriptors stayed open"
+    assert after == next_free, "descriptors stayed open"
     examined(50, "refused locks")
 
 
