@@ -25,11 +25,13 @@ def lines(recipe: Path, measure: str, runs: Sequence[Path], sets: Sequence[str],
     role = next(iter(dataset.recipe.data.evaluate))
     known_Q = audit.learned(dataset, role)
     if known_Q is None:
-        raise SystemExit(f"{recipe}: its split '{role}' lists no positives")
+        raise SystemExit(f"{recipe}: its split '{role}' lists no positives among the passages of training")
     known = dict(zip(dataset.split(role).ids, known_Q.tolist(), strict=True))
     made = [f"| run | {measure} where training knew a right passage | elsewhere |", "|---|--:|--:|"]
     for run in runs:
         scores = Scores.open(run / "scores" / role)
+        if measure not in scores.values:
+            raise SystemExit(f"{run}: no measure is called {measure}; known: {', '.join(scores.values)}")
         is_known_Q = np.array([known[name] for name in scores.questions])
         parts = [(scores.values[measure][chosen], int(chosen.sum())) for chosen in (is_known_Q, ~is_known_Q)]
         shown = [f"{100 * np.mean(values):.2f} ({count:,})" if count else "(0)" for values, count in parts]

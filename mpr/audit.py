@@ -58,7 +58,7 @@ class SplitAudit:
     repeated_questions: int = 0
     overlap: list[tuple[str, str]] = field(default_factory=list)
     learned: int | None = None
-    """Questions with a positive that training has for questions of its own; None: no positives are listed."""
+    """Questions with a positive that training has for others; None: none are listed, or of other texts."""
     answers: dict[str, int] = field(default_factory=dict)
 
     def share_with(self, least: int) -> float:
@@ -121,7 +121,8 @@ def _split(dataset: Dataset, role: str, template: Template, limit: int) -> Split
 
 def learned(dataset: Dataset, role: str) -> NDArray[np.bool_] | None:
     """Questions of a split with a positive that training has too: an encoder may know their passages as answers,
-    whatever it knows of questions. None where no positives are listed."""
+    whatever it knows of questions. Of positives that stand in the records; None where the split lists none, or of texts
+    of its own."""
     train, tested = dataset.split("train").positives, dataset.split(role).positives
     if (
         not len(tested.rows.columns["passage"])

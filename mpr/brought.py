@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mpr import pinned_file, storage, strict_yaml
+from mpr import model_names, pinned_file, storage, strict_yaml
 from mpr.recipe import Recipe
 
 FILE = "file"  # every key that names one is called so
@@ -35,7 +35,7 @@ def models(recipe: Recipe) -> dict[str, str]:
     return {
         f"model of sources[{number}]": storage.read_manifest(Path(model)).digest
         for number, model in named
-        if model is not None and Path(model).is_dir()
+        if model is not None and model_names.is_elsewhere(model) and Path(model).is_dir()
     }
 
 

@@ -113,11 +113,11 @@ def memory(recipe: Recipe, backbone: Backbone) -> Memory | None:
         kept = backbone.layers * 4.0 * backbone.width + per_layer  # the input of every layer, and one layer at a time
     activations = tokens * (kept + embedding_bytes(backbone))
     if label_rules.live_teacher(recipe) is not None:
-        teacher = _teacher(recipe)
-        if teacher is None:
+        teacher, read = _teacher(recipe), schedule.passages_per_step(recipe)
+        if teacher is None or read is None:
             return None
         states += 4.0 * towers(teacher[0]) * teacher[1].parameters
-        activations += _block_tokens(recipe, teacher[0], passages) * activation_bytes(teacher[1], half=False)
+        activations += _block_tokens(recipe, teacher[0], read) * activation_bytes(teacher[1], half=False)
     return Memory(states, activations)
 
 
@@ -175,12 +175,12 @@ def training_flops(recipe: Recipe, backbone: Backbone) -> float | None:
     times += (recipe.scale.cache is not None) + _recomputes(recipe)  # each is one more forward pass
     asked = 0.0
     if label_rules.live_teacher(recipe) is not None:
-        teacher = _teacher(recipe)
-        if teacher is None:
+        teacher, read = _teacher(recipe), schedule.passages_per_step(recipe)
+        if teacher is None or read is None:
             return None
         (stage, shape), readers = teacher, recipe.scale.processes if recipe.scale.gather else 1
         asked = questions * forward_flops(shape, stage.towers.question_length)
-        asked += readers * passages * forward_flops(shape, stage.towers.passage_length)  # every process reads them all
+        asked += readers * read * forward_flops(shape, stage.towers.passage_length)  # every process reads them all
     return steps * (forward * times + asked)
 
 

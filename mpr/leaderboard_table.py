@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mpr import schedule
+from mpr import model_names, recipe_plan, schedule
 from mpr.leaderboard import Board, Row
 from mpr.recipe import Recipe
 
@@ -88,8 +88,12 @@ def _title(recipe: Recipe) -> str:
         passages = corpus.model_dump()["passages"]
         dials = [Path(corpus.model_dump()["folder"]).name, f"passages {str(passages['sha256'])[:8]}"]
     name = corpus.name + (f" ({', '.join(dials)})" if dials else "")
-    begin = ", pretrained" if recipe.towers.base is not None else ""
+    begin = ", pretrained" if any(map(_is_pretrained, recipe_plan.stages_of(recipe))) else ""
     return f"{name}, {', '.join(recipe.data.evaluate.values())}{begin}{', in stages' if recipe.plan else ''}"
+
+
+def _is_pretrained(recipe: Recipe) -> bool:
+    return recipe.towers.base is not None or (recipe.start is not None and model_names.is_elsewhere(recipe.start))
 
 
 def _measures(rows: Sequence[Row]) -> tuple[str, ...]:

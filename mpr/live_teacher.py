@@ -14,7 +14,7 @@ Shapes: O own questions of this process, Q questions and P passages of the block
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ from mpr.loss import inner_products
 from mpr.recipe import Towers
 from mpr.tokens import Template
 
-AT_ONCE = 256  # texts encoded at a time: memory stays that of a step however large its block is
+AT_ONCE = 256  # texts encoded at a time: the vectors of all questions are kept, of passages those of one piece
 Integers = NDArray[np.int64]
 
 
@@ -120,9 +120,9 @@ class LiveTeacher:
     def scores(self, question_N: Integers, passage_N: Integers) -> Tensor:
         """Of rows of the split with rows of its passages; PADDING has a score that means nothing."""
         with torch.autocast(self.device.type, COMPUTE[self.compute], enabled=self.compute != "float32"):
-            questions = self._encoded("question", self.questions, question_N)
-            passages = self._encoded("passage", self.passages, passage_N)
-        columns = [torch.cat([self.scorer.compared(one, part) for one in questions]) for part in passages]
+            questions = list(self._encoded("question", self.questions, question_N))
+            passages = self._encoded("passage", self.passages, passage_N)  # a piece at a time: tokens have vectors each
+            columns = [torch.cat([self.scorer.compared(one, part) for one in questions]) for part in passages]
         found_NN = torch.cat(columns, dim=1)
         if not torch.isfinite(found_NN).all():
             what = f"the live teacher '{self.name}' gives scores that are not-a-number or infinite"
@@ -130,11 +130,11 @@ class LiveTeacher:
             raise NumbersError(what, key="labels.model", fix=fix)
         return found_NN
 
-    def _encoded(self, role: str, side: Side, row_N: Integers) -> list[Any]:
+    def _encoded(self, role: str, side: Side, row_N: Integers) -> Iterator[Any]:
         """What the texts become, in pieces."""
-        pieces = (row_N[start : start + AT_ONCE] for start in range(0, len(row_N), AT_ONCE))
-        given = ({name: part.to(self.device) for name, part in side.tokens(rows).items()} for rows in pieces)
-        return [self.scorer.encoded(role, each) for each in given]
+        for start in range(0, len(row_N), AT_ONCE):
+            tokens_of = side.tokens(row_N[start : start + AT_ONCE])
+            yield self.scorer.encoded(role, {name: part.to(self.device) for name, part in tokens_of.items()})
 
 
 def _sides(dataset: Dataset, scorer: Scorer) -> tuple[Side, Side]:

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from mpr import storage
+from mpr import contract, storage
 from mpr.contract import Base, base_name
 from mpr.errors import DataError, RecipeError, excerpt
 
@@ -46,6 +46,9 @@ class Pretrained:
 def load(name: str, revision: str | None, key: str = "towers.base") -> Pretrained:
     """The encoder of that folder or Hub repository; `key` is the recipe's key that named it."""
     folder = located(name, revision, key)
+    if (folder / contract.FILE).is_file() and contract.task(folder) != contract.TASK:
+        what = f"is a trained model of its own kind, task: {contract.task(folder)}"
+        raise DataError(what, where=str(folder), key=key, fix="name the encoder that it was trained from")
     local = Path(name).is_dir()
     commit = None if local else revision or folder.name  # the cache names a snapshot by its commit
     base = Base(name=base_name(name), local=local, revision=commit, sha256=digest(folder))

@@ -258,6 +258,8 @@ def _pinned(recipe: Recipe) -> Iterator[Finding]:
             yield ("labels", number, "scores", "cross_encoder"), what, fix
         if "not pinned" in [pin for name, pin in getattr(label, "pins", {}).items() if model_names.is_elsewhere(name)]:
             what, fix = "the teacher is not pinned to a commit", "name it org/name@<commit>, or set draft: true"
+            if Path(str(getattr(label, "model", ""))).is_dir():
+                what, fix = "is a local folder, which no commit pins", "set draft: true"
             yield ("labels", number, "model"), what, fix
     if recipe.data.augment is not None and recipe.data.augment.sha256 is None:
         what = "the file of augmented positives is not pinned"

@@ -112,7 +112,7 @@ def prepared(recipe: Any, folder: Any, dataset: Any, world: int, held: ExitStack
 
     A finished run is claimed like any other, so that a changed recipe is not answered with the model of the old one.
     """
-    from mpr import clusters, live_teacher, mine, storage, towers_folder
+    from mpr import brought, clusters, live_teacher, mine, storage, towers_folder
     from mpr.run_folder import identity
 
     held.enter_context(folder.held())
@@ -121,7 +121,7 @@ def prepared(recipe: Any, folder: Any, dataset: Any, world: int, held: ExitStack
         digests["start"] = storage.verify(dataset.start, towers_folder.KIND).digest
     digests |= {f"candidates {name}": table.manifest.digest for name, table in mine.mine(dataset).items()}
     digests |= {name: store.digest for name, store in mine.label_stores(dataset).items()}
-    digests |= clusters.model_digest(dataset) | live_teacher.prepare(dataset)
+    digests |= clusters.model_digest(dataset) | live_teacher.prepare(dataset) | brought.encoders(recipe)
     folder.claim(identity(recipe, digests, world))
     if not folder.model.exists():
         return dict(folder.progress())

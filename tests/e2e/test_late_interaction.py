@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from mpr import late_interaction_folder, live_teacher, recipe_file, storage, tokens, towers_folder
+from mpr import late_interaction_folder, live_teacher, pretrained, recipe_file, storage, tokens, towers_folder
 from mpr.collate import Side
 from mpr.dataset import Dataset
 from mpr.errors import DataError, RecipeError
@@ -136,7 +136,7 @@ def test_a_training_that_is_taught_resumes_exactly(
 ) -> None:
     """With accumulation, with the gradient cache, and where the student compares tokens itself. The teacher's bytes
     stay what they were, and they are part of what the run is."""
-    path, model = place[0], place[1] if kind == "tokens" else place[2]
+    path, model, other = place if kind == "tokens" else (place[0], place[2], place[1])
     before = storage.read_manifest(model).digest
     sets = (LABELS.replace("MODEL", str(model)), *more)
     run(training.launch(path, tmp_path / "whole", *sets))
@@ -146,8 +146,14 @@ def test_a_training_that_is_taught_resumes_exactly(
     assert storage.verify(model).digest == before
     identity = json.loads((half.folder / "run.json").read_text())
     assert identity["data"]["model of the live teacher"] == before
-    plain = run(training.launch(path, tmp_path / "plain", *(one for one in more if "live" not in one)))
-    assert training.weights(plain) != training.weights(half.folder)
+    elsewhere = run(training.launch(path, tmp_path / "other", LABELS.replace("MODEL", str(other)), *more))
+    assert training.weights(elsewhere) != training.weights(half.folder), "what another teacher says is heard"
+
+
+def test_a_trained_model_of_its_own_kind_is_no_base(place: tuple[Path, Path, Path]) -> None:
+    """Its projection lies beside the encoder, where nobody who looks for an encoder would see it."""
+    with pytest.raises(DataError, match="is a trained model of its own kind, task: late_interaction"):
+        pretrained.load(str(place[1]), None)
 
 
 def test_the_teacher_reads_as_its_contract_says(place: tuple[Path, Path, Path], examined: Examined) -> None:

@@ -21,13 +21,13 @@ PAGE = shipped.ROOT / "docs" / "findings.md"
 MEASURES = {
     "nDCG@10": "ndcg10", "recall@20": "recall20", "recall@100": "recall100", "top-20": "top20", "top-100": "top100",
 }  # fmt: skip
-AGAINST = ("against NLL", "against DPR")
+AGAINST = {"against NLL": "nll", "against DPR": "dpr"}  # and what the name of that baseline says
 SYSTEMS = {"BM25": "bm25", "untrained": "untrained"}
 Line = dict[str, str]
 
 
 def lines(text: str) -> Iterator[Line]:
-    """The lines of all tables that have rows of the leaderboard, by the heads of their columns."""
+    """The lines of all tables, by the heads of their columns."""
     head: list[str] = []
     for line in text.splitlines():
         cells = [cell.strip() for cell in line.strip().strip("|").split("|")] if line.startswith("|") else []
@@ -35,12 +35,15 @@ def lines(text: str) -> Iterator[Line]:
             head = []
         elif not head:
             head = cells
-        elif "row" in head and not set(line) <= set("|-: "):
+        elif not set(line) <= set("|-: "):
             yield dict(zip(head, cells, strict=True))
 
 
 def wrong(line: Line, rows: dict[str, Row], against: dict[str, dict[str, object]]) -> Iterator[str]:
     """What a line says that the leaderboard does not."""
+    if not {"what", "row"} <= line.keys() <= {"what", "row", *MEASURES, *AGAINST}:
+        yield f"columns that nobody compares: {', '.join(line)}"
+        return
     name = re.fullmatch(r"`(\w+)`", line["row"])
     if name is None or name[1] not in rows:
         yield f"no row is called {line['row']}"
@@ -52,10 +55,11 @@ def wrong(line: Line, rows: dict[str, Row], against: dict[str, dict[str, object]
             expected = leaderboard_page.number_cell(standing.number(row.of(system), row.role, measure))
             if line[head] != expected:
                 yield f"{row.name} ({system}): {head} is {expected}, not {line[head]}"
-    for head in AGAINST:
-        if line.get(head):
-            expected = leaderboard_page.against_cell(against.get(row.name))
-            if line[head] != expected:
+    for head, word in AGAINST.items():
+        if head in line:
+            found = against.get(row.name) if system == "trained" else None
+            expected = "" if found is None else leaderboard_page.against_cell(found)
+            if line[head] != expected or (found is not None and word not in str(found["baseline"])):
                 yield f"{row.name}: {head} is {expected}, not {line[head]}"
 
 
@@ -81,8 +85,10 @@ def test_tables_say_what_was_measured(
 
 def test_a_wrong_number_is_found(board: tuple[dict[str, Row], dict[str, dict[str, object]]]) -> None:
     text = "| what | row | nDCG@10 | against NLL |\n|---|---|--:|--:|\n"
-    text += "| four | `world_joint_lh_m4` | 18.31 ± 0.65 | |\n"
+    text += "| four | `world_joint_lh_m4` | 18.31 ± 0.65 | +3.79, p 0.00026 |\n"
     (line,) = lines(text)
     assert [*wrong(line, *board)] == ["world_joint_lh_m4 (trained): nDCG@10 is 18.30 ± 0.65, not 18.31 ± 0.65"]
     assert [*wrong({**line, "row": "`nobody`"}, *board)] == ["no row is called `nobody`"]
     assert [*wrong({"what": "x", "row": line["row"], "against NLL": "+9.99, p 1"}, *board)]
+    assert [*wrong({"what": "x", "row": line["row"], "against NLL": ""}, *board)]
+    assert [*wrong({"what": "x", "row": line["row"], "top-5": "1"}, *board)]

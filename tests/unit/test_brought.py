@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import torch
 from transformers import BertConfig, BertModel
 
-from mpr import recipe_file, storage, towers, towers_folder
-from mpr.errors import DataError
+from mpr import recipe_file, storage, towers, towers_folder, train
+from mpr.dataset import Dataset
+from mpr.errors import DataError, RecipeError
 from mpr.receipts import Receipt
+from mpr.run_folder import RunFolder
 from mpr.stages import Row
 from tests.e2e import collection
 from tests.unit.encodings import BERT, PROMPTS
-from tests.unit.tiny_models import settings
+from tests.unit.tiny_models import published, settings
 
 KNOWN = "{name: known_positives, tiers: [gold], siblings: ignore, shared: ignore, duplicates: ignore, doubtful: ignore}"
 SCORES = f"labels=[{KNOWN}, {{name: teacher, missing: drop, scores: {{file: extra, format: tsv}}}}]"
@@ -83,6 +86,18 @@ def test_encoders_in_folders_count_by_their_weights(tmp_path: Path) -> None:
         read.append(_reads(tmp_path, recipe, "towers.new=null", f"towers.base={base}")["train"])
     first, other = read
     assert [key for key in first if first[key] != other[key]] == ["weights of towers.base"]
+
+
+def test_a_run_does_not_go_on_from_another_encoder(tmp_path: Path) -> None:
+    """What a training claims when it begins is what its receipt says in the end."""
+    recipe, base = collection.write(tmp_path), published(tmp_path / "bert")
+    found = recipe_file.load(recipe, ["towers.new=null", f"towers.base={base}"])
+    dataset, run = Dataset(found, tmp_path / "home", quiet=True), RunFolder(tmp_path / "run")
+    with ExitStack() as held:
+        train.prepared(found, run, dataset, 1, held)
+    published(base, seed=1)
+    with ExitStack() as held, pytest.raises(RecipeError, match=r"weights of towers\.base"):
+        train.prepared(found, run, dataset, 1, held)
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:

@@ -288,6 +288,11 @@ def test_a_teacher_that_is_asked_in_every_step() -> None:
     assert flops[0] is not None
     assert flops[1] is not None
     assert flops[0] - flops[1] == pytest.approx(700_000 * step)
+    stays = {"towers": taught.towers.model_copy(update={"train": "question"})}
+    frozen = [costs.memory(one.model_copy(update=stays), shape) for one in (taught, alone)]
+    assert frozen[0] is not None
+    assert frozen[1] is not None
+    assert frozen[0].activations - frozen[1].activations == read * costs.activation_bytes(shape, half=False), "as much"
     elsewhere = (*taught.labels[:2], taught.labels[2].model_copy(update={"model": "runs/colbert/model"}))
     unknown = taught.model_copy(update={"labels": elsewhere})
     assert costs.memory(unknown, shape) is None
