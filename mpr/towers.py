@@ -9,7 +9,7 @@ Shapes: N texts, L tokens, D size of the hidden vectors, W size of the vectors t
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -80,11 +80,10 @@ def pooled(hidden_NLD: Tensor, mask_NL: Tensor, pooling: str) -> Tensor:
 
 class Recomputing:
     """Keeps one vector per token and layer and computes the rest again in the backward pass, when the Trainer calls for
-    it by either name."""
+    it by either name. It is no ABC: FSDP gives modules another class, and those of an ABC have another layout."""
 
-    def recomputed(self) -> list[Any]:
-        """The transformers that do so."""
-        raise NotImplementedError
+    recomputed: Callable[[], list[Any]]
+    """The transformers that do so; every model defines it."""
 
     def activation_checkpointing_enable(
         self, activation_checkpointing_kwargs: Mapping[str, Any] | None = None, **options: Any

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -122,64 +123,38 @@ def _vocabulary(target: Path) -> None:
 
 
 @cache
-def _towers() -> tuple[Any, Tokenizer]:
-    """Made once: what is tried is the writing."""
+def _built(task: str, **towers: Any) -> tuple[Any, Tokenizer]:
+    """A model with random weights and its tokenizer; made once: what is tried is the writing."""
     import transformers
-
-    from mpr import towers
 
     transformers.utils.logging.disable_progress_bar()
     tokenizer = vocabulary.learn(lambda: iter(["a small text of a small corpus"] * 3), _ENCODER)
-    lengths = {"question_length": 8, "passage_length": 8}
-    settings = Towers(new=_ENCODER, share=True, pooling="mean", normalize=False, projection=4, title="pair", **lengths)
-    return towers.build(settings, tokenizer, 1), tokenizer
+    settings = Towers(new=_ENCODER, share=True, normalize=False, question_length=8, **towers)
+    return import_module(f"mpr.{task}").build(settings, tokenizer, 1), tokenizer
 
 
 def _model(target: Path) -> None:
     """A model folder: files of ours, and those that transformers and safetensors write into the stage."""
     from mpr import towers_folder
 
-    towers_folder.write(target, *_towers(), {"updates": 3})
-
-
-@cache
-def _scorer() -> tuple[Any, Tokenizer]:
-    import transformers
-
-    from mpr import cross_encoder
-
-    transformers.utils.logging.disable_progress_bar()
-    tokenizer = vocabulary.learn(lambda: iter(["a small text of a small corpus"] * 3), _ENCODER)
-    lengths = {"question_length": 8, "passage_length": 16}
-    settings = Towers(new=_ENCODER, share=True, pooling="cls", normalize=False, title="join", **lengths)
-    return cross_encoder.build(settings, tokenizer, 1), tokenizer
+    built = _built("towers", pooling="mean", projection=4, title="pair", passage_length=8)
+    towers_folder.write(target, *built, {"updates": 3})
 
 
 def _cross_encoder(target: Path) -> None:
     """The folder of a model that scores pairs."""
     from mpr import cross_encoder_folder
 
-    cross_encoder_folder.write(target, *_scorer(), {"updates": 3})
-
-
-@cache
-def _comparer() -> tuple[Any, Tokenizer]:
-    import transformers
-
-    from mpr import late_interaction
-
-    transformers.utils.logging.disable_progress_bar()
-    tokenizer = vocabulary.learn(lambda: iter(["a small text of a small corpus"] * 3), _ENCODER)
-    lengths = {"question_length": 8, "passage_length": 8}
-    settings = Towers(new=_ENCODER, share=True, pooling="none", normalize=False, projection=4, title="join", **lengths)
-    return late_interaction.build(settings, tokenizer, 1), tokenizer
+    built = _built("cross_encoder", pooling="cls", title="join", passage_length=16)
+    cross_encoder_folder.write(target, *built, {"updates": 3})
 
 
 def _late_interaction(target: Path) -> None:
     """The folder of a model that compares tokens, with its projection in a file of its own."""
     from mpr import late_interaction_folder
 
-    late_interaction_folder.write(target, *_comparer(), {"updates": 3})
+    built = _built("late_interaction", pooling="none", projection=4, title="join", passage_length=8)
+    late_interaction_folder.write(target, *built, {"updates": 3})
 
 
 def _vectors(target: Path) -> None:

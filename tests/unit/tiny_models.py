@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -180,3 +181,14 @@ def moved(built: Towers) -> Towers:
         for _, parameter in built.trainable():
             parameter.data += 0.1 * torch.randn_like(parameter)
     return built.eval()
+
+
+def drawn_by_seed(built: Callable[[int], torch.nn.Module]) -> set[str]:
+    """Tensors in which models of two seeds differ. Of one seed they are equal, and nobody else's dice are touched."""
+    before = random_states()
+    one = built(1)
+    assert random_states() == before
+    torch.manual_seed(99)
+    states = [model.state_dict() for model in (one, built(1), built(2))]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    return {name for name in states[0] if not torch.equal(states[0][name], states[2][name])}
