@@ -30,8 +30,8 @@ class Shape:
     def towers(self, length: int) -> Any:
         from transformers import BertConfig, BertModel
 
-        from mpr import recipe
-        from mpr.towers import Encoder, Towers
+        from mpr.models.towers import Encoder, Towers
+        from mpr.recipe import keys
 
         config = BertConfig(
             vocab_size=VOCABULARY,
@@ -44,7 +44,7 @@ class Shape:
         question = Encoder(BertModel(config, add_pooling_layer=False), "cls", normalize=False)
         passage = question if self.shared else Encoder(BertModel(config, add_pooling_layer=False), "cls", False)
         new = {"layers": self.layers, "width": self.width, "heads": self.heads, "feed_forward": 4 * self.width}
-        settings = recipe.Towers.model_validate(
+        settings = keys.Towers.model_validate(
             {
                 "new": {**new, "vocabulary": VOCABULARY},
                 "share": self.shared,
@@ -96,16 +96,16 @@ def terms(name: str, **options: Any) -> Any:
     """The terms of an objective of one term."""
     from pydantic import TypeAdapter
 
-    from mpr.loss import Terms
-    from mpr.recipe import ObjectivePart
+    from mpr.recipe.keys import ObjectivePart
+    from mpr.training._loss import Terms
 
     return Terms([TypeAdapter(ObjectivePart).validate_python({"name": name, **options})])
 
 
 def stepping(shape: Shape, model: Any, batch: dict[str, Any], objective: Any, chunk: int | None) -> Callable[[], None]:
     """Forward and backward of the block; in chunks of so many texts if given."""
-    from mpr import scale
-    from mpr.recipe import Cache
+    from mpr.recipe.keys import Cache
+    from mpr.training import _block as scale
 
     def step() -> None:
         if chunk is not None:

@@ -104,11 +104,12 @@ class Ours:
         transformers.utils.logging.disable_progress_bar()
 
     def trainer(self, precision: str, updates: int) -> Any:
-        from mpr import environment, recipe_file
-        from mpr.dataset import Dataset
-        from mpr.run_folder import RunFolder
-        from mpr.train import training_arguments
-        from mpr.training_run import TrainingRun
+        from mpr.data.dataset import Dataset
+        from mpr.recipe import read
+        from mpr.runtime import environment
+        from mpr.training._run import TrainingRun
+        from mpr.training.launch import training_arguments
+        from mpr.training.run_folder import RunFolder
 
         task = self.task
         text = RECIPE.format(
@@ -118,7 +119,7 @@ class Ours:
         )  # fmt: skip
         path = task.folder / "benchmark.yaml"
         path.write_text(text, "utf-8")
-        recipe = recipe_file.load(path)
+        recipe = read.load(path)
         environment.seed_everything(1)
         dataset = Dataset(recipe, task.folder / "home", quiet=True)
         dataset.prepare_training()

@@ -30,9 +30,13 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 import torch
 
-from mpr import encode, environment, recipe, storage, tokens, vocabulary
-from mpr.encode import Options, Task
-from mpr.inference import Model
+from mpr import storage
+from mpr.data import _vocabulary, tokens
+from mpr.recipe import keys
+from mpr.runtime import environment
+from mpr.search import encode
+from mpr.search.encode import Options, Task
+from mpr.search.inference import Model
 
 RESULTS = Path(__file__).parent / "results"
 BATCHES = (16, 32, 64, 128)
@@ -80,8 +84,8 @@ class Ours:
     def __init__(self, base: str, listed: list[str], folder: Path) -> None:
         lengths = {"question_length": LENGTH, "passage_length": LENGTH}
         how: dict[str, Any] = {"share": True, "pooling": "mean", "normalize": True, "title": "none", **lengths}
-        settings = recipe.Towers(base=base, **how)
-        tokenizer = vocabulary.load(settings, folder, _no_corpus, _no_bar)
+        settings = keys.Towers(base=base, **how)
+        tokenizer = _vocabulary.load(settings, folder, _no_corpus, _no_bar)
         self.model = Model.untrained(settings, tokenizer, 0)
         self.folder, self.listed, self.tokenizer = folder, listed, tokenizer
         self.numbers = itertools.count()

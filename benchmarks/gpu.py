@@ -43,7 +43,7 @@ def options() -> argparse.Namespace:
 
 def _run(folder: Path, name: str, *overrides: str) -> Path:
     """A run of the quickstart recipe."""
-    from mpr.train import Launch, run
+    from mpr.training.launch import Launch, run
 
     settings = ("training.logging_steps=1", *overrides)
     launch = Launch(ROOT / "recipes" / "quickstart.yaml", settings, folder / "home", folder / name, quiet=True)
@@ -162,7 +162,7 @@ def speed(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 def resume(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Weights by checksum: two whole runs, and one continued from its middle, in each precision."""
-    from mpr.manifest import sha256_file
+    from mpr.storage.manifest import sha256_file
 
     updates = 4 if given.tiny else 20
     found: dict[str, Any] = {}
@@ -219,7 +219,7 @@ def text(found: dict[str, Any], snapshot: dict[str, Any], rehearsal: bool) -> st
 
 def _peak_flops(name: str) -> float | None:
     """Dense 16-bit peak of a GPU that `mpr plan` knows."""
-    from mpr.costs import PEAK_TERAFLOPS
+    from mpr.recipe._costs import PEAK_TERAFLOPS
 
     return next((half * 1e12 for known, (_, half) in PEAK_TERAFLOPS.items() if known in name), None)
 
@@ -236,7 +236,7 @@ def main() -> None:
 
     if given.device == "cuda" and not torch.cuda.is_available():
         raise SystemExit("no GPU is visible: this benchmark needs one (--tiny --device cpu rehearses the script)")
-    from mpr import environment
+    from mpr.runtime import environment
 
     found = {}
     with tempfile.TemporaryDirectory() as place:

@@ -22,7 +22,7 @@ def encoding(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """`mpr encode` on texts that fill 256 tokens, random weights; agreement is with 32 bits, by the smallest cosine."""
     import numpy as np
 
-    from mpr import encode
+    from mpr.search import encode
 
     count, settings = _shape(given)
     model, store = _model(settings, count, folder)
@@ -50,25 +50,25 @@ def encoding(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 def _shape(given: argparse.Namespace) -> tuple[int, Any]:
     """Number of texts, and BERT-base with random weights."""
-    from mpr import recipe
+    from mpr.recipe import keys
 
     sizes = (2, 64, 2, 128, 32) if given.tiny else (12, 768, 12, 3072, 256)
     layers, width, heads, feed_forward, length = sizes
-    new = recipe.NewEncoder(layers=layers, width=width, heads=heads, feed_forward=feed_forward, vocabulary=4_000)
+    new = keys.NewEncoder(layers=layers, width=width, heads=heads, feed_forward=feed_forward, vocabulary=4_000)
     lengths = {"question_length": 32, "passage_length": length}
-    towers = recipe.Towers(new=new, share=True, pooling="cls", normalize=False, title="none", **lengths)
+    towers = keys.Towers(new=new, share=True, pooling="cls", normalize=False, title="none", **lengths)
     return (256 if given.tiny else 32_768), towers
 
 
 def _model(settings: Any, count: int, folder: Path) -> tuple[Any, Any]:
     """The model and the tokens of invented texts, long enough to be cut."""
-    from mpr import tokens, vocabulary
-    from mpr.inference import Model
+    from mpr.data import _vocabulary, tokens
+    from mpr.search.inference import Model
 
     dice = random.Random(5)
     words = ["".join(dice.choices("abcdefghijklmnopqrstuvwxyz", k=dice.randint(3, 9))) for _ in range(3_000)]
     listed = [" ".join(dice.choices(words, k=settings.passage_length)) for _ in range(count)]
-    tokenizer = vocabulary.learn(lambda: iter(listed[:2_000]), settings.new)
+    tokenizer = _vocabulary.learn(lambda: iter(listed[:2_000]), settings.new)
     receipt = {"title": "none", "prompt": ""}
     store = tokens.build(folder / "tokens", (("", text) for text in listed), tokenizer, cap=512, receipt=receipt)
     return Model.untrained(settings, tokenizer, 0), store
@@ -80,7 +80,7 @@ def searching(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     import torch
     from stores import Shard, Store
 
-    from mpr.exact import Exact
+    from mpr.search.exact import Exact
 
     count, width, k, repeats = (20_000, 64, 10, 2) if given.tiny else (5_000_000, 768, 100, 5)
     matrix = np.lib.format.open_memmap(folder / "vectors.npy", mode="w+", dtype=np.float16, shape=(count, width))

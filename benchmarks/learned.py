@@ -14,14 +14,15 @@ from pathlib import Path
 
 import numpy as np
 
-from mpr import audit, recipe_file
-from mpr.dataset import Dataset
-from mpr.scores import Scores
+from mpr.data import audit
+from mpr.data.dataset import Dataset
+from mpr.evaluation.scores import Scores
+from mpr.recipe import read
 
 
 def lines(recipe: Path, measure: str, runs: Sequence[Path], sets: Sequence[str], home: Path) -> list[str]:
     """The table, in Markdown."""
-    dataset = Dataset(recipe_file.load(recipe, sets), home)
+    dataset = Dataset(read.load(recipe, sets), home)
     role = next(iter(dataset.recipe.data.evaluate))
     known_Q = audit.learned(dataset, role)
     if known_Q is None:

@@ -46,7 +46,7 @@ def measured(given: argparse.Namespace) -> dict[str, Any]:
     import torch
     from blocks import Shape, block, stepping, terms
 
-    from mpr import environment
+    from mpr.runtime import environment
 
     positives, chunk = int(given.point[0]), given.chunk if given.point[1] == "on" else None
     shape = Shape(given.layers, given.width, True, given.device, given.autocast)

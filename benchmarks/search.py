@@ -89,7 +89,7 @@ def compared(store: Store, given: argparse.Namespace, batches: list[int], tight:
     """With a budget that has room for everything, and if `tight` with one of a quarter of the matrix."""
     import faiss
 
-    from mpr.exact import Exact
+    from mpr.search.exact import Exact
 
     faiss.omp_set_num_threads(given.threads)
     flat = faiss.IndexFlatIP(store.width)
@@ -110,7 +110,7 @@ def compared(store: Store, given: argparse.Namespace, batches: list[int], tight:
 
 
 def in_turns(ready: Any, flat: Any, queries_QD: Any, k: int, repeats: int) -> dict[str, Any]:
-    from mpr.contenders import Work
+    from mpr.search._survivors import Work
 
     ready.search(queries_QD, k), flat.search(queries_QD, k)
     ours, theirs = [], []
@@ -155,7 +155,7 @@ def brute_force(store: Store, queries_QD: Any, k: int) -> Any:
 def peak(given: argparse.Namespace) -> dict[str, Any]:
     import torch
 
-    from mpr.exact import Exact
+    from mpr.search.exact import Exact
 
     path, count, width, batch, budget = Path(given.peak[0]), *map(int, given.peak[1:])
     torch.set_num_threads(given.threads)
@@ -250,7 +250,7 @@ def main() -> None:
     import faiss
     import torch
 
-    from mpr import environment
+    from mpr.runtime import environment
 
     torch.set_num_threads(given.threads)
     batches = [int(batch) for batch in given.batches.split(",")]

@@ -71,7 +71,7 @@ def measured(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
     from contestants import Ours, PlainLoop, SentenceTransformers, Task
 
-    from mpr import environment
+    from mpr.runtime import environment
 
     chosen = pairs(given)
     random.Random(1).shuffle(chosen)
@@ -99,7 +99,7 @@ def measured(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 def _padding(ours: Any, given: argparse.Namespace) -> dict[str, float]:
     """Tokens of the timed batches, and how many of the computed ones are padding, wide and in groups."""
-    from mpr import lengths
+    from mpr.models import lengths
 
     collator, tokens, wide, grouped = ours.trainer("fp32", 1).collator, 0, 0, 0
     for number in range(given.updates):

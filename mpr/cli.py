@@ -10,7 +10,7 @@ import typer
 
 from mpr import __version__
 from mpr.errors import Interrupted, MprError
-from mpr.processes import EndedElsewhere
+from mpr.runtime.processes import EndedElsewhere
 from mpr.verbs import board, looking, publishing, retrieval, rows, runs, training, writing
 
 app = typer.Typer(

@@ -1,7 +1,7 @@
 """Trains a recipe: `accelerate launch mpr/train.py RECIPE`, `python -m mpr.train RECIPE` or `mpr train RECIPE`.
 
 Running the same command again continues where the run stopped. What is left is a run folder whose `model/` every later
-command accepts.
+command accepts. The work is in `mpr/training/launch.py`.
 """
 
 from __future__ import annotations
@@ -14,156 +14,13 @@ if __package__ in (None, ""):  # launched by path: this folder is first on sys.p
 
 import argparse
 import logging
-import shlex
 import warnings
 from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from mpr.errors import Interrupted, MprError
-from mpr.processes import EndedElsewhere, Place
-
-log = logging.getLogger("mpr.train")
-IGNORED = (
-    "per_device_train_batch_size",
-    "num_train_epochs",
-    "max_steps",
-)  # a draw is the batch; the plan has the steps
-
-
-@dataclass(frozen=True)
-class Launch:
-    """What the command line says."""
-
-    recipe: Path
-    overrides: tuple[str, ...] = ()
-    home: Path = Path(".mpr")
-    run: Path | None = None
-    fork: str | None = None
-    quiet: bool = False
-    stage: str | None = None
-    """Of a recipe with a plan: train this stage alone; None: all of them, one after the other."""
-
-
-def run(launch: Launch) -> Path:
-    """Trains to the end, or raises Interrupted after committing a checkpoint; returns the run folder.
-
-    Every process of the run calls it. The first one alone takes the lock, prepares the data and claims the folder; an
-    error of any of them ends all, and is raised as itself where it happened first.
-    """
-    from mpr import launching, recipe_file, recipe_plan, run_folder, stage_models
-
-    place = Place.here()
-    with place.speaking_once():
-        row = recipe_file.load(launch.recipe, launch.overrides)
-        stages = launching.chosen(row, launch.stage, place)
-        for recipe in stages:
-            launching.refuse_contradictions(recipe, place, os.environ)
-    place_name = run_folder.name(row, "trained") + (f"-{launch.fork}" if launch.fork else "")
-    target = launch.run or Path("runs") / place_name
-    for recipe in stages:
-        if recipe.stage and place.rank == 0:
-            run_folder.RunFolder(target).refuse_without_plan()
-            log.info("stage %s", recipe.stage)
-        _train(launch, recipe, target, place)
-        if recipe_plan.is_last(row, recipe) and place.rank == 0:
-            stage_models.crowned(target, recipe)
-    return target
-
-
-def _train(launch: Launch, recipe: Any, target: Path, place: Any) -> None:
-    """One training: that of the row in its folder, or of a stage of its plan in a folder in there."""
-    import torch
-
-    from mpr import environment, launching, processes, run_folder, trackers
-    from mpr.dataset import Dataset
-    from mpr.training_run import TrainingRun
-
-    folder = run_folder.RunFolder(run_folder.of_stage(target, recipe))
-    with place.speaking_once():
-        launching.refuse_devices(recipe, place, os.environ, torch.cuda.device_count())
-    if launch.quiet:
-        _no_bars()
-    arguments = training_arguments(recipe, folder.folder, torch.cuda.is_available(), launch.quiet, place.rank)
-    assert arguments.world_size == place.world, "the launcher and torch count other processes"
-    with place.speaking_once():
-        trackers.refuse_absent(arguments.report_to)
-    quiet, models = launch.quiet or place.rank > 0, run_folder.models(target, recipe)
-    dataset = Dataset(recipe, launch.home, quiet, models)
-    with processes.joined(place) as group, ExitStack() as held:
-        begun = group.first(lambda: prepared(recipe, folder, dataset, place.world, held))
-        if not begun:
-            return
-        processes.refuse_other_disk(place, dataset.folder, dataset.folder.exists())
-        processes.refuse_other_disk(place, folder.folder, folder.progress() == begun)
-        environment.seed_everything(arguments.seed)
-        training = TrainingRun(recipe, dataset, folder, (place.rank, place.world), arguments, group=group)
-        training.vectors = group.first(training.freeze)
-        training.clusters = group.first(training.cluster)
-        if not training.run():
-            again = shlex.join(sys.argv) if place.world == 1 else "the same launch"
-            raise Interrupted("stopped on request; a checkpoint was committed", fix=f"to continue, run again: {again}")
-
-
-def prepared(recipe: Any, folder: Any, dataset: Any, world: int, held: ExitStack) -> dict[str, Any]:
-    """For the first process: holds the folder until the run ends. How far it is; empty when nothing is left to train.
-
-    A finished run is claimed like any other, so that a changed recipe is not answered with the model of the old one.
-    """
-    from mpr import brought, clusters, live_teacher, mine, storage, towers_folder
-    from mpr.run_folder import identity
-
-    held.enter_context(folder.held())
-    digests = {role: store.manifest.digest for role, store in dataset.prepare_training().items()}
-    if dataset.start is not None:
-        digests["start"] = storage.verify(dataset.start, towers_folder.KIND).digest
-    digests |= {f"candidates {name}": table.manifest.digest for name, table in mine.mine(dataset).items()}
-    digests |= {name: store.digest for name, store in mine.label_stores(dataset).items()}
-    digests |= clusters.model_digest(dataset) | live_teacher.prepare(dataset) | brought.encoders(recipe)
-    folder.claim(identity(recipe, digests, world))
-    if not folder.model.exists():
-        return dict(folder.progress())
-    storage.verify(folder.model, towers_folder.KIND)
-    log.info("already trained: %s", folder.model)
-    return {}
-
-
-def _no_bars() -> None:
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.disable_progress_bar()
-
-
-def training_arguments(recipe: Any, folder: Path, cuda: bool, quiet: bool, rank: int = 0) -> Any:
-    """transformers' TrainingArguments with what the recipe says and what a draw-based run needs."""
-    from transformers import TrainingArguments
-
-    given = {name: value for name, value in recipe.training.items() if name not in IGNORED}
-    given |= {
-        "output_dir": str(folder),
-        "seed": _dice(recipe.training["seed"], rank),
-        "per_device_train_batch_size": 1,
-        "max_steps": recipe.training.get("max_steps", -1),  # of epochs: when the rows of the data are known
-        "remove_unused_columns": False,
-        "ddp_find_unused_parameters": False,
-        "ddp_broadcast_buffers": False,
-        "logging_nan_inf_filter": False,
-        "use_cpu": given.get("use_cpu", not cuda),
-        "report_to": given.get("report_to", "none"),
-        "disable_tqdm": given.get("disable_tqdm", quiet),
-    }
-    arguments = TrainingArguments(**given)
-    arguments._n_gpu = min(arguments.n_gpu, 1)  # one process uses one GPU: DataParallel would tear the block apart
-    return arguments
-
-
-def _dice(seed: int, rank: int) -> int:
-    """Seed of a process's own dice, which only dropout rolls: the same on every process would be the same noise."""
-    from mpr import randomness
-
-    return seed if rank == 0 else int(randomness.bits(seed, "process", rank)) % 2**32
+from mpr.errors import MprError
+from mpr.runtime.processes import EndedElsewhere, Place
+from mpr.training.launch import Launch, run
 
 
 def parse(arguments: Sequence[str]) -> Launch:

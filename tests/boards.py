@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from mpr import admission, leaderboard_lock, recipe_file
-from mpr.receipts import Receipt
-from mpr.result import Result
-from mpr.scores import Scores
+from mpr.evaluation.scores import Scores
+from mpr.publishing import board_entries, board_lock
+from mpr.recipe import read
+from mpr.rows.receipts import Receipt
+from mpr.rows.result import Result
 from mpr.storage import read_manifest
 from tests import shipped
 
@@ -84,9 +85,9 @@ def scores(quality: float, draw: int, split: str = "test", questions: Sequence[s
 def run(folder: Path, path: Path, system: str, seed: int, quality: float, **changes: Any) -> Path:
     """A finished run folder, as far as the leaderboard looks at it."""
     sets = list(changes.get("overrides", ()))
-    found = recipe_file.load(path, sets)
+    found = read.load(path, sets)
     if int(found.training["seed"]) != seed:
-        found = recipe_file.load(path, [*sets, f"training.seed={seed}"])
+        found = read.load(path, [*sets, f"training.seed={seed}"])
     questions = changes.get("questions", QUESTIONS)
     made = changes.get("scores") or scores(quality, changes.get("draw", seed), questions=questions)
     made.commit(folder / "scores" / "test")
@@ -132,12 +133,12 @@ def board(root: Path, runs: Path, *, built: bool = True) -> Path:
     }
     for name, (path, quality) in rows.items():
         for seed in SEEDS:
-            admission.add(root, run(runs / f"{name}-{seed}", path, "trained", seed, quality))
+            board_entries.add(root, run(runs / f"{name}-{seed}", path, "trained", seed, quality))
     for name in ("trec_nll_m1", "world"):
-        admission.add(root, run(runs / f"{name}-untrained", rows[name][0], "untrained", 42, 0.2))
-        admission.add(root, run(runs / f"{name}-bm25", rows[name][0], "bm25", 42, 0.48, draw=1))
+        board_entries.add(root, run(runs / f"{name}-untrained", rows[name][0], "untrained", 42, 0.2))
+        board_entries.add(root, run(runs / f"{name}-bm25", rows[name][0], "bm25", 42, 0.48, draw=1))
     recipe(root, "nq_bce_m3", "nq_bce_m3")
     recipe(root, "nq_nll_m1_paper", "nq_nll_m1_paper")
     if built:
-        leaderboard_lock.build(root)
+        board_lock.build(root)
     return root

@@ -85,32 +85,32 @@ class Client:
 
 
 def brought(name: str, revision: str | None, home: str, **options: Any) -> str:
-    from mpr import hub_model
+    from mpr.models import locate
 
-    return str(hub_model.brought(name, revision, Path(home), **options))
+    return str(locate.brought(name, revision, Path(home), **options))
 
 
 def located(text: str, home: str, revision: str | None = None, **options: Any) -> str:
-    from mpr import hub_model
+    from mpr.models import locate
 
-    return str(hub_model.located(text, Path(home), revision, **options))
+    return str(locate.located(text, Path(home), revision, **options))
 
 
 def base(name: str, revision: str | None) -> dict[str, Any]:
     """What is known of the weights of an encoder to start from."""
-    from mpr import pretrained
+    from mpr.models import pretrained
 
     return pretrained.load(name, revision).base.model_dump()
 
 
 def pieces(name: str, revision: str | None) -> int:
     """How many its tokenizer knows."""
-    from mpr import vocabulary
-    from mpr.recipe import Towers
+    from mpr.data import _vocabulary
+    from mpr.recipe.keys import Towers
 
     sizes = {"question_length": 16, "passage_length": 16}
     towers = Towers(base=name, revision=revision, share=True, pooling="cls", normalize=False, title="pair", **sizes)
-    return int(vocabulary.load(towers, Path(), None, None).get_vocab_size())  # type: ignore[arg-type]
+    return int(_vocabulary.load(towers, Path(), None, None).get_vocab_size())  # type: ignore[arg-type]
 
 
 _connections = 0
@@ -173,7 +173,7 @@ def _forked(order: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    for module in ("huggingface_hub.hf_api", "mpr.hub_model", *sys.argv[1:]):
+    for module in ("huggingface_hub.hf_api", "mpr.models.locate", *sys.argv[1:]):
         importlib.import_module(module)
     for line in sys.stdin:
         print(json.dumps(_forked(json.loads(line))), flush=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from mpr import recipe_file
-from mpr.recipe import Recipe
-from mpr.reference import recipe_paths
+from mpr.recipe import read
+from mpr.recipe.keys import Recipe
+from mpr.recipe.reference import recipe_paths
 
 ROOT = Path(__file__).parents[1]
 PATHS = recipe_paths(ROOT)
@@ -17,7 +17,7 @@ NAMES = [path.relative_to(ROOT / "recipes").with_suffix("").as_posix() for path 
 @cache
 def recipes() -> dict[str, Recipe]:
     """Name with its folder -> recipe."""
-    return {name: recipe_file.load(path) for name, path in zip(NAMES, PATHS, strict=True)}
+    return {name: read.load(path) for name, path in zip(NAMES, PATHS, strict=True)}
 
 
 def is_system(name: str) -> bool:

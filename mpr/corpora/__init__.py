@@ -1,1 +1,121 @@
-"""One file per collection: where its texts, questions and labels come from, and what is known of their counts."""
+"""What a file of `mpr/corpora/` offers: pinned inputs, known counts, and readers. Making one reads nothing.
+
+Counts and checksums that nobody could verify are None: unknown is stated, not guessed.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from mpr import catalogue
+from mpr.errors import DataError, nearest
+from mpr.records import Group, Judgement, Passage
+
+
+@dataclass(frozen=True)
+class Pin:
+    """One input file: what it is called, where it comes from, and how to know that it is the right one."""
+
+    file: str
+    """Name inside the user's folder, or of the download."""
+    url: str = ""
+    """Where it is downloaded from; empty for files that the user brings."""
+    sha256: str | None = None
+    """Of the file as it is stored (compressed); None: not known to us."""
+    repo: str = ""
+    """Hub dataset that it is a part of; empty for plain files."""
+    revision: str = ""
+    """Commit of that dataset."""
+    licence: str = ""
+    """Under which terms the file is offered."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """What is known of a split before it is read."""
+
+    questions: int | None
+    """Number of questions in the file; None: not known to us."""
+    trains: bool = False
+    """Its records list positives, so it can be trained on."""
+    judged: bool = False
+    """Relevance is judged (qrels) rather than decided by answers."""
+    relevant: int = 1
+    """Grade from which a judged passage is relevant: a positive, and right in the measures."""
+    regex: bool = False
+    """Answers are patterns."""
+    inline: bool = False
+    """Texts of positives and negatives come with the records; training does not need the corpus."""
+    usable: int | None = None
+    """Training questions with at least one positive, where that is known."""
+    about: int | None = None
+    """Roughly so many train, where the number is not known: for predictions alone, never for a check."""
+    sources: tuple[str, ...] = ()
+    """Names of the candidate lists that come with the records."""
+    source: str = ""
+    """Where the counts were read."""
+
+    @property
+    def trainable(self) -> int | None:
+        """Questions that take part in training, as far as is known."""
+        return self.usable if self.usable is not None else self.questions
+
+
+Fetch = Callable[[Pin], Path]
+
+
+def _no_fetch(pin: Pin) -> Path:
+    raise DataError(f"'{pin.file}' is needed but nothing was prepared", fix="run `mpr data RECIPE` first")
+
+
+class Collection(ABC):
+    """Base of the class that every file of `mpr/corpora/` defines."""
+
+    size: int | None = None
+    """Number of passages; None: not known to us."""
+    words: ClassVar[int] = 100
+    """Typical words of a passage, for predictions."""
+
+    def __init__(self, params: Any, fetch: Fetch = _no_fetch) -> None:
+        self.params, self.fetch = params, fetch
+
+    @property
+    @abstractmethod
+    def splits(self) -> Mapping[str, Split]:
+        """Splits by name."""
+
+    @property
+    def pins(self) -> tuple[Pin, ...]:
+        """Every input file; empty for a generated collection."""
+        return ()
+
+    @abstractmethod
+    def passages(self) -> Iterator[Passage]:
+        """All passages, streamed."""
+
+    @abstractmethod
+    def groups(self, split: str) -> Iterator[Group]:
+        """Questions of a split with what is known about them, streamed."""
+
+    def judgements(self, split: str) -> Iterator[Judgement]:
+        """Graded judgements of a judged split, non-relevant ones included."""
+        raise DataError(f"split '{split}' has no judgements", key="evaluation.match", fix="match answers instead")
+
+    def split(self, name: str) -> Split:
+        """Facts about a split, or a refusal that lists what there is."""
+        if name not in self.splits:
+            hint = nearest(name, self.splits)
+            fix = f"{hint} known: {', '.join(self.splits)}".strip()
+            raise DataError(f"no split '{name}' in this collection", key="data", fix=fix)
+        return self.splits[name]
+
+
+def of(part: Any, fetch: Fetch = _no_fetch) -> Collection:
+    """The collection that the `data.corpus` entry of a recipe names."""
+    module: Any = catalogue.find("corpora", part.name)
+    made: Collection = module.Collection(part, fetch)
+    return made

@@ -15,9 +15,8 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from mpr.catalogue import Parameters
-from mpr.collection import Collection as Base
-from mpr.collection import Pin, Split
-from mpr.corpora import msmarco_passage
+from mpr.corpora import Collection as Base
+from mpr.corpora import Pin, Split, msmarco_passage
 from mpr.formats import beir, hub, tevatron
 from mpr.formats.trec import judged_groups
 from mpr.records import Group, Judgement, Passage

@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from mpr.catalogue import Parameters
-from mpr.collection import Collection as Base
-from mpr.collection import Pin, Split
+from mpr.corpora import Collection as Base
+from mpr.corpora import Pin, Split
 from mpr.formats import hub, tevatron
 from mpr.records import Group, Passage
 

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field, model_validator
 
 from mpr.catalogue import Parameters
-from mpr.collection import Collection as Base
-from mpr.collection import Split
+from mpr.corpora import Collection as Base
+from mpr.corpora import Split
 from mpr.records import Group, Judgement, Passage
 
 if TYPE_CHECKING:
-    from mpr.world import World
+    from mpr.corpora._world import World
 
 QUESTIONS_PER_TEN_ARTICLES = 33  # any world has facts enough for this many, however they are split
 
@@ -88,7 +88,7 @@ class Collection(Base):
 
     @cached_property
     def world(self) -> World:
-        from mpr.world import build  # here, because generating needs numpy and checking a recipe does not
+        from mpr.corpora._world import build  # here, because generating needs numpy and checking a recipe does not
 
         return build(self.params)
 
@@ -100,7 +100,7 @@ class Collection(Base):
 
         Both have the same candidates: the best lexical matches without an answer.
         """
-        from mpr.world import supervision
+        from mpr.corpora._world import supervision
 
         name = self._plain(split)
         if split != name:

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from mpr.catalogue import Parameters
-from mpr.collection import Collection as Base
-from mpr.collection import Pin, Split
+from mpr.corpora import Collection as Base
+from mpr.corpora import Pin, Split
 from mpr.formats import beir, dpr_json, dpr_tsv, msmarco, questions_jsonl, squad, tevatron, trec
 from mpr.records import Group, Judgement, Passage, Question
 

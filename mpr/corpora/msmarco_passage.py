@@ -17,8 +17,8 @@ from typing import Annotated
 from pydantic import Field
 
 from mpr.catalogue import Parameters
-from mpr.collection import Collection as Base
-from mpr.collection import Pin, Split
+from mpr.corpora import Collection as Base
+from mpr.corpora import Pin, Split
 from mpr.formats import msmarco, tevatron, trec
 from mpr.records import Group, Judgement, Passage
 

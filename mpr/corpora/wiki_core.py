@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mpr.catalogue import Parameters
-from mpr.collection import Collection as Base
-from mpr.collection import Pin, Split
+from mpr.corpora import Collection as Base
+from mpr.corpora import Pin, Split
 from mpr.formats import dpr_tsv, questions_jsonl
 from mpr.records import Group, Passage
 

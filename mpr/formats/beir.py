@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import IO
 
 from mpr.errors import DataError
-from mpr.fields import Fields, anything, json_text, maybe, read_objects
 from mpr.formats.trec import Pairs, judged_groups, judgement, judgement_columns
-from mpr.lines import Ids, identifier, read_lines, split_line, writable_id, writable_text, write_lines
 from mpr.records import Group, Judgement, Passage, Question, text_problem
-from mpr.unpack import PACKED
+from mpr.storage.json_fields import Fields, anything, json_text, maybe, read_objects
+from mpr.storage.lines import Ids, identifier, read_lines, split_line, writable_id, writable_text, write_lines
+from mpr.storage.unpack import PACKED
 
 _PASSAGE = Fields({"_id": identifier, "text": text_problem}, {"title": maybe(text_problem), "metadata": anything})
 _QUESTION = Fields({"_id": identifier, "text": text_problem}, {"metadata": anything})

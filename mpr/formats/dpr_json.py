@@ -12,12 +12,22 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any
 
-from mpr.arrays import read_array
 from mpr.errors import DataError, excerpt
-from mpr.fields import Fields, flag, identifier_or_number, json_text, list_of, mapping, maybe, number, texts
-from mpr.lines import Ids, Line, line_id, writable_id, writable_text
 from mpr.records import Candidate, Group, Passage, Positive, Question, text_hash, text_problem
-from mpr.unpack import stem
+from mpr.storage.json_fields import (
+    Fields,
+    flag,
+    identifier_or_number,
+    json_text,
+    list_of,
+    mapping,
+    maybe,
+    number,
+    texts,
+)
+from mpr.storage.json_stream import read_array
+from mpr.storage.lines import Ids, Line, line_id, writable_id, writable_text
+from mpr.storage.unpack import stem
 
 _CONTEXTS = list_of(mapping)
 _POSITIVES, _HARD, _RANDOM = "positive_ctxs", "hard_negative_ctxs", "negative_ctxs"

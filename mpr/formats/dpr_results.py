@@ -10,11 +10,11 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from mpr.arrays import read_array
 from mpr.errors import excerpt
-from mpr.fields import Fields, anything, identifier_or_number, list_of, mapping, maybe, number, texts
-from mpr.lines import Line
 from mpr.records import text_problem
+from mpr.storage.json_fields import Fields, anything, identifier_or_number, list_of, mapping, maybe, number, texts
+from mpr.storage.json_stream import read_array
+from mpr.storage.lines import Line
 
 
 def _score_problem(value: object) -> str:

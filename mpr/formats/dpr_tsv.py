@@ -15,8 +15,9 @@ from collections.abc import Iterable, Iterator
 from typing import IO
 
 from mpr.errors import DataError, excerpt
-from mpr.fields import texts
-from mpr.lines import (
+from mpr.records import Passage, Question
+from mpr.storage.json_fields import texts
+from mpr.storage.lines import (
     Line,
     line_id,
     read_lines,
@@ -27,8 +28,7 @@ from mpr.lines import (
     write_lines,
     wrong_columns,
 )
-from mpr.records import Passage, Question
-from mpr.unpack import stem
+from mpr.storage.unpack import stem
 
 _PASSAGE = ("id", "text", "title")
 _QUESTION = ("question", "answers")

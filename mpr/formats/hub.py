@@ -12,11 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypedDict, Unpack
 
 from mpr.errors import DataError, excerpt, nearest
-from mpr.fields import Fields, flag, identifier_or_number, maybe, texts, whole
 from mpr.formats import tevatron
 from mpr.formats.trec import Pairs
-from mpr.lines import Ids, Line
 from mpr.records import Group, Judgement, Passage, Question, text_problem
+from mpr.storage.json_fields import Fields, flag, identifier_or_number, maybe, texts, whole
+from mpr.storage.lines import Ids, Line
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _PASSAGE = Fields({"id": identifier_or_number, "text": text_problem}, {"title": maybe(text_problem)})

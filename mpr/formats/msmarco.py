@@ -15,8 +15,8 @@ from typing import IO
 
 from mpr.errors import DataError
 from mpr.formats.trec import Pairs, judged_groups, judgement, judgement_columns
-from mpr.lines import Ids, Line, line_id, read_lines, split_line, writable_cell, writable_id, write_lines
 from mpr.records import Candidate, Group, Hit, Judgement, Passage, Positive, Question
+from mpr.storage.lines import Ids, Line, line_id, read_lines, split_line, writable_cell, writable_id, write_lines
 
 _TRIPLE = ("question id", "positive passage id", "negative passage id")
 _TOP1000 = ("question id", "passage id", "question", "text")

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from mpr.errors import DataError
-from mpr.fields import Fields, flag, identifier_or_number, json_text, list_of, read_objects, texts, whole
-from mpr.lines import Ids, Line, identifier, writable_id, writable_text, write_lines
 from mpr.records import TIERS, Candidate, Group, Positive, Question, text_problem
+from mpr.storage.json_fields import Fields, flag, identifier_or_number, json_text, list_of, read_objects, texts, whole
+from mpr.storage.lines import Ids, Line, identifier, writable_id, writable_text, write_lines
 
 _QUESTION = Fields({"id": identifier, "question": text_problem}, {"answers": texts, "regex": flag})
 

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import IO
 
-from mpr.fields import Fields, json_text, list_of, read_objects
-from mpr.lines import Ids, identifier, writable_id, writable_text, write_lines
 from mpr.records import Passage, text_problem
+from mpr.storage.json_fields import Fields, json_text, list_of, read_objects
+from mpr.storage.lines import Ids, identifier, writable_id, writable_text, write_lines
 
 _LINE = Fields(
     {

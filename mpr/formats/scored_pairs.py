@@ -15,8 +15,8 @@ from typing import IO
 
 from mpr.errors import DataError
 from mpr.formats.trec import finite_number
-from mpr.lines import line_id, read_lines, split_line, writable_id, write_lines
 from mpr.records import PairScore
+from mpr.storage.lines import line_id, read_lines, split_line, writable_id, write_lines
 
 _SCORE = ("question id", "passage id", "score")
 _TRIPLE = ("score of the positive", "score of the negative", "question id", "positive id", "negative id")

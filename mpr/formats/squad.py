@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from mpr.arrays import read_array
 from mpr.errors import DataError
-from mpr.fields import Fields, json_text, list_of, mapping, read_objects, texts, whole
-from mpr.lines import Ids, Line, identifier, line_id, writable_id, writable_text
 from mpr.records import Group, Passage, Positive, Question, text_problem
-from mpr.unpack import PACKED, stem
+from mpr.storage.json_fields import Fields, json_text, list_of, mapping, read_objects, texts, whole
+from mpr.storage.json_stream import read_array
+from mpr.storage.lines import Ids, Line, identifier, line_id, writable_id, writable_text
+from mpr.storage.unpack import PACKED, stem
 
 _ARTICLE = Fields({"title": text_problem, "paragraphs": list_of(mapping)})
 _PARAGRAPH = Fields({"context": text_problem, "qas": list_of(mapping)})

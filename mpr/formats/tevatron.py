@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from mpr.errors import DataError
-from mpr.fields import (
+from mpr.formats.dpr_json import InlinePassages
+from mpr.records import Candidate, Group, Passage, Positive, Question, text_problem
+from mpr.storage.json_fields import (
     Fields,
     anything,
     identifier_or_number,
@@ -29,9 +31,7 @@ from mpr.fields import (
     nothing,
     texts,
 )
-from mpr.formats.dpr_json import InlinePassages
-from mpr.lines import Ids, Line, read_lines, writable_id, writable_text, write_lines
-from mpr.records import Candidate, Group, Passage, Positive, Question, text_problem
+from mpr.storage.lines import Ids, Line, read_lines, writable_id, writable_text, write_lines
 
 _MEDIA = dict.fromkeys(("image", "video", "audio"), nothing)
 _QUERY_MEDIA = {f"query_{name}": nothing for name in _MEDIA}

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator
 from typing import IO
 
 from mpr.errors import DataError, excerpt
-from mpr.lines import Line, line_id, read_lines, writable_id, write_lines, wrong_columns
 from mpr.records import Candidate, Group, Hit, Judgement, Positive, Question
+from mpr.storage.lines import Line, line_id, read_lines, writable_id, write_lines, wrong_columns
 
 _JUDGEMENT = ("question id", "iteration", "passage id", "grade")
 _HIT = ("question id", "Q0", "passage id", "rank", "score", "tag")

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from typing import IO, NamedTuple
 
 from mpr.formats.trec import finite_number
-from mpr.lines import Line, line_id, read_lines, split_line, writable_id, write_lines
+from mpr.storage.lines import Line, line_id, read_lines, split_line, writable_id, write_lines
 
 _IDS = ("question id", "positive id", "negative id")
 _SCORES = ("score of the positive", "score of the negative")

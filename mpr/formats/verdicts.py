@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import IO
 
-from mpr.fields import Fields, flag, json_text, maybe, read_objects, whole
-from mpr.lines import identifier, writable_id, writable_text, write_lines
 from mpr.records import text_problem
+from mpr.storage.json_fields import Fields, flag, json_text, maybe, read_objects, whole
+from mpr.storage.lines import identifier, writable_id, writable_text, write_lines
 
 LARGEST = 100  # grade
 

@@ -15,7 +15,7 @@ from pydantic import Field
 from mpr.catalogue import Parameters
 
 if TYPE_CHECKING:
-    from mpr.knowledge import Knowledge
+    from mpr.data.pair_labels import Knowledge
     from mpr.sources import Ground
 
 TIER = "answer_match"
@@ -39,9 +39,9 @@ def applied(params: Params, known: Knowledge, ground: Ground) -> Knowledge:
 
     import numpy as np
 
-    from mpr.candidate_table import ANSWER_MATCH
-    from mpr.pair_scores import keys_of
-    from mpr.positives import tier_codes
+    from mpr.data.candidates import ANSWER_MATCH
+    from mpr.data.pair_scores import keys_of
+    from mpr.data.positives import tier_codes
 
     removed, index = known.taken_out(params.source), known.positives
     owner_N, place_N = removed.places(np.arange(len(index)))

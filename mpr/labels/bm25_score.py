@@ -3,8 +3,9 @@
     lexical_QP = BM25(question, passage) / number of words of the question
 
 A negative that shares fewer words with the question than the positive does needs a smaller margin of the model's own.
-Scores are computed once and kept beside the split; `mpr/lexical.py` has the formula and the index. Words are counted
-after the analysis, each as often as it stands there; a question without a word has the score 0 with every passage.
+Scores are computed once and kept beside the split; `mpr/search/bm25.py` has the formula and the index. Words are
+counted after the analysis, each as often as it stands there; a question without a word has the score 0 with every
+passage.
 
 Source: RANCE (Prakash, Killingback and Zamani, SIGIR 2021), whose margin is 1 - 0.1 times the difference; its code cuts
 the scores to whole numbers first, which we do not.
@@ -21,9 +22,9 @@ from mpr.catalogue import Parameters
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mpr.knowledge import Knowledge
-    from mpr.lexical_scores import LexicalScorer
-    from mpr.pair_scores import Scored
+    from mpr.data.pair_labels import Knowledge
+    from mpr.data.pair_scores import Scored
+    from mpr.labels._bm25 import LexicalScorer
     from mpr.sources import Ground
 
 PROVIDES = ("lexical_QP",)
@@ -51,9 +52,11 @@ class Params(Parameters):
 
 def applied(params: Params, known: Knowledge, ground: Ground) -> Knowledge:
     """With a lexical score for every pair that is known or proposed."""
-    from mpr import __version__, lexical, pair_scores
-    from mpr.lexical import Analysis, Settings
-    from mpr.lexical_scores import CompletedScores, LexicalScorer
+    from mpr import __version__
+    from mpr.data import pair_scores
+    from mpr.labels._bm25 import CompletedScores, LexicalScorer
+    from mpr.search import bm25
+    from mpr.search.bm25 import Analysis, Settings
 
     settings = Settings(params.k1, params.b, params.title, Analysis(params.stopwords, params.stemmer))
     keys, split = known.pairs(), ground.questions
@@ -66,7 +69,7 @@ def applied(params: Params, known: Knowledge, ground: Ground) -> Knowledge:
     }
 
     def scorer() -> LexicalScorer:
-        index = lexical.beside(ground.passages, settings, ground.bar)
+        index = bm25.beside(ground.passages, settings, ground.bar)
         return LexicalScorer(index, split, params.normalise == "question_length")
 
     stored = pair_scores.beside(split.folder, "lexical", receipt, lambda: _blocks(keys, scorer(), ground))
@@ -78,7 +81,7 @@ def _blocks(keys: Any, scorer: LexicalScorer, ground: Ground) -> Iterator[Scored
     """The pairs of one question after another."""
     import numpy as np
 
-    from mpr.pair_scores import Scored, pairs_of
+    from mpr.data.pair_scores import Scored, pairs_of
 
     question_N, passage_N = pairs_of(keys)
     rows, starts = np.unique(question_N, return_index=True)

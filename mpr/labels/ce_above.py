@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from mpr.catalogue import Parameters
-from mpr.scored import Scores
+from mpr.labels._scores import Scores
 
 if TYPE_CHECKING:
-    from mpr.knowledge import Knowledge
+    from mpr.data.pair_labels import Knowledge
     from mpr.sources import Ground
 
 TIER = "cross_encoder"
@@ -49,17 +49,17 @@ def applied(params: Params, known: Knowledge, ground: Ground) -> Knowledge:
 
     import numpy as np
 
-    from mpr import scored
-    from mpr.knowledge import Asked
-    from mpr.positives import GREY, tier_codes
+    from mpr.data.pair_labels import Asked
+    from mpr.data.positives import GREY, tier_codes
+    from mpr.labels import _scores
 
     table = known.of(params.source)
     owner_N, passage_N = table.owners(), table.columns["passage"]
     looked_N = known.open(params.source) & (table.columns["rank"] <= params.window)
     if params.questions == "without_positives":
         looked_N &= ~np.isin(owner_N, known.positives.rows.owners()[known.counting])
-    scores = scored.of(params.scores, Asked({params.source: params.window}), known, ground)
-    value_N = scored.required(scores, table, looked_N, ground, f"candidates of '{params.source}' up to the window")
+    scores = _scores.of(params.scores, Asked({params.source: params.window}), known, ground)
+    value_N = _scores.required(scores, table, looked_N, ground, f"candidates of '{params.source}' up to the window")
     above_N = value_N > params.promote  # False where there is no score
     best = np.flatnonzero(above_N)
     best = best[np.lexsort((best, -value_N[best], owner_N[best]))]

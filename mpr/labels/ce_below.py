@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field, model_validator
 
 from mpr.catalogue import Parameters
-from mpr.scored import Scores
+from mpr.labels._scores import Scores
 
 if TYPE_CHECKING:
-    from mpr.knowledge import Knowledge
+    from mpr.data.pair_labels import Knowledge
     from mpr.sources import Ground
 
 MAKES_GREY = True
@@ -63,15 +63,15 @@ def applied(params: Params, known: Knowledge, ground: Ground) -> Knowledge:
 
     import numpy as np
 
-    from mpr import scored
-    from mpr.knowledge import Asked
-    from mpr.positives import GREY
+    from mpr.data.pair_labels import Asked
+    from mpr.data.positives import GREY
+    from mpr.labels import _scores
 
     table, open_N = known.of(params.source), known.open(params.source)
     owner_N, rank_N = table.owners(), table.columns["rank"]
     looked_N = open_N & (rank_N <= params.window)
-    scores = scored.of(params.scores, Asked({params.source: params.window}), known, ground)
-    value_N = scored.required(scores, table, looked_N, ground, f"candidates of '{params.source}' up to the window")
+    scores = _scores.of(params.scores, Asked({params.source: params.window}), known, ground)
+    value_N = _scores.required(scores, table, looked_N, ground, f"candidates of '{params.source}' up to the window")
     kept_N = value_N < params.keep  # False where there is no score
     grey_N = looked_N & ~kept_N
     fill_N, order_N = _fill(params, open_N, table.owners(), table.columns["passage"], rank_N)
@@ -87,7 +87,7 @@ def _fill(params: Params, open_N: Any, owner_N: Any, passage_N: Any, rank_N: Any
     """Which candidates fill up, and the order of all: that of their places, or of a draw for those that fill up."""
     import numpy as np
 
-    from mpr import randomness
+    from mpr.runtime import randomness
 
     place_N = np.arange(len(rank_N), dtype=np.uint64)
     fill = params.fill

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field, model_validator
 
 from mpr.catalogue import Parameters
-from mpr.scored import Scores
+from mpr.labels._scores import Scores
 
 if TYPE_CHECKING:
-    from mpr.knowledge import Knowledge
+    from mpr.data.pair_labels import Knowledge
     from mpr.sources import Ground
 
 PROVIDES = ("grades_QP",)
@@ -68,15 +68,15 @@ def applied(params: Params, known: Knowledge, ground: Ground) -> Knowledge:
     """The source's candidates as they stand in the groups, in the teacher's order, and the grades as targets."""
     import numpy as np
 
-    from mpr import scored
-    from mpr.knowledge import Asked
-    from mpr.pair_scores import PairScores, Scored
+    from mpr.data.pair_labels import Asked
+    from mpr.data.pair_scores import PairScores, Scored
+    from mpr.labels import _scores
 
     table = known.of(params.source)
     owner_N, passage_N = table.owners(), table.columns["passage"]
     looked_N = known.open(params.source) & (table.columns["rank"] <= params.depth)
-    scores = scored.of(params.scores, Asked({params.source: params.depth}), known, ground)
-    value_N = scored.required(scores, table, looked_N, ground, f"candidates of '{params.source}' up to the depth")
+    scores = _scores.of(params.scores, Asked({params.source: params.depth}), known, ground)
+    value_N = _scores.required(scores, table, looked_N, ground, f"candidates of '{params.source}' up to the depth")
     ordered = np.flatnonzero(looked_N)
     ordered = ordered[np.lexsort((ordered, -value_N[ordered], owner_N[ordered]))]
     rows, counting_K = known.positives.rows, known.counting
@@ -103,7 +103,7 @@ def _grades(params: Params, owner_N: Any, passage_N: Any, before_Q: Any) -> Any:
     positives that stand before them."""
     import numpy as np
 
-    from mpr import randomness
+    from mpr.runtime import randomness
 
     place_N = np.arange(len(owner_N)) - np.searchsorted(owner_N, owner_N) + before_Q[owner_N] + 1
     grade_N = np.where(place_N <= params.relevant, 1.0 / place_N, np.nan)

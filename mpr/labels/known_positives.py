@@ -2,7 +2,7 @@
 
 Each key below names one way in which a known positive of a question can be in the block of a step without having been
 drawn as its positive, and says how the objective sees it: `negative` (as the original DPR code does), `ignore` (it
-takes no part) or `positive`. `mpr/relations.py` builds the two matrices from this.
+takes no part) or `positive`. `mpr/batches/relations.py` builds the two matrices from this.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from mpr.batches.policy import Policy
 from mpr.catalogue import Parameters
-from mpr.policy import Policy
 
 PROVIDES = ("grades_QP",)  # the grades of the data: of positives alone, a negative has 0
 Tier = Literal["gold", "answer_match", "cross_encoder", "llm", "generated", "augmented"]

@@ -21,11 +21,11 @@ from pydantic import Field, model_validator
 from mpr.catalogue import Parameters
 
 if TYPE_CHECKING:
+    from mpr.data.pair_labels import Knowledge
+    from mpr.data.pair_scores import PairScores, Scored
     from mpr.formats.verdicts import Verdict
-    from mpr.knowledge import Knowledge
-    from mpr.pair_scores import PairScores, Scored
-    from mpr.ragged import Ragged
     from mpr.sources import Ground
+    from mpr.storage.ragged import Ragged
 
 TIER = "llm"
 FINDS_POSITIVES = True
@@ -80,9 +80,9 @@ def pool(known: Knowledge, source: str, window: int, answer_matches: bool) -> tu
     question and rank; known answer matches have no rank and come first."""
     import numpy as np
 
-    from mpr.candidate_table import ANSWER_MATCH
-    from mpr.pair_scores import keys_of
-    from mpr.positives import tier_codes
+    from mpr.data.candidates import ANSWER_MATCH
+    from mpr.data.pair_scores import keys_of
+    from mpr.data.positives import tier_codes
 
     table = known.of(source)
     place_N = np.flatnonzero(known.open(source) & (table.columns["rank"] <= window))
@@ -112,14 +112,14 @@ def applied(params: Params, known: Knowledge, ground: Ground) -> Knowledge:
 
     import numpy as np
 
-    from mpr import scored
-    from mpr.pair_scores import keys_of
-    from mpr.positives import GREY, tier_codes
+    from mpr.data.pair_scores import keys_of
+    from mpr.data.positives import GREY, tier_codes
+    from mpr.labels import _scores
 
     verdicts = kept(params.judgements, ground)
     owner_N, passage_N, _, place_N = pool(known, params.source, params.window, params.answer_matches)
     value_N = verdicts.lookup(owner_N, passage_N)
-    scored.refuse_unknown(value_N, owner_N, passage_N, ground, f"candidates of '{params.source}' up to the window")
+    _scores.refuse_unknown(value_N, owner_N, passage_N, ground, f"candidates of '{params.source}' up to the window")
     good = np.flatnonzero(value_N >= params.relevant)
     good = good[np.lexsort((good, -value_N[good], owner_N[good]))]
     before = np.arange(len(good)) - np.searchsorted(owner_N[good], owner_N[good])
@@ -149,9 +149,10 @@ def applied(params: Params, known: Knowledge, ground: Ground) -> Knowledge:
 
 def kept(wanted: Judgements, ground: Ground) -> PairScores:
     """The grades of the split's questions, in a store beside it that is made where it is not there yet."""
-    from mpr import __version__, pair_scores, pinned_file, storage
+    from mpr import __version__, storage
+    from mpr.data import pair_scores
 
-    path = pinned_file.found(wanted.file, wanted.sha256, ground.folder, "labels.judgements.file")
+    path = storage.pinned_file(wanted.file, wanted.sha256, ground.folder, "labels.judgements.file")
     receipt = {
         "file": path.name,
         "sha256": storage.remembered_sha256(path),
@@ -163,10 +164,10 @@ def kept(wanted: Judgements, ground: Ground) -> PairScores:
 
 
 def _blocks(path: Path, ground: Ground) -> Iterator[Scored]:
-    from mpr import scored
     from mpr.formats.verdicts import read_verdicts
+    from mpr.labels import _scores
 
     def grade(verdict: Verdict) -> float:
         return UNREAD if verdict.grade is None else float(verdict.grade)
 
-    return scored.by_rows(read_verdicts(path), path, ground, grade, "judge candidates of this collection")
+    return _scores.by_rows(read_verdicts(path), path, ground, grade, "judge candidates of this collection")

@@ -22,8 +22,8 @@ from mpr.records import stable_hash
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mpr.knowledge import Knowledge
-    from mpr.pair_scores import Scored
+    from mpr.data.pair_labels import Knowledge
+    from mpr.data.pair_scores import Scored
     from mpr.sources import Ground
 
 MAKES_GREY = True
@@ -45,7 +45,8 @@ def applied(params: Params, known: Knowledge, ground: Ground) -> Knowledge:
 
     import numpy as np
 
-    from mpr import __version__, pair_scores
+    from mpr import __version__
+    from mpr.data import pair_scores
 
     rows, counting_K = known.positives.rows, known.counting
     keys = known.positives.keys()[counting_K]
@@ -67,7 +68,7 @@ def _blocks(params: Params, keys: Any, ground: Ground) -> Iterator[Scored]:
     """Of each question the positives that repeat an earlier one, with their similarity to the most similar."""
     import numpy as np
 
-    from mpr.pair_scores import Scored, pairs_of
+    from mpr.data.pair_scores import Scored, pairs_of
 
     question_K, passage_K = (rows.tolist() for rows in pairs_of(keys))
     kept: list[frozenset[int]] = []

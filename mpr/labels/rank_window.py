@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from mpr.catalogue import Parameters
 
 if TYPE_CHECKING:
-    from mpr.knowledge import Knowledge
+    from mpr.data.pair_labels import Knowledge
     from mpr.sources import Ground
 
 

@@ -4,7 +4,8 @@ Stored scores (`teacher`) are of pairs that were known before training. What a q
 other rows shows only in the step; a frozen model whose vectors of questions and passages are made apart can say it
 then, at the price of encoding the step's texts once more. TAS-B (Hofstätter et al. 2021, arXiv 2104.06967) asks a
 ColBERT about them. The model is one of late interaction or a dual encoder, and reads texts by its own contract: its
-tokenizer and lengths need not be the student's. It changes no candidate and no positive (`mpr/live_teacher.py`).
+tokenizer and lengths need not be the student's. It changes no candidate and no positive
+(`mpr/training/step_teacher.py`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """DPR's top-k accuracy as a metric of Hugging Face's `evaluate`: `evaluate.load(".../answer_hit.py")`.
 
-The matcher is mpr/answers.py, the same as `mpr evaluate` uses, so the numbers are the same.
+The matcher is mpr/metrics/answers.py, the same as `mpr evaluate` uses, so the numbers are the same.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import datasets
 import evaluate
 import numpy as np
 
-from mpr import measures
-from mpr.answers import AnswerMatcher
+from mpr.metrics import trec_eval
+from mpr.metrics.answers import AnswerMatcher
 
 DESCRIPTION = "Top-k accuracy: share of the questions with an answer in the text of one of their first k passages."
 INPUTS = """
@@ -50,4 +50,4 @@ class AnswerHit(evaluate.Metric):
         for question, (texts, answers) in enumerate(zip(predictions, references, strict=True)):
             matcher = AnswerMatcher(answers, regex, str(question))
             first_Q[question] = next((rank for rank, text in enumerate(texts, 1) if matcher.found_in(text)), 0)
-        return {f"top{cut}": float(measures.reached(first_Q, cut).mean()) for cut in cuts}
+        return {f"top{cut}": float(trec_eval.reached(first_Q, cut).mean()) for cut in cuts}

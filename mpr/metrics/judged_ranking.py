@@ -1,6 +1,6 @@
 """Measures over judgements as a metric of Hugging Face's `evaluate`: `evaluate.load(".../judged_ranking.py")`.
 
-Numbers come from mpr/measures.py, the same function that `mpr evaluate` calls.
+Numbers come from mpr/metrics/trec_eval.py, the same function that `mpr evaluate` calls.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Any
 import datasets
 import evaluate
 
-from mpr import measures
 from mpr.errors import DataError
+from mpr.metrics import trec_eval as measures
 
 DESCRIPTION = "nDCG, MRR, MAP, recall and success at a cut, over judged passages; the arithmetic is trec_eval's."
 INPUTS = """

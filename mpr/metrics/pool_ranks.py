@@ -1,4 +1,4 @@
-"""The measures of mpr/rank_measures.py as a metric of Hugging Face's `evaluate`: `evaluate.load(".../pool_ranks.py")`.
+"""The measures of mpr/metrics/ranks.py as a metric of Hugging Face's `evaluate`: `evaluate.load(".../pool_ranks.py")`.
 
 Numbers come from that one function; this file gives them the interface that other tools know. It needs `evaluate` and
 `datasets`, which training does without where they are missing.
@@ -12,7 +12,7 @@ from typing import Any
 import datasets
 import evaluate
 
-from mpr import rank_measures
+from mpr.metrics import ranks
 
 DESCRIPTION = "Top-k, MRR and DPR's average rank from 0-based ranks of positive passages in a pool."
 INPUTS = """
@@ -37,6 +37,6 @@ class PoolRanks(evaluate.Metric):
         )
 
     def _compute(
-        self, predictions: Sequence[int], references: Sequence[int], cuts: Sequence[int] = rank_measures.CUTS
+        self, predictions: Sequence[int], references: Sequence[int], cuts: Sequence[int] = ranks.CUTS
     ) -> dict[str, float]:
-        return rank_measures.of(predictions, references, cuts)
+        return ranks.of(predictions, references, cuts)

@@ -2,10 +2,10 @@
 
 Shapes: Q questions, P passages of the block.
 
-A cell is positive, negative or ignored (in neither mask); `mpr/relations.py` builds the masks disjoint. Ignored cells
-and rows without a positive are overwritten with constants on entry, so no objective can let a gradient, or a NaN, into
-or out of them. Empty sets are represented by a large finite number instead of -inf, whose gradient would be NaN.
-Nothing here imports torch when it is imported: recipes are checked without it.
+A cell is positive, negative or ignored (in neither mask); `mpr/batches/relations.py` builds the masks disjoint.
+Ignored cells and rows without a positive are overwritten with constants on entry, so no objective can let a gradient,
+or a NaN, into or out of them. Empty sets are represented by a large finite number instead of -inf, whose gradient
+would be NaN. Nothing here imports torch when it is imported: recipes are checked without it.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     Source(params, ground)(rows) -> Ragged     # of each of these questions: passage, rank, score; the best first
 
 What is proposed for a question depends on the question, the passages and the parameters alone: not on which other
-questions are asked about, nor in which order. A source need not know the positives: `mpr/mine.py` takes them out.
-A file imports numpy and whatever else its work needs inside its methods, because a recipe is checked without them.
+questions are asked about, nor in which order. A source need not know the positives: `mpr/mining/mine.py` takes them
+out. A file imports numpy and whatever else its work needs inside its methods, because a recipe is checked without them.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any
 from mpr import catalogue
 
 if TYPE_CHECKING:
-    from mpr.inference import Model
-    from mpr.passages import PassageStore
-    from mpr.processes import Group
-    from mpr.questions import SplitStore
-    from mpr.ragged import Ragged
-    from mpr.vectors import VectorStore
+    from mpr.data.passages import PassageStore
+    from mpr.data.questions import SplitStore
+    from mpr.runtime.processes import Group
+    from mpr.search.inference import Model
+    from mpr.search.vectors import VectorStore
+    from mpr.storage.ragged import Ragged
 
 Bar = Callable[[str, int], AbstractContextManager[Callable[[int], object]]]
 
@@ -59,7 +59,7 @@ class Ground:
     quiet: bool = False
     """No progress bars."""
     models: Mapping[str, Path] = field(default_factory=dict)
-    """Models of earlier stages by name, and what this training starts from as `start` (mpr/stage_models.py)."""
+    """Models of earlier stages by name, and what this training starts from as `start` (mpr/models/stage_models.py)."""
     learner: Learner | None = None
     """For a source whose model is `self`."""
 
@@ -95,10 +95,10 @@ class Filed(Source):
 
     @cached_property
     def _path(self) -> Path:
-        from mpr import pinned_file
+        from mpr import storage
 
         about, fix = (self.params.file, self.params.sha256, self.ground.folder, "sources"), "check sources.file"
-        return pinned_file.found(*about, of="candidates", fix=fix)
+        return storage.pinned_file(*about, of="candidates", fix=fix)
 
     @cached_property
     @abstractmethod

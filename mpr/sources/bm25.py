@@ -1,6 +1,7 @@
 """The passages that share the question's rarest words, by BM25 as Lucene computes it (through bm25s).
 
-The index is built once for a collection and kept beside its passages; `mpr/lexical.py` has the formula. k1 0.9 and b
+The index is built once for a collection and kept beside its passages; `mpr/search/bm25.py` has the formula. k1 0.9 and
+b
 0.4 are the values of Pyserini's baselines, with which DPR's hard negatives were mined.
 """
 
@@ -15,8 +16,8 @@ from mpr import sources
 from mpr.catalogue import Parameters
 
 if TYPE_CHECKING:
-    from mpr.lexical import LexicalIndex, Settings
-    from mpr.ragged import Ragged
+    from mpr.search.bm25 import LexicalIndex, Settings
+    from mpr.storage.ragged import Ragged
 
 
 class Params(Parameters):
@@ -44,7 +45,7 @@ class Source(sources.Source):
         return self._settings.origin(self.ground.passages)
 
     def __call__(self, rows: Any) -> Ragged:
-        from mpr.candidate_table import proposals
+        from mpr.data.candidates import proposals
 
         asked = (self.ground.questions[int(row)].text for row in rows)
         return proposals([self._index.top(text, self.params.depth) for text in asked])
@@ -60,13 +61,13 @@ class Source(sources.Source):
 
     @cached_property
     def _settings(self) -> Settings:
-        from mpr.lexical import Analysis, Settings
+        from mpr.search.bm25 import Analysis, Settings
 
         params = self.params
         return Settings(params.k1, params.b, params.title, Analysis(params.stopwords, params.stemmer))
 
     @cached_property
     def _index(self) -> LexicalIndex:
-        from mpr import lexical
+        from mpr.search import bm25
 
-        return lexical.beside(self.ground.passages, self._settings, self.ground.bar)
+        return bm25.beside(self.ground.passages, self._settings, self.ground.bar)

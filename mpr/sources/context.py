@@ -20,7 +20,7 @@ from mpr.errors import DataError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mpr.ragged import Ragged
+    from mpr.storage.ragged import Ragged
 
 
 class Params(Parameters):
@@ -42,7 +42,7 @@ class Source(sources.Source):
     def __call__(self, rows: Any) -> Ragged:
         import numpy as np
 
-        from mpr.candidate_table import proposals
+        from mpr.data.candidates import proposals
 
         known = self.ground.questions.positives.rows
         found = []

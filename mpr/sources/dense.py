@@ -15,19 +15,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from mpr import model_names, sources
+from mpr import sources
 from mpr.catalogue import Parameters
 from mpr.errors import RecipeError
+from mpr.recipe import model_names
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mpr.exact import Exact
-    from mpr.inference import Model
-    from mpr.ragged import Ragged
-    from mpr.shards import Places
-    from mpr.tokens import TokenStore
-    from mpr.vectors import VectorStore
+    from mpr.data.tokens import TokenStore
+    from mpr.search.exact import Exact
+    from mpr.search.inference import Model
+    from mpr.search.shards import Places
+    from mpr.search.vectors import VectorStore
+    from mpr.storage.ragged import Ragged
 
 _BUDGET = 2 << 30  # bytes that a search may add to the process; it changes no result
 _AT_ONCE = 1_024  # pairs scored at a time
@@ -82,7 +83,7 @@ class Source(sources.Source):
         _ = self._search, self._questions_QW
 
     def __call__(self, rows: Any) -> Ragged:
-        from mpr.candidate_table import proposals
+        from mpr.data.candidates import proposals
 
         hits = self._search.search(self._questions_QW[rows], self.params.depth)
         return proposals(list(zip(hits.rows_QK, hits.scores_QK, strict=True)))
@@ -91,7 +92,7 @@ class Source(sources.Source):
         """As search writes them, whatever it found."""
         import numpy as np
 
-        from mpr.hits import exact_scores
+        from mpr.search.top_k import exact_scores
 
         places, scores_N = self._places, np.zeros(len(question_N), dtype=np.float32)
         for start in range(0, len(question_N), _AT_ONCE):
@@ -102,13 +103,13 @@ class Source(sources.Source):
 
     @cached_property
     def _places(self) -> Places:
-        from mpr.shards import Places
+        from mpr.search.shards import Places
 
         return Places(tuple(self._search.first.store.shards))
 
     @cached_property
     def _folder(self) -> Path:
-        from mpr import stage_models
+        from mpr.models import stage_models
 
         params, ground = self.params, self.ground
         place = params.model, ground.models, ground.home, params.revision
@@ -116,7 +117,7 @@ class Source(sources.Source):
 
     @cached_property
     def _model(self) -> Model:
-        from mpr.inference import Model
+        from mpr.search.inference import Model
 
         if self.ground.learner is not None:
             return self.ground.learner.model
@@ -127,7 +128,7 @@ class Source(sources.Source):
 
     @cached_property
     def _search(self) -> Exact:
-        from mpr.exact import Exact
+        from mpr.search.exact import Exact
 
         passages = self.ground.passages
         if self.params.depth > len(passages):
@@ -137,7 +138,7 @@ class Source(sources.Source):
 
     @cached_property
     def _passages(self) -> VectorStore:
-        from mpr import tokens
+        from mpr.data import tokens
 
         passages, learner = self.ground.passages, self.ground.learner
         if learner is not None and learner.passages is not None:
@@ -148,7 +149,7 @@ class Source(sources.Source):
     @cached_property
     def _questions_QW(self) -> NDArray[Any]:
         """Vectors of the questions in the order of the split."""
-        from mpr import tokens
+        from mpr.data import tokens
 
         questions = self.ground.questions
         texts = tokens.of_questions(questions, self._model.towers.settings, self._model.backend, self.ground.bar)
@@ -157,7 +158,7 @@ class Source(sources.Source):
 
     def _vectors(self, role: str, source: Path, texts: TokenStore, ids: Any) -> VectorStore:
         """Vectors of one side, encoded where they are not there yet: beside the texts, or where the learner's lie."""
-        from mpr import encode
+        from mpr.search import encode
 
         options = encode.Options(self.params.dtype, self.params.compute, self._device, quiet=self.ground.quiet)
         if (learner := self.ground.learner) is None:
@@ -166,7 +167,7 @@ class Source(sources.Source):
 
     @cached_property
     def _device(self) -> str:
-        from mpr import encode
-        from mpr.processes import Place
+        from mpr.runtime.processes import Place
+        from mpr.search import encode
 
         return encode.device(Place.here()) if self.ground.learner is None else self.ground.learner.device

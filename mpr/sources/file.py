@@ -21,9 +21,9 @@ from mpr.catalogue import Parameters
 from mpr.errors import DataError
 
 if TYPE_CHECKING:
-    from mpr.ragged import Ragged
+    from mpr.storage.ragged import Ragged
 
-log = logging.getLogger("mpr.mine")
+log = logging.getLogger("mpr.mining.mine")
 _CHUNK = 65_536  # lines of a run at once
 
 Ranked = tuple[list[int], list[str], list[float]]  # rows of the questions, passages, scores (none: by their order)
@@ -66,7 +66,7 @@ class Source(sources.Filed):
         """Candidates of all questions: 20 bytes for each."""
         import numpy as np
 
-        from mpr.candidate_table import proposals
+        from mpr.data.candidates import proposals
 
         if self.params.file is None:
             return self.ground.questions.candidates(self.params.as_)

@@ -15,7 +15,7 @@ from mpr.catalogue import Parameters
 from mpr.errors import DataError
 
 if TYPE_CHECKING:
-    from mpr.ragged import Ragged
+    from mpr.storage.ragged import Ragged
 
 
 class Params(Parameters):
@@ -38,9 +38,9 @@ class Source(sources.Source):
         """Each question reads its own endless random sequence until enough different passages have come."""
         import numpy as np
 
-        from mpr import randomness
-        from mpr.candidate_table import proposals
+        from mpr.data.candidates import proposals
         from mpr.records import stable_hash
+        from mpr.runtime import randomness
 
         size, depth = len(self.ground.passages), self.params.depth
         if depth > size:

@@ -26,9 +26,9 @@ from mpr.errors import DataError
 
 if TYPE_CHECKING:
     from mpr.formats.triples import Triple
-    from mpr.ragged import Ragged
+    from mpr.storage.ragged import Ragged
 
-log = logging.getLogger("mpr.mine")
+log = logging.getLogger("mpr.mining.mine")
 _CHUNK = 65_536  # triples at once
 
 
@@ -66,8 +66,8 @@ class Source(sources.Filed):
         """Candidates of all questions; while they are put in order, about 50 bytes for each triple."""
         import numpy as np
 
-        from mpr.candidate_table import proposals
-        from mpr.pair_scores import pairs_of
+        from mpr.data.candidates import proposals
+        from mpr.data.pair_scores import pairs_of
 
         parts = list(self._keys())
         if not sum(map(len, parts)):
@@ -103,7 +103,7 @@ class Source(sources.Filed):
         """Of those triples whose positive is one."""
         import numpy as np
 
-        from mpr.pair_scores import keys_of
+        from mpr.data.pair_scores import keys_of
 
         question_N = np.array(questions, dtype=np.int64)
         positive_N, negative_N = (

@@ -28,13 +28,13 @@ def build(
 
     Example: mpr leaderboard build --check
     """
-    from mpr import leaderboard_lock
+    from mpr.publishing import board_lock
 
     started = time.monotonic()
     if check:
-        typer.echo(f"{leaderboard_lock.check(root)} ({time.monotonic() - started:.1f} s)")
+        typer.echo(f"{board_lock.check(root)} ({time.monotonic() - started:.1f} s)")
         return
-    changed = leaderboard_lock.build(root, figures)
+    changed = board_lock.build(root, figures)
     for path in changed:
         typer.echo(f"written: {path}")
     typer.echo(f"{len(changed)} files of the leaderboard changed")
@@ -56,10 +56,10 @@ def add(
 
     Example: mpr leaderboard add runs/quickstart-seed42 runs/quickstart-bm25
     """
-    from mpr import admission
+    from mpr.publishing import board_entries
 
     for run in runs:
-        changed = admission.add(root, run, replace=replace, again=again, checkpoint=checkpoint)
+        changed = board_entries.add(root, run, replace=replace, again=again, checkpoint=checkpoint)
         typer.echo(f"{run}: {', '.join(map(str, changed)) if changed else 'already there'}")
     typer.echo("now: mpr leaderboard build")
 
@@ -74,9 +74,9 @@ def fail(
 
     Example: mpr leaderboard fail recipes/quickstart.yaml --why "loss not finite at update 20 on one CPU"
     """
-    from mpr import admission
+    from mpr.publishing import board_entries
 
-    typer.echo(f"written: {admission.fail(root, recipe, why)}")
+    typer.echo(f"written: {board_entries.fail(root, recipe, why)}")
 
 
 @app.command()
@@ -85,9 +85,10 @@ def expect(recipe: OneRecipe, root: Root = Path()) -> None:
 
     Example: mpr leaderboard expect recipes/quickstart.yaml
     """
-    from mpr import expectation, leaderboard, recipe_file
+    from mpr.publishing import board, expectation
+    from mpr.recipe import read
 
-    row = leaderboard.read(root).row(recipe_file.load(recipe).name)
+    row = board.read(root).row(read.load(recipe).name)
     measured = expectation.bands([entry.result for entry in row.of("trained")], row.role)
     found = {name: measured[name] for name in row.recipe.evaluation.measures}
     expectation.write(recipe, found)

@@ -17,12 +17,12 @@ def check(recipes: Recipes, overrides: Overrides = None) -> None:
 
     Nothing is downloaded and no model is loaded. Example: mpr check recipes/*.yaml
     """
-    from mpr import recipe_file
+    from mpr.recipe import read
 
     refused = []
     for path in recipes:
         try:
-            recipe_file.load(path, overrides or ())
+            read.load(path, overrides or ())
         except MprError as error:
             refused.append(error.exit_code)
             typer.echo(str(error), err=True)
@@ -41,10 +41,11 @@ def plan(
 
     Costs are predictions; docs/plan.md has the formulas. Example: mpr plan recipes/trec_bce_m3.yaml
     """
-    from mpr import plan as plans
-    from mpr import recipe_file, storage
+    from mpr import storage
+    from mpr.recipe import plan as plans
+    from mpr.recipe import read
 
-    made = plans.resolve(recipe_file.load(recipe, overrides or ()))
+    made = plans.resolve(read.load(recipe, overrides or ()))
     if as_json:
         import dataclasses
         import json
@@ -60,12 +61,12 @@ def data(recipe: OneRecipe, overrides: Overrides = None, home: Home = Path(".mpr
 
     What is already there is used again. Example: mpr data recipes/quickstart.yaml
     """
-    from mpr import recipe_file, recipe_plan
-    from mpr.dataset import Dataset
+    from mpr.data.dataset import Dataset
+    from mpr.recipe import read, stages
 
     started = time.monotonic()
     built: dict[tuple[str, Path], Any] = {}
-    for stage in recipe_plan.stages_of(recipe_file.load(recipe, overrides or ())):
+    for stage in stages.stages_of(read.load(recipe, overrides or ())):
         built |= {(name, store.folder): store for name, store in Dataset(stage, home, quiet).prepare().items()}
     for (name, _), store in built.items():
         dropped = {reason: count for reason, count in store.manifest.receipt.get("dropped", {}).items() if count}
@@ -91,11 +92,13 @@ def audit(
 
     Prepares the data first if needed. Example: mpr audit recipes/quickstart.yaml --picture audit.svg
     """
-    from mpr import audit as audits
-    from mpr import audit_report, recipe_file, storage
-    from mpr.dataset import Dataset
+    from mpr import storage
+    from mpr.data import audit as audits
+    from mpr.data import audit_report
+    from mpr.data.dataset import Dataset
+    from mpr.recipe import read
 
-    found = audits.audit(Dataset(recipe_file.load(recipe, overrides or ()), home, quiet), scan=scan)
+    found = audits.audit(Dataset(read.load(recipe, overrides or ()), home, quiet), scan=scan)
     typer.echo(audit_report.text(found), nl=False)
     if picture is not None:
         storage.write_file(picture, audit_report.picture(found, "png" if picture.suffix == ".png" else "svg"))
@@ -110,7 +113,7 @@ def reference(
 
     For work on mpr itself, in its source tree. Example: mpr reference --write
     """
-    from mpr import reference as pages
+    from mpr.recipe import reference as pages
 
     if write:
         changed = pages.write(root)

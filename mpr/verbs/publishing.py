@@ -11,8 +11,8 @@ import typer
 from mpr.verbs.arguments import Home, Quiet, Root
 
 if TYPE_CHECKING:
-    from mpr.hub import Pushed
-    from mpr.publication import Publication, Wish
+    from mpr.publishing.hub import Pushed
+    from mpr.publishing.publication import Publication, Wish
 
 
 def push(
@@ -49,9 +49,9 @@ def push(
     Everything is read for secrets first. The token is that of `hf auth login` or $HF_TOKEN.
     Example: mpr push runs/quickstart-seed42 me/quickstart --dry-run
     """
-    from mpr import hub, published_data
-    from mpr import publication as publications
-    from mpr.leaks import Scan
+    from mpr.publishing import hub, published_data
+    from mpr.publishing import publication as publications
+    from mpr.publishing.secret_scan import Scan
 
     wish = publications.Wish(run, _checked(repo), recipe, None, tuple(baseline or ()), licence, draft)
     if merged:
@@ -89,7 +89,7 @@ def _told(repo: str, pushed: Pushed) -> None:
 def _checked(repo: str) -> str:
     """A name that can be one: what else stands there must not become an address."""
     from mpr.errors import RecipeError
-    from mpr.hub_model import split_name
+    from mpr.models.locate import split_name
 
     name, revision = split_name(repo, "REPO")
     if revision is not None:
@@ -99,9 +99,10 @@ def _checked(repo: str) -> str:
 
 def _merged(wish: Wish) -> Path:
     """A copy of the model that needs no base, kept in the run folder."""
-    from mpr import storage, towers_folder
+    from mpr import storage
     from mpr.errors import DataError
-    from mpr.publication import local_bases
+    from mpr.models import towers_folder
+    from mpr.publishing.publication import local_bases
 
     source, target = wish.run / "model", wish.run / "model-merged"
     if not target.exists():
@@ -143,7 +144,7 @@ def pull(
     import logging
     import sys
 
-    from mpr import hub
+    from mpr.publishing import hub
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     measured = None
@@ -154,8 +155,8 @@ def pull(
 
 def _published(root: Path, row: str, revision: str | None) -> tuple[str, str]:
     """The pinned repository of a row, which is said, and the digest of its model."""
-    from mpr import row_checkpoint
     from mpr.errors import RecipeError
+    from mpr.publishing import row_checkpoint
 
     if revision is not None:
         fix = "leave it out, or name the repository"

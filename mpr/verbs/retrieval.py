@@ -15,12 +15,12 @@ from mpr.errors import DataError, RecipeError
 from mpr.verbs.arguments import Home, OneRecipe, Overrides, Quiet, RunFolder
 
 if TYPE_CHECKING:
-    from mpr.dataset import Dataset
-    from mpr.inference import Model
-    from mpr.processes import Group
-    from mpr.ranking import Ranking
-    from mpr.retrieval import Retrieval
-    from mpr.scores import Scores
+    from mpr.data.dataset import Dataset
+    from mpr.evaluation.ranking import Ranking
+    from mpr.evaluation.scores import Scores
+    from mpr.rows.retrieval import Retrieval
+    from mpr.runtime.processes import Group
+    from mpr.search.inference import Model
 
 Untrained = Annotated[
     bool, typer.Option("--untrained", help="The encoders that the recipe starts from, as they are: the baseline.")
@@ -33,31 +33,32 @@ def _opened(
     recipe: Path, overrides: list[str] | None, home: Path, folder: Path | None, quiet: bool, suffix: str, memory: float
 ) -> Retrieval:
     """The stages of a recipe in its run folder, or in one beside it for a baseline."""
-    from mpr import recipe_file, run_folder
-    from mpr.dataset import Dataset
-    from mpr.retrieval import Retrieval
+    from mpr.data.dataset import Dataset
+    from mpr.recipe import read
+    from mpr.rows.retrieval import Retrieval
+    from mpr.training import run_folder
 
-    found = recipe_file.load(recipe, overrides or ())
+    found = read.load(recipe, overrides or ())
     place = folder or Path("runs") / run_folder.name(found, suffix or "trained")
     return Retrieval(Dataset(found, home, quiet), place, int(memory * 1e9))
 
 
 def _model(stages: Retrieval, place: Path | None) -> Model:
     """The trained model in a folder; without one, the encoders that the recipe starts from."""
-    from mpr import starts
-    from mpr.inference import Model
+    from mpr.search.inference import Model
+    from mpr.training import starts
 
     return starts.untrained(stages.dataset) if place is None else Model.trained(place, stages.recipe.towers)
 
 
 def _place(stages: Retrieval, model: str | None) -> str:
     """The folder of the trained model: the run's own, another one, or one brought from the Hub."""
-    from mpr import hub_model
+    from mpr.models import locate
 
     dataset: Dataset = stages.dataset
     if model is not None:
         draft = dataset.recipe.draft
-        return str(hub_model.located(model, dataset.home, key="--model", quiet=dataset.quiet, unpinned=draft))
+        return str(locate.located(model, dataset.home, key="--model", quiet=dataset.quiet, unpinned=draft))
     own = stages.folder / "model"
     if not own.exists():
         fix = "run `mpr train` first, name one with --model, or measure the start with --untrained"
@@ -88,8 +89,8 @@ def encode(
     Several processes share the work: torchrun --nproc_per_node 2 -m mpr.cli encode RECIPE.
     Example: mpr encode recipes/quickstart.yaml
     """
-    from mpr import encode as encoding
-    from mpr.processes import Place
+    from mpr.runtime.processes import Place
+    from mpr.search import encode as encoding
 
     stages = _opened(recipe, overrides, home, folder, quiet, "untrained" if untrained else "", 2.0)
     options = encoding.Options(dtype, compute, encoding.device(Place.here()), fallback=fallback, quiet=quiet)
@@ -140,14 +141,14 @@ def search(
 @contextmanager
 def _together(stages: Retrieval) -> Iterator[Group]:
     """The processes that a launcher started, of which the first one speaks. One by itself needs no torch for that."""
-    from mpr.processes import Group, Place
+    from mpr.runtime.processes import Group, Place
 
     place = Place.here()
     stages.dataset.quiet |= place.rank > 0
     if place.world == 1:
         yield Group(place)
         return
-    from mpr import encode as encoding
+    from mpr.search import encode as encoding
 
     with encoding.together() as group:
         yield group
@@ -155,15 +156,16 @@ def _together(stages: Retrieval) -> Iterator[Group]:
 
 def _with_texts(stages: Retrieval, role: str, ranking: Ranking) -> None:
     """The ranking as a table, named after the ranking so that one of another is found out."""
-    from mpr import columnar, storage
+    from mpr import storage
+    from mpr.evaluation import ranking_table
 
     target = stages.ranking_file(role).parent.with_name(f"{role}-texts")
     tag = f"{stages.recipe.name}@{stages.receipt(role)['ranking'][:12]}"
     if not target.exists():
-        columnar.write(target, ranking, stages.dataset.split(role), stages.dataset.corpus(), tag)
-    elif storage.verify(target, columnar.KIND).receipt["tag"] != tag:
+        ranking_table.write(target, ranking, stages.dataset.split(role), stages.dataset.corpus(), tag)
+    elif storage.verify(target, ranking_table.KIND).receipt["tag"] != tag:
         raise DataError("has the texts of another ranking", where=str(target), fix="remove it, and search again")
-    typer.echo(f"{'':<10} {target / columnar.FILE}")
+    typer.echo(f"{'':<10} {target / ranking_table.FILE}")
 
 
 def _suffix(untrained: bool, bm25: bool) -> str:
@@ -178,7 +180,7 @@ def _ranked(stages: Retrieval, role: str, bm25: bool, group: Group) -> Ranking:
     with dataset.bar(f"search {role}", count) as progress:
         if bm25:
             return stages.search_words(role, progress, group)
-        from mpr import encode as encoding
+        from mpr.search import encode as encoding
 
         return stages.search(role, encoding.device(group.place), progress, group)
 
@@ -220,7 +222,7 @@ def evaluate(
 def _scored(stages: Retrieval, role: str, own: Ranking | None, run: Path | None, drop_self: bool, as_json: bool) -> str:
     """Scores of a ranking that was searched here, or of a run file: kept, shown, and as JSON."""
     from mpr import storage
-    from mpr.ranking import Ranking
+    from mpr.evaluation.ranking import Ranking
 
     if own is not None:
         ranking, name, receipt, place = own, stages.folder.name, stages.receipt(role), role
@@ -263,8 +265,8 @@ def compare(
     More than two systems are corrected for (Holm). Example:
     mpr compare bm25=runs/quickstart-bm25/scores/test ours=runs/quickstart-seed42/scores/test --measure top20
     """
-    from mpr import comparison
-    from mpr.scores import Scores
+    from mpr.evaluation import comparison
+    from mpr.evaluation.scores import Scores
 
     found: dict[str, list[Scores]] = {}
     for text in systems:

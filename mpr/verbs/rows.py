@@ -12,7 +12,7 @@ from mpr.errors import NumbersError, RecipeError, StorageError
 from mpr.verbs.arguments import Home, OneRecipe, Overrides, Quiet
 
 if TYPE_CHECKING:
-    from mpr.result import Result
+    from mpr.rows.result import Result
 
 Run = Annotated[Path, typer.Argument(help="A run folder: runs/<recipe>-seed<n>.", metavar="RUN")]
 
@@ -38,16 +38,18 @@ def reproduce(
     """
     import logging
 
-    from mpr import recipe_file, run_folder, task_rules
-    from mpr.pipeline import Pipeline
-    from mpr.reproduction import Reproduction, chosen
-    from mpr.stages import Row
+    from mpr.recipe import read as recipe_file
+    from mpr.recipe.rules import task
+    from mpr.rows.pipeline import Pipeline
+    from mpr.rows.reproduction import Reproduction, chosen
+    from mpr.rows.stages import Row
+    from mpr.training import run_folder
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     given = list(overrides or ())
     read = recipe_file.load(recipe, given)
-    if read.task in task_rules.SCORERS:
-        what = f"{task_rules.SCORERS[read.task]} cannot search, so it has no row of its own"
+    if read.task in task.SCORERS:
+        what = f"{task.SCORERS[read.task]} cannot search, so it has no row of its own"
         fix = "train it with `mpr train`, and name its model under `scores` of a label"
         raise RecipeError(what, where=str(recipe), key="task", fix=fix)
     first = int(read.training["seed"])
@@ -79,7 +81,7 @@ def reproduce(
 
 def status(run: Run, home: Home = Path(".mpr")) -> None:
     """Show which stages of a run are done, what is lost, and how far training is. Nothing is hashed."""
-    from mpr import pipeline
+    from mpr.rows import pipeline
 
     if not run.is_dir():
         raise StorageError(
@@ -92,7 +94,7 @@ def status(run: Run, home: Home = Path(".mpr")) -> None:
 
 def verify(run: Run, home: Home = Path(".mpr"), quiet: Quiet = False) -> None:
     """Hash every byte that a run left, compute its scores anew from its ranking, and list everything that differs."""
-    from mpr import verification
+    from mpr.rows import verification
 
     problems = verification.mismatches(verification.opened(run, home, quiet))
     if problems:

@@ -15,9 +15,9 @@ from mpr.errors import DataError, MprError, RecipeError
 from mpr.verbs.arguments import Home, OneRecipe, Overrides, Quiet
 
 if TYPE_CHECKING:
-    from mpr.dataset import Dataset
-    from mpr.ranking import Ranking
-    from mpr.recipe import Recipe
+    from mpr.data.dataset import Dataset
+    from mpr.evaluation.ranking import Ranking
+    from mpr.recipe.keys import Recipe
 
 _HOME = Path(".mpr")
 _SHOWN = 5  # ids of what is only counted otherwise
@@ -55,8 +55,10 @@ def fuse(
 
     Example: mpr fuse RECIPE bm25.trec dense.trec --weights 1,1.1 --missing minimum --to runs/hybrid
     """
-    from mpr import __version__, fusion, recipe_file
-    from mpr.dataset import Dataset
+    from mpr import __version__
+    from mpr.data.dataset import Dataset
+    from mpr.evaluation import fusion
+    from mpr.recipe import read as recipe_file
 
     rule = _Rule.of(len(runs), weights, missing, reciprocal, constant)
     found = recipe_file.load(recipe, overrides or ())
@@ -89,13 +91,13 @@ class _Rule:
     name: Literal["weighted_sum", "reciprocal_rank"]
     weights: tuple[float, ...]
     option: tuple[str, Any]
-    """The other argument of the function of that name in mpr/fusion.py."""
+    """The other argument of the function of that name in mpr/evaluation/fusion.py."""
 
     @classmethod
     def of(
         cls, count: int, weights: str | None, missing: str | None, reciprocal: bool, constant: float | None
     ) -> _Rule:
-        from mpr.fusion import RANK_CONSTANT
+        from mpr.evaluation.fusion import RANK_CONSTANT
 
         if count < 2:
             raise RecipeError("one run cannot be fused", key="RUN", fix="name two or more run files")
@@ -122,7 +124,7 @@ class _Rule:
 
     def combining(self, depth: int) -> Any:
         """The function that makes one list of a question's lists."""
-        from mpr import fusion
+        from mpr.evaluation import fusion
 
         option = dict([self.option])
         if self.name == "weighted_sum":
@@ -171,7 +173,7 @@ class _Input:
     def of(cls, path: Path, dataset: Dataset, role: str) -> _Input:
         """Reads a run; what is wrong with it names the file."""
         from mpr import storage
-        from mpr.ranking import Ranking
+        from mpr.evaluation.ranking import Ranking
 
         asked = dataset.split(role).ids
         try:
@@ -226,7 +228,7 @@ def _counted(inputs: Sequence[_Input], role: str) -> dict[str, int]:
 
 def _evaluation(recipe: Path, overrides: Sequence[str], home: Path, role: str, to: Path) -> str:
     """The command that scores the fused run, in a run folder of its own: an artefact takes no further files."""
-    from mpr.fusion import RUN_FILE
+    from mpr.evaluation.fusion import RUN_FILE
 
     words = ["mpr", "evaluate", str(recipe), *(word for each in overrides for word in ("--set", each))]
     words += ["--home", str(home)] if home != _HOME else []

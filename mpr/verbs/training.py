@@ -12,8 +12,8 @@ from mpr.errors import RecipeError
 from mpr.verbs.arguments import Home, OneRecipe, Overrides, Quiet, RunFolder, StageName
 
 if TYPE_CHECKING:
-    from mpr.knowledge import Knowledge
-    from mpr.processes import Group, Place
+    from mpr.data.pair_labels import Knowledge
+    from mpr.runtime.processes import Group, Place
 
 
 def mine(
@@ -30,22 +30,24 @@ def mine(
     Several processes share the work:
     torchrun --nproc_per_node 2 -m mpr.cli mine RECIPE. Example: mpr mine recipes/mini/trec_lead3_joint_lh_m3.yaml
     """
-    from mpr import label_rules, recipe_file, recipe_plan, run_folder
-    from mpr import mine as mining
-    from mpr.dataset import Dataset
-    from mpr.processes import Place
+    from mpr.data.dataset import Dataset
+    from mpr.mining import mine as mining
+    from mpr.recipe import read, stages
+    from mpr.recipe.rules import labels
+    from mpr.runtime.processes import Place
+    from mpr.training import run_folder
 
     place = Place.here()
     with place.speaking_once():
-        row = recipe_file.load(recipe, overrides or ())
-        found = recipe_plan.stage_of(row, stage)
+        row = read.load(recipe, overrides or ())
+        found = stages.stage_of(row, stage)
     models = run_folder.models(folder or Path("runs") / run_folder.name(row, "trained"), found)
     with _together(place) as group:
         dataset = Dataset(found, home, quiet or place.rank > 0, models)
         made = mining.mine(dataset, group=group)
     for name, table in made.items() if place.rank == 0 else ():
         typer.echo(f"{name:<12} {table.summary()}  {table.manifest.digest[:12]}  {table.folder}")
-    if place.rank == 0 and label_rules.scorers(found):
+    if place.rank == 0 and labels.scorers(found):
         typer.echo("labels ask a cross-encoder: `mpr label RECIPE` runs it, or training does by itself")
     elif place.rank == 0:
         _say_labels(mining.knowledge(Dataset(found, home, True, models)))
@@ -75,12 +77,13 @@ def label(
     Mines first what is missing. Training labels by itself what is not labelled yet.
     Example: mpr label RECIPE --set labels.1.scores.cross_encoder=runs/reader-seed42/model
     """
-    from mpr import mine as mining
-    from mpr import recipe_file, recipe_plan, run_folder
-    from mpr.dataset import Dataset
+    from mpr.data.dataset import Dataset
+    from mpr.mining import mine as mining
+    from mpr.recipe import read, stages
+    from mpr.training import run_folder
 
-    row = recipe_file.load(recipe, overrides or ())
-    found = recipe_plan.stage_of(row, stage)
+    row = read.load(recipe, overrides or ())
+    found = stages.stage_of(row, stage)
     models = run_folder.models(folder or Path("runs") / run_folder.name(row, "trained"), found)
     dataset = Dataset(found, home, quiet, models)
     if split not in dataset.splits:
@@ -96,11 +99,11 @@ def label(
 
 def _together(place: Place) -> AbstractContextManager[Group]:
     """The processes of a launch; torch, which takes a while to load, only where there are several."""
-    from mpr import mine as mining
+    from mpr.mining import mine as mining
 
     if place.world == 1:
         return nullcontext(mining.ALONE)
-    from mpr import encode as encoding
+    from mpr.search import encode as encoding
 
     return encoding.together()
 
@@ -124,7 +127,7 @@ def train(
     import logging
     import sys
 
-    from mpr.train import Launch, run
+    from mpr.training.launch import Launch, run
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     typer.echo(f"trained: {run(Launch(recipe, tuple(overrides or ()), home, folder, fork, quiet, stage))}")
@@ -144,7 +147,7 @@ def merge(
 
     Example: mpr merge runs/my-seed42/model my-model
     """
-    from mpr import towers_folder
+    from mpr.models import towers_folder
 
     towers_folder.merge(model, target, base, passage_base)
     typer.echo(f"merged: {target}")

@@ -11,7 +11,7 @@ from mpr.errors import RecipeError
 from mpr.verbs.arguments import Home, OneRecipe, Overrides, Quiet
 
 if TYPE_CHECKING:
-    from mpr.recipe import Recipe
+    from mpr.recipe.keys import Recipe
 
 _HOME = Path(".mpr")
 Who = Annotated[Path, typer.Option("--writer", help="Settings of a writer; docs/generation.md.", metavar="FILE")]
@@ -44,12 +44,14 @@ def judge(
 
     The label `llm` reads what is written. Example: mpr judge RECIPE --writer writer.yaml --to judged/bm25
     """
-    from mpr import judge as judging
-    from mpr import mine, prompts, recipe_file
-    from mpr import writer as writers
-    from mpr.dataset import Dataset
+    from mpr import writing as writers
+    from mpr.data.dataset import Dataset
+    from mpr.mining import mine
+    from mpr.recipe import read
+    from mpr.writing import judge as judging
+    from mpr.writing import prompts
 
-    found = recipe_file.load(recipe, overrides or ())
+    found = read.load(recipe, overrides or ())
     wanted = judging.Wanted(
         source=_given(found, source, "source", "--source"),
         window=_given(found, window, "window", "--window"),
@@ -81,11 +83,12 @@ def generate(
 
     A local collection takes what is written as a split. Example: mpr generate RECIPE --writer w.yaml --to generated
     """
-    from mpr import generation, prompts, recipe_file
-    from mpr import writer as writers
-    from mpr.dataset import Dataset
+    from mpr import writing as writers
+    from mpr.data.dataset import Dataset
+    from mpr.recipe import read
+    from mpr.writing import generation, prompts
 
-    found = recipe_file.load(recipe, overrides or ())
+    found = read.load(recipe, overrides or ())
     wanted = generation.Wanted(prompts.of(prompt, "question"), passages, each, seed)
     made = generation.generate(Dataset(found, home, quiet), wanted, writers.of(writer), to)
     typer.echo(str(made))
@@ -113,11 +116,12 @@ def augment(
 
     `data.augment` reads what is written, as a tier of its own. Example: mpr augment RECIPE --writer w.yaml --to more
     """
-    from mpr import augmentation, prompts, recipe_file
-    from mpr import writer as writers
-    from mpr.dataset import Dataset
+    from mpr import writing as writers
+    from mpr.data.dataset import Dataset
+    from mpr.recipe import read
+    from mpr.writing import augmentation, prompts
 
-    found = recipe_file.load(recipe, overrides or ())
+    found = read.load(recipe, overrides or ())
     found = found.model_copy(update={"data": found.data.model_copy(update={"augment": None})})  # it may be yet to come
     who = writers.of(writer)
     steps = [(prompts.of(prompt, "rewrite"), who)]

@@ -16,10 +16,10 @@ import pytest
 from pydantic import ValidationError
 
 from mpr import catalogue, sources, storage
-from mpr.answers import AnswerMatcher
-from mpr.candidate_table import CandidateTable
-from mpr.ragged import Ragged
+from mpr.data.candidates import CandidateTable
+from mpr.metrics.answers import AnswerMatcher
 from mpr.records import Hit, text_hash
+from mpr.storage.ragged import Ragged
 from tests.conftest import Examined
 from tests.unit.encodings import model_folder
 from tests.unit.grounds import invented, lists, mining, source

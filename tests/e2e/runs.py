@@ -8,8 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mpr import collate, recipe_file
-from mpr.manifest import sha256_file
+from mpr.batches import collate
+from mpr.recipe import read
+from mpr.storage.manifest import sha256_file
 from tests.e2e import collection
 from tests.e2e.launched import Ended, start
 from tests.unit import tiny_models
@@ -54,7 +55,7 @@ class World:
         assert new in text
         still.write_text(text.replace(new, f"  base: {json.dumps(str(base))}\n"), "utf-8")
         self.recipes = {"dropout": path, "still": still}
-        recipe_file.load(path)  # what its first use builds is built here, not in each child
+        read.load(path)  # what its first use builds is built here, not in each child
 
     def arguments(self, name: str, batch: int, *options: str, recipe: str = "dropout") -> list[object]:
         """Of a run into the folder `name`."""

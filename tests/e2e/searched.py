@@ -19,14 +19,16 @@ from pathlib import Path
 
 import numpy as np
 
-from mpr import cli, processes, recipe_file
-from mpr.dataset import Dataset
+from mpr import cli
+from mpr.data.dataset import Dataset
+from mpr.data.tokens import TokenStore
 from mpr.errors import NumbersError
-from mpr.exact import Exact
-from mpr.hits import Hits
-from mpr.retrieval import Retrieval
-from mpr.tokens import TokenStore
-from mpr.vectors import Floats, Unfinished
+from mpr.recipe import read
+from mpr.rows.retrieval import Retrieval
+from mpr.runtime import processes
+from mpr.search.exact import Exact
+from mpr.search.top_k import Hits
+from mpr.search.vectors import Floats, Unfinished
 from tests.e2e.launched import Ended, start
 from tests.house.source import ROOT
 
@@ -49,7 +51,7 @@ class Searched:
     folder: Path
 
     def retrieval(self, run: str, *sets: str) -> Retrieval:
-        recipe = recipe_file.load(ROOT / "recipes/quickstart.yaml", (*SETS, *sets))
+        recipe = read.load(ROOT / "recipes/quickstart.yaml", (*SETS, *sets))
         return Retrieval(Dataset(recipe, self.folder / "home", quiet=True), self.folder / run)
 
     def encoded(self, run: str, shards: int = SHARDS) -> Retrieval:

@@ -21,10 +21,15 @@ import torch._dynamo  # DDP imports it at its first use, which takes seconds
 import transformers.trainer  # noqa: F401 - loaded once here instead of in every child
 from safetensors.torch import load_file
 
-from mpr import candidate_table, collate, encode, processes, scale, storage, vectors
+from mpr import storage
+from mpr.batches import collate
+from mpr.data import candidates
 from mpr.errors import DataError
-from mpr.padding import Constants
-from mpr.run_folder import RunFolder
+from mpr.runtime import processes
+from mpr.search import encode, vectors
+from mpr.search.padding import Constants
+from mpr.training import _block
+from mpr.training.run_folder import RunFolder
 from tests.e2e import collection
 from tests.e2e.launched import Ended, start
 from tests.e2e.runs import FROZEN, LIVE, OWN, ROOT, TWO, Pause, World, fine
@@ -105,7 +110,7 @@ def refreshing(world: World) -> dict[str, Any]:
 
 
 def _passages(place: Path) -> list[list[int]]:
-    return lists(candidate_table.CandidateTable(place).negatives)
+    return lists(candidates.CandidateTable(place).negatives)
 
 
 def noise(world: World) -> dict[str, Any]:
@@ -113,14 +118,14 @@ def noise(world: World) -> dict[str, Any]:
     seen = world.folder / "dice"
 
     def looking(rank: int) -> None:
-        step = scale.block_loss
+        step = _block.block_loss
 
         def looked(*arguments: Any, **named: Any) -> Any:
             if not (place := seen.with_name(f"dice-{rank}")).exists():
                 place.write_text(str(torch.rand(4).tolist()), "utf-8")
             return step(*arguments, **named)
 
-        scale.block_loss = looked
+        _block.block_loss = looked
 
     fine(world.two("noise", before=looking))
     return {"dice": [(world.folder / f"dice-{rank}").read_text("utf-8") for rank in range(2)]}
@@ -225,12 +230,12 @@ def _full(rank: int) -> None:
 
 def _spoilt_loss(rank: int) -> None:
     """What one process computes is not a number; the loss is that of the whole step, so both see it."""
-    forward = scale.vector_loss
+    forward = _block.vector_loss
 
     def spoilt(own_OD: Any, own_ND: Any, *rest: Any, **named: Any) -> Any:
         return forward(own_OD * float("nan") if rank else own_OD, own_ND, *rest, **named)
 
-    scale.vector_loss = spoilt
+    _block.vector_loss = spoilt
 
 
 def _deaf(rank: int) -> None:

@@ -15,7 +15,9 @@ from accelerate.utils import DistributedType
 from safetensors.torch import load_file, save_model
 from torch.distributed.tensor import DTensor
 
-from mpr import launching, towers, training_run
+from mpr.models import towers
+from mpr.recipe.rules import launch
+from mpr.training import _run as training_run
 from tests.e2e.launched import Running, start
 from tests.e2e.runs import TWO, Pause, World, fine
 
@@ -61,7 +63,7 @@ def _sharding(world: World, name: str, pause: Pause | None = None) -> Running:
 def _on_shards(pause: Pause | None) -> Callable[[int], None]:
     def prepare(rank: int) -> None:
         os.environ.update(FSDP)
-        launching.refuse_devices = lambda *arguments: None
+        launch.refuse_devices = lambda *arguments: None
         trainer = training_run.TrainingRun.trainer
 
         def told(run: Any) -> Any:

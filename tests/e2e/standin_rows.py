@@ -23,12 +23,14 @@ import torch
 import transformers
 from safetensors.torch import save
 
-from mpr import catalogue, recipe_file, vocabulary
+from mpr import catalogue
 from mpr.corpora import dpr_wikipedia
-from mpr.pipeline import Pipeline
-from mpr.recipe import NewEncoder, Recipe
-from mpr.result import Result
-from mpr.stages import Row
+from mpr.data import _vocabulary
+from mpr.recipe import read
+from mpr.recipe.keys import NewEncoder, Recipe
+from mpr.rows.pipeline import Pipeline
+from mpr.rows.result import Result
+from mpr.rows.stages import Row
 from tests import shipped
 from tests.e2e import standin_files
 from tests.e2e.standin_files import Written
@@ -58,7 +60,7 @@ OLD_NAMES = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm
 def base_files() -> dict[str, bytes]:
     """As google-bert/bert-base-uncased has them, with a vocabulary of the invented world."""
     new = NewEncoder(layers=1, width=64, heads=2, feed_forward=64, vocabulary=1_500)
-    tokenizer = vocabulary.learn(standin_files.texts, new)
+    tokenizer = _vocabulary.learn(standin_files.texts, new)
     config = transformers.BertConfig(vocab_size=tokenizer.get_vocab_size(), max_position_embeddings=512, **SIZES)
     config.architectures = ["BertForMaskedLM"]
     with torch.random.fork_rng(devices=[]):
@@ -184,7 +186,7 @@ def overrides(name: str, written: Written | None) -> list[str]:
 def made(name: str, written: Written, home: Path, folder: Path, sets: list[str]) -> Made:
     """All stages, as `mpr reproduce` does them."""
     path = shipped.ROOT / "recipes" / f"{name}.yaml"
-    recipe = recipe_file.load(path, sets)
+    recipe = read.load(path, sets)
     result = Pipeline(Row(recipe, path, "trained", home, folder, quiet=True)).run()
     return Made(recipe, written, home, folder, result)
 

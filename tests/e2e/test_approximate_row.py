@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mpr import recipe_file, storage
-from mpr.pipeline import Pipeline
-from mpr.receipts import Receipts
-from mpr.stages import Row
+from mpr import storage
+from mpr.recipe import read
+from mpr.rows.pipeline import Pipeline
+from mpr.rows.receipts import Receipts
+from mpr.rows.stages import Row
 from tests.published import ROOT, smaller
 
 SETS = ("search.index='IVF4,Flat'", "search.settings='nprobe=2'", "draft=true")
@@ -16,7 +17,7 @@ SETS = ("search.index='IVF4,Flat'", "search.settings='nprobe=2'", "draft=true")
 def test_recall_is_told_and_an_index_of_old_vectors_goes(tmp_path: Path) -> None:
     path = tmp_path / "small.yaml"
     path.write_text(smaller((ROOT / "recipes" / "quickstart.yaml").read_text("utf-8")), "utf-8")
-    row = Row(recipe_file.load(path, SETS), path, "untrained", tmp_path / "home", tmp_path / "run", quiet=True)
+    row = Row(read.load(path, SETS), path, "untrained", tmp_path / "home", tmp_path / "run", quiet=True)
     Pipeline(row).run()
     found = Receipts(row.folder, row.home).read("search")
     assert found is not None

@@ -8,12 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mpr import augmentation, mine, prompts, recipe_file, storage
-from mpr.dataset import Dataset
-from mpr.draw import Drawer
+from mpr import storage
+from mpr.batches.draw import Drawer
+from mpr.data.dataset import Dataset
 from mpr.errors import DataError
 from mpr.formats.rewritten import read_rewritten
+from mpr.mining import mine
+from mpr.recipe import read
 from mpr.records import TIERS
+from mpr.writing import augmentation, prompts
 from tests.chat_server import ChatServer
 from tests.conftest import Examined
 from tests.e2e import collection
@@ -58,7 +61,7 @@ def test_for_training_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exa
     sets = [KNOWN, f"sources=[{WORDS.replace('depth: 8', 'depth: 12')}]", random, "draw.positives.policy=all"]
     sets += ["draw.positives.m=null", "draw.positives.beyond=null", "objective=[{name: lse_pair}]"]
     with_, without = (
-        Dataset(recipe_file.load(path, [*sets, *more]), tmp_path / "home", quiet=True) for more in ([augment], [])
+        Dataset(read.load(path, [*sets, *more]), tmp_path / "home", quiet=True) for more in ([augment], [])
     )
     base, store = with_.corpus(), with_.passages_of("train")
     assert with_.proposable("train").folder == base.folder == without.passages_of("train").folder
@@ -96,7 +99,7 @@ def test_what_was_rewritten_has_no_anchor(tmp_path: Path, monkeypatch: pytest.Mo
     simans = "{from: words, k: 1, weight: simans, simans: {a: 0.5, b: 0.0, anchor: mean}, short: fewer}"
     sets = [KNOWN, f"sources=[{WORDS}]", f"draw.negatives=[{simans}]",
             f"data.augment={{file: more/passages.jsonl, sha256: {pin}}}"]  # fmt: skip
-    dataset = Dataset(recipe_file.load(path, sets), tmp_path / "home", quiet=True)
+    dataset = Dataset(read.load(path, sets), tmp_path / "home", quiet=True)
     mine.mine(dataset)
     known = mine.knowledge(dataset)
     rows, corpus = known.positives.rows, len(dataset.proposable("train"))
@@ -131,7 +134,7 @@ def test_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(message: str, **change: object) -> None:
         (tmp_path / "other.jsonl").write_text(json.dumps({**line, **change}) + "\n", "utf-8")
         sets = [KNOWN, "data.augment={file: other.jsonl}"]
-        dataset = Dataset(recipe_file.load(path, sets), tmp_path / "home", quiet=True)
+        dataset = Dataset(read.load(path, sets), tmp_path / "home", quiet=True)
         with pytest.raises(DataError, match=message):
             dataset.split("train")
 
@@ -140,7 +143,7 @@ def test_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     refused("has nothing for any question of the split", questions=["t77"])
     refused("must name questions, each once", questions=[])
     refused("must name questions, each once", questions=["t1", "t1"])
-    plain = Dataset(recipe_file.load(path, [PLAIN]), tmp_path / "home", quiet=True)
+    plain = Dataset(read.load(path, [PLAIN]), tmp_path / "home", quiet=True)
     with pytest.raises(DataError, match="no question has fewer than 1 positives"):
         augmentation.augment(plain, 1, [(prompts.of("paraphrase-1", "rewrite"), _Nobody())], tmp_path / "none")
 

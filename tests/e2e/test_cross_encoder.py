@@ -12,14 +12,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mpr import cross_encoder_folder, mine, pipeline, recipe_file, scoring, storage
-from mpr.dataset import Dataset
+from mpr import storage
+from mpr.data.dataset import Dataset
+from mpr.data.pair_labels import Asked
 from mpr.errors import RecipeError
-from mpr.knowledge import Asked
-from mpr.pipeline import Pipeline
-from mpr.run_folder import RunFolder
-from mpr.stages import Row
-from mpr.train import Launch, run
+from mpr.labels import _scoring
+from mpr.mining import mine
+from mpr.models import cross_encoder_folder
+from mpr.recipe import read
+from mpr.rows import pipeline
+from mpr.rows.pipeline import Pipeline
+from mpr.rows.stages import Row
+from mpr.training.launch import Launch, run
+from mpr.training.run_folder import RunFolder
 from tests.conftest import Examined
 from tests.e2e import collection, topics
 from tests.faults import training
@@ -75,13 +80,13 @@ def test_it_reads_question_and_passage_together(tmp_path: Path, examined: Examin
     folder = RunFolder(run(Launch(path, TOPICS, tmp_path / "home", tmp_path / "run", None, True)))
     found = losses(folder)
     assert found[-1] < 0.5 * found[0], found
-    dataset = Dataset(recipe_file.load(path, TOPICS), tmp_path / "home", quiet=True)
+    dataset = Dataset(read.load(path, TOPICS), tmp_path / "home", quiet=True)
     ground, seen = mine.ground_of(dataset, "train"), topics.PASSAGES - topics.UNSEEN
     numbers = [(topic, number) for topic in range(len(topics.TOPICS)) for number in range(seen, topics.PASSAGES)]
     unseen = ground.passages.rows_of([topics.name(*each) for each in numbers])
     known = replace(mine.knowledge(dataset), before=None)
     known = known.with_candidates("unseen", ragged([unseen.tolist()] * len(ground.questions)))
-    scores = scoring.scores_of(str(folder.model), Asked({"unseen": None}), known, ground)
+    scores = _scoring.scores_of(str(folder.model), Asked({"unseen": None}), known, ground)
     shares = []
     for row, question in enumerate(ground.questions.ids):
         value_TN = scores.lookup(row, unseen).reshape(len(topics.TOPICS), topics.UNSEEN)
@@ -101,10 +106,10 @@ def test_it_learns_in_the_invented_world(tmp_path: Path, examined: Examined) -> 
     folder = RunFolder(run(Launch(recipe, WORLD, tmp_path / "home", tmp_path / "run", None, True)))
     found = losses(folder)
     assert found[-1] < 0.9 * found[0], found
-    dataset = Dataset(recipe_file.load(recipe, WORLD), tmp_path / "home", quiet=True)
+    dataset = Dataset(read.load(recipe, WORLD), tmp_path / "home", quiet=True)
     mine.mine(dataset, "dev")
     known, ground = mine.knowledge(dataset, "dev"), mine.ground_of(dataset, "dev")
-    scores = scoring.scores_of(str(folder.model), Asked({"far": None}, positives=True), known, ground)
+    scores = _scoring.scores_of(str(folder.model), Asked({"far": None}, positives=True), known, ground)
     shares = []
     for row in range(len(ground.questions)):
         gold_1, far_N = known.positives.rows.row(row, "passage")[:1], known.of("far").row(row, "passage")
@@ -151,7 +156,7 @@ def row(folder: Path, reader: Path) -> Row:
     path = folder / "small.yaml"
     path.write_text(smaller((ROOT / "recipes" / "quickstart.yaml").read_text("utf-8")), "utf-8")
     sets = (LABELS.replace("MODEL", str(reader)), "draft=true")
-    return Row(recipe_file.load(path, sets), path, "trained", folder / "home", folder / "run", quiet=True)
+    return Row(read.load(path, sets), path, "trained", folder / "home", folder / "run", quiet=True)
 
 
 def test_labels_are_a_stage(tmp_path: Path, reader: Path) -> None:

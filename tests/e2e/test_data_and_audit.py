@@ -9,15 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from mpr import audit as audits
-from mpr import audit_report, recipe_file
-from mpr.audit import Audit
-from mpr.collate import Collator, Side
-from mpr.dataset import Dataset
-from mpr.draw import Drawer
+from mpr.batches.collate import Collator
+from mpr.batches.draw import Drawer
+from mpr.data import audit as audits
+from mpr.data import audit_report
+from mpr.data.audit import Audit
+from mpr.data.dataset import Dataset
+from mpr.data.token_batches import Side
 from mpr.errors import DataError
 from mpr.labels.known_positives import policy
-from mpr.tokens import Template
+from mpr.models.templates import Template
+from mpr.recipe import read
 from tests.e2e import collection
 
 
@@ -29,7 +31,7 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> Audit:
     folder = tmp_path_factory.mktemp("audit")
-    dataset = Dataset(recipe_file.load(collection.write(folder)), folder / "home", quiet=True)
+    dataset = Dataset(read.load(collection.write(folder)), folder / "home", quiet=True)
     return audits.audit(dataset)
 
 
@@ -61,7 +63,7 @@ def test_duplicates_and_answers(found: Audit) -> None:
 
 def test_truncation_agrees_with_the_tokenizer(found: Audit, tmp_path: Path) -> None:
     """The same counts from the tokenizer itself, one text at a time."""
-    dataset = Dataset(recipe_file.load(collection.write(tmp_path)), tmp_path / "home", quiet=True)
+    dataset = Dataset(read.load(collection.write(tmp_path)), tmp_path / "home", quiet=True)
     dataset.prepare()
     tokenizer = dataset.tokenizer()
     lengths = [len(tokenizer.encode(title, text).ids) for title, text in collection.PASSAGES.values()]
@@ -77,7 +79,7 @@ def test_passages_that_training_knows_as_positives(found: Audit, tmp_path: Path)
     (tmp_path / "more.jsonl").write_text("".join(json.dumps({**row, "gold": row["pos"][0]}) + "\n" for row in rows))
     sets = ["data.corpus.splits.test={file: more.jsonl, format: candidates}"]
     for more, expected in (([], 2), (["labels[0].tiers=[gold]"], 1)):  # e1's p3 is gold of t1; e0's p1 a match of t0
-        dataset = Dataset(recipe_file.load(recipe, [*sets, *more]), tmp_path / "home", quiet=True)
+        dataset = Dataset(read.load(recipe, [*sets, *more]), tmp_path / "home", quiet=True)
         audited = audits.audit(dataset)
         assert audited.splits[1].learned == expected
         assert f"learned         {expected} questions have a positive that training" in audit_report.text(audited)
@@ -104,7 +106,7 @@ def test_overlap_is_refused_dropped_or_allowed(tmp_path: Path) -> None:
     assert (refused.returncode, "1 questions of 'test' are also trained on" in refused.stderr) == (2, True)
     assert "t0 = e0" in refused.stderr
     assert "Traceback" not in refused.stderr
-    dropped = Dataset(recipe_file.load(recipe, ["data.overlap=drop"]), home, quiet=True)
+    dropped = Dataset(read.load(recipe, ["data.overlap=drop"]), home, quiet=True)
     dropped.prepare()
     assert dropped.split("train").ids == ["t1", "t2", "t3"]
     assert dropped.split("train").dropped["in_evaluation"] == 1
@@ -116,14 +118,14 @@ def test_a_wrong_count_is_refused(tmp_path: Path) -> None:
         ("data.corpus.passages.passages=13", "the corpus has 12 passages, 13 are expected"),
         ("data.corpus.splits.train.questions=6", "the split has 5 questions, 6 are expected"),
     ):
-        dataset = Dataset(recipe_file.load(recipe, [key]), tmp_path / "home", quiet=True)
+        dataset = Dataset(read.load(recipe, [key]), tmp_path / "home", quiet=True)
         with pytest.raises(DataError, match=message):
             dataset.prepare()
 
 
 def test_a_batch_comes_out_of_the_prepared_data(tmp_path: Path) -> None:
     """From files to tensors: what training will do, with every id checked against the files."""
-    dataset = Dataset(recipe_file.load(collection.write(tmp_path)), tmp_path / "home", quiet=True)
+    dataset = Dataset(read.load(collection.write(tmp_path)), tmp_path / "home", quiet=True)
     dataset.prepare()
     recipe, split, passages = dataset.recipe, dataset.split("train"), dataset.passages_of("train")
     labels = recipe.labels[0]

@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mpr import clusters, mine, recipe_file, storage
-from mpr.clusters import QuestionClusters
-from mpr.dataset import Dataset
+from mpr import storage
+from mpr.data.dataset import Dataset
 from mpr.errors import RecipeError
-from mpr.inference import Model
-from mpr.train import Launch, run
+from mpr.mining import clusters, mine
+from mpr.mining.clusters import QuestionClusters
+from mpr.recipe import read
+from mpr.search.inference import Model
+from mpr.training.launch import Launch, run
 from tests.conftest import Examined
 from tests.e2e import collection
 
@@ -60,7 +62,7 @@ def test_clusters_and_simans(tmp_path: Path, examined: Examined) -> None:
     made = list((tmp_path / "home").rglob("*-clusters-*"))
     assert len(made) == 1
     assert len(QuestionClusters(made[0]).cluster_Q) == 4
-    dataset = Dataset(recipe_file.load(tmp_path / "small.yaml", SIMANS), tmp_path / "home", quiet=True)
+    dataset = Dataset(read.load(tmp_path / "small.yaml", SIMANS), tmp_path / "home", quiet=True)
     known = mine.knowledge(dataset)
     anchors = mine.evidence(dataset, known).anchors["words"]
     rows = known.positives.rows
@@ -70,7 +72,7 @@ def test_clusters_and_simans(tmp_path: Path, examined: Examined) -> None:
 
 def test_margins_of_a_teacher_over_triples(tmp_path: Path, examined: Examined) -> None:
     write(tmp_path)
-    dataset = Dataset(recipe_file.load(tmp_path / "small.yaml", MARGINS), tmp_path / "home", quiet=True)
+    dataset = Dataset(read.load(tmp_path / "small.yaml", MARGINS), tmp_path / "home", quiet=True)
     train(tmp_path, *MARGINS)
     known = mine.knowledge(dataset)
     teacher = mine.evidence(dataset, known).teacher
@@ -85,7 +87,7 @@ def test_clusters_of_a_trained_model(tmp_path: Path) -> None:
     write(tmp_path)
     start = train(tmp_path)
     sets = (f"draw.clusters={{k: 3, model: {start}/model, iterations: 3}}", "draw.questions=cluster")
-    dataset = Dataset(recipe_file.load(tmp_path / "small.yaml", sets), tmp_path / "home", quiet=True)
+    dataset = Dataset(read.load(tmp_path / "small.yaml", sets), tmp_path / "home", quiet=True)
 
     def never() -> Model:
         raise AssertionError("no weights are started from")

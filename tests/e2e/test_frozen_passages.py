@@ -13,11 +13,13 @@ import torch
 from safetensors.torch import load_file
 from torch.nn.modules import module as torch_module
 
-from mpr import starts, storage, training_run
+from mpr import storage
 from mpr.errors import MprError
-from mpr.run_folder import RunFolder
-from mpr.towers import Towers
-from mpr.train import run
+from mpr.models.towers import Towers
+from mpr.training import _run as training_run
+from mpr.training import starts
+from mpr.training.launch import run
+from mpr.training.run_folder import RunFolder
 from tests.conftest import Examined
 from tests.e2e.runs import FROZEN, LIVE, SELF
 from tests.faults import training

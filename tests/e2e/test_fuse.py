@@ -13,7 +13,7 @@ import pytest
 
 from mpr import cli, storage
 from mpr.corpora.invented_world import Collection, Params
-from mpr.scores import Scores
+from mpr.evaluation.scores import Scores
 from tests.conftest import Examined
 from tests.e2e import collection
 from tests.unit.invented import SMALL

@@ -7,14 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from mpr import agreement, cli, judge, mine, prompts, recipe_file, storage, transcript
-from mpr.dataset import Dataset
+from mpr import cli, storage
+from mpr.data.dataset import Dataset
 from mpr.errors import DataError
+from mpr.mining import mine
+from mpr.recipe import read
+from mpr.writing import _agreement, _transcript, judge, prompts
 from tests.chat_server import ChatServer
 from tests.e2e import collection
 from tests.unit.labelling import tiers
-from tests.unit.test_text_model import small
-from tests.unit.test_transcript import Small
+from tests.unit.writing.test_text_model import small
+from tests.unit.writing.test_transcript import Small
 
 KNOWN = (
     "labels=[{name: known_positives, tiers: [generated], siblings: ignore, shared: ignore, "
@@ -61,7 +64,7 @@ def test_from_passages_to_a_split(
     pin = storage.sha256_file(tmp_path / "generated" / "questions.jsonl")
     split = f"{{file: generated/questions.jsonl, format: candidates, sha256: {pin}}}"
     sets = [f"data.corpus.splits.generated={split}", "data.train=generated", KNOWN, "draw.negatives=[]", "sources=[]"]
-    dataset = Dataset(recipe_file.load(path, sets), tmp_path / "home", quiet=True)
+    dataset = Dataset(read.load(path, sets), tmp_path / "home", quiet=True)
     split_store = dataset.split("train")
     assert split_store[0].text == "What of Velmora?"
     mine.mine(dataset)
@@ -69,7 +72,7 @@ def test_from_passages_to_a_split(
     assert [[tier for _, tier in pairs] for pairs in tiers(known)] == [["generated"]] * 22
     rows = known.positives.rows.columns["passage"].tolist()
     assert dataset.corpus().ids(rows[:2]) == ["p0", "p0"]
-    plain = Dataset(recipe_file.load(path, [*sets, KNOWN.replace("[generated]", "[gold]")]), tmp_path / "home", True)
+    plain = Dataset(read.load(path, [*sets, KNOWN.replace("[generated]", "[gold]")]), tmp_path / "home", True)
     with pytest.raises(DataError, match="nothing to train on"):
         plain.split("train")
 
@@ -100,7 +103,7 @@ def test_agreement_with_the_judgements_of_a_split(tmp_path: Path, monkeypatch: p
     split = "{file: asked.tsv, format: msmarco, judgements: asked.qrels}"
     words = "{name: bm25, as: words, depth: 12, k1: 0.9, b: 0.4, title: true, stopwords: none, stemmer: none}"
     sets = [f"data.corpus.splits.asked={split}", "data.train=asked", f"sources=[{words}]", "draw.negatives=[]"]
-    dataset = Dataset(recipe_file.load(path, sets), tmp_path / "home", quiet=True)
+    dataset = Dataset(read.load(path, sets), tmp_path / "home", quiet=True)
     mine.mine(dataset)
     prompt = prompts.of("judge-yes-no-1", "judge")
     wanted = judge.Wanted("words", 12, False, prompt, 1, planted=9)
@@ -111,7 +114,7 @@ def test_agreement_with_the_judgements_of_a_split(tmp_path: Path, monkeypatch: p
         def __call__(self, prompts):  # type: ignore[no-untyped-def]
             for place, text in enumerate(prompts):
                 said = "yes" if " the " in text.partition("\nPassage: ")[2].partition("\n")[0] else "no"
-                yield [(place, transcript.Reply(said))]
+                yield [(place, _transcript.Reply(said))]
 
     found = judge.judge(dataset, wanted, Yes(), tmp_path / "judged").receipt
     texts = {name: f" {text} " for name, (_, text) in collection.PASSAGES.items()}
@@ -119,5 +122,5 @@ def test_agreement_with_the_judgements_of_a_split(tmp_path: Path, monkeypatch: p
     asked = {(one["question"], one["passage"]) for one in verdicts}
     pairs = [(grade > 0, " the " in texts[pair[1]]) for pair, grade in judged.items() if pair in asked]
     assert found["known by"] == "judgements of the split"
-    assert found["agreement"] == agreement.Agreement.of(pairs).facts
+    assert found["agreement"] == _agreement.Agreement.of(pairs).facts
     assert 3 <= len(pairs) < len(verdicts)

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from mpr import cli, mine, plan, recipe_file, storage
-from mpr.dataset import Dataset
+from mpr import cli, storage
+from mpr.data.dataset import Dataset
 from mpr.errors import RecipeError
 from mpr.formats.verdicts import read_verdicts
+from mpr.mining import mine
+from mpr.recipe import plan, read
 from tests.chat_server import ChatServer
 from tests.conftest import Examined
 from tests.e2e import collection
@@ -140,7 +142,7 @@ def test_agreement_by_hand_and_the_label(
     assert "recall 0.500" in shown
     pin = storage.sha256_file(tmp_path / "judged" / "judgements.jsonl")
     assert f"sha256: {pin}" in shown
-    recipe = recipe_file.load(path, [*SETS, f"labels[1].judgements.sha256={pin}"])
+    recipe = read.load(path, [*SETS, f"labels[1].judgements.sha256={pin}"])
     assert plan.resolve(recipe).pins["judgements.jsonl"] == f"sha256 {pin}"
     dataset = Dataset(recipe, tmp_path / "home", quiet=True)
     mine.mine(dataset)
@@ -176,4 +178,4 @@ def test_without_a_key_nothing_is_sent(
 
 def test_what_is_judged_and_not_counted(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="does not count llm"):
-        recipe_file.load(collection.write(tmp_path), [one.replace("[gold, llm]", "[gold]") for one in SETS])
+        read.load(collection.write(tmp_path), [one.replace("[gold, llm]", "[gold]") for one in SETS])

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from mpr import mine, recipe_file, storage
-from mpr.dataset import Dataset
+from mpr import storage
+from mpr.data.dataset import Dataset
 from mpr.errors import DataError, RecipeError
 from mpr.formats import scored_pairs
+from mpr.mining import mine
+from mpr.recipe import read
 from mpr.records import PairScore
-from mpr.train import Launch, run
+from mpr.training.launch import Launch, run
 from tests.e2e import collection
 
 QUESTIONS = [str(row["id"]) for row in collection.TRAIN]
@@ -81,7 +83,7 @@ def test_a_cell_without_a_score_is_named_before_the_first_step(tmp_path: Path) -
 
 
 def test_counts_and_stores_of_the_labels(tmp_path: Path) -> None:
-    dataset = Dataset(recipe_file.load(write(tmp_path), SETS), tmp_path / "home", quiet=True)
+    dataset = Dataset(read.load(write(tmp_path), SETS), tmp_path / "home", quiet=True)
     mine.mine(dataset)
     known = mine.knowledge(dataset)
     assert [*known.counts] == ["1 near_duplicates", "2 ce_below", "3 teacher"]

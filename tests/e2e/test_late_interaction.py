@@ -12,16 +12,20 @@ import numpy as np
 import pytest
 import torch
 
-from mpr import late_interaction_folder, live_teacher, pretrained, recipe_file, storage, tokens, towers_folder
-from mpr.collate import Side
-from mpr.dataset import Dataset
+from mpr import storage
+from mpr.data import tokens
+from mpr.data.dataset import Dataset
+from mpr.data.token_batches import Side
 from mpr.errors import DataError, RecipeError
-from mpr.live_teacher import LiveTeacher, Scorer
-from mpr.pipeline import Pipeline
-from mpr.run_folder import RunFolder
-from mpr.stages import Row
-from mpr.tokens import Template
-from mpr.train import Launch, run
+from mpr.models import late_interaction_folder, pretrained, towers_folder
+from mpr.models.templates import Template
+from mpr.recipe import read as recipe_file
+from mpr.rows.pipeline import Pipeline
+from mpr.rows.stages import Row
+from mpr.training import step_teacher
+from mpr.training.launch import Launch, run
+from mpr.training.run_folder import RunFolder
+from mpr.training.step_teacher import LiveTeacher, Scorer
 from tests import planted
 from tests.conftest import Examined
 from tests.e2e.test_systems import ENCODER, collection
@@ -205,7 +209,7 @@ def test_a_teacher_that_is_not_there_or_is_no_teacher(place: tuple[Path, Path, P
         run(training.launch(path, tmp_path / "run", LABELS.replace("MODEL", str(tmp_path / "nowhere")), OTHERS))
     with pytest.raises(DataError, match=r"of a late-interaction model.*what is wanted is a dual encoder"):
         towers_folder.load(model)
-    assert live_teacher.model_digest(Dataset(recipe_file.load(path), tmp_path / "home", quiet=True)) == {}
+    assert step_teacher.model_digest(Dataset(recipe_file.load(path), tmp_path / "home", quiet=True)) == {}
 
 
 def test_a_row_names_its_teacher(place: tuple[Path, Path, Path], tmp_path: Path, capsys: Any) -> None:

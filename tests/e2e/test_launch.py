@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from mpr.run_folder import RunFolder
+from mpr.training.run_folder import RunFolder
 from tests.conftest import Examined
 from tests.e2e import collection
 

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from mpr import cli, recipe_file, towers, towers_folder
-from mpr.dataset import Dataset
+from mpr import cli
+from mpr.data.dataset import Dataset
+from mpr.models import towers, towers_folder
+from mpr.recipe import read
 from tests.conftest import Examined
 from tests.e2e import collection
 from tests.hub_server import HubServer
@@ -41,7 +43,7 @@ def test_encoding_with_a_model_of_the_hub(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], examined: Examined
 ) -> None:
     recipe = collection.write(tmp_path)
-    found = recipe_file.load(recipe, ("data.overlap=allow",))
+    found = read.load(recipe, ("data.overlap=allow",))
     tokenizer = Dataset(found, tmp_path / "home", quiet=True).tokenizer()
     towers_folder.write(tmp_path / "model", towers.build(found.towers, tokenizer, 3), tokenizer)
     with pytest.raises(SystemExit) as ended:

@@ -10,15 +10,20 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mpr import launching, pipeline, recipe_file, recipe_plan, stage_models, starts, storage, train, verification
-from mpr.candidate_table import CandidateTable
-from mpr.dataset import Dataset
+from mpr import storage
+from mpr.data.candidates import CandidateTable
+from mpr.data.dataset import Dataset
 from mpr.errors import DataError, MprError, RecipeError, StorageError
-from mpr.inference import Model
-from mpr.pipeline import Pipeline
-from mpr.processes import Place
-from mpr.receipts import Receipts
-from mpr.stages import Row
+from mpr.recipe import read, stages
+from mpr.recipe.rules import launch as launching
+from mpr.rows import pipeline, verification
+from mpr.rows.pipeline import Pipeline
+from mpr.rows.receipts import Receipts
+from mpr.rows.stages import Row
+from mpr.runtime.processes import Place
+from mpr.search.inference import Model
+from mpr.training import launch as training
+from mpr.training import run_folder, starts
 from tests.conftest import Examined
 from tests.faults.rows import PLAN
 from tests.published import ROOT, smaller
@@ -30,7 +35,7 @@ STAGES = ["data", "mine first", "train first", "mine second", "train second", "e
 def row(place: Path, *overrides: str, name: str = "two", text: str = TEXT + PLAN, system: str = "trained") -> Row:
     file = place / f"{name}.yaml"
     file.write_text(text, "utf-8")
-    return Row(recipe_file.load(file, overrides), file, system, place / "home", place / name, quiet=True)
+    return Row(read.load(file, overrides), file, system, place / "home", place / name, quiet=True)
 
 
 def made(one: Row) -> list[str]:
@@ -138,7 +143,7 @@ def test_a_plan_of_one_stage_is_the_recipe_without_a_plan(place: Path, tmp_path:
               "training: {max_steps: 2}}\n")  # fmt: skip
     for each in (flat, one):
         shutil.copytree(place / "home", tmp_path / "home", dirs_exist_ok=True, copy_function=shutil.copyfile)
-        train.run(train.Launch(each.file, (), each.home, each.folder, quiet=True))
+        training.run(training.Launch(each.file, (), each.home, each.folder, quiet=True))
     files = [storage.read_manifest(each.folder / "model").files for each in (flat, one)]
     assert files[0] == files[1]
     assert not (flat.folder / "stages").exists()
@@ -150,7 +155,7 @@ def test_stages_by_hand(place: Path, tmp_path: Path) -> None:
     one = row(tmp_path)
 
     def trained(stage: str | None) -> None:
-        train.run(train.Launch(one.file, (), one.home, one.folder, None, True, stage))
+        training.run(training.Launch(one.file, (), one.home, one.folder, None, True, stage))
 
     with pytest.raises(DataError, match=r"the model of 'stage:first' is not there yet"):
         trained("second")
@@ -161,12 +166,12 @@ def test_stages_by_hand(place: Path, tmp_path: Path) -> None:
     trained("second")
     assert storage.read_manifest(one.folder / "model").digest == storage.read_manifest(place / "two" / "model").digest
     trained(None)  # nothing is left to do
-    for stage in recipe_plan.stages_of(one.recipe):  # a row that has a model gets that of another stage in its place
+    for stage in stages.stages_of(one.recipe):  # a row that has a model gets that of another stage in its place
         made_of = storage.read_manifest(one.folder / "stages" / stage.stage / "model")
-        assert storage.verify(stage_models.crowned(one.folder, stage)).digest == made_of.digest
+        assert storage.verify(run_folder.publish_last_stage(one.folder, stage)).digest == made_of.digest
     flat = row(tmp_path, name="flat", text=TEXT)
     with pytest.raises(RecipeError, match="the recipe has no plan"):
-        train.run(train.Launch(flat.file, (), flat.home, flat.folder, None, True, "first"))
+        training.run(training.Launch(flat.file, (), flat.home, flat.folder, None, True, "first"))
 
 
 def test_several_processes_train_one_stage_at_a_time(tmp_path: Path) -> None:
@@ -206,8 +211,8 @@ def test_a_run_from_a_folder_goes_on_only_from_that_model(place: Path, tmp_path:
     shutil.copytree(place / "two" / "stages" / "first" / "model", tmp_path / "begun", copy_function=shutil.copyfile)
     text = f"start: {tmp_path / 'begun'}\ndraft: true\n{TEXT}"
     one = row(tmp_path, "towers.share=false", name="parted", text=text)
-    launch = train.Launch(one.file, one.recipe.overrides, one.home, one.folder, quiet=True)
-    train.run(launch)
+    launch = training.Launch(one.file, one.recipe.overrides, one.home, one.folder, quiet=True)
+    training.run(launch)
     question, passage = (load_file(one.folder / "model" / name / "model.safetensors")
                          for name in ("query_0_Transformer", "document_0_Transformer"))  # fmt: skip
     assert not all(torch.equal(tensor, passage[name]) for name, tensor in question.items())
@@ -216,15 +221,15 @@ def test_a_run_from_a_folder_goes_on_only_from_that_model(place: Path, tmp_path:
     shutil.rmtree(tmp_path / "begun")
     shutil.copytree(place / "two" / "model", tmp_path / "begun", copy_function=shutil.copyfile)
     with pytest.raises(RecipeError, match=r"data\.start: "):
-        train.run(launch)
+        training.run(launch)
     planned = row(tmp_path, name="parted")
     with pytest.raises(StorageError, match="is the run of a recipe without a plan"):
-        train.run(train.Launch(planned.file, (), one.home, one.folder, quiet=True))
+        training.run(training.Launch(planned.file, (), one.home, one.folder, quiet=True))
 
 
 def test_a_start_that_does_not_agree_ends_before_training(place: Path, tmp_path: Path) -> None:
     text = f"start: {place / 'two' / 'model'}\ndraft: true\n{TEXT}".replace("pooling: mean", "pooling: cls")
     one = row(tmp_path, name="other", text=text)
     with pytest.raises(MprError, match=r"towers\.pooling: the model was trained with 'mean', the recipe says 'cls'"):
-        train.run(train.Launch(one.file, (), place / "home", one.folder, quiet=True))
-    assert recipe_plan.stages_of(one.recipe) == (one.recipe,)
+        training.run(training.Launch(one.file, (), place / "home", one.folder, quiet=True))
+    assert stages.stages_of(one.recipe) == (one.recipe,)

@@ -10,10 +10,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mpr import storage, towers_folder
-from mpr.manifest import sha256_file
-from mpr.run_folder import RunFolder
-from mpr.train import Launch, run
+from mpr import storage
+from mpr.models import towers_folder
+from mpr.storage.manifest import sha256_file
+from mpr.training.launch import Launch, run
+from mpr.training.run_folder import RunFolder
 from tests.conftest import Examined
 from tests.e2e.runs import OPTIONS, World
 

@@ -16,17 +16,20 @@ import numpy as np
 import pytest
 import torch
 
-from mpr import plan, recipe_file, storage, towers_folder
-from mpr import towers as towers_module
-from mpr.candidate_table import CandidateTable
-from mpr.inference import Model
-from mpr.vectors import VectorStore
+from mpr import storage
+from mpr.data.candidates import CandidateTable
+from mpr.models import towers as towers_module
+from mpr.models import towers_folder
+from mpr.recipe import plan
+from mpr.recipe import read as recipe_file
+from mpr.search.inference import Model
+from mpr.search.vectors import VectorStore
 from tests import published
 from tests.conftest import Examined
 from tests.hub_login import logged_in
 from tests.hub_server import HubServer
 from tests.unit.framings import bert
-from tests.unit.test_hub import theirs
+from tests.unit.publishing.test_hub import theirs
 from tests.unit.tiny_models import difference, vectors
 from tests.unit.tiny_models import published as encoder
 

@@ -13,20 +13,24 @@ import numpy as np
 import pytest
 import torch
 
-from mpr import encode, recipe_file, storage, towers, towers_folder, weights
-from mpr.candidate_table import CandidateTable
-from mpr.choice import Evidence
-from mpr.collate import Side
-from mpr.dataset import Dataset
-from mpr.draw import Drawer
+from mpr import storage
+from mpr.batches import _weights
+from mpr.batches.choice import Evidence
+from mpr.batches.draw import Drawer
+from mpr.data.candidates import CandidateTable
+from mpr.data.dataset import Dataset
+from mpr.data.questions import SplitStore
+from mpr.data.token_batches import Side
 from mpr.errors import MprError
-from mpr.inference import Model
-from mpr.questions import SplitStore
-from mpr.refresh import Refresh, churn
-from mpr.run_folder import RunFolder
-from mpr.tokens import Template
-from mpr.train import run
-from mpr.trainer import MultiPositiveTrainer
+from mpr.mining.refresh import Refresh, churn
+from mpr.models import towers, towers_folder
+from mpr.models.templates import Template
+from mpr.recipe import read as recipe_file
+from mpr.search import encode
+from mpr.search.inference import Model
+from mpr.training._trainer import MultiPositiveTrainer
+from mpr.training.launch import run
+from mpr.training.run_folder import RunFolder
 from tests.conftest import Examined
 from tests.e2e.runs import FROZEN, OWN
 from tests.faults import training
@@ -221,7 +225,7 @@ def test_a_share_in_turn_is_searched_for_and_the_others_keep_theirs(
 
 
 def test_churn_by_another_hand() -> None:
-    from mpr.candidate_table import proposals
+    from mpr.data.candidates import proposals
 
     before = proposals([(np.array(row), None) for row in ([1, 2, 3], [4], [])])
     now = proposals([(np.array(row), None) for row in ([3, 1, 9], [4], [1, 2])])
@@ -352,7 +356,7 @@ def test_rance_draws_by_what_each_version_measures(
     found = [each.rank for row in range(len(table)) for each in table.rows(row) if each.label == "known_positive"]
     share_R, weight_R = seen[2]
     assert share_R == [found.count(rank) / len(table) for rank in range(1, 7)]
-    assert np.array_equal(weight_R, weights.rance(share_R, 2.0, 3, 1))
+    assert np.array_equal(weight_R, _weights.rance(share_R, 2.0, 3, 1))
     examined(len(found), "positives among the first six", at_least=4)
 
 

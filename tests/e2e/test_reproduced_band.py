@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from mpr import expectation, recipe_file
-from mpr.recipe import Band
+from mpr.publishing import expectation
+from mpr.recipe import read
+from mpr.recipe.keys import Band
 from tests.e2e import small_rows
 from tests.published import said
 
@@ -20,7 +21,7 @@ def test_a_run_outside_the_band_is_kept_and_refused(
     monkeypatch.chdir(tmp_path)
     before = (run / "result.json").read_bytes()
     measured = json.loads(before)["scores"]["test"]["measures"]
-    measures = recipe_file.load(tmp_path / "small.yaml").evaluation.measures
+    measures = read.load(tmp_path / "small.yaml").evaluation.measures
     percents = {name: 100 * measured[name]["mean"] for name in measures}
     name, value = next((name, value) for name, value in percents.items() if 1 < value < 99)
     for shift, word, code in ((0.0, "within", 0), (-1.0, "above", 3), (1.0, "below", 3)):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mpr import cli
-from mpr.scores import Scores
+from mpr.evaluation.scores import Scores
 from tests.conftest import Examined
 from tests.e2e import collection
 
@@ -151,10 +151,10 @@ def test_a_flipped_bit_is_not_searched(place: Place, capsys: pytest.CaptureFixtu
 
 
 def test_equal_data_has_equal_digests_whatever_was_read_before(place: Place, examined: Examined) -> None:
-    from mpr import recipe_file
-    from mpr.dataset import Dataset
+    from mpr.data.dataset import Dataset
+    from mpr.recipe import read
 
-    loaded = recipe_file.load(place.recipe, tuple(MODEL[1::2]))
+    loaded = read.load(place.recipe, tuple(MODEL[1::2]))
     digests = []
     for number, order in enumerate((("test", "train"), ("train", "test"))):
         dataset = Dataset(loaded, place.folder / f"home-{number}", quiet=True)

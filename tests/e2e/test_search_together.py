@@ -13,11 +13,12 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 
-from mpr import cli, faiss_index, storage
-from mpr import search as searching
+from mpr import cli, storage
 from mpr.errors import RecipeError
-from mpr.exact import Exact
-from mpr.retrieval import RANKING
+from mpr.rows.retrieval import RANKING
+from mpr.search import faiss_index
+from mpr.search import search as searching
+from mpr.search.exact import Exact
 from tests.conftest import Examined
 from tests.e2e.launched import Ended
 from tests.e2e.searched import APPROXIMATE, Searched, copied

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from mpr import contract, verification
-from mpr.dataset import Dataset
-from mpr.pipeline import STAGES
+from mpr.data.dataset import Dataset
+from mpr.models import contract
+from mpr.rows import verification
+from mpr.rows.pipeline import STAGES
 from tests import shipped
 from tests.conftest import Examined
 from tests.e2e import standin_rows as rows

@@ -17,9 +17,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from mpr import recipe_file, recipe_plan, run_folder, storage, strict_yaml
-from mpr.pipeline import Pipeline
-from mpr.stages import Row
+from mpr import storage
+from mpr.recipe import read, strict_yaml
+from mpr.recipe import stages as recipe_plan
+from mpr.rows.pipeline import Pipeline
+from mpr.rows.stages import Row
+from mpr.training import run_folder
 from tests import planted
 from tests.conftest import Examined
 
@@ -156,7 +159,7 @@ class Made:
 
 def small(name: str, system: str, place: Path) -> Made:
     path = FOLDER / f"{name}.yaml"
-    recipe = recipe_file.load(path, overrides(path, place / "planted"))
+    recipe = read.load(path, overrides(path, place / "planted"))
     return Made(Row(recipe, path, system, place / "home", place / f"{name}-{system}", quiet=True))
 
 
@@ -216,7 +219,7 @@ def test_labels_by_the_cross_encoder_that_was_trained(name: str, place: Path, ex
     passed = {"keep": 0.999, "promote": 0.001}
     sets = [f"{where}.scores={{cross_encoder: 'stage:CE', probability: true}}" for where, _ in judged]
     sets += [f"{where}.{key}={value}" for where, label in judged for key, value in passed.items() if key in label]
-    recipe = recipe_file.load(path, [*overrides(path, place / "planted"), *sets])
+    recipe = read.load(path, [*overrides(path, place / "planted"), *sets])
     row = Row(recipe, path, "trained", place / "home", place / f"{name}-by-its-own", quiet=True)
     Made(row).measure()
     receipts = {one.stem: json.loads(one.read_text("utf-8")) for one in (row.folder / "receipts").glob("label-*.json")}
@@ -250,7 +253,7 @@ def test_a_system_takes_several_positives(name: str, place: Path) -> None:
         for number, entry in enumerate(one.get("objective", ()))
         if entry["name"] == "nll"
     ]
-    recipe = recipe_file.load(path, [*overrides(path, place / "planted"), *several])
+    recipe = read.load(path, [*overrides(path, place / "planted"), *several])
     drawn = {stage.draw.positives.policy for stage in recipe_plan.stages_of(recipe)}
     assert drawn <= {"up_to", "all"}, drawn
 

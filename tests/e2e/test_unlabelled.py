@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from mpr import mine, recipe_file
-from mpr.dataset import Dataset
-from mpr.draw import Drawer
+from mpr.batches.draw import Drawer
+from mpr.data.dataset import Dataset
 from mpr.errors import DataError
 from mpr.formats import dpr_tsv, questions_jsonl, scored_pairs
+from mpr.mining import mine
+from mpr.recipe import read
 from mpr.records import TIERS, Group, PairScore
-from mpr.train import Launch, run
+from mpr.training.launch import Launch, run
 from tests.conftest import Examined
 from tests.e2e import collection
 from tests.unit.invented import small
@@ -67,14 +68,14 @@ def _plain(group: Group) -> Group:
 
 
 def test_a_question_with_a_found_positive_is_drawn_and_one_without_is_counted(tmp_path: Path) -> None:
-    dataset = Dataset(recipe_file.load(write(tmp_path, MORE), sets("scores.tsv")), tmp_path / "home", quiet=True)
+    dataset = Dataset(read.load(write(tmp_path, MORE), sets("scores.tsv")), tmp_path / "home", quiet=True)
     mine.mine(dataset)
     split, known = dataset.split("train"), mine.knowledge(dataset)
     assert split.ids == ["t0", "t1", "t2", "t3", "t4", "u0", "u2"]  # t4 has no positive either
     assert split.manifest.receipt["unlabelled"] == {
         "questions": 3, "also labelled": 1, "positives not looked at": 2
     }  # fmt: skip
-    alone = recipe_file.load(tmp_path / "small.yaml", [*sets("scores.tsv"), "data.unlabelled=null"])
+    alone = read.load(tmp_path / "small.yaml", [*sets("scores.tsv"), "data.unlabelled=null"])
     assert Dataset(alone, tmp_path / "home", quiet=True).split("train").ids == ["t0", "t1", "t2", "t3", "t4"]
     ids = dataset.corpus().ids
     assert [sorted(ids(row)) for row in listed(known.positives.rows)][5:] == [["p3", "p4"], []]
@@ -98,7 +99,7 @@ def test_training_sees_them(tmp_path: Path) -> None:
 
 
 def test_ids_of_both_splits_differ(tmp_path: Path) -> None:
-    recipe = recipe_file.load(
+    recipe = read.load(
         write(tmp_path, [{"id": "t1", "question": "what is a second t1", "pos": [], "neg": []}]), sets("scores.tsv")
     )
     with pytest.raises(DataError, match="t1: question id is given twice"):
@@ -123,7 +124,7 @@ def test_invented_world_by_its_truth(tmp_path: Path, examined: Examined) -> None
     text = path.read_text("utf-8").replace("passages: 12}", "}").replace(", questions: 5}", "}")
     path.write_text(text.replace("passages.tsv, format: plain_tsv, }", "passages.tsv, format: plain_tsv}"), "utf-8")
     changed = [one.replace("up_to: 2", "up_to: null").replace("depth: 8", "depth: 60") for one in sets("scores.tsv")]
-    dataset = Dataset(recipe_file.load(path, [*changed, "labels[1].window=60"]), tmp_path / "home", quiet=True)
+    dataset = Dataset(read.load(path, [*changed, "labels[1].window=60"]), tmp_path / "home", quiet=True)
     mine.mine(dataset)
     split, known, corpus = dataset.split("train"), mine.knowledge(dataset), dataset.corpus()
     first, rows, found = split.ids.index(asked[0].id), known.positives.rows, 0

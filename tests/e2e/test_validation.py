@@ -12,11 +12,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mpr import recipe_file, storage
-from mpr.dev_pool import DevPool
+from mpr import storage
 from mpr.errors import RecipeError
-from mpr.run_folder import RunFolder
-from mpr.train import Launch, run
+from mpr.recipe import read
+from mpr.training._validation import DevPool
+from mpr.training.launch import Launch, run
+from mpr.training.run_folder import RunFolder
 from tests.conftest import Examined
 from tests.e2e import collection
 
@@ -156,7 +157,7 @@ def test_a_resumed_run_stops_where_the_unbroken_one_did(
     """As if killed with these checkpoints: after the stop, between two bad evaluations, before the best, at once."""
     folder, plan = stopping
     with pytest.MonkeyPatch.context() as keep_all:
-        keep_all.setattr("mpr.trainer.MultiPositiveTrainer._forget_old", lambda trainer: None)
+        keep_all.setattr("mpr.training._trainer.MultiPositiveTrainer._forget_old", lambda trainer: None)
         run(launch(path, folder, *PATIENT))
     again = RunFolder(tmp_path / "again")
     shutil.copytree(folder, again.folder)
@@ -201,4 +202,4 @@ def test_a_measure_that_is_always_one_is_refused(path: Path, tmp_path: Path) -> 
 
 
 def test_the_recipe_of_these_tests_is_sound(path: Path) -> None:
-    assert recipe_file.load(path, PATIENT).validation is not None
+    assert read.load(path, PATIENT).validation is not None

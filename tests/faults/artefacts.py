@@ -18,25 +18,19 @@ import numpy as np
 import pyarrow as pa
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from mpr import (
-    clusters,
-    columnar,
-    fusion,
-    intake,
-    pair_scores,
-    passages,
-    storage,
-    tokens,
-    transcript,
-    vectors,
-    vocabulary,
-)
-from mpr.collection import Split
+from mpr import storage
+from mpr.corpora import Split
+from mpr.data import _split_builder, pair_scores, passages, tokens
+from mpr.data import _vocabulary as vocabulary
 from mpr.errors import StorageError
-from mpr.ranking import Names, Ranking
-from mpr.recipe import NewEncoder, Repair, Towers
-from mpr.recipe_draw import Clusters
+from mpr.evaluation import fusion, ranking_table
+from mpr.evaluation.ranking import Names, Ranking
+from mpr.mining import clusters
+from mpr.recipe.keys import NewEncoder, Repair, Towers
+from mpr.recipe.keys_draw import Clusters
 from mpr.records import Candidate, Group, Passage, Positive, Question
+from mpr.search import vectors
+from mpr.writing import _transcript
 
 
 def _bytes(size: int, seed: int) -> bytes:
@@ -98,7 +92,7 @@ def _split(target: Path) -> None:
     repair = Repair(without_positives="refuse", passages_missing="refuse", positive_as_negative="refuse")
     store: Any = _Rows()
     options: dict[str, Any] = {"tiers": ("gold",), "train": True, "sources": ("bm25", "random"), "receipt": {}}
-    intake.build(target, groups, Split(20, trains=True), store, repair=repair, **options)
+    _split_builder.build(target, groups, Split(20, trains=True), store, repair=repair, **options)
 
 
 def _tokenizer() -> Tokenizer:
@@ -135,7 +129,7 @@ def _built(task: str, **towers: Any) -> tuple[Any, Tokenizer]:
 
 def _model(target: Path) -> None:
     """A model folder: files of ours, and those that transformers and safetensors write into the stage."""
-    from mpr import towers_folder
+    from mpr.models import towers_folder
 
     built = _built("towers", pooling="mean", projection=4, title="pair", passage_length=8)
     towers_folder.write(target, *built, {"updates": 3})
@@ -143,7 +137,7 @@ def _model(target: Path) -> None:
 
 def _cross_encoder(target: Path) -> None:
     """The folder of a model that scores pairs."""
-    from mpr import cross_encoder_folder
+    from mpr.models import cross_encoder_folder
 
     built = _built("cross_encoder", pooling="cls", title="join", passage_length=16)
     cross_encoder_folder.write(target, *built, {"updates": 3})
@@ -151,7 +145,7 @@ def _cross_encoder(target: Path) -> None:
 
 def _late_interaction(target: Path) -> None:
     """The folder of a model that compares tokens, with its projection in a file of its own."""
-    from mpr import late_interaction_folder
+    from mpr.models import late_interaction_folder
 
     built = _built("late_interaction", pooling="none", projection=4, title="join", passage_length=8)
     late_interaction_folder.write(target, *built, {"updates": 3})
@@ -195,7 +189,7 @@ def _table(target: Path) -> None:
     """A ranking with its texts, in a file that a library writes through ours."""
     questions: Any = _Asked(6)
     corpus: Any = _Asked(20)
-    columnar.write(target, _ranked(), questions, corpus, "small")
+    ranking_table.write(target, _ranked(), questions, corpus, "small")
 
 
 def _fusion(target: Path) -> None:
@@ -216,8 +210,8 @@ def _pair_scores(target: Path) -> None:
 
 def _answers(target: Path) -> None:
     """What a language model has said."""
-    said = {f"{row:02}": transcript.Reply(f"yes, {row}\nor no", "small", row % 5 == 0) for row in range(20)}
-    transcript.commit(target, said)
+    said = {f"{row:02}": _transcript.Reply(f"yes, {row}\nor no", "small", row % 5 == 0) for row in range(20)}
+    _transcript.commit(target, said)
 
 
 ARTEFACTS: dict[str, Callable[[Path], object]] = {

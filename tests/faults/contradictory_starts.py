@@ -6,9 +6,9 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from mpr import strict_yaml
-from mpr.recipe import Recipe
-from mpr.recipe_plan import StageDocument
+from mpr.recipe import strict_yaml
+from mpr.recipe.keys import Recipe
+from mpr.recipe.stages import StageDocument
 from tests.faults.contradictory_labels import LABEL
 from tests.faults.contradictory_searches import FROZEN, LORA, TREC, WORLD
 

@@ -14,9 +14,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from mpr import encode, storage
+from mpr import storage
 from mpr.errors import MprError
-from mpr.vectors import Unfinished
+from mpr.search import encode
+from mpr.search.vectors import Unfinished
 from tests.faults.killing import forked, killer, waited
 from tests.unit.encodings import sums, task
 

@@ -18,12 +18,14 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from mpr import encode, inference, recipe_file, storage  # noqa: F401
-from mpr.pipeline import STAGES, Pipeline
-from mpr.receipts import Receipts
-from mpr.result import Result
-from mpr.stages import Row
-from mpr.training_run import TrainingRun  # noqa: F401  # loaded once, not by each child
+from mpr import storage
+from mpr.recipe import read
+from mpr.rows.pipeline import STAGES, Pipeline
+from mpr.rows.receipts import Receipts
+from mpr.rows.result import Result
+from mpr.rows.stages import Row
+from mpr.search import encode, inference  # noqa: F401
+from mpr.training._run import TrainingRun  # noqa: F401  # loaded once, not by each child
 from tests.faults.killing import forked, waited
 from tests.published import ROOT, smaller
 
@@ -76,7 +78,7 @@ class World:
             self.folder.mkdir(parents=True, exist_ok=True)
             text = smaller((ROOT / "recipes" / "quickstart.yaml").read_text("utf-8"))
             path.write_text(text + self.plan, "utf-8")
-        row = Row(recipe_file.load(path), path, "trained", self.home, self.run, quiet=True)
+        row = Row(read.load(path), path, "trained", self.home, self.run, quiet=True)
         return Pipeline(row).run()
 
     def facts(self) -> dict[str, str]:

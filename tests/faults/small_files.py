@@ -15,10 +15,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from mpr import admission, expectation, figures, leaderboard, leaderboard_lock, storage  # noqa: F401
+from mpr import storage
 from mpr.errors import DataError
-from mpr.receipts import Receipts
-from mpr.result import Result
+from mpr.publishing import _board_drawing, board_entries, board_lock, expectation  # noqa: F401
+from mpr.publishing import board as leaderboard
+from mpr.rows.receipts import Receipts
+from mpr.rows.result import Result
 from tests import boards
 from tests.faults.killing import forked, waited
 from tests.faults.rows import World, finished, unbroken
@@ -59,11 +61,11 @@ def operations(log: Path) -> list[Death]:
 
 def grown(root: Path, runs: Path) -> None:
     """One more run of a row, the band of the row's recipe, and everything that is written from them."""
-    admission.add(root, runs / f"{ROW}-{SEED}")
-    leaderboard_lock.build(root)
+    board_entries.add(root, runs / f"{ROW}-{SEED}")
+    board_lock.build(root)
     row = leaderboard.read(root).row(ROW)
     expectation.write(root / row.path, expectation.bands([one.result for one in row.of("trained")], row.role))
-    leaderboard_lock.build(root)
+    board_lock.build(root)
 
 
 def content(root: Path) -> dict[str, bytes]:
@@ -108,8 +110,8 @@ def _states(old: Path, runs: Path, root: Path) -> dict[str, set[bytes]]:
             states.setdefault(name, set()).add(data)
 
     note()
-    build, write = leaderboard_lock.build, expectation.write
-    admission.add(root, runs / f"{ROW}-{SEED}")
+    build, write = board_lock.build, expectation.write
+    board_entries.add(root, runs / f"{ROW}-{SEED}")
     note()
     build(root)
     note()
@@ -126,7 +128,7 @@ def _readable(root: Path) -> None:
     leaderboard.read(root)
     problems = []
     try:
-        leaderboard_lock.check(root)
+        board_lock.check(root)
     except DataError as error:
         problems = error.problems
     assert all("leaderboard build" in problem.fix for problem in problems), problems

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from mpr.pipeline import STAGES
+from mpr.rows.pipeline import STAGES
 from tests.conftest import Examined
 
 ROOT = Path(__file__).parents[2]

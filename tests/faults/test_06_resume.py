@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 import torch
 
-from mpr import objectives, recipe_file, storage
+from mpr import objectives, storage
 from mpr.errors import Interrupted, NumbersError, RecipeError, StorageError
-from mpr.run_folder import RunFolder, differences, identity
-from mpr.strict_yaml import leaves
-from mpr.train import run
+from mpr.recipe import read
+from mpr.recipe.strict_yaml import leaves
+from mpr.training.launch import run
+from mpr.training.run_folder import RunFolder, differences, identity
 from tests.conftest import Examined
 from tests.faults import killing, training
 
@@ -63,7 +64,7 @@ def test_resumed_is_uninterrupted(finished: tuple[Path, Path], tmp_path: Path) -
 
 def test_every_changed_key_is_named(finished: tuple[Path, Path], examined: Examined) -> None:
     path, _ = finished
-    started = identity(recipe_file.load(path, training.OPTIONS), {"train": "a"}, 1)
+    started = identity(read.load(path, training.OPTIONS), {"train": "a"}, 1)
     count = 0
     for place, value in leaves(started):
         changed = _with(started, place, "other" if value != "other" else "another")

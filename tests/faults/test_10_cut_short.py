@@ -8,7 +8,7 @@ import pytest
 
 from mpr import storage
 from mpr.errors import StorageError
-from mpr.manifest import MANIFEST
+from mpr.storage.manifest import MANIFEST
 from tests.conftest import Examined
 from tests.faults.artefacts import ARTEFACTS
 from tests.faults.damage import built, refusal

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mpr import pretrained
+from mpr.models import pretrained
 from tests.conftest import Examined
 from tests.hub_client import Client, Done
 from tests.hub_server import HubServer
@@ -37,7 +37,12 @@ class Machine:
         self.base = self.hub.add(BASE, {name: (encoder / name).read_bytes() for name in FILES})
         files = [path for path in model.rglob("*") if path.is_file()]
         self.model = self.hub.add(MODEL, {path.relative_to(model).as_posix(): path.read_bytes() for path in files})
-        preloaded = ("mpr.pretrained", "mpr.vocabulary", "transformers.models.bert.modeling_bert", "tokenizers")
+        preloaded = (
+            "mpr.models.pretrained",
+            "mpr.data._vocabulary",
+            "transformers.models.bert.modeling_bert",
+            "tokenizers",
+        )
         variables = {"HOME": str(self.user), "TRANSFORMERS_VERBOSITY": "error", "OMP_NUM_THREADS": "1"}
         self.client = Client(self.hub.environment(self.cache, **variables), *preloaded)
 

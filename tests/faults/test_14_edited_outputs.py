@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from mpr import manifest, verification
-from mpr.receipts import Receipts
-from mpr.storage import json_digest
+from mpr.rows import verification
+from mpr.rows.receipts import Receipts
+from mpr.storage import json_digest, manifest
 from tests.conftest import Examined
 from tests.e2e import small_rows
 

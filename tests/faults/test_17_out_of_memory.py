@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from mpr import out_of_memory, recipe_file, storage
+from mpr import storage
 from mpr.errors import RecipeError
-from mpr.run_folder import RunFolder
-from mpr.towers import Encoder
-from mpr.train import main, run
+from mpr.models import out_of_memory
+from mpr.models.towers import Encoder
+from mpr.recipe import read
+from mpr.train import main
+from mpr.training.launch import run
+from mpr.training.run_folder import RunFolder
 from tests.conftest import Examined
 from tests.e2e import test_validation as validation
 from tests.faults import training
@@ -114,7 +117,7 @@ def test_the_suggestion_fits(path: Path, tmp_path: Path, examined: Examined) -> 
                     options = (*big, suggestion(error))
                     tried += 1
             assert (folder / "model").is_dir()
-            assert recipe_file.load(path, (*training.OPTIONS, *options)).questions_per_step == 4
+            assert read.load(path, (*training.OPTIONS, *options)).questions_per_step == 4
     examined(tried, "suggestions followed", at_least=3)
 
 
@@ -146,11 +149,11 @@ def test_one_text_is_too_much(path: Path) -> None:
     options: tuple[str, ...] = ("scale.cache={questions: 1, passages: 1}",)
     keys = []
     for _ in range(3):
-        error = out_of_memory.in_training(recipe_file.load(path, (*training.OPTIONS, *options)))
+        error = out_of_memory.in_training(read.load(path, (*training.OPTIONS, *options)))
         keys.append(error.problems[0].key)
         options = (*options, suggestion(error))
     assert keys == ["training.gradient_checkpointing", "training.bf16", "towers.passage_length"]
-    assert recipe_file.load(path, (*training.OPTIONS, *options)).towers.passage_length == 8
+    assert read.load(path, (*training.OPTIONS, *options)).towers.passage_length == 8
 
 
 def test_in_validation_the_other_batch_is_named(tmp_path: Path) -> None:

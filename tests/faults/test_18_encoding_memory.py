@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from mpr import encode
 from mpr.errors import RecipeError
-from mpr.vectors import VectorStore
+from mpr.search import encode
+from mpr.search.vectors import VectorStore
 from tests.conftest import Examined
 from tests.unit.encodings import task
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from mpr import encode
 from mpr.errors import DataError, NumbersError
-from mpr.inference import Model, refuse_empty
-from mpr.padding import lengths
+from mpr.search import encode
+from mpr.search.inference import Model, refuse_empty
+from mpr.search.padding import lengths
 from tests.conftest import Examined
 from tests.unit.encodings import ids, model_folder, task, texts, token_store
 from tests.unit.framings import FRAMINGS
@@ -99,7 +99,8 @@ def test_a_text_that_is_only_padding(tmp_path: Path) -> None:
     """Where the tokenizer frames nothing, an empty text would be the vector of a padding token."""
     bare = FRAMINGS["bert"]().backend_tokenizer
     bare.post_processor = None
-    from mpr import tokens, towers, towers_folder
+    from mpr.data import tokens
+    from mpr.models import towers, towers_folder
     from tests.unit.tiny_models import settings
 
     towers_folder.write(tmp_path / "model", towers.build(settings(title="join"), bare, 1), bare)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from mpr.exact import Exact
-from mpr.hits import Hits, merge
-from mpr.shards import Share
+from mpr.search.exact import Exact
+from mpr.search.shards import Share
+from mpr.search.top_k import Hits, merge
 from tests.conftest import Examined
 from tests.unit.vectors_in_memory import brute_force, same, store_of
 

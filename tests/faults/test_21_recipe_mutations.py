@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from mpr import recipe_file, strict_yaml
 from mpr.errors import RecipeError
+from mpr.recipe import read, strict_yaml
 from tests import shipped
 from tests.conftest import Examined
 from tests.faults.mutations import KINDS, Spot, spots
@@ -103,7 +103,7 @@ ELSEWHERE = {  # the key that has to change is another one than the spoilt one
 def problems(text: str) -> list[tuple[int, str, str]]:
     """(line, key, message) of everything that is refused in a text."""
     try:
-        recipe_file.from_document(strict_yaml.parse(text.encode(), "r.yaml"), "r")
+        read.from_document(strict_yaml.parse(text.encode(), "r.yaml"), "r")
     except RecipeError as error:
         return [(int(one.where.rpartition(":")[2]), one.key, str(one)) for one in error.problems]
     return []
@@ -111,7 +111,7 @@ def problems(text: str) -> list[tuple[int, str, str]]:
 
 def all_cases() -> Iterator[Case]:
     """Of what a stage writes nothing is required, as what it leaves out holds from above (its mistakes are in
-    tests/unit/test_recipe_plan.py). Systems have keys that nothing else has: they are spoilt, and not taken away."""
+    tests/unit/recipe/test_stages.py). Systems have keys that nothing else has: they are spoilt, and not taken away."""
     for name in shipped.NAMES:
         for spot in spots(shipped.text(name)):
             for kind in KINDS if not spot.pattern.startswith("plan") else ():
@@ -236,7 +236,7 @@ def test_files_that_are_no_text(data: bytes, tmp_path: Path) -> None:
     path = tmp_path / "r.yaml"
     path.write_bytes(data)
     with pytest.raises(RecipeError, match=r"r\.yaml:1: is not (UTF-8|YAML)"):
-        recipe_file.load(path)
+        read.load(path)
 
 
 def test_a_hundred_megabytes(tmp_path: Path) -> None:
@@ -246,7 +246,7 @@ def test_a_hundred_megabytes(tmp_path: Path) -> None:
         file.truncate(100 * 1024 * 1024)
     started = time.process_time()
     with pytest.raises(RecipeError, match="has 104,857,600 bytes; a recipe has at most"):
-        recipe_file.load(path)
+        read.load(path)
     assert time.process_time() - started < 1
 
 
@@ -258,7 +258,7 @@ def test_the_largest_file_that_is_read_takes_seconds_at_most(tmp_path: Path) -> 
         path.write_text((form * strict_yaml.MAX_BYTES)[: strict_yaml.MAX_BYTES], "utf-8")
         started = time.process_time()
         with pytest.raises(RecipeError):
-            recipe_file.load(path)
+            read.load(path)
         assert time.process_time() - started < 20, form
 
 

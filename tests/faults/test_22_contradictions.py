@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from mpr import recipe_file, recipe_plan, rules, strict_yaml
 from mpr.errors import RecipeError
-from mpr.rules import RULES, Rule
+from mpr.recipe import read, rules, stages, strict_yaml
+from mpr.recipe.rules import RULES, Rule
 from tests import shipped
 from tests.conftest import Examined
 from tests.faults.contradictory_draws import CASES as DRAWS
@@ -269,7 +269,7 @@ def sets(overrides: list[str]) -> list[str]:
 def test_contradiction(rule: str, name: str, overrides: list[str], key: str, message: str, tmp_path: Path) -> None:
     made = document(name, overrides)
     with pytest.raises(RecipeError) as caught:
-        recipe_file.from_document(made, "r", sets(overrides))
+        read.from_document(made, "r", sets(overrides))
     found = [problem for problem in caught.value.problems if problem.key == key and message in problem.what]
     assert len(found) == 1, str(caught.value)
     path = tuple(int(part) if part.isdigit() else part for part in key.replace("[", ".").replace("]", "").split("."))
@@ -289,7 +289,7 @@ def test_every_rule_has_a_case(examined: Examined) -> None:
 def test_shipped_recipes_break_no_rule(examined: Examined) -> None:
     """The other direction: no rule objects to a good recipe."""
     count = 0
-    for recipe in (stage for row in shipped.recipes().values() for stage in recipe_plan.stages_of(row)):
+    for recipe in (stage for row in shipped.recipes().values() for stage in stages.stages_of(row)):
         for rule in RULES:
             assert list(rule.check(recipe)) == []
             count += 1
@@ -319,7 +319,7 @@ def test_good_searches_in_every_step(examined: Examined) -> None:
         ["sources[0].index='OPQ16,PQ16'"],
         ["draw.negatives[0].all=false", "draw.negatives[0].k=9"],
     ):
-        recipe = recipe_file.from_document(document(TREC, []), "r", [*LIVE, *more])
+        recipe = read.from_document(document(TREC, []), "r", [*LIVE, *more])
         assert recipe.live is recipe.sources[0]
         tried += 1
     examined(tried, "ways to search in every step", at_least=4)
@@ -331,7 +331,7 @@ def test_good_searches_between_steps(examined: Examined) -> None:
     ways = ([], ["refresh={every: 100}"], ["refresh={every: 100, questions: 0.2}"], ["refresh={every: 2, stale: true}"])
     for more in ways:
         for frozen in ([], [FROZEN]):
-            recipe = recipe_file.from_document(document(TREC, []), "r", [SELF[0], negatives, *more, *frozen])
+            recipe = read.from_document(document(TREC, []), "r", [SELF[0], negatives, *more, *frozen])
             assert recipe.own is recipe.sources[0]
             assert recipe.live is None
     examined(2 * len(ways), "ways to search between steps", at_least=8)
@@ -342,7 +342,7 @@ def test_all_contradictions_of_a_recipe_are_told_together(examined: Examined) ->
     together = [one for one in overrides if one.startswith(("training.", "search.", "labels[0]", "towers.q", "paper."))]
     keys = {one.partition("=")[0] for one in together}
     with pytest.raises(RecipeError) as caught:
-        recipe_file.from_document(document(TREC, []), "r", together)
+        read.from_document(document(TREC, []), "r", together)
     assert len(caught.value.problems) >= len(keys) - 2
     examined(len(caught.value.problems), "problems told together", at_least=15)
 
@@ -357,7 +357,7 @@ def test_good_ways_to_keep_the_best(examined: Examined) -> None:
         ["training.metric_for_best_model=eval_top20", "training.greater_is_better=true"],
     ]
     for way in ways:
-        recipe_file.from_document(document(TREC, []), "r", [*BEST, *way])
+        read.from_document(document(TREC, []), "r", [*BEST, *way])
     examined(len(ways), "ways to keep the best checkpoint", at_least=5)
 
 

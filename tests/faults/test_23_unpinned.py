@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
-from mpr import admission, leaderboard, leaderboard_lock, recipe_file, storage
+from mpr import storage
 from mpr.errors import DataError, RecipeError
-from mpr.result import FILE, Result
+from mpr.publishing import board, board_entries, board_lock
+from mpr.recipe import read
+from mpr.rows.result import FILE, Result
 from tests import boards, shipped
 from tests.conftest import Examined
 
@@ -54,8 +56,8 @@ def attempt(root: Path, path: Path, name: str, **changes: Any) -> DataError:
     """Publishing a run of the recipe, which must leave nothing."""
     folder = boards.run(root.parent / name.replace(" ", "-").replace("/", "-"), path, "trained", 42, 0.5, **changes)
     with pytest.raises(DataError) as refused:
-        admission.add(root, folder)
-    assert not list(leaderboard.files(root))
+        board_entries.add(root, folder)
+    assert not list(board.files(root))
     return refused.value
 
 
@@ -66,9 +68,9 @@ def test_allowed_only_in_a_draft_which_never_becomes_a_row(tmp_path: Path, name:
     path.parent.mkdir(parents=True)
     path.write_text(text(name, tmp_path, draft=False))
     with pytest.raises(RecipeError, match="set draft: true"):
-        recipe_file.load(path)
+        read.load(path)
     path.write_text(text(name, tmp_path, draft=True))
-    assert recipe_file.load(path).draft
+    assert read.load(path).draft
     assert "is a draft" in str(attempt(root, path, "run"))
 
 
@@ -77,7 +79,7 @@ def test_refused_even_in_a_draft(tmp_path: Path, name: str) -> None:
     path = tmp_path / "row.yaml"
     path.write_text(text(name, tmp_path, draft=True))
     with pytest.raises(RecipeError, match=r"row\.yaml:\d+ towers\.revision: must match"):
-        recipe_file.load(path)
+        read.load(path)
 
 
 def test_no_shipped_draft_becomes_a_row(tmp_path: Path, examined: Examined) -> None:
@@ -87,10 +89,10 @@ def test_no_shipped_draft_becomes_a_row(tmp_path: Path, examined: Examined) -> N
         role = next(iter(shipped.recipes()[name].data.evaluate))
         if role == "test":  # the run of a board has one evaluation of that name
             assert "is a draft" in str(attempt(root, path, f"run{number}"))
-        refused = list(admission.objections(_result(tmp_path / f"other{number}", path), path))
+        refused = list(board_entries.objections(_result(tmp_path / f"other{number}", path), path))
         assert any(problem.key == "draft" for problem in refused)
         with pytest.raises(RecipeError, match="draft"):
-            recipe_file.load(path, ["draft=false"])
+            read.load(path, ["draft=false"])
     examined(len(DRAFTS), "shipped drafts", at_least=30)
 
 
@@ -109,9 +111,9 @@ def test_other_doors(tmp_path: Path, examined: Examined) -> None:
         for run in (*runs, *_lies(tmp_path, runs)):
             for ways in ({}, {"replace": True}, {"again": "authors"}):
                 with pytest.raises(DataError, match="was edited" if run.name == "lie0" else "is a draft"):
-                    admission.add(root, run, **ways)  # type: ignore[arg-type]
+                    board_entries.add(root, run, **ways)  # type: ignore[arg-type]
                 tried += 1
-    assert not list(leaderboard.files(root))
+    assert not list(board.files(root))
     examined(tried, "attempts", at_least=30)
 
 
@@ -119,13 +121,13 @@ def test_a_recipe_that_becomes_a_draft_loses_its_place(tmp_path: Path) -> None:
     root = tmp_path / "tree"
     path = boards.recipe(root, "row", "quickstart")
     runs = [boards.run(tmp_path / str(seed), path, "trained", seed, 0.5) for seed in (42, 43)]
-    admission.add(root, runs[0])
-    leaderboard.read(root)
+    board_entries.add(root, runs[0])
+    board.read(root)
     path.write_text(path.read_text().replace("varies: []\n", "varies: []\ndraft: true\n"))
     with pytest.raises(DataError, match="is a draft"):
-        admission.add(root, runs[1])
+        board_entries.add(root, runs[1])
     with pytest.raises(DataError, match="is the result of a draft"):
-        leaderboard_lock.build(root)
+        board_lock.build(root)
 
 
 def _lies(folder: Path, runs: list[Path]) -> Iterator[Path]:

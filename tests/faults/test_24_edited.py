@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from mpr import leaderboard, leaderboard_lock, reference
 from mpr.errors import MprError
+from mpr.publishing import board, board_lock
+from mpr.recipe import reference
 from tests import boards, shipped
 from tests.conftest import Examined
 
@@ -30,12 +31,12 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     expected = f"expected: {{{bands}}}"
     path = root / "recipes" / "mini" / "trec_joint_m4.yaml"
     path.write_text(path.read_text().replace("expected: null", expected))
-    leaderboard_lock.build(root)
+    board_lock.build(root)
     return root
 
 
 def published(root: Path) -> list[Path]:
-    return [*reference.recipe_paths(root), *leaderboard.files(root)]
+    return [*reference.recipe_paths(root), *board.files(root)]
 
 
 def edits(data: bytes, count: int = EDITS) -> Iterator[bytes]:
@@ -54,13 +55,13 @@ def rows_of(root: Path, path: Path) -> set[str]:
     if place.parts[1] == "results":
         return {place.parts[2]}
     if place.parts[1] == "questions":
-        return {row.name for row in leaderboard.read(root).rows if row.entries}
+        return {row.name for row in board.read(root).rows if row.entries}
     return set()
 
 
 def refusal(root: Path) -> MprError:
     with pytest.raises(MprError) as refused:
-        leaderboard_lock.check(root)
+        board_lock.check(root)
     return refused.value
 
 
@@ -78,7 +79,7 @@ def test_every_edit_of_a_digit_is_caught(built: Path, examined: Examined) -> Non
             tried += 1
         path.write_bytes(data)
         kinds.add(path.suffix)
-    leaderboard_lock.check(built)
+    board_lock.check(built)
     assert kinds == {".yaml", ".json", ".md", ".txt", ".svg"}
     examined(tried, f"changed digits in {len(published(built))} files", at_least=150)
 
@@ -93,7 +94,7 @@ def test_an_edited_number_of_the_page_names_its_row(built: Path, examined: Exami
             assert f"row {line.removeprefix('| [').partition(']')[0]}:" in str(refusal(built))
             named += 1
     page.write_text(text)
-    leaderboard_lock.check(built)
+    board_lock.check(built)
     examined(named, "rows of the page", at_least=6)
 
 
@@ -145,9 +146,9 @@ def test_a_repaired_checksum_does_not_help(built: Path, tmp_path: Path) -> None:
     root = Path(shutil.copytree(built, tmp_path / "tree"))
     page, lock = root / "leaderboard" / "README.md", root / "leaderboard" / "rows.json"
     page.write_text(page.read_text().replace(" ± ", " ± 1", 1))
-    content = leaderboard.read_signed(lock)
-    content["written"]["README.md"] = leaderboard_lock.storage.sha256_file(page)
-    lock.write_bytes(leaderboard.document(leaderboard.signed(_without_digest(content))))
+    content = board.read_signed(lock)
+    content["written"]["README.md"] = board_lock.storage.sha256_file(page)
+    lock.write_bytes(board.document(board.signed(_without_digest(content))))
     assert "is not what this code makes of rows and results" in str(refusal(root))
 
 
@@ -159,9 +160,9 @@ def test_an_edited_result_cannot_be_built_from(built: Path, tmp_path: Path) -> N
         for edited in edits(data, 3):
             path.write_bytes(edited)
             with pytest.raises(MprError, match=r"was edited|cannot be read|values for"):
-                leaderboard_lock.build(root)
+                board_lock.build(root)
         path.write_bytes(data)
-    assert leaderboard_lock.build(root) == []
+    assert board_lock.build(root) == []
 
 
 def _without_digest(content: dict[str, object]) -> dict[str, object]:
@@ -173,7 +174,7 @@ def test_the_shipped_leaderboard(tmp_path: Path, examined: Examined) -> None:
     root = tmp_path / "tree"
     for folder in ("recipes", "leaderboard"):
         shutil.copytree(shipped.ROOT / folder, root / folder)
-    leaderboard_lock.check(root)
+    board_lock.check(root)
     files = published(root)
     for path in files:
         data = path.read_bytes()

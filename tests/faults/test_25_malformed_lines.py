@@ -16,10 +16,10 @@ import pytest
 import zstandard
 
 from mpr.errors import DataError
-from mpr.fields import Fields, json_object
 from mpr.formats import beir, dpr_json, dpr_tsv, msmarco, questions_jsonl, tevatron, trec
-from mpr.lines import identifier, read_lines
 from mpr.records import text_problem
+from mpr.storage.json_fields import Fields, json_object
+from mpr.storage.lines import identifier, read_lines
 
 LINES, BAD = 2_000_000, 1_234_567
 QUESTION = Fields({"id": identifier, "question": text_problem})

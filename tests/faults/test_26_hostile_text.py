@@ -15,8 +15,8 @@ import pytest
 
 from mpr.errors import DataError
 from mpr.formats import beir, dpr_json, dpr_tsv, msmarco, questions_jsonl, squad, tevatron, trec
-from mpr.lines import read_lines
 from mpr.records import Candidate, Group, Hit, Judgement, Passage, Positive, Question
+from mpr.storage.lines import read_lines
 
 TEXTS = {
     "plain": "plain",

@@ -18,17 +18,18 @@ from typing import Any
 
 import pytest
 
-from mpr import intake, passages, relations
-from mpr.collection import Split
-from mpr.draw import Drawer, Step
+from mpr.batches import relations
+from mpr.batches.draw import Drawer, Step
+from mpr.batches.policy import Policy
+from mpr.batches.relations import Relations
+from mpr.corpora import Split
+from mpr.data import _split_builder, passages
+from mpr.data.passages import PassageStore
+from mpr.data.questions import SplitStore
 from mpr.errors import DataError
-from mpr.passages import PassageStore
-from mpr.policy import Policy
-from mpr.questions import SplitStore
-from mpr.recipe import Repair
-from mpr.recipe_draw import Draw
+from mpr.recipe.keys import Repair
+from mpr.recipe.keys_draw import Draw
 from mpr.records import Candidate, Group, Passage, Positive, Question
-from mpr.relations import Relations
 from tests.conftest import Examined
 
 COUNTING = ("gold", "answer_match")
@@ -62,7 +63,9 @@ def sound(dice: random.Random, number: int) -> Group:
 
 def build(folder: Path, groups: list[Group], store: PassageStore, repair: Repair = REFUSE) -> SplitStore:
     options: dict[str, Any] = {"tiers": COUNTING, "train": True, "sources": ("bm25",), "receipt": {}}
-    return intake.build(folder / "split", groups, Split(len(groups), trains=True), store, repair=repair, **options)
+    return _split_builder.build(
+        folder / "split", groups, Split(len(groups), trains=True), store, repair=repair, **options
+    )
 
 
 def damaged(dice: random.Random, group: Group, kind: str) -> tuple[Group, str]:

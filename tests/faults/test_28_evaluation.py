@@ -15,16 +15,17 @@ from pathlib import Path
 
 import pytest
 
-from mpr import evaluation, intake, overlap, passages
-from mpr.collection import Split
+from mpr.corpora import Split
+from mpr.data import _split_builder, overlap, passages
+from mpr.data.passages import PassageStore
+from mpr.data.questions import SplitStore
 from mpr.errors import DataError
-from mpr.evaluation import Rules
+from mpr.evaluation import evaluate
+from mpr.evaluation.evaluate import Rules
+from mpr.evaluation.judgements import Judgements
+from mpr.evaluation.ranking import Ranking
 from mpr.formats import trec
-from mpr.judgements import Judgements
-from mpr.passages import PassageStore
-from mpr.questions import SplitStore
-from mpr.ranking import Ranking
-from mpr.recipe import Repair
+from mpr.recipe.keys import Repair
 from mpr.records import Group, Hit, Judgement, Passage, Positive, Question
 from tests.conftest import Examined
 
@@ -44,7 +45,7 @@ def split(folder: Path, questions: list[Question], corpus: PassageStore, positiv
     repair = Repair(without_positives="drop", passages_missing="refuse", positive_as_negative="refuse")
     groups = [Group(question, (Positive(positive),)) for question in questions]
     facts = Split(len(groups), trains=True)
-    return intake.build(
+    return _split_builder.build(
         folder, groups, facts, corpus, repair=repair, tiers=("gold",), train=False, sources=(), receipt={}
     )
 
@@ -81,7 +82,7 @@ def test_damaged_evaluations_equal_a_plain_reference(corpus: PassageStore, exami
                   for q in dice.sample(range(10), 7)}  # fmt: skip
         hits = [Hit(question, name, 1, score) for question, listed in run.items() for name, score in listed.items()]
         listed = [Judgement(question, name, grade) for question, of in grades.items() for name, grade in of.items()]
-        found = evaluation.by_judgements(
+        found = evaluate.by_judgements(
             Ranking.of_hits(hits, corpus), Judgements.of(listed, corpus), corpus, RULES,
             names=("recall5", "mrr5", "ndcg5"), questions=[f"q{q}" for q in range(10)],
         )  # fmt: skip
@@ -113,7 +114,7 @@ def test_nothing_to_measure_is_an_error(corpus: PassageStore, tmp_path: Path, ex
 
     def judged(*listed: Judgement) -> object:
         names, judgements = ("recall1",), Judgements.of(listed, corpus)
-        return evaluation.by_judgements(ranking, judgements, corpus, RULES, names=names)
+        return evaluate.by_judgements(ranking, judgements, corpus, RULES, names=names)
 
     cases = [
         (lambda: judged(), "there are no judgements"),
@@ -121,8 +122,8 @@ def test_nothing_to_measure_is_an_error(corpus: PassageStore, tmp_path: Path, ex
         (lambda: judged(Judgement("q9", "p1", 1)), "none of the 1 questions that count"),
         (lambda: judged(Judgement("q0", "p1", 1), Judgement("q0", "p1", 0)), "judged twice"),
         (lambda: list(trec.read_judgements(tmp_path / "empty.qrels")), "empty"),
-        (lambda: evaluation.by_answers(ranking, unanswered, corpus, RULES, cuts=(1,)), "has an answer"),
-        (lambda: evaluation.by_answers(ranking, other, corpus, RULES, cuts=(1,)), "none of the 1 questions"),
+        (lambda: evaluate.by_answers(ranking, unanswered, corpus, RULES, cuts=(1,)), "has an answer"),
+        (lambda: evaluate.by_answers(ranking, other, corpus, RULES, cuts=(1,)), "none of the 1 questions"),
     ]
     for action, message in cases:
         with pytest.raises(DataError, match=message) as caught:
@@ -143,12 +144,12 @@ def test_trained_questions_are_refused_or_shown(corpus: PassageStore, tmp_path: 
     assert pairs == [("t0", "e0")]
     ranking = Ranking.of_hits([Hit("e0", "p1", 1, 1.0), Hit("e1", "p0", 1, 1.0)], corpus)
     with pytest.raises(DataError, match=r"1 of 2 questions are also trained on, first: e0"):
-        evaluation.by_answers(ranking, test, corpus, RULES, cuts=(1,), trained=pairs)
+        evaluate.by_answers(ranking, test, corpus, RULES, cuts=(1,), trained=pairs)
     judged = Judgements.of_positives(test, corpus, corpus, ("gold",))
     with pytest.raises(DataError, match="also trained on"):
-        evaluation.by_judgements(ranking, judged, corpus, RULES, names=("mrr1",), trained=pairs)
+        evaluate.by_judgements(ranking, judged, corpus, RULES, names=("mrr1",), trained=pairs)
     allowed = Rules("ours", "test", overlap="allow", depth=10)
-    found = evaluation.by_answers(ranking, test, corpus, allowed, cuts=(1,), trained=pairs)
+    found = evaluate.by_answers(ranking, test, corpus, allowed, cuts=(1,), trained=pairs)
     assert found.mean("top1") == (0.5, 2)
     assert found.summary()["without_trained"] == {"top1": 0.0}
     assert found.about["counts"]["also_trained_on"] == 1
@@ -161,8 +162,8 @@ def test_one_text_under_two_ids_is_right_twice_or_never(corpus: PassageStore, tm
     twins = passages.build(tmp_path / "twins", listed, {})
     test = split(tmp_path / "test", [Question("e0", "Which river?", ("teith",))], twins, "a")
     ranking = Ranking.of_hits([Hit("e0", "b", 1, 2.0), Hit("e0", "a", 2, 1.0)], twins)
-    by_text = evaluation.by_answers(ranking, test, twins, RULES, cuts=(1,))
+    by_text = evaluate.by_answers(ranking, test, twins, RULES, cuts=(1,))
     assert by_text.right == ((1, 2),)
     judged = Judgements.of([Judgement("e0", "a", 1)], twins)
-    by_id = evaluation.by_judgements(ranking, judged, twins, RULES, names=("mrr2",))
+    by_id = evaluate.by_judgements(ranking, judged, twins, RULES, names=("mrr2",))
     assert by_id.value("mrr2").tolist() == [0.5]

@@ -24,15 +24,19 @@ import pytest
 import torch
 import yaml
 
-from mpr import hub_model, pretrained, publication, recipe_file, storage, towers_folder, unpack
+from mpr import storage
 from mpr.errors import MprError
-from mpr.publication import Wish
-from mpr.recipe_file import load
-from mpr.result import Result
+from mpr.models import locate, pretrained, towers_folder
+from mpr.publishing import publication
+from mpr.publishing.publication import Wish
+from mpr.recipe import read
+from mpr.recipe.read import load
+from mpr.rows.result import Result
+from mpr.storage import unpack
 from tests import published
 from tests.conftest import Examined
 from tests.unit.encodings import model_folder
-from tests.unit.test_pretrained import Trap, trap
+from tests.unit.models.test_pretrained import Trap, trap
 from tests.unit.tiny_models import published as encoder
 
 CODE = """
@@ -244,13 +248,13 @@ def _everything(folder: Path) -> dict[str, int]:
     return {str(path.relative_to(folder)): os.lstat(path).st_size for path in sorted(folder.rglob("*"))}
 
 
-# The same from the Hub: tests/unit/test_hub_model.py sees that what is no data is not even fetched
+# The same from the Hub: tests/unit/models/test_locate.py sees that what is no data is not even fetched
 
 
 def test_a_repository_that_lists_a_pickle(tmp_path: Path, canary: Path) -> None:
     path = _pickle_beside(tmp_path, canary)
     with pytest.raises(MprError, match=r"training_args\.bin"):
-        hub_model._listed(path / storage.MANIFEST, "tester/x", "model")
+        locate._listed(path / storage.MANIFEST, "tester/x", "model")
     assert not canary.exists()
 
 
@@ -306,5 +310,5 @@ def test_names_that_are_paths(tmp_path: Path, name: str, examined: Examined) -> 
     hostile = tmp_path / "hostile.yaml"
     hostile.write_text(text.replace("evaluate: {test: test}", f"evaluate: {{{json.dumps(name)}: test}}"), "utf-8")
     with pytest.raises(MprError, match=r"data\.evaluate"):
-        recipe_file.load(hostile)
+        read.load(hostile)
     examined(tried + 1, "places for the name", at_least=3)

@@ -24,13 +24,16 @@ from typing import Any
 import pytest
 from huggingface_hub import constants
 
-from mpr import contract, leaks, model_card, recipe_file, storage
-from mpr.model_card import Facts
-from mpr.result import Result
+from mpr import storage
+from mpr.models import contract
+from mpr.publishing import _card, secret_scan
+from mpr.publishing._card import Facts
+from mpr.recipe import read as recipe_file
+from mpr.rows.result import Result
 from tests import published
 from tests.conftest import Examined
 from tests.hub_server import HubServer
-from tests.unit.test_hub import theirs
+from tests.unit.publishing.test_hub import theirs
 
 REPO = "tester/small"
 USER, HOST = "anabrel", "teith7"
@@ -58,7 +61,7 @@ STRANGERS = (
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(Path, "home", lambda: Path(f"/home/{USER}"))
-    monkeypatch.setattr(leaks.getpass, "getuser", lambda: USER)
+    monkeypatch.setattr(secret_scan.getpass, "getuser", lambda: USER)
     monkeypatch.setattr(socket, "gethostname", lambda: f"{HOST}.ostrand.example")
     for kind, value in CANARIES.items():
         if kind.startswith("the value of"):
@@ -189,7 +192,7 @@ def test_the_search_of_what_was_sent_can_find(server: HubServer, run: Path) -> N
     recipe = run / "recipe" / "small.yaml"
     recipe.write_text(recipe.read_text("utf-8") + f"# {text}\n", "utf-8")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mpr.publication.Publication.refuse_leaks", lambda self, scan: None)
+        patch.setattr("mpr.publishing.publication.Publication.refuse_leaks", lambda self, scan: None)
         published.said("push", run, REPO, "--quiet")
     assert text.encode() in sent(server)
 
@@ -252,7 +255,7 @@ def test_the_card_is_rendered_from_receipts_and_compared_whole(
     card = (there / "README.md").read_text("utf-8")
 
     def rendered() -> str:
-        return model_card.render(Facts(REPO, Result.of_run(there), contract.read(there), read))
+        return _card.render(Facts(REPO, Result.of_run(there), contract.read(there), read))
 
     assert rendered() == card
     original, changed = (there / "result.json").read_bytes(), 0

@@ -17,11 +17,12 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from mpr import recipe_file, storage
-from mpr.manifest import sha256_file
-from mpr.run_folder import RunFolder
-from mpr.train import Launch, run
-from mpr.training_run import TrainingRun  # noqa: F401  # seconds of imports, that each child would do again
+from mpr import storage
+from mpr.recipe import read
+from mpr.storage.manifest import sha256_file
+from mpr.training._run import TrainingRun  # noqa: F401  # seconds of imports, that each child would do again
+from mpr.training.launch import Launch, run
+from mpr.training.run_folder import RunFolder
 from tests.e2e import collection
 from tests.faults.killing import forked, killer, waited
 
@@ -46,7 +47,7 @@ def recipe(folder: Path) -> Path:
     """A recipe for STEPS updates; its encoder has dropout, its positives rotate, its negatives are drawn at random."""
     path = collection.write(folder)
     path.write_text(path.read_text("utf-8").replace("  num_train_epochs: 1\n", f"  max_steps: {STEPS}\n"), "utf-8")
-    recipe_file.load(path)  # what its first use builds is built here, not in each child
+    read.load(path)  # what its first use builds is built here, not in each child
     return path
 
 

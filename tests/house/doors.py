@@ -39,15 +39,15 @@ OPEN_FILES = re.compile(r"\b(IO|BinaryIO|TextIO|BufferedWriter|BytesIO|StringIO|
 
 # Foreign modules and the only modules of mpr that may import them.
 IMPORT_DOORS = {
-    "faiss": {"clusters", "faiss_index"},
-    "ir_measures": {"measures"},
-    "pytrec_eval": {"measures"},
+    "faiss": {"mining.clusters", "search.faiss_index"},
+    "ir_measures": {"metrics.trec_eval"},
+    "pytrec_eval": {"metrics.trec_eval"},
     "datasets": {"formats.hub", "metrics.answer_hit", "metrics.judged_ranking", "metrics.pool_ranks"},
-    "subprocess": {"environment"},
-    "bm25s": {"lexical"},
-    "Stemmer": {"lexical"},
+    "subprocess": {"runtime.environment"},
+    "bm25s": {"search.bm25"},
+    "Stemmer": {"search.bm25"},
 }
-UPLOADER = "hub"
+UPLOADER = "publishing.hub"
 UPLOADS = {
     "create_branch", "create_commit", "create_pull_request", "create_repo", "create_tag", "delete_file",
     "delete_folder", "delete_repo", "preupload_lfs_files", "push_to_hub", "super_squash_history",
@@ -106,7 +106,7 @@ def uploads(sources: tuple[Source, ...]) -> Found:
 
     def check(source: Source, node: ast.AST) -> str:
         name = node.attr if isinstance(node, ast.Attribute) else source.dotted(node).rpartition(".")[2]
-        return f"{name} is called only by mpr/{UPLOADER}.py" if name in UPLOADS else ""
+        return f"{name} is called only by mpr/{UPLOADER.replace('.', '/')}.py" if name in UPLOADS else ""
 
     return _each(sources, lambda source: source.module == UPLOADER, check)
 
@@ -137,13 +137,13 @@ def _each(
 def _writes(source: Source, node: ast.AST) -> str:
     if not isinstance(node, ast.Call):
         name = source.dotted(node)
-        return f"{name} belongs to mpr/{WRITER}.py" if DISK_NAMES.fullmatch(name) else ""
+        return f"{name} belongs to mpr/{WRITER}/__init__.py" if DISK_NAMES.fullmatch(name) else ""
     name = source.dotted(node.func)
     last = node.func.attr if isinstance(node.func, ast.Attribute) else name.rpartition(".")[2]
     if last in DISK_METHODS:
-        return f".{last}() belongs to mpr/{WRITER}.py"
+        return f".{last}() belongs to mpr/{WRITER}/__init__.py"
     if last == "replace" and isinstance(node.func, ast.Attribute) and len(node.args) == 1 and not node.keywords:
-        return f".replace(path) belongs to mpr/{WRITER}.py"  # text takes two arguments
+        return f".replace(path) belongs to mpr/{WRITER}/__init__.py"  # text takes two arguments
     if last in OPENERS:
         return _opens(node, name, takes_path=name in PLAIN_OPENERS or last != "open")  # `path.open(mode)` has it
     if name in ("numpy.memmap", "numpy.load"):
@@ -157,7 +157,7 @@ def _opens(node: ast.Call, name: str, takes_path: bool) -> str:
     modes = [keyword.value for keyword in node.keywords if keyword.arg == "mode"]
     for argument in [*node.args[1 if takes_path else 0 :], *modes]:
         if isinstance(argument, ast.Constant) and isinstance(argument.value, str) and MODE.fullmatch(argument.value):
-            return f"opens with mode {argument.value!r}; only mpr/{WRITER}.py opens for writing"
+            return f"opens with mode {argument.value!r}; only mpr/{WRITER}/__init__.py opens for writing"
     if any(not isinstance(mode, ast.Constant) for mode in [*(node.args[1:2] if name in PLAIN_OPENERS else []), *modes]):
         return "opens with a mode that is not written out"
     return ""

@@ -12,8 +12,9 @@ from dataclasses import asdict
 
 import pytest
 
-from mpr import leaderboard, leaderboard_page, leaderboard_table, standing
-from mpr.leaderboard import Row
+from mpr.publishing import _board_page, _board_table, _board_verdicts
+from mpr.publishing import board as leaderboard
+from mpr.publishing.board import Row
 from tests import shipped
 from tests.conftest import Examined
 
@@ -52,13 +53,13 @@ def wrong(line: Line, rows: dict[str, Row], against: dict[str, dict[str, object]
     system = next((system for word, system in SYSTEMS.items() if line["what"].startswith(word)), "trained")
     for head, measure in MEASURES.items():
         if head in line:
-            expected = leaderboard_page.number_cell(standing.number(row.of(system), row.role, measure))
+            expected = _board_page.number_cell(_board_verdicts.number(row.of(system), row.role, measure))
             if line[head] != expected:
                 yield f"{row.name} ({system}): {head} is {expected}, not {line[head]}"
     for head, word in AGAINST.items():
         if head in line:
             found = against.get(row.name) if system == "trained" else None
-            expected = "" if found is None else leaderboard_page.against_cell(found)
+            expected = "" if found is None else _board_page.against_cell(found)
             if line[head] != expected or (found is not None and word not in str(found["baseline"])):
                 yield f"{row.name}: {head} is {expected}, not {line[head]}"
 
@@ -68,8 +69,8 @@ def board() -> tuple[dict[str, Row], dict[str, dict[str, object]]]:
     found = leaderboard.read(shipped.ROOT)
     against = {
         name: asdict(one)
-        for table in leaderboard_table.tables(found)
-        for name, one in standing.against_baseline(table).items()
+        for table in _board_table.tables(found)
+        for name, one in _board_verdicts.against_baseline(table).items()
     }
     return {row.name: row for row in found.rows}, against
 

@@ -20,9 +20,10 @@ HEAVY = (
 
 # What reads and checks recipes and files, layer by layer from the bottom; each is imported on its own.
 LIGHT = (
-    "errors", "catalogue", "environment", "lines", "manifest", "randomness", "records", "storage", "unpack", "answers",
-    "arrays", "fields", "strict_yaml", "training_arguments", "collection", "recipe", "relations", "rules", "schedule",
-    "recipe_file", "plan", "download", "cli",
+    "errors", "catalogue", "runtime.environment", "storage.lines", "storage.manifest", "runtime.randomness", "records",
+    "storage", "storage.unpack", "metrics.answers", "storage.json_stream", "storage.json_fields", "recipe.strict_yaml",
+    "recipe._training_arguments", "corpora", "recipe.keys", "batches.relations", "recipe.rules", "recipe.schedule",
+    "recipe.read", "recipe.plan", "data._download", "cli",
 )  # fmt: skip
 
 _LOADED = "import json, sys; print(json.dumps([name for name in {heavy} if name in sys.modules]))"

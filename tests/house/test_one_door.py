@@ -223,4 +223,4 @@ def test_door_of_the_disk_is_used(examined: Examined) -> None:
     """Storage must be what the guard would object to anywhere else."""
     (storage,) = (source for source in package() if source.module == doors.WRITER)
     found = doors.writers((Source.of(storage.text, "elsewhere"),))
-    examined(len(found.violations), "disk operations in mpr/storage.py", at_least=8)
+    examined(len(found.violations), "disk operations in mpr/storage/__init__.py", at_least=8)

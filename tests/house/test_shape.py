@@ -12,8 +12,8 @@ from importlib.metadata import packages_distributions
 from tests.conftest import Examined
 from tests.house.source import ROOT, Source, everything, package
 
-FILE_LINES = 400
-FUNCTION_LINES = 60
+FILE_LINES = 500
+FUNCTION_LINES = 100
 NOT_A_NOUN = {"common", "helper", "helpers", "misc", "miscellaneous", "stuff", "tools", "util", "utilities", "utils"}
 
 
@@ -93,10 +93,10 @@ def test_no_module_shadows_a_library(examined: Examined) -> None:
 
 
 def test_planted_violations_are_caught() -> None:
-    assert _long_files((Source.of("\n" * 401),)) == ["mpr/planted.py has 401 lines"]
-    assert not _long_files((Source.of("\n" * 400),))
-    long, short = ("class A:\n    async def f(self):\n" + "        x = 1\n" * lines for lines in (60, 59))
-    assert _long_functions((Source.of(long), Source.of(short))) == ["mpr/planted.py:2: f has 61 lines"]
+    assert _long_files((Source.of("\n" * 501),)) == ["mpr/planted.py has 501 lines"]
+    assert not _long_files((Source.of("\n" * 500),))
+    long, short = ("class A:\n    async def f(self):\n" + "        x = 1\n" * lines for lines in (100, 99))
+    assert _long_functions((Source.of(long), Source.of(short))) == ["mpr/planted.py:2: f has 101 lines"]
     assert len(_undocumented((Source.of(""), Source.of("# comment\nx = 1"), Source.of('"""Noun."""')))) == 2
     assert len(_no_nouns((Source.of("", "utils"), Source.of("", "formats._helpers"), Source.of("", "toolsmith")))) == 2
     shadows = [Source.of("", name) for name in ("datasets", "json", "ruamel", "formats.json", "dataset")]

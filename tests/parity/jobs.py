@@ -13,16 +13,16 @@ import torch
 from torch import Tensor, distributed
 from torch.nn.parallel import DistributedDataParallel
 
-from mpr import scale
-from mpr.collate import Collator
-from mpr.draw import Drawer
+from mpr.batches.collate import Collator
+from mpr.batches.draw import Drawer
 from mpr.errors import MprError
-from mpr.exact import Exact
-from mpr.frozen import FrozenPassages
-from mpr.live import LiveSearch
-from mpr.loss import Terms
-from mpr.recipe import Cache
-from mpr.recipe_draw import Draw
+from mpr.recipe.keys import Cache
+from mpr.recipe.keys_draw import Draw
+from mpr.search.exact import Exact
+from mpr.training import _block
+from mpr.training._fixed_passages import FrozenPassages
+from mpr.training._loss import Terms
+from mpr.training._step_search import LiveSearch
 from tests.parity import steps
 from tests.unit.vectors_in_memory import store_of
 
@@ -66,8 +66,8 @@ def step(
     gather, terms = options.pop("gather", True), Terms(entries)
     if sizes is not None:
         cache = Cache(questions=sizes[0], passages=sizes[1])
-        return float(scale.cached_step(model, batch, terms, share, cache, gather=gather, **options).loss)
-    found = scale.block_loss(model, batch, terms, share, gather=gather, completed=options.get("completed"))
+        return float(_block.cached_step(model, batch, terms, share, cache, gather=gather, **options).loss)
+    found = _block.block_loss(model, batch, terms, share, gather=gather, completed=options.get("completed"))
     options.get("backward", Tensor.backward)(found.loss)
     return float(found.loss.detach())
 
@@ -144,7 +144,7 @@ def _each(
 @contextmanager
 def wrong(kind: str, world: int) -> Iterator[None]:
     """The ways in which others get it wrong (or the scale of it), in the place of the right one."""
-    right = scale.gathered
+    right = _block.gathered
 
     def detached(own_ND: Tensor, rank: int) -> Tensor:
         """Others' passages without a gradient, own ones with one."""
@@ -153,17 +153,17 @@ def wrong(kind: str, world: int) -> Iterator[None]:
         return torch.cat([everyone_PD[: rank * each], own_ND, everyone_PD[(rank + 1) * each :]])
 
     def scaled(factor: float) -> Callable[..., Any]:
-        loss = scale.vector_loss
+        loss = _block.vector_loss
 
         def changed(*arguments: Any, **options: Any) -> Any:
             found = loss(*arguments, **options)
-            return scale.Found(factor * found.loss, found.terms, found.sums, found.seen, found.batch)
+            return _block.Found(factor * found.loss, found.terms, found.sums, found.seen, found.batch)
 
         return changed
 
     def own_weight(part: Any, processes: int) -> Any:
         """Every process divides by its own count."""
-        return scale.Sums(part.sum_T.detach(), part.weight_T.detach() * processes)
+        return _block.Sums(part.sum_T.detach(), part.weight_T.detach() * processes)
 
     replaced = {
         "detached": ("gathered", detached),
@@ -171,7 +171,7 @@ def wrong(kind: str, world: int) -> Iterator[None]:
         "multiplied": ("vector_loss", scaled(world)),
         "own denominators": ("_over_processes", own_weight),
     }
-    with mock.patch.object(scale, *replaced[kind]):
+    with mock.patch.object(_block, *replaced[kind]):
         yield
 
 
@@ -197,7 +197,7 @@ def counted(rank: int, world: int, sizes: tuple[int, int], accumulation: int, qu
         for micro in range(accumulation):
             batch = collator([update * accumulation + micro])
             with (
-                nullcontext() if quiet else mock.patch.object(scale, "_quiet", return_value=nullcontext()),
+                nullcontext() if quiet else mock.patch.object(_block, "_quiet", return_value=nullcontext()),
                 model.no_sync() if micro < accumulation - 1 else nullcontext(),
             ):
                 step(model, batch, [steps.term("nll")], (rank, world), sizes)
@@ -239,7 +239,7 @@ def refused(rank: int, world: int) -> str:
     model = wrapped(world)
     batch = steps.collator((0, 1))([0])
     try:
-        scale.block_loss(model, batch, Terms([steps.term("nll")]), (rank, world), gather=True)
+        _block.block_loss(model, batch, Terms([steps.term("nll")]), (rank, world), gather=True)
     except MprError as error:
         return str(error)
     return ""

@@ -20,17 +20,18 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
-from mpr import catalogue, lengths, objectives
+from mpr import catalogue, objectives
+from mpr.batches.collate import Collator
+from mpr.batches.draw import Drawer
+from mpr.batches.policy import Policy
+from mpr.batches.targets import Targets
 from mpr.catalogue import Parameters
-from mpr.collate import Collator
-from mpr.draw import Drawer
-from mpr.policy import Policy
-from mpr.positives import PositiveIndex
-from mpr.ragged import Ragged
-from mpr.recipe import ObjectivePart, Part
-from mpr.recipe_draw import Draw
-from mpr.relations import PADDING
-from mpr.targets import Targets
+from mpr.data.positives import PositiveIndex
+from mpr.data.token_batches import PADDING
+from mpr.models import lengths
+from mpr.recipe.keys import ObjectivePart, Part
+from mpr.recipe.keys_draw import Draw
+from mpr.storage.ragged import Ragged
 
 QUESTIONS, PASSAGES, WORDS, WIDTH = 9, 30, 50, 6
 TIERS = ("gold", "answer_match")
@@ -131,7 +132,7 @@ class Encoder(nn.Module):
 
 
 class Towers(nn.Module):
-    """The protocol of mpr/towers.py."""
+    """The protocol of mpr/models/towers.py."""
 
     def __init__(
         self,
@@ -173,7 +174,8 @@ def relative_difference(found: Tensor, expected: Tensor) -> float:
 
 
 def whole_gradient(towers: nn.Module, batch: dict[str, Any], entries: list[Part]) -> tuple[float, Tensor]:
-    """Loss and gradient of the step on one process, from the definitions and nothing of mpr/loss.py or mpr/scale.py."""
+    """Loss and gradient of the step on one process, from the definitions and nothing of mpr/training/_loss.py or
+    mpr/training/_block.py."""
     loss = torch.zeros((), dtype=torch.float64)
     for entry in entries:
         total, weight = totals(towers, batch, entry)

@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mpr import contract, snippets, towers, towers_folder
-from mpr.contract import Contract
+from mpr.models import contract, towers, towers_folder
+from mpr.models.contract import Contract
+from mpr.publishing import _card_snippets
 from tests.conftest import Examined
 from tests.hub_server import HubServer
 from tests.unit.framings import bert
-from tests.unit.test_pretrained import published
+from tests.unit.models.test_pretrained import published
 from tests.unit.tiny_models import LORA, difference, moved, settings, vectors
 
 BERT = bert().backend_tokenizer
@@ -58,7 +59,7 @@ def code_of(block: str) -> str:
 
 def texts_of(made: Contract) -> tuple[list[str], list[tuple[str, str]]]:
     """What the sentence-transformers code passes: plain texts, to which prompts are added by the files."""
-    tree = ast.parse(code_of(snippets.sentence_transformers("a/b", made)))
+    tree = ast.parse(code_of(_card_snippets.sentence_transformers("a/b", made)))
     calls = {
         call.func.attr: ast.literal_eval(call.args[0])
         for call in ast.walk(tree)
@@ -91,7 +92,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Any, Any,
                                           for path in place.rglob("*") if path.is_file()})  # fmt: skip
             questions, passages = texts_of(made)
             expected[name] = vectors(built, BERT, folder / name, questions, plain(made, passages))
-            for way in (snippets.sentence_transformers, snippets.transformers):
+            for way in (_card_snippets.sentence_transformers, _card_snippets.transformers):
                 orders.append(json.dumps([f"{name} {way.__name__}", code_of(way(f"tester/{name}", made))]))
         done = subprocess.run(
             [sys.executable, "-c", RUN],
@@ -152,5 +153,5 @@ def test_another_contract_is_other_code() -> None:
                {"passage_length": 9}]  # fmt: skip
     for change in changes:
         made = Contract.of(settings(**change), (None, None), width=32, tokenizer="0", weights="full")
-        codes.add(snippets.transformers("a/b", made))
+        codes.add(_card_snippets.transformers("a/b", made))
     assert len(codes) == len(changes)

@@ -10,12 +10,12 @@ import torch
 import transformers
 from sentence_transformers import CrossEncoder as Foreign
 
-from mpr import cross_encoder_folder
+from mpr.models import cross_encoder_folder
 from tests.conftest import Examined
 from tests.unit import tiny_models
+from tests.unit.data.test_token_batches import pairs_of
+from tests.unit.models.test_cross_encoder import BOTH, built
 from tests.unit.scorers import stirred
-from tests.unit.test_cross_encoder import BOTH, built
-from tests.unit.test_pair_tokens import pairs_of
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta", "distilbert", "mpnet", "electra", "modernbert"])

@@ -18,11 +18,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, ndcg_score
 
-from mpr import evaluation
-from mpr.evaluation import Rules
-from mpr.judgements import Judgements
-from mpr.measures import judged
-from mpr.ranking import Names, Ranking
+from mpr.evaluation import evaluate
+from mpr.evaluation.evaluate import Rules
+from mpr.evaluation.judgements import Judgements
+from mpr.evaluation.ranking import Names, Ranking
+from mpr.metrics.trec_eval import judged
 from mpr.records import Hit, Judgement
 from tests.conftest import Examined
 
@@ -64,7 +64,7 @@ def by_mpr(case: Case, least: int) -> dict[str, dict[int, float]]:
     hits = [Hit(f"q{q}", name(p), 1, score) for q, listed in case.run.items() for p, score in listed.items()]
     listed = [Judgement(f"q{q}", name(p), grade) for q, mine in case.grades.items() for p, grade in mine.items()]
     names = Names([hit.passage for hit in hits] + [one.passage for one in listed])
-    found = evaluation.by_judgements(
+    found = evaluate.by_judgements(
         Ranking.of_hits(hits, names),
         Judgements.of(listed, names),
         names,

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from sentence_transformers import SentenceTransformer
 
-from mpr import storage, towers, towers_folder
+from mpr import storage
 from mpr.errors import DataError
+from mpr.models import towers, towers_folder
 from tests.conftest import Examined
 from tests.unit.framings import bert
-from tests.unit.test_towers_folder import moved
+from tests.unit.models.test_towers_folder import moved
 from tests.unit.tiny_models import LORA, difference, published, settings, vectors
 
 BERT = bert().backend_tokenizer

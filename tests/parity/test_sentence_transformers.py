@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from sentence_transformers import SentenceTransformer
 
-from mpr import towers, towers_folder
-from mpr.towers import Towers
+from mpr.models import towers, towers_folder
+from mpr.models.towers import Towers
 from tests.conftest import Examined
 from tests.unit.framings import bert, words
 from tests.unit.tiny_models import (

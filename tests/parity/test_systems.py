@@ -1,7 +1,7 @@
 """Training systems that are one another, once a value is changed: read off the committed recipes, computed where losses
 are compared. Equivalences of whole runs stand with their axis: no refresh is static mining (tests/e2e/test_refresh.py),
-`simans` with a = 0 is `uniform`, and one cluster or one bin is none (tests/unit/test_draw_weights.py and
-test_row_order.py), a remembered score stands for all (tests/unit/test_negative_cache.py).
+`simans` with a = 0 is `uniform`, and one cluster or one bin is none (tests/unit/batches/test_draw_weights.py and
+test_row_order.py), a remembered score stands for all (tests/unit/training/test_negative_cache.py).
 
 Shapes: Q questions, P passages.
 """
@@ -15,9 +15,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from mpr import objectives, recipe_file, recipe_plan
-from mpr.loss import Seen, Terms
-from mpr.recipe import Recipe
+from mpr import objectives
+from mpr.recipe import read, stages
+from mpr.recipe.keys import Recipe
+from mpr.training._loss import Seen, Terms
 from tests.conftest import Examined
 
 FOLDER = Path(__file__).parents[2] / "recipes" / "systems"
@@ -25,7 +26,7 @@ OWN = ("name", "coefficient", "view", "columns")  # keys of an entry that are no
 
 
 def stage(system: str, name: str = "") -> Recipe:
-    return recipe_plan.stage_of(recipe_file.load(FOLDER / f"{system}.yaml"), name or None)
+    return stages.stage_of(read.load(FOLDER / f"{system}.yaml"), name or None)
 
 
 def block(questions: int = 7, passages: int = 12) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Small worlds to draw from, and a step taken apart into its rows; for the tests of `mpr/draw.py`."""
+"""Small worlds to draw from, and a step taken apart into its rows; for the tests of `mpr/batches/draw.py`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mpr.choice import Evidence, Lookup
-from mpr.draw import Drawer, Step
-from mpr.positives import PositiveIndex
-from mpr.ragged import Ragged
-from mpr.recipe_draw import Draw
+from mpr.batches.choice import Evidence, Lookup
+from mpr.batches.draw import Drawer, Step
+from mpr.data.positives import PositiveIndex
+from mpr.recipe.keys_draw import Draw
+from mpr.storage.ragged import Ragged
 
 COUNTING = ("gold", "answer_match")
 Listed = Sequence[tuple[int, str]]

@@ -6,12 +6,14 @@ import random
 from pathlib import Path
 from typing import Any
 
-from mpr import encode, tokens, towers, towers_folder
-from mpr.encode import Options, Task
-from mpr.inference import Model
-from mpr.padding import Constants, Integers
+from mpr.data import tokens
+from mpr.data.tokens import TokenStore, passage_texts
+from mpr.models import towers, towers_folder
 from mpr.records import Passage
-from mpr.tokens import TokenStore, passage_texts
+from mpr.search import encode
+from mpr.search.encode import Options, Task
+from mpr.search.inference import Model
+from mpr.search.padding import Constants, Integers
 from tests.unit.framings import bert, words
 from tests.unit.tiny_models import settings
 

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from mpr import catalogue, intake, passages, sources
-from mpr.collection import Split
-from mpr.mine import Mining
-from mpr.ragged import Ragged
+from mpr import catalogue, sources
+from mpr.corpora import Split
+from mpr.data import _split_builder, passages
+from mpr.mining.mine import Mining
 from mpr.records import Group, Passage, Positive, Question
+from mpr.storage.ragged import Ragged
 from tests.unit.invented import small
 from tests.unit.labelled import DROP, TIERS
 
@@ -27,7 +28,7 @@ def ground(folder: Path, texts: list[Passage], groups: list[Group], **options: A
     """Stores of these passages and questions."""
     store = passages.build(folder / "passages", texts, {})
     given = {"tiers": TIERS, "train": False, "sources": (), "receipt": {}, "repair": DROP} | options
-    split = intake.build(folder / "split", groups, Split(None), store, **given)
+    split = _split_builder.build(folder / "split", groups, Split(None), store, **given)
     return sources.Ground(split, store, folder, silent, folder / "home", quiet=True)
 
 
@@ -57,7 +58,7 @@ def proposed(ground: sources.Ground, name: str, **params: Any) -> list[list[int]
 
 
 def mining(made: sources.Source, target: Path) -> Mining:
-    """What mines one source into `target`, as `mpr.mine` does for a recipe."""
+    """What mines one source into `target`, as `mpr.mining.mine` does for a recipe."""
     return Mining(made, made.ground, target, {"source": {"name": "tested"}, "origin": made.origin})
 
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mpr import intake, passages
-from mpr.collection import Split
-from mpr.passages import PassageStore
-from mpr.questions import SplitStore
-from mpr.recipe import Repair
+from mpr.corpora import Split
+from mpr.data import _split_builder, passages
+from mpr.data.passages import PassageStore
+from mpr.data.questions import SplitStore
+from mpr.recipe.keys import Repair
 from mpr.records import Candidate, Group, Passage, Positive, Question
 
 REFUSE = Repair(without_positives="refuse", passages_missing="refuse", positive_as_negative="refuse")
@@ -40,7 +40,7 @@ def group(name: str, positives: str = "", **candidates: str) -> Group:
 def build(folder: Path, groups: Sequence[Group], repair: Repair = REFUSE, **options: Any) -> SplitStore:
     given: dict[str, Any] = {"tiers": TIERS, "train": True, "sources": ("bm25",), "receipt": {}} | options
     split = given.pop("split", Split(None, trains=True))
-    return intake.build(folder / "split", groups, split, given.pop("store"), repair=repair, **given)
+    return _split_builder.build(folder / "split", groups, split, given.pop("store"), repair=repair, **given)
 
 
 def positives(split: SplitStore) -> list[list[int]]:

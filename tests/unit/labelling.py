@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from mpr import catalogue, sources
+from mpr.data.pair_labels import Knowledge
+from mpr.data.positives import GREY, PositiveIndex
 from mpr.formats import scored_pairs
-from mpr.knowledge import Knowledge
-from mpr.positives import GREY, PositiveIndex
-from mpr.ragged import Ragged
 from mpr.records import TIERS, PairScore, Passage
+from mpr.storage.ragged import Ragged
 from tests.unit.draws import Listed, ragged
 from tests.unit.grounds import asked, ground
 

@@ -6,8 +6,8 @@ import hashlib
 import random
 from typing import Any
 
-from mpr import vocabulary
-from mpr.recipe import NewEncoder
+from mpr.data import _vocabulary
+from mpr.recipe.keys import NewEncoder
 
 SIZE = 400
 
@@ -24,7 +24,7 @@ def corpus() -> list[str]:
 
 
 def learned(texts: list[str], size: int = SIZE) -> Any:
-    return vocabulary.learn(lambda: iter(texts), new(size))
+    return _vocabulary.learn(lambda: iter(texts), new(size))
 
 
 def digest(tokenizer: Any) -> str:

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from mpr import cross_encoder, cross_encoder_folder
-from mpr.cross_encoder import CrossEncoder
-from mpr.knowledge import Asked, Knowledge
+from mpr.data.pair_labels import Asked, Knowledge
+from mpr.models import cross_encoder, cross_encoder_folder
+from mpr.models.cross_encoder import CrossEncoder
 from mpr.sources import Ground
 from tests.unit import tiny_models
 from tests.unit.framings import words

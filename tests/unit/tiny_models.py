@@ -11,11 +11,13 @@ import numpy as np
 import torch
 import transformers
 
-from mpr import recipe, tokens
-from mpr.collate import assemble
+from mpr.data import tokens
+from mpr.data.token_batches import assemble
+from mpr.data.tokens import passage_texts
+from mpr.models.templates import Template
+from mpr.models.towers import Towers
+from mpr.recipe import keys
 from mpr.records import Passage
-from mpr.tokens import Template, passage_texts
-from mpr.towers import Towers
 from tests.unit.framings import FRAMINGS
 
 NEW = {"layers": 2, "width": 32, "heads": 2, "feed_forward": 64, "vocabulary": 300}
@@ -36,10 +38,10 @@ transformers.utils.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()
 
 
-def settings(**changes: Any) -> recipe.Towers:
+def settings(**changes: Any) -> keys.Towers:
     """Towers of a recipe; naming a base takes `new` away."""
     content = SETTINGS | ({"new": None} if "base" in changes else {}) | changes
-    return recipe.Towers.model_validate(content)
+    return keys.Towers.model_validate(content)
 
 
 def bert_config(tokenizer: Any, **changes: Any) -> Any:

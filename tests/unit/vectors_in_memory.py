@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mpr.hits import Hits
+from mpr.search.top_k import Hits
 
 
 @dataclass(frozen=True)

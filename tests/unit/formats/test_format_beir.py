@@ -4,13 +4,13 @@ import gzip
 from pathlib import Path
 
 import pytest
-from format_cases import IDS, TEXTS, unique, written
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpr.errors import DataError
 from mpr.formats import beir
 from mpr.records import Group, Judgement, Passage, Positive, Question
+from tests.unit.formats.format_cases import IDS, TEXTS, unique, written
 
 CORPUS = '{"_id": "d1", "title": "T", "text": "one", "metadata": {"url": "x"}}\n{"_id": "d2", "text": ""}\n'
 QUERIES = '{"_id": "q1", "text": "first?", "metadata": {}}\n{"_id": "q2", "text": "second?"}\n'

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from format_cases import groups, unique_groups, written
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpr.errors import DataError
 from mpr.formats import dpr_json
 from mpr.records import Candidate, Group, Passage, Positive, Question
+from tests.unit.formats.format_cases import groups, unique_groups, written
 
 
 @pytest.fixture(scope="module")

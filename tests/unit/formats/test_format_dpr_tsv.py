@@ -5,13 +5,13 @@ import io
 from pathlib import Path
 
 import pytest
-from format_cases import ANSWERS, AWKWARD, IDS, TEXTS, unique, written
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpr.errors import DataError
 from mpr.formats import dpr_tsv
 from mpr.records import Passage, Question
+from tests.unit.formats.format_cases import ANSWERS, AWKWARD, IDS, TEXTS, unique, written
 
 
 @pytest.fixture(scope="module")

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 import pytest
-from format_cases import IDS, TEXTS, unique, written
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpr.errors import DataError
 from mpr.formats import msmarco
 from mpr.records import Candidate, Group, Hit, Judgement, Passage, Positive, Question
+from tests.unit.formats.format_cases import IDS, TEXTS, unique, written
 
 
 @pytest.fixture(scope="module")

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from format_cases import ANSWERS, IDS, TEXTS, groups, unique, unique_groups, written
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpr.errors import DataError
 from mpr.formats import questions_jsonl as plain
 from mpr.records import Candidate, Group, Positive, Question
+from tests.unit.formats.format_cases import ANSWERS, IDS, TEXTS, groups, unique, unique_groups, written
 
 
 def rows(path: Path, *found: dict[str, Any]) -> Path:

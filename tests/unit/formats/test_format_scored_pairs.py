@@ -4,13 +4,13 @@ import gzip
 from pathlib import Path
 
 import pytest
-from format_cases import IDS, written
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpr.errors import DataError
 from mpr.formats import scored_pairs
 from mpr.records import PairScore
+from tests.unit.formats.format_cases import IDS, written
 
 
 @pytest.fixture(scope="module")

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from format_cases import IDS, TEXTS, written
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpr.errors import DataError
 from mpr.formats import squad
 from mpr.records import Group, Passage, Positive, Question
+from tests.unit.formats.format_cases import IDS, TEXTS, written
 
 
 def question(identity: str, text: str, *answers: str) -> dict[str, Any]:

@@ -5,14 +5,14 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
-from format_cases import IDS, written
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpr.errors import DataError
 from mpr.formats import trec
-from mpr.lines import Line
 from mpr.records import Candidate, Group, Hit, Judgement, Positive, Question
+from mpr.storage.lines import Line
+from tests.unit.formats.format_cases import IDS, written
 
 
 @pytest.fixture(scope="module")

@@ -12,11 +12,14 @@ import numpy as np
 import pytest
 import torch
 
-from mpr import mine, sources, tokens, towers, towers_folder
+from mpr import sources
+from mpr.data import tokens
 from mpr.errors import DataError, RecipeError, StorageError
-from mpr.inference import Model
-from mpr.recipe import Lora
+from mpr.mining import mine
+from mpr.models import towers, towers_folder
+from mpr.recipe.keys import Lora
 from mpr.records import Passage
+from mpr.search.inference import Model
 from tests.conftest import Examined
 from tests.unit.encodings import BERT, PROMPTS, model_folder
 from tests.unit.framings import words

@@ -1,0 +1,250 @@
+"""What enters a training step: a pure function of (seed, draw number).
+
+Draw t takes the rows tR .. tR + R - 1 of one long stream, R rows a step. The stream is epoch after epoch, each a
+seeded order of all rows (`mpr/batches/_row_order.py`), so every row comes exactly once an epoch and epochs need not
+end with a step. A row is a question, or under `one_row_per_positive` a (question, positive) pair. Choices within a row
+depend on (seed, epoch, row) alone: not on the batch size, the number of workers or processes, nor on what was drawn
+before.
+
+Negatives are the first k candidates of a question in the order that `mpr/batches/choice.py` gives them: a draw without
+replacement with probability proportional to a weight, or the best ranked. A known positive of the question, of
+whatever tier, is never drawn, and no passage twice for a row. What a source cannot supply is counted; under
+`short: random` passages of the whole store, all with the same probability, take its place.
+
+Where pairs are drawn (`margin_bins`), a question needs two of them at least. Those with fewer are not trained on.
+
+Shapes: R rows of a step, N pairs (row, passage).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpr.batches._row_order import RowOrder
+from mpr.batches.choice import Choice, Evidence
+from mpr.batches.pairs import Integers, Pairs, Rows
+from mpr.batches.relations import Block
+from mpr.data.positives import PositiveIndex
+from mpr.errors import DataError, RecipeError
+from mpr.recipe.keys_draw import PAIRED, Draw
+from mpr.runtime import randomness
+from mpr.storage.ragged import Ragged
+
+_AT_ONCE = 4_096  # questions whose pairs are counted together
+
+
+@dataclass(frozen=True)
+class Step:
+    """The ids of one step, and what was not to be had."""
+
+    number: int
+    epoch_R: Integers
+    block: Block
+    shortages: dict[str, int] = field(default_factory=dict)
+
+
+class Drawer:
+    """Draws steps. `candidates` maps the name of a source to the candidates of every question."""
+
+    def __init__(
+        self,
+        config: Draw,
+        positives: PositiveIndex,
+        tiers: Sequence[str],
+        candidates: Mapping[str, Ragged],
+        passages: int,
+        rows_per_step: int,
+        seed: int,
+        evidence: Evidence | None = None,
+        clusters: NDArray[Any] | None = None,
+        awaited: str = "",
+    ) -> None:
+        """`awaited`: a source whose candidates `turn_to` brings before the first draw."""
+        self.config, self.positives = config, positives
+        self.passages, self.rows_per_step, self.seed = passages, rows_per_step, seed
+        self.drawable = positives.counting(tiers, config.positives.cap)
+        given = evidence or Evidence()
+        self.choices = [
+            Choice(number, entry, candidates, self.drawable, given)
+            for number, entry in enumerate(config.negatives)
+            if entry.from_ != awaited
+        ]
+        self.questions = np.flatnonzero(self.drawable.lengths())
+        if not len(self.questions):
+            raise DataError("no question has a positive of a tier that counts", key="labels", fix="see `mpr audit`")
+        self.dropped = self._drop_without_pairs()
+        available = self.drawable.lengths(self.questions)
+        per_question = available if config.positives.policy == "one_row_per_positive" else 1
+        self._row_ends = np.cumsum(np.broadcast_to(per_question, self.questions.shape))
+        self._order = self._ordered(clusters)
+
+    def _drop_without_pairs(self) -> int:
+        """Leaves out questions that have fewer than two pairs to draw from; returns how many."""
+        before = len(self.questions)
+        for choice in self.choices:
+            if choice.entry.weight != PAIRED:
+                continue
+            parts = [self.questions[start : start + _AT_ONCE] for start in range(0, len(self.questions), _AT_ONCE)]
+            counts = [choice.pairs_of(part, self._known(part)) for part in parts]
+            self.questions = self.questions[np.concatenate(counts) >= 2]
+            if not len(self.questions):
+                what = f"no question has two pairs of source '{choice.entry.from_}' that the teacher scored"
+                raise DataError(what, key="draw.negatives", fix="score its candidates and the positives")
+        return before - len(self.questions)
+
+    def _ordered(self, clusters: NDArray[Any] | None) -> RowOrder:
+        wanted, order = self.config.clusters, (self.seed, self.rows_per_epoch, self.rows_per_step)
+        if wanted is None:
+            return RowOrder(self.config.questions, *order)
+        if clusters is None or len(clusters) != len(self.positives):
+            found = "there are none" if clusters is None else f"they are of {len(clusters):,} questions"
+            what = f"questions: cluster needs the clusters of {len(self.positives):,} questions, {found}"
+            raise RecipeError(what, key="draw.clusters", fix="use shuffle, or cluster the questions of this split")
+        cluster_U = np.repeat(clusters[self.questions], np.diff(self._row_ends, prepend=0))
+        return RowOrder(self.config.questions, *order, cluster_U, wanted.per_batch)
+
+    @property
+    def rows_per_epoch(self) -> int:
+        return int(self._row_ends[-1])
+
+    def steps(self, epochs: float) -> int:
+        """Steps after which every row has been drawn `epochs` times; the last may reach into the next epoch."""
+        # 1.1 means eleven tenths: as a binary number it is a little more, which would round up to a step too many.
+        return math.ceil(self.rows_per_epoch * Fraction(repr(epochs)) / self.rows_per_step)
+
+    def turn_to(self, name: str, candidates: Ragged, evidence: Evidence) -> None:
+        """From the next draw on, the candidates of this source are these."""
+        entries = [(number, entry) for number, entry in enumerate(self.config.negatives) if entry.from_ == name]
+        made = {choice.number: choice for choice in self.choices}
+        for number, entry in entries:
+            made[number] = Choice(number, entry, {name: candidates}, self.drawable, evidence)
+        self.choices = [made[number] for number in sorted(made)]
+
+    def __call__(self, number: int) -> Step:
+        rows = self._rows(number)
+        positive = self._positives(rows)
+        negative, shortages = self._negatives(rows, positive)
+        passage_P = np.unique(np.concatenate([positive.passage_N, negative.passage_N]))
+        block = Block(
+            rows.question_R, passage_P, positive.row_N, positive.passage_N, negative.row_N, negative.passage_N
+        )
+        return Step(number, rows.epoch_R, block, shortages)
+
+    def _rows(self, number: int) -> Rows:
+        stream_R = number * self.rows_per_step + np.arange(self.rows_per_step, dtype=np.int64)
+        epoch_R, place_R = np.divmod(stream_R, self.rows_per_epoch)
+        unit_R = np.empty_like(stream_R)
+        for epoch in np.unique(epoch_R):
+            here = epoch_R == epoch
+            unit_R[here] = self._order(int(epoch))[place_R[here]]
+        entry_R = np.searchsorted(self._row_ends, unit_R, side="right")
+        return Rows(self.questions[entry_R], epoch_R, unit_R - np.concatenate([[0], self._row_ends])[entry_R])
+
+    def _known(self, question_R: Integers) -> Pairs:
+        """Every passage that is known to be relevant to these questions."""
+        return Pairs(*self.positives.known(question_R)[:2])
+
+    def _all(self, rows: Rows) -> Pairs:
+        """Every positive that could be drawn."""
+        owner_N, place_N = self.drawable.places(rows.question_R)
+        return Pairs(owner_N, np.asarray(self.drawable.columns["passage"][place_N], dtype=np.int64))
+
+    def _positives(self, rows: Rows) -> Pairs:
+        """Every positive drawn: those of the policy, or of the pair that is drawn under random1."""
+        pairing = [choice for choice in self.choices if choice.entry.weight == PAIRED]
+        if self.config.positives.policy != "random1" or not pairing:
+            return self._of_policy(rows)
+        pairs, positive_N = pairing[0].ranked_pairs(rows, self.seed, self._all(rows), self._known(rows.question_R))
+        best_R = np.searchsorted(pairs.row_N, np.arange(len(rows)))  # every row has pairs, the first is the best
+        return Pairs(np.arange(len(rows)), positive_N[best_R])
+
+    def _of_policy(self, rows: Rows) -> Pairs:
+        """Rotation starts at a seeded place, so that not all questions turn together."""
+        config = self.config.positives
+        available_R = self.drawable.lengths(rows.question_R)
+        taken_R = np.ones_like(available_R)
+        first_R = np.zeros_like(available_R)
+        if config.policy == "random1":
+            first_R = self._start(rows.question_R, available_R) + rows.epoch_R
+        elif config.policy == "up_to":
+            taken_R = np.minimum(available_R, config.m or 1)
+            if config.beyond == "rotate":
+                turning_R = available_R > taken_R  # with m or fewer, all are taken in their listed order
+                first_R = np.where(
+                    turning_R, self._start(rows.question_R, available_R) + rows.epoch_R * taken_R, first_R
+                )
+        elif config.policy == "all":
+            taken_R = available_R
+        elif config.policy == "one_row_per_positive":
+            first_R = rows.turn_R
+        row_N = np.repeat(np.arange(len(taken_R)), taken_R)
+        within_N = np.arange(len(row_N)) - np.repeat(np.cumsum(taken_R) - taken_R, taken_R)
+        offset_R = self.drawable.offsets[rows.question_R]
+        place_N = offset_R[row_N] + (first_R[row_N] + within_N) % available_R[row_N]
+        return Pairs(row_N, np.asarray(self.drawable.columns["passage"][place_N], dtype=np.int64))
+
+    def _start(self, question_R: Integers, available_R: Integers) -> Integers:
+        bits_R = randomness.bits(self.seed, "first positive", question_R)
+        return np.asarray(bits_R % available_R.astype(np.uint64), dtype=np.int64)
+
+    def _negatives(self, rows: Rows, positive: Pairs) -> tuple[Pairs, dict[str, int]]:
+        """Every negative drawn, source after source within a row, and how many places each source left open."""
+        count = len(rows)
+        known, drawn = self._known(rows.question_R), Pairs.none()
+        shortages: dict[str, int] = {}
+        for choice in self.choices:
+            entry = choice.entry
+            ranked = self._ranked(choice, rows, positive, known)
+            wanted_R = np.full(count, entry.k or 0, dtype=np.int64)
+            if entry.group is not None:
+                wanted_R = np.maximum(entry.group - positive.count(count) - drawn.count(count), 0)
+            elif entry.all:
+                wanted_R = ranked.count(count)
+            found = ranked.first(wanted_R, known + drawn)
+            drawn += found
+            if entry.all:
+                continue  # whatever there is: it cannot be too little
+            open_R = wanted_R - found.count(count)
+            if open_R.any():
+                shortages[entry.from_] = shortages.get(entry.from_, 0) + int(open_R.sum())
+                if entry.short == "random":
+                    drawn += self._random(rows, open_R, known + drawn)
+        return drawn.at(np.argsort(drawn.row_N, kind="stable")), shortages
+
+    def _ranked(self, choice: Choice, rows: Rows, positive: Pairs, known: Pairs) -> Pairs:
+        """Candidates of each row in the order in which they are to be taken."""
+        if choice.entry.weight != PAIRED:
+            return choice.ranked(rows, self.seed)
+        deciding = self.config.positives.policy == "random1"
+        pool = self._all(rows) if deciding else positive
+        pairs, positive_N = choice.ranked_pairs(rows, self.seed, pool, known)
+        return pairs.at(Pairs(pairs.row_N, positive_N).among(positive))
+
+    def _random(self, rows: Rows, missing_R: Integers, barred: Pairs) -> Pairs:
+        """Passages of the whole store for the places still open: each row reads its own endless random sequence."""
+        barred_R = barred.count(len(missing_R))
+        full_R = np.flatnonzero((missing_R > 0) & (barred_R + missing_R > self.passages))
+        if len(full_R):
+            row = full_R[0]
+            what = f"question {rows.question_R[row]} needs {missing_R[row]} more negatives, but of the {self.passages}"
+            what += f" passages {barred_R[row]} are its positives or already drawn"
+            raise DataError(what, key="draw.negatives", fix="ask for fewer negatives")
+        seen_R = rows.bits(self.seed, "random passages")
+        found = Pairs.none()
+        position = 0
+        while (open_R := missing_R - found.count(len(missing_R))).any():
+            width = 2 * int(open_R.max()) + 4
+            row_N = np.repeat(np.flatnonzero(open_R), width)
+            place_N = np.tile(position + np.arange(width), np.count_nonzero(open_R))
+            bits_N = randomness.bits(self.seed, "random passage", seen_R[row_N], place_N)
+            passage_N = (bits_N % np.uint64(self.passages)).astype(np.int64)
+            found += Pairs(row_N, passage_N).first(open_R, barred + found)
+            position += width
+        return found

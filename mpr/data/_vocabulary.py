@@ -1,0 +1,121 @@
+"""The tokenizer of a recipe: the encoder's own `tokenizer.json`, or a WordPiece vocabulary learned from the corpus."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from mpr import storage
+from mpr.data.passages import PassageStore
+from mpr.errors import DataError
+from mpr.recipe.keys import NewEncoder, Towers
+
+KIND = "vocabulary"
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+_FILE = "tokenizer.json"
+Bar = Callable[[str, int | None], AbstractContextManager[Callable[[int], object]]]
+
+
+def load(towers: Towers, folder: Path, corpus: Callable[[], PassageStore], bar: Bar) -> Any:
+    """A `tokenizers.Tokenizer`. A learned one is kept beside the data it was learned from."""
+    from tokenizers import Tokenizer
+
+    if towers.new is None:
+        return Tokenizer.from_file(str(_own(towers)))
+    target = folder / f"vocabulary-{towers.new.vocabulary}"
+    if not target.exists():
+        store = corpus()
+        with bar("vocabulary", 2 * len(store)) as progress:
+            receipt = {"corpus": store.manifest.digest}
+            build(target, lambda: _texts(store, progress), towers.new, receipt)
+    storage.verify(target, KIND)
+    return Tokenizer.from_file(str(target / _FILE))
+
+
+def _own(towers: Towers) -> Path:
+    """tokenizer.json of a folder or of a Hub model at its pinned revision."""
+    base = str(towers.base)
+    if Path(base).is_dir():
+        path = Path(base) / _FILE
+        if not path.is_file():
+            fix = "save the model with its fast tokenizer"
+            raise DataError(f"has no {_FILE}", where=base, key="towers.base", fix=fix)
+        return path
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    try:
+        return Path(hf_hub_download(base, _FILE, revision=towers.revision))
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
+        revision = towers.revision or "its newest revision"
+        what = f"'{base}' at {revision} is not on this machine and the Hub is out of reach"
+        raise DataError(what, key="towers.base", fix="go online once, or give a folder") from error
+    except EntryNotFoundError as error:
+        fix = "use a model with a fast tokenizer"
+        raise DataError(f"'{base}' has no {_FILE}", key="towers.base", fix=fix) from error
+    except HfHubHTTPError as error:
+        what = f"'{base}' cannot be read from the Hub: {error}"
+        raise DataError(what, key="towers.base", fix="check name and token") from error
+
+
+def build(target: Path, texts: Callable[[], Iterator[str]], new: NewEncoder, receipt: dict[str, Any]) -> None:
+    """Learns a vocabulary and keeps it."""
+    tokenizer = learn(texts, new)
+    with storage.stage(target, KIND, receipt) as stage:
+        stage.write(_FILE, tokenizer.to_str(pretty=True).encode())
+
+
+def learn(texts: Callable[[], Iterator[str]], new: NewEncoder) -> Any:
+    """BERT's WordPiece, uncased, of the asked size; the same texts give the same vocabulary. Reads the texts twice.
+
+    The trainer numbers characters inside words (`##a`) in the order of a hash map, which differs from run to run, and
+    among equally frequent pairs it prefers the smaller numbers. So a first pass without merges only finds out which
+    characters there are, and the second is given them in a fixed order.
+    """
+    letters = _trained(texts(), 0, list(SPECIAL)).get_vocab().keys() - set(SPECIAL)
+    if len(SPECIAL) + len(letters) >= new.vocabulary:
+        what = f"the corpus has {len(letters):,} different characters, which leaves no room for word pieces"
+        raise DataError(what, key="towers.new.vocabulary", fix=f"ask for more than {new.vocabulary:,}")
+    ordered = sorted(letters, key=lambda letter: (len(letter), letter))
+    trained = _trained(texts(), new.vocabulary, [*SPECIAL, *ordered])
+    return _wordpiece(trained.get_vocab())
+
+
+def _trained(texts: Iterator[str], size: int, first: list[str]) -> Any:
+    """A tokenizer whose vocabulary has `first` under its first numbers, in that order."""
+    from tokenizers import trainers
+
+    tokenizer = _blank({})
+    tokenizer.train_from_iterator(
+        texts,
+        trainers.WordPieceTrainer(vocab_size=size, special_tokens=first, show_progress=False, min_frequency=2),
+    )
+    return tokenizer
+
+
+def _blank(pieces: dict[str, int]) -> Any:
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+
+    tokenizer = Tokenizer(models.WordPiece(vocab=pieces, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    return tokenizer
+
+
+def _wordpiece(pieces: dict[str, int]) -> Any:
+    """BERT's tokenizer with these pieces."""
+    from tokenizers import decoders, processors
+
+    tokenizer = _blank(pieces)
+    tokenizer.add_special_tokens(list(SPECIAL))
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", pieces["[SEP]"]), ("[CLS]", pieces["[CLS]"]))
+    tokenizer.decoder = decoders.WordPiece()
+    return tokenizer
+
+
+def _texts(store: PassageStore, progress: Callable[[int], object]) -> Iterator[str]:
+    for passage in store:
+        progress(1)
+        yield f"{passage.title}\n{passage.text}"

@@ -1,0 +1,186 @@
+"""Scores that a label asks for: the key `scores`, and where the numbers come from.
+
+A file of pairs that any scorer made, read once and kept beside the split as `mpr/data/pair_scores.py` has it; or a
+cross-encoder, which scores what is known and proposed. A label only ever sees the pairs with their values.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from mpr.catalogue import Parameters
+from mpr.errors import DataError
+from mpr.recipe import model_names
+
+if TYPE_CHECKING:
+    from mpr.data.pair_labels import Asked, Knowledge
+    from mpr.data.pair_scores import PairScores, Scored
+    from mpr.sources import Ground
+    from mpr.storage.ragged import Ragged
+
+log = logging.getLogger("mpr.mining.mine")
+_CHUNK = 65_536  # pairs read at once
+
+
+class Scores(Parameters):
+    """Where scores come from: a file, or a cross-encoder."""
+
+    file: str | None = None
+    """A file of scores, inside data.corpus.folder if there is one; packed or not."""
+    format: Literal["tsv", "triples", "trec"] | None = None
+    """`tsv`: question id, passage id, score. `triples`: both scores, question id, positive id, negative id. `trec`: a
+    run. Ids are those of the split and of its passages."""
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    """Of `file`."""
+    cross_encoder: Annotated[str, Field(min_length=1)] | None = None
+    """Instead of a file: the folder of a trained cross-encoder, `runs/<run>/model`, one on the Hub,
+    `org/name@<commit>`, or that of an earlier stage, `stage:<name>`."""
+    compute: Literal["float32", "float16", "bfloat16"] = "float32"
+    """What the cross-encoder computes in."""
+    probability: bool = False
+    """The cross-encoder's scores through the logistic function, between 0 and 1: what the thresholds of papers mean."""
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Scores:
+        if (self.file is None) == (self.cross_encoder is None):
+            raise ValueError("give exactly one of `file` and `cross_encoder`")
+        if (self.file is None) != (self.format is None):
+            raise ValueError("give `file` and `format` together")
+        if self.file is None and self.sha256 is not None:
+            raise ValueError("sha256 belongs to `file`")
+        if self.file is not None and (self.probability or self.compute != "float32"):
+            raise ValueError("compute and probability belong to `cross_encoder`")
+        return self
+
+    @property
+    def pins(self) -> dict[str, str]:
+        """What a plan says of them."""
+        if self.cross_encoder is not None:
+            if model_names.stage(self.cross_encoder) is not None:
+                return {}
+            name, _, commit = self.cross_encoder.partition("@")
+            return {name: f"commit {commit}" if commit else "not pinned"}
+        assert self.file is not None
+        return {Path(self.file).name: f"sha256 {self.sha256}" if self.sha256 else "not pinned"}
+
+
+def of(wanted: Scores, asked: Asked, known: Knowledge, ground: Ground) -> PairScores:
+    """The scores of these pairs: all that a file has, or those that a cross-encoder gives."""
+    if wanted.file is None:
+        return of_cross_encoder(wanted, asked, known, ground)
+    return of_file(wanted, ground)
+
+
+def of_cross_encoder(wanted: Scores, asked: Asked, known: Knowledge, ground: Ground) -> PairScores:
+    """What the model says, or has said before; as probabilities, if these are wanted, in memory."""
+    import numpy as np
+
+    from mpr.data.pair_scores import PairScores
+    from mpr.labels import _scoring
+
+    found = _scoring.scores_of(str(wanted.cross_encoder), asked, known, ground, wanted.compute)
+    if not wanted.probability:
+        return found
+    share_N = 1.0 / (1.0 + np.exp(-found.values.astype(np.float64)))
+    return PairScores(found.keys, share_N.astype(np.float32), found.folder, found.digest)
+
+
+def of_file(wanted: Scores, ground: Ground) -> PairScores:
+    """The store that lies beside the split, made where it is not there yet; named by what the file is."""
+    from mpr import __version__, storage
+    from mpr.data import pair_scores
+
+    path = _path(wanted, ground)
+    receipt: dict[str, Any] = {
+        "file": path.name,
+        "sha256": storage.remembered_sha256(path),
+        "format": wanted.format,
+        "questions": ground.questions.manifest.digest,
+        "passages": ground.passages.manifest.digest,
+        "mpr": __version__,
+    }
+    repeated: pair_scores.Repeated = "same" if wanted.format == "triples" else "refuse"
+    split = ground.questions.folder
+    return pair_scores.beside(split, "scores", receipt, lambda: _blocks(wanted, path, ground), repeated)
+
+
+def _path(wanted: Scores, ground: Ground) -> Path:
+    from mpr import storage
+
+    about, fix = (str(wanted.file), wanted.sha256, ground.folder, "labels"), "check labels.scores.file"
+    return storage.pinned_file(*about, of="scores", fix=fix)
+
+
+def _blocks(wanted: Scores, path: Path, ground: Ground) -> Iterator[Scored]:
+    from mpr.formats import scored_pairs, trec
+
+    readers: dict[str, Any] = {
+        "tsv": scored_pairs.read_scores,
+        "triples": scored_pairs.read_triples,
+        "trec": trec.read_hits,
+    }
+    pairs, kept = readers[str(wanted.format)](path), 0
+    for block in by_rows(pairs, path, ground, lambda pair: float(pair.score), "scores must be of this collection"):
+        kept += len(block.value_N)
+        yield block
+    if not kept:
+        fix = "check that the ids are those of the split"
+        raise DataError("has no scores for any question of the split", where=str(path), key="labels", fix=fix)
+
+
+def by_rows(
+    records: Iterable[Any], path: Path, ground: Ground, value: Callable[[Any], float], fix: str
+) -> Iterator[Scored]:
+    """Pairs of the split's questions by rows, from records of a file that name question and passage. Those of other
+    questions are counted, not kept; a passage that the collection does not have is refused."""
+    import numpy as np
+
+    from mpr.data.pair_scores import Scored
+
+    rows = {name: row for row, name in enumerate(ground.questions.ids)}
+    left, strange = iter(records), set[str]()
+    with ground.bar(f"pairs of {path.name}", 0) as progress:
+        while chunk := list(islice(left, _CHUNK)):
+            strange |= {one.question for one in chunk if one.question not in rows}
+            ours = [one for one in chunk if one.question in rows]
+            passage_N = ground.passages.rows_of([one.passage for one in ours])
+            if (passage_N < 0).any():
+                missing = ours[int(np.argmin(passage_N))].passage
+                raise DataError(f"passage {missing} is not in the collection", where=str(path), fix=fix)
+            question_N = np.array([rows[one.question] for one in ours], dtype=np.int64)
+            yield Scored(question_N, passage_N, np.array([value(one) for one in ours], dtype=np.float32))
+            progress(len(chunk))
+    if strange:
+        log.warning("%s: %d questions are not in the split and were left out", path.name, len(strange))
+
+
+def required(scores: PairScores, table: Ragged, chosen: Any, ground: Ground, what: str) -> Any:
+    """The score of every value of the table, NaN where it is not chosen; a chosen one without a score is refused."""
+    import numpy as np
+
+    owner_N, passage_N = table.owners()[chosen], table.columns["passage"][chosen]
+    value_N = scores.lookup(owner_N, passage_N)
+    refuse_unknown(value_N, owner_N, passage_N, ground, what)
+    all_N = np.full(len(chosen), np.nan, dtype=np.float32)
+    all_N[chosen] = value_N
+    return all_N
+
+
+def refuse_unknown(value_N: Any, question_N: Any, passage_N: Any, ground: Ground, what: str) -> None:
+    """What a label cannot do without."""
+    import numpy as np
+
+    unknown_N = np.isnan(value_N)
+    if unknown_N.any():
+        place = int(np.argmax(unknown_N))
+        question, passage = ground.questions[int(question_N[place])].id, ground.passages.ids([passage_N[place]])[0]
+        text = f"{int(unknown_N.sum()):,} of {len(value_N):,} {what} have no score"
+        first = f"the first is passage {passage} of question {question}"
+        fix = "score them all, or narrow down which are looked at"
+        raise DataError(f"{text}, {first}", key="labels", fix=fix)

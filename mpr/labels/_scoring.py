@@ -1,0 +1,197 @@
+"""A cross-encoder at work: a score for the pairs of a split that a label wants, kept beside the split.
+
+The pairs are what was proposed and known before any label acted, so that several labels which look at the same
+candidates read one store. They are scored in chunks of questions; each chunk is a small committed store until all of
+them become one, so a run that was stopped goes on where it was. Within a chunk the pairs are sorted by length and cut
+into blocks that follow from the lengths alone (`mpr/search/padding.py`): the same bytes whatever memory there is. What
+decides them besides (model, texts, pairs, precision, device) is in the receipt, and names the store.
+
+Shapes: N pairs of a chunk, Q questions of a chunk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mpr import __version__, storage
+from mpr.data import pair_scores, tokens
+from mpr.data.pair_labels import Asked, Knowledge
+from mpr.data.pair_scores import PairScores, Scored
+from mpr.data.token_batches import PairTexts
+from mpr.errors import NumbersError
+from mpr.models import cross_encoder_folder, stage_models
+from mpr.models.cross_encoder import CrossEncoder
+from mpr.models.templates import PairTemplate
+from mpr.runtime.processes import Place
+from mpr.search import encode
+from mpr.search.inference import Worker
+from mpr.search.padding import Constants, Plan
+from mpr.sources import Ground
+
+CHUNK = 1_000  # questions; part of the work, because it decides which pairs are scored together
+Integers = NDArray[np.int64]
+
+
+def located(reference: str, ground: Ground) -> Path:
+    """The folder of the cross-encoder that a recipe names: an earlier stage's, one here, or one of the Hub."""
+    key = "labels.scores.cross_encoder"
+    return stage_models.located(reference, ground.models, ground.home, key=key, quiet=ground.quiet)
+
+
+def scores_of(
+    model: str, asked: Asked, known: Knowledge, ground: Ground, compute: str = "float32", chunk: int = CHUNK
+) -> PairScores:
+    """The store of the scores that this model gives, made where it is not there yet."""
+    work = Scoring.of(located(model, ground), asked, known, ground, compute, chunk)
+    if not work.target.exists():
+        work.make()
+    work.tidy()
+    return PairScores.open(work.target)
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """One model, one split, and the pairs that are asked for."""
+
+    folder: Path
+    """Of the model."""
+    compute: str
+    asked: Asked
+    known: Knowledge
+    ground: Ground
+    target: Path
+    receipt: dict[str, Any]
+
+    @classmethod
+    def of(
+        cls, folder: Path, asked: Asked, known: Knowledge, ground: Ground, compute: str, chunk: int = CHUNK
+    ) -> Scoring:
+        device = encode.device(Place.here())
+        receipt = {
+            "model": storage.read_manifest(folder).digest,
+            "questions": ground.questions.manifest.digest,
+            "passages": ground.passages.manifest.digest,
+            "windows": dict(asked.windows),
+            "positives": asked.positives,
+            "asked": _digest(asked, known, chunk),
+            "chunk": chunk,
+            "compute": compute,
+            "device": torch.device(device).type,
+            "plan": asdict(Constants.of(torch.device(device).type)),
+            "mpr": __version__,
+        }
+        split = ground.questions.folder
+        target = split.with_name(f"{split.name}-scores-{storage.json_digest(receipt)[:8]}")
+        return cls(folder, compute, asked, known, ground, target, receipt)
+
+    @property
+    def _chunks(self) -> list[tuple[int, int]]:
+        """First question of each chunk, and the first behind it."""
+        count, size = len(self.ground.questions), int(self.receipt["chunk"])
+        return [(start, min(start + size, count)) for start in range(0, count, size)]
+
+    def _part(self, first: int, last: int) -> Path:
+        return self.target.with_name(f"{self.target.name}-parts") / f"{first}-{last}"
+
+    def make(self) -> None:
+        """Scores the chunks that are not there yet, and puts all of them together."""
+        missing = [chunk for chunk in self._chunks if not self._part(*chunk).exists()]
+        total = sum(last - first for first, last in missing)
+        with self.ground.bar(f"questions scored by {self.folder.name}", total) as progress:
+            for first, last in missing:
+                pair_scores.write(self._part(first, last), [self._scored(first, last)], self.receipt)
+                progress(last - first)
+        pair_scores.merge(self.target, [PairScores.open(self._part(*chunk)) for chunk in self._chunks], self.receipt)
+
+    def tidy(self) -> None:
+        """Removes the chunks of a finished store."""
+        storage.remove(self._part(0, 0).parent)
+
+    def _scored(self, first: int, last: int) -> Scored:
+        """The pairs of these questions with their scores."""
+        question_N, passage_N = pair_scores.pairs_of(self.known.asked(self.asked, first, last))
+        value_N = np.zeros(len(question_N), dtype=np.float32)
+        if len(question_N):
+            pairs = Pairs(self._texts, question_N, passage_N)
+            device = encode.device(Place.here())
+            plan = Plan.of(pairs.lengths(), Constants.of(torch.device(device).type))
+            worker = Worker(_column(self._model.to(device)), pairs, device, self.compute)
+            with worker.working():
+                for number in range(plan.blocks):
+                    block = plan.block(number)
+                    value_N[block.rows] = worker(block)[:, 0]
+        self._refuse_nan(question_N, passage_N, value_N)
+        return Scored(question_N, passage_N, value_N)
+
+    def _refuse_nan(self, question_N: Integers, passage_N: Integers, value_N: NDArray[np.float32]) -> None:
+        bad = np.flatnonzero(~np.isfinite(value_N))
+        if len(bad):
+            question = self.ground.questions[int(question_N[bad[0]])].id
+            passage = self.ground.passages.ids([int(passage_N[bad[0]])])[0]
+            what = f"not-a-number or infinity as the score of {len(bad):,} pairs, the first is passage {passage}"
+            fix = "the model is broken, or computes in too few bits for it: look at this pair, or use compute: float32"
+            raise NumbersError(f"{what} of question {question}", where=str(self.folder), key="labels.scores", fix=fix)
+
+    @cached_property
+    def _loaded(self) -> tuple[CrossEncoder, Any, cross_encoder_folder.PairContract]:
+        return cross_encoder_folder.load(self.folder)
+
+    @property
+    def _model(self) -> CrossEncoder:
+        return self._loaded[0]
+
+    @cached_property
+    def _texts(self) -> PairTexts:
+        """Questions and passages as the model was trained to read them."""
+        _, tokenizer, found = self._loaded
+        questions = tokens.of_questions(self.ground.questions, found.towers, tokenizer, self.ground.bar)
+        passages = tokens.of_passages(self.ground.passages, found.towers, tokenizer, self.ground.bar)
+        template, sizes = PairTemplate.of(tokenizer), found.towers
+        return PairTexts(questions, passages, template, sizes.question_length, sizes.passage_length)
+
+
+def _column(model: CrossEncoder) -> Any:
+    """A score as a vector of one number, which is what a worker passes on."""
+    return lambda **given: model.score(**given)[:, None]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The pairs of a chunk by their numbers, as texts that a worker reads."""
+
+    texts: PairTexts
+    question_N: Integers
+    passage_N: Integers
+
+    @property
+    def pad(self) -> int:
+        return self.texts.template.pad
+
+    def lengths(self) -> Integers:
+        return self.texts.lengths(self.question_N, self.passage_N)
+
+    def tokens(self, rows: Integers) -> dict[str, torch.Tensor]:
+        return self.texts.tokens(self.question_N[rows], self.passage_N[rows])
+
+
+def _digest(asked: Asked, known: Knowledge, chunk: int) -> str:
+    """Identity of all pairs, in memory for one chunk."""
+    total = hashlib.sha256()
+    for keys_N in _each(asked, known, chunk):
+        total.update(pair_scores.digest_of(keys_N).encode())
+    return total.hexdigest()
+
+
+def _each(asked: Asked, known: Knowledge, chunk: int) -> Iterator[Integers]:
+    count = len(known.positives)
+    for start in range(0, count, chunk):
+        yield known.asked(asked, start, min(start + chunk, count))

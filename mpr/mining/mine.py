@@ -1,0 +1,311 @@
+"""Mining: the sources of a recipe propose candidates for every question, and known positives are taken out of them.
+Then the labels of the recipe say what the rest is.
+
+The work is done in chunks of questions. Each chunk is a small committed table of its own until all of them become one,
+so a run that was stopped goes on where it was, and several processes can share the chunks. What is proposed for a
+question depends on nothing but that question, so any chunk size and any number of processes give the same bytes.
+
+Candidates that came with the records (`{name: file}` without a file) need no mining: the split has them already.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from mpr import __version__, catalogue, sources, storage
+from mpr.batches.choice import Evidence
+from mpr.data import candidates
+from mpr.data.candidates import CandidateTable, Labelled
+from mpr.data.dataset import Dataset
+from mpr.data.pair_labels import Knowledge
+from mpr.data.pair_scores import PairScores, Scored
+from mpr.data.positives import PositiveIndex
+from mpr.errors import DataError
+from mpr.mining._known_positives import Sifter
+from mpr.recipe.keys import Recipe
+from mpr.recipe.keys_draw import ANCHORED
+from mpr.recipe.rules import labels
+from mpr.runtime import processes
+from mpr.runtime.processes import Group, Place
+from mpr.storage.ragged import Ragged
+
+ALONE = Group(Place(0, 1, 0, 1))
+CHUNK = 2_000  # questions
+TURNS = 4  # chunks at least that a process of several works on, so that a slow one holds the others up less
+
+
+def is_mined(source: Any) -> bool:
+    """Whether a source has to propose candidates, or its list came with the records."""
+    return source.name != "file" or source.file is not None
+
+
+def mined_sources(recipe: Recipe) -> list[Any]:
+    """The sources that propose before training: not those that came with the records or that the model under training
+    looks for (`mpr/mining/refresh.py`, `mpr/training/_step_search.py`)."""
+    return [source for source in recipe.sources if is_mined(source) and source is not recipe.own]
+
+
+def mine(
+    dataset: Dataset,
+    role: str = "train",
+    *,
+    chunk: int | None = None,
+    group: Group = ALONE,
+    until: str | None = None,
+) -> dict[str, CandidateTable]:
+    """Mines every source of the dataset's recipe for a split; returns the finished tables by their `as`.
+
+    Every process of the group calls it. The first one prepares the stores and what a source needs (an index, vectors),
+    each proposes for its chunks of questions, and the first puts them together when all are done. `until`: the label
+    that need not be ready yet.
+    """
+    group.first(lambda: [dataset.passages_of(role).manifest.digest, dataset.split(role).manifest.digest])
+    processes.refuse_other_disk(group.place, dataset.folder, dataset.folder.exists())
+    made = {}
+    for source in mined_sources(dataset.recipe):
+        work = Mining.of(dataset, role, source)
+        made[source.as_] = work.done(group, chunk)
+    if role == "train" and not labels.scorers(dataset.recipe):
+        # What labels keep beside the split is written now.
+        group.first(lambda: sorted(knowledge(dataset, until=until).counts))
+    return made
+
+
+def _chunk(questions: int, world: int) -> int:
+    """Questions in a chunk: few enough that each of several processes has its turns."""
+    return CHUNK if world == 1 else max(1, min(CHUNK, math.ceil(questions / (TURNS * world))))
+
+
+def _wait(place: Place) -> None:
+    """Until all processes are here. One that cannot come ends all of them (`mpr/runtime/processes.py`)."""
+    if place.world > 1:
+        from torch import distributed
+
+        distributed.barrier()
+
+
+def tables(dataset: Dataset, role: str = "train") -> dict[str, CandidateTable]:
+    """The tables that `mine` has written, by their `as`; one that is missing is refused."""
+    found = {}
+    for source in mined_sources(dataset.recipe):
+        target, name = Mining.of(dataset, role, source).target, source.as_
+        if not target.exists():
+            what = f"candidates of source '{name}' were not mined"
+            raise DataError(what, where=str(target), key="sources", fix="run `mpr mine RECIPE` first")
+        found[name] = CandidateTable(target)
+    return found
+
+
+def knowledge(dataset: Dataset, role: str = "train", until: str | None = None) -> Knowledge:
+    """What the sources of the recipe propose and what is known of it, after all labels, or after those before the
+    first that is called `until`. A source's candidates were mined, or came with the records; of the latter nothing was
+    taken out."""
+    mined, split = tables(dataset, role), dataset.split(role)
+    listed: list[Any] = [source for source in dataset.recipe.sources if source is not dataset.recipe.own]
+    proposed: list[str] = [source.as_ for source in listed]
+    known = Knowledge(
+        split.positives,
+        {name: mined[name].negatives if name in mined else split.candidates(name) for name in proposed},
+        tuple(dataset.recipe.labels[0].tiers),  # type: ignore[attr-defined]
+        {name: table.removed for name, table in mined.items()},
+    )
+    known, ground = replace(known, before=known), ground_of(dataset, role)
+    names = [label.name for label in dataset.recipe.labels]
+    for label in dataset.recipe.labels[: names.index(until) if until in names else None]:
+        applied = getattr(catalogue.find("labels", label.name), "applied", None)
+        if applied is not None:
+            known = applied(label, known, ground)
+    return known if dataset.recipe.data.unlabelled is None else known.noted("questions", _drawn(known))
+
+
+def _drawn(known: Knowledge) -> dict[str, int]:
+    """How many questions training will see, now that labels have found what there is to find."""
+    found = len(np.unique(known.positives.rows.owners()[known.counting]))
+    return {"drawn": found, "without a positive": len(known.positives) - found}
+
+
+def anchored(recipe: Recipe) -> set[str]:
+    """Sources whose candidates a weight compares with positives, by their `as`."""
+    return {entry.from_ for entry in recipe.draw.negatives if entry.weight in ANCHORED}
+
+
+def evidence(dataset: Dataset, known: Knowledge) -> Evidence:
+    """What weights of candidates go by besides the candidates. Tables were mined before labels found more positives:
+    their sources give scores to those too."""
+    teacher, mined, rows = known.scores.get("teacher_QP"), tables(dataset), known.positives.rows
+    names, anchors = anchored(dataset.recipe), {}
+    for part in (source for source in mined_sources(dataset.recipe) if source.as_ in names):
+        owner_N, passage_N = (column[known.counting] for column in (rows.owners(), rows.columns["passage"]))
+        score_N = mined[part.as_].anchors(known.positives).lookup(owner_N, passage_N)
+        score_N = _filled(score_N, Mining.of(dataset, "train", part).source, owner_N, passage_N)
+        given_N = np.isfinite(score_N)
+        anchors[part.as_] = PairScores.of(Scored(owner_N[given_N], passage_N[given_N], score_N[given_N]), "same").lookup
+    return Evidence(anchors, teacher=None if teacher is None else teacher.lookup)
+
+
+def _filled(score_N: Any, source: sources.Source, question_N: Any, passage_N: Any) -> Any:
+    """The scores, and where there is none that of the source, but for passages that it does not propose from."""
+    missed_N = np.isnan(score_N) & (passage_N < len(source.ground.passages))
+    if missed_N.any():
+        score_N[missed_N] = source.scored(question_N[missed_N], passage_N[missed_N])
+    return score_N
+
+
+def label_stores(dataset: Dataset, role: str = "train") -> dict[str, PairScores]:
+    """What labels go by besides the tables, by names for people; made where it is not there yet."""
+    return {f"label {name}": store for name, store in knowledge(dataset, role).stores.items()}
+
+
+def scorers(dataset: Dataset) -> dict[str, Path]:
+    """The cross-encoders that labels run, by the names that the recipe has for them -> their folders."""
+    names = labels.scorers(dataset.recipe)
+    if not names:
+        return {}
+    from mpr.models import stage_models
+
+    ground = ground_of(dataset, "train")
+    key = "labels.scores.cross_encoder"
+    return {name: stage_models.located(name, ground.models, ground.home, key=key, quiet=ground.quiet) for name in names}
+
+
+def ground_of(dataset: Dataset, role: str, source: Any = None) -> sources.Ground:
+    """What sources and labels stand on; `source`: the one that is meant."""
+    folder = getattr(dataset.recipe.data.corpus, "folder", None)
+    place, bars = None if folder is None else Path(folder), _bars(dataset.quiet)
+    split, passages, models = dataset.split(role), dataset.passages_of(role), dataset.models_for(source)
+    return sources.Ground(split, passages, place, bars, dataset.home, dataset.quiet, models)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Which questions of the split keep what a table has for them."""
+
+    table: CandidateTable
+    is_kept_Q: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Mining:
+    """One source, one split, and the table that comes of them."""
+
+    source: sources.Source
+    ground: sources.Ground
+    target: Path
+    receipt: dict[str, Any]
+    kept: Kept | None = None
+    """Some questions keep what another table has; None: all are searched for."""
+    positives: PositiveIndex | None = None
+    """Those that have anchors where these are asked for; None: all of the records."""
+
+    @classmethod
+    def of(cls, dataset: Dataset, role: str, part: Any, learner: sources.Learner | None = None) -> Mining:
+        ground = replace(ground_of(dataset, role, part), learner=learner)
+        questions, passages = ground.questions, dataset.proposable(role)
+        source = sources.of(part, replace(ground, passages=passages))
+        receipt = {
+            "source": part.model_dump(mode="json", by_alias=True, exclude={"as_", "index"}),
+            "origin": source.origin,
+            "questions": questions.manifest.digest,
+            "passages": passages.manifest.digest,
+            "mpr": __version__,
+        }
+        if role == "train" and part.as_ in anchored(dataset.recipe):
+            receipt["anchors"] = True
+        name = f"{questions.folder.name}-{part.name}-{storage.json_digest(receipt)[:8]}"
+        return cls(source, ground, questions.folder.with_name(name), receipt)
+
+    def done(self, group: Group, chunk: int | None = None) -> CandidateTable:
+        """The table, made where it is not there yet. Every process of the group calls it."""
+        place, size = group.place, chunk or _chunk(len(self.ground.questions), group.place.world)
+        if not group.first(partial(self.opened, place.world)):
+            self.propose(size, (place.rank, place.world))
+            _wait(place)
+            group.first(partial(self.finish, size))
+        return CandidateTable(self.target)
+
+    @cached_property
+    def _sifter(self) -> Sifter:
+        return Sifter(self.ground.questions, self.ground.passages)
+
+    def _parts(self, chunk: int) -> list[Path]:
+        """The chunks of this size, in order, whether or not they are there."""
+        folder, count = self.target.with_name(f"{self.target.name}-parts-{chunk}"), len(self.ground.questions)
+        return [folder / f"{start}-{min(start + chunk, count)}" for start in range(0, count, chunk)]
+
+    def opened(self, world: int) -> bool:
+        """Whether the table is there already. If not, what the source opens or builds is built, by proposing for one
+        question, before several processes come and want it at once."""
+        there = self.target.exists()
+        if there:
+            self.tidy()
+        elif world > 1:
+            self.source(np.arange(min(1, len(self.ground.questions))))
+        return there
+
+    def propose(self, chunk: int, share: tuple[int, int]) -> None:
+        """Writes the chunks of this process that are not there yet; `share` is (its number, number of processes)."""
+        mine = self._parts(chunk)[share[0] :: share[1]]
+        ranges = [tuple(map(int, part.name.split("-"))) for part in mine]
+        what = f"mining {self.receipt['source']['name']}"
+        with self.ground.bar(what, sum(last - first for first, last in ranges)) as progress:
+            for part, (first, last) in zip(mine, ranges, strict=True):
+                if not part.exists():
+                    candidates.write(part, [self._labelled(np.arange(first, last))], self.receipt)
+                progress(last - first)
+
+    def _labelled(self, rows: NDArray[np.int64]) -> Labelled:
+        """What these questions get: new proposals, or what they have already."""
+        if self.kept is None:
+            return self._found(rows)
+        fresh_N = ~self.kept.is_kept_Q[rows]
+        return Labelled.merged(self._found(rows[fresh_N]), self.kept.table.labelled, rows, fresh_N)
+
+    def _found(self, rows: NDArray[np.int64]) -> Labelled:
+        """Proposals for these questions told apart, with anchors where they are asked for."""
+        found = self.source(rows)
+        labelled = self._sifter(rows, found)
+        return replace(labelled, anchors=self._anchors(rows, found)) if self.receipt.get("anchors") else labelled
+
+    def _anchors(self, rows: Any, found: Ragged) -> Ragged:
+        """Known positives of these questions with their scores; of one that was proposed, that of the proposal."""
+        positives = self.ground.questions.positives if self.positives is None else self.positives
+        owner_N, passage_N, _ = positives.known(rows)
+        score_N = candidates.scored([found]).lookup(owner_N, passage_N)
+        score_N = _filled(score_N, self.source, rows[owner_N], passage_N)
+        offsets = np.concatenate([[0], np.cumsum(np.bincount(owner_N, minlength=len(rows)))]).astype(np.int64)
+        return Ragged(offsets, {"passage": passage_N, "score": score_N})
+
+    def commit(self, chunk: int) -> None:
+        """Puts the chunks together if they are all there."""
+        parts = self._parts(chunk)
+        if all(part.exists() for part in parts):
+            candidates.write(self.target, (CandidateTable(part).labelled for part in parts), self.receipt)
+
+    def finish(self, chunk: int) -> None:
+        """Puts the chunks together, all of which are there, and removes them."""
+        self.commit(chunk)
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Removes the chunks of a finished table, also those of runs that were stopped."""
+        for folder in self.target.parent.glob(f"{self.target.name}-parts-*"):
+            storage.remove(folder)
+
+
+def _bars(quiet: bool) -> sources.Bar:
+    @contextmanager
+    def bar(what: str, total: int) -> Iterator[Callable[[int], object]]:
+        with tqdm(total=total or None, desc=what, unit="", unit_scale=True, disable=quiet, leave=False) as shown:
+            yield shown.update
+
+    return bar

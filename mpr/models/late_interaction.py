@@ -1,0 +1,142 @@
+"""Late interaction: every token of a question looks for its best match among the tokens of a passage (ColBERT).
+
+    score(q, p) = sum over the tokens i of q of max over the tokens j of p of <q_i, p_j>
+
+One encoder reads questions and passages apart; a linear layer without bias may follow (`towers.projection`), and token
+vectors may be scaled to length one (`towers.normalize`, ColBERT's cosine). So a step has a score for every question
+with every passage of the block, as towers have, and the model can teach what a cross-encoder would take too long for.
+
+All real tokens count, those that the tokenizer puts around a text included; padding never does. Khattab and Zaharia
+(2020, arXiv 2004.12832) differ in three ways: they mark questions and passages by a token of their own, fill questions
+up with [MASK] tokens that count, and leave out the punctuation of passages. TAS-B's teacher does none of the three.
+
+Vectors and scores are in 32 bits whatever the transformer computes in, and a score does not depend on what else is in
+the batch.
+
+Shapes: Q questions and P passages of the block, N texts, L and M tokens, W size of a token's vector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from mpr.errors import DataError, RecipeError
+from mpr.models import lengths, pretrained, towers
+from mpr.models.contract import Base
+from mpr.models.similarity import inner_products
+from mpr.recipe import keys
+from mpr.recipe.rules import task
+from mpr.recipe.strict_yaml import dotted
+
+PUBLISHED = "linear.weight"  # the projection in ColBERT's own checkpoints, beside the weights of its encoder
+Tokens = Mapping[str, Tensor]
+
+
+class LateInteraction(towers.Recomputing, torch.nn.Module):
+    """`groups`: texts of a side are encoded in at most so many groups of similar length (mpr/models/lengths.py)."""
+
+    def __init__(
+        self,
+        settings: keys.Towers,
+        backbone: Any,
+        projection: torch.nn.Linear | None,
+        base: Base | None = None,
+        groups: int = 1,
+    ) -> None:
+        super().__init__()
+        self.settings, self.base, self.groups = settings, base, groups
+        self.backbone, self.projection = backbone, projection
+
+    def forward(self, question: Tokens, passage: Tokens) -> Tensor:
+        """The score of every question with every passage."""
+        sides = [(self.vectors(side), side["attention_mask"].bool()) for side in (question, passage)]
+        return best_matches(*sides[0], *sides[1])
+
+    def vectors(self, tokens: Tokens) -> Tensor:
+        """A vector of every token, as wide as the batch; those of padding mean nothing."""
+        width = tokens["attention_mask"].shape[1]
+        return lengths.encode(partial(self._encoded, width), tokens, self.groups)
+
+    def _encoded(self, width: int, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        hidden_NLD = self.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        with torch.autocast(hidden_NLD.device.type, enabled=False):
+            vectors_NLW = hidden_NLD.to(torch.promote_types(hidden_NLD.dtype, torch.float32))
+            if self.projection is not None:
+                vectors_NLW = functional.linear(vectors_NLW, self.projection.weight.to(vectors_NLW.dtype))
+            if self.settings.normalize:
+                vectors_NLW = functional.normalize(vectors_NLW, dim=-1)
+            return functional.pad(vectors_NLW, (0, 0, 0, width - vectors_NLW.shape[1]))
+
+    @property
+    def _no_split_modules(self) -> set[str]:
+        """Kinds of layers that must stay whole when weights are sharded; accelerate asks for them by this name."""
+        return set(self.backbone._no_split_modules or ())
+
+    def recomputed(self) -> list[Any]:
+        return [self.backbone]
+
+
+def best_matches(question_QLW: Tensor, real_QL: Tensor, passage_PMW: Tensor, real_PM: Tensor) -> Tensor:
+    """The score of every question with every passage; `real` tells tokens from padding.
+
+    One question after the other: the products of all tokens with all tokens would be the largest tensor of a step.
+    """
+    scores = []
+    for question_LW, real_L in zip(question_QLW, real_QL, strict=True):
+        products_LN = inner_products(question_LW, passage_PMW.flatten(0, 1))
+        products_LPM = products_LN.view(len(real_L), *real_PM.shape).masked_fill(~real_PM, -torch.inf)
+        best_LP = products_LPM.max(dim=2).values
+        scores.append(best_LP.masked_fill(~real_L[:, None], 0.0).sum(dim=0))
+    return torch.stack(scores)
+
+
+def build(settings: keys.Towers, tokenizer: Any, seed: int, groups: int = 1) -> LateInteraction:
+    """The model of a recipe, ready to learn. `tokenizer` is the `tokenizers.Tokenizer` of mpr/data/_vocabulary.py.
+
+    The projection is the base's own where that is a published ColBERT, and otherwise a function of the seed alone.
+    """
+    for path, what, fix in task.contradictions(settings, task.LATE_INTERACTION):
+        raise RecipeError(what, key=dotted(path), fix=fix)
+    with torch.random.fork_rng(devices=[]):
+        base = projection = None
+        if settings.new is not None:
+            backbone = towers.blank(settings, settings.new, tokenizer, seed)
+        else:
+            found = pretrained.load(str(settings.base), settings.revision)
+            if found.projection is not None:
+                what = f"'{found.base.name}' ends with a projection of whole texts"
+                raise DataError(what, key="towers.base", fix="use another base")
+            towers.refuse_other_tokenizer(found, tokenizer, "towers.base")
+            backbone, base, projection = found.model, found.base, _published(found, settings)
+        towers.refuse_misfit(settings, backbone, tokenizer)
+        if projection is None and settings.projection is not None:
+            towers.draw_from(seed, "projection")
+            projection = torch.nn.Linear(backbone.config.hidden_size, settings.projection, bias=False)
+    return LateInteraction(settings, backbone, projection, base, groups).train()
+
+
+def _published(found: pretrained.Pretrained, settings: keys.Towers) -> torch.nn.Linear | None:
+    """The projection that a ColBERT checkpoint brings along."""
+    weight_WD = pretrained.tensor(found.folder, PUBLISHED)
+    if weight_WD is None:
+        return None
+    hidden = found.model.config.hidden_size
+    if weight_WD.dim() != 2 or weight_WD.shape[1] != hidden:
+        what = f"{PUBLISHED} has the shape {tuple(weight_WD.shape)}, the encoder's vectors have {hidden} numbers"
+        raise DataError(what, where=str(found.folder), key="towers.base", fix="use another base")
+    if settings.projection != len(weight_WD):
+        raise towers.other_projection(len(weight_WD), settings)
+    return linear(weight_WD)
+
+
+def linear(weight_WD: Tensor) -> torch.nn.Linear:
+    """A projection of these weights."""
+    made = torch.nn.Linear(weight_WD.shape[1], weight_WD.shape[0], bias=False, device="meta")  # nothing is drawn for it
+    made.weight = torch.nn.Parameter(weight_WD)
+    return made

@@ -1,0 +1,230 @@
+"""A trained model on the Hub, brought to this disk: the very artefact that was pushed, verified before it is opened.
+
+A model folder has a manifest, and so has its repository. What the manifest lists is fetched at a pinned commit into a
+stage, compared byte by byte, and committed wholly or not at all as `<home>/models/<owner>--<name>-<commit>/`, with the
+digest of the folder that was pushed: vectors made with either are the same work. What the manifest does not list (the
+card, results) stays on the Hub, and so does everything that is no data file: a pickle is not even downloaded.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mpr import storage
+from mpr.errors import DataError, MprError, Problem, RecipeError, StorageError, excerpt
+from mpr.models import contract
+from mpr.recipe.rules import task
+
+KIND = "model"  # as `towers_folder` writes it, which would load torch
+DATA = (".json", ".safetensors", ".txt")
+_NAME = re.compile(r"(?!.*(--|\.\.))[a-zA-Z0-9][\w.-]*/[a-zA-Z0-9][\w.-]*", re.ASCII)
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_NOTES = ".cache"  # of the client, about what it downloaded
+_PATIENCE = 86_400.0  # seconds to wait for a process that is at it
+log = logging.getLogger(__name__)
+
+
+def split_name(text: str, key: str = "model") -> tuple[str, str | None]:
+    """`org/name@<commit>` as repository and commit; the commit may be left out."""
+    name, at, revision = text.partition("@")
+    if not _NAME.fullmatch(name):
+        what = f"{excerpt(text)} is neither a folder here nor the name of a Hub repository"
+        raise RecipeError(what, key=key, fix="give a model folder, or org/name@<40 hex digits of a commit>")
+    if at:
+        _refuse_moving(name, revision, key)
+    return name, revision or None
+
+
+def located(
+    text: str,
+    home: Path,
+    revision: str | None = None,
+    *,
+    key: str = "model",
+    quiet: bool = False,
+    unpinned: bool = False,
+) -> Path:
+    """The model folder of that path, or of `org/name@<commit>` on the Hub; `revision` may give the commit instead."""
+    if Path(text).is_dir():
+        if revision is not None:
+            raise RecipeError("a folder has no revision", key=key, fix="remove the revision, or name a Hub repository")
+        return Path(text)
+    return brought(text, revision, home, quiet, unpinned=unpinned, key=key)
+
+
+def brought(
+    name: str, revision: str | None, home: Path, quiet: bool = False, *, unpinned: bool = False, key: str = "model"
+) -> Path:
+    """The verified folder of a model repository at a commit; fetched if it is not there yet.
+
+    The commit is given by `revision` or in the name (`org/name@<commit>`). Without one it is refused, unless `unpinned`
+    allows to take the newest commit, which is then said.
+    """
+    name, own = split_name(name, key)
+    if own is not None and revision not in (None, own):
+        raise RecipeError(f"'{name}' is pinned to two commits", key=key, fix="give one of them")
+    revision = revision or own
+    if revision is None:
+        revision = _newest(name, unpinned, key)
+    _refuse_moving(name, revision, key)
+    target = Path(home) / "models" / f"{name.replace('/', '--')}-{revision[:12]}"
+    if not target.exists():
+        with storage.lock(target.with_name(f".{target.name}.bringing"), _PATIENCE):
+            if not target.exists():  # the process that we waited for has brought it
+                _bring(name, revision, target, quiet, key)
+    storage.verify(target, KIND)
+    return target
+
+
+def _refuse_moving(name: str, revision: str, key: str) -> None:
+    if not _COMMIT.fullmatch(revision):
+        what = f"{excerpt(revision)} is no commit: branches and tags move, and the model with them"
+        raise RecipeError(what, key=key, fix=f"say {name}@ and the 40 hex digits of a commit")
+
+
+def _newest(name: str, allowed: bool, key: str) -> str:
+    if not allowed:
+        what = f"'{name}' is not a folder here, and as a Hub repository it is not pinned to a commit"
+        raise RecipeError(
+            what, key=key, fix=f"give the folder of a model, or {name}@ and the 40 hex digits of a commit"
+        )
+    from huggingface_hub import HfApi
+
+    with _explained(name, "its newest commit", key):
+        found = str(HfApi().model_info(name).sha)
+    log.warning("%s: took the newest commit; to get the same model again, say %s@%s", name, name, found)
+    return found
+
+
+def _bring(name: str, revision: str, target: Path, quiet: bool, key: str) -> None:
+    """Commits what the repository's manifest lists, under the manifest that it came with."""
+    from huggingface_hub import hf_hub_download, snapshot_download
+
+    where, receipt = f"{name}@{revision}", dict[str, Any]()
+    with storage.stage(target, KIND, receipt) as stage:
+        staging = stage.folder
+        with _explained(name, revision, key), _bars(quiet):
+            hf_hub_download(name, storage.MANIFEST, revision=revision, local_dir=staging)
+        sizes = _listed(staging / storage.MANIFEST, where, key)
+        storage.require_space(target.parent, sum(sizes.values()))
+        with _explained(name, revision, key), _bars(quiet):
+            wanted = [glob.escape(file) for file in sizes]
+            snapshot_download(name, revision=revision, local_dir=staging, allow_patterns=wanted)
+        storage.remove(staging / _NOTES)
+        receipt |= _verified(staging, where, key)
+        storage.remove(staging / storage.MANIFEST)  # the commit writes it again, the same byte for byte
+
+
+def _listed(path: Path, where: str, key: str) -> dict[str, int]:
+    """Files and sizes as a manifest says: what to fetch. Whether it is true is looked at when they are here."""
+    try:
+        content = json.loads(path.read_bytes())
+        kind, sizes = content["kind"], {str(name): int(entry["bytes"]) for name, entry in content["files"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise _foreign(f"has a {storage.MANIFEST} that mpr did not write", where, key) from error
+    if kind != KIND:
+        raise _foreign(f"holds an artefact of kind {excerpt(str(kind))}, not a {KIND}", where, key)
+    if contract.FILE not in sizes:
+        raise _foreign(f"has no {contract.FILE}, which says how the model is to be used", where, key)
+    others = sorted(name for name in sizes if not name.endswith(DATA))
+    if others:
+        what = f"lists {excerpt(others[0])} as a part of the model, and only {', '.join(DATA)} files are brought"
+        raise DataError(what, where=where, key=key, fix="push the model as mpr wrote it")
+    return sizes
+
+
+def _verified(staging: Path, where: str, key: str) -> dict[str, Any]:
+    """The receipt in the manifest, once every byte agrees with it and the contract can be read."""
+    edited = (
+        "it was changed after it was pushed, or the download is not whole: try again, or pin the commit of the push"
+    )
+    try:
+        manifest = storage.verify(staging, KIND)
+    except StorageError as error:
+        raise StorageError(
+            [replace(each, where=_there(each, staging, where), key=key, fix=edited) for each in error.problems]
+        ) from error
+    try:
+        if contract.task(staging) not in task.SCORERS:  # whose readers look at theirs when they open them
+            contract.read(staging)
+    except DataError as error:
+        raise DataError([replace(each, where=_there(each, staging, where)) for each in error.problems]) from error
+    return manifest.receipt
+
+
+def _there(problem: Problem, staging: Path, where: str) -> str:
+    """A place in the stage, as a place in the repository."""
+    return problem.where.replace(str(staging), where)
+
+
+def _foreign(what: str, where: str, key: str) -> DataError:
+    fix = "only what mpr pushed can be opened; an encoder of others is a start for training: name it as towers.base"
+    return DataError(what, where=where, key=key, fix=fix)
+
+
+@contextmanager
+def _explained(name: str, revision: str, key: str) -> Iterator[None]:
+    """Whatever the client runs into becomes one error that says what is wanted and how to get it."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    leaks: Any = HfHubHTTPError.__mro__[1]  # what httpx, or in later clients httpx2, raises when a connection breaks
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError, leaks) as error:
+        raise _translated(error, name, revision, key) from error
+
+
+def _translated(error: BaseException, name: str, revision: str, key: str) -> MprError:
+    from huggingface_hub import errors
+
+    where = f"{name}@{revision}"
+    if isinstance(error, errors.LocalEntryNotFoundError | errors.OfflineModeIsEnabled):
+        cause = error.__cause__ or error
+        offline = isinstance(cause, errors.OfflineModeIsEnabled)
+        reason = "HF_HUB_OFFLINE is set" if offline else _line(cause)
+        what = f"'{name}' at {revision} is not on this machine, and the Hub cannot be read: {reason}"
+        return DataError(what, key=key, fix="go online once and run the same command again, or give a folder")
+    if isinstance(error, errors.GatedRepoError):
+        fix = "accept its terms on the Hub, and set HF_TOKEN"
+        return DataError("is gated, and this token has no access", where=where, key=key, fix=fix)
+    if isinstance(error, errors.RevisionNotFoundError):
+        return DataError("there is no such commit", where=where, key=key, fix="check the revision")
+    if isinstance(error, errors.RepositoryNotFoundError):
+        fix = "check the name; if it is private, set HF_TOKEN"
+        return DataError("there is no such repository on the Hub, or it is private", where=where, key=key, fix=fix)
+    if isinstance(error, errors.EntryNotFoundError):
+        return _foreign(f"has no {storage.MANIFEST}, so mpr did not write it", where, key)
+    if isinstance(error, errors.HfHubHTTPError):
+        fix = "check HF_TOKEN, or try again later"
+        return DataError(f"the Hub refuses: {_line(error)}", where=where, key=key, fix=fix)
+    what = f"could not be brought from the Hub: {_line(error)}; nothing was kept"
+    return DataError(what, where=where, key=key, fix="check network and disk, and run the same command again")
+
+
+def _line(error: BaseException) -> str:
+    """The first line of a message, safe on a terminal."""
+    text = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+    return excerpt(text, 200)
+
+
+@contextmanager
+def _bars(quiet: bool) -> Iterator[None]:
+    """The client's own progress bars, unless they are not wanted."""
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    before = are_progress_bars_disabled()
+    if quiet:
+        disable_progress_bars()
+    try:
+        yield
+    finally:
+        if not before:
+            enable_progress_bars()

@@ -1,0 +1,301 @@
+"""Pretrained encoders: found on disk or on the Hub, checked, and loaded as plain transformers in 32 bits.
+
+What is read is data: weights are safetensors, never pickles, and code that a repository brings along is never run. A
+checkpoint must fill every weight of the encoder and have none left over for it: transformers would draw what is missing
+at random, which is how a DPR context encoder opened by AutoModel becomes noise.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mpr import storage
+from mpr.errors import DataError, RecipeError, excerpt
+from mpr.models import contract
+from mpr.models.contract import Base, base_name
+
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+_FILES = ("config.json", "tokenizer.json", WEIGHTS, INDEX, "model-*-of-*.safetensors")
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+_DPR = {  # class of the checkpoint -> (what its weights are filed under, the tower that it is)
+    "DPRQuestionEncoder": ("question_encoder", "question"),
+    "DPRContextEncoder": ("ctx_encoder", "passage"),
+}
+_COUNTERS = ("position_ids", "token_type_ids")  # numbers in a row that old checkpoints carry
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """An encoder as it was published."""
+
+    model: Any
+    projection: torch.nn.Linear | None
+    base: Base
+    folder: Path
+    role: str = ""
+    """`question` or `passage` if it was published as one of them."""
+
+
+def load(name: str, revision: str | None, key: str = "towers.base") -> Pretrained:
+    """The encoder of that folder or Hub repository; `key` is the recipe's key that named it."""
+    folder = located(name, revision, key)
+    if (folder / contract.FILE).is_file() and contract.task(folder) != contract.TASK:
+        what = f"is a trained model of its own kind, task: {contract.task(folder)}"
+        raise DataError(what, where=str(folder), key=key, fix="name the encoder that it was trained from")
+    local = Path(name).is_dir()
+    commit = None if local else revision or folder.name  # the cache names a snapshot by its commit
+    base = Base(name=base_name(name), local=local, revision=commit, sha256=digest(folder))
+    model = opened(folder)
+    if model.config.model_type != "dpr":
+        return Pretrained(model, None, base, folder)
+    prefix, role = _DPR[type(model).__name__]
+    inner = getattr(model, prefix)
+    return Pretrained(_plain_bert(inner.bert_model), getattr(inner, "encode_proj", None), base, folder, role)
+
+
+def load_scorer(name: str, revision: str | None, key: str = "towers.base") -> Pretrained:
+    """The same as a model that gives a text one score. Of the layers on top of its encoder, those that are not in the
+    folder are drawn from torch's generator."""
+    folder = located(name, revision, key)
+    local = Path(name).is_dir()
+    commit = None if local else revision or folder.name
+    base = Base(name=base_name(name), local=local, revision=commit, sha256=digest(folder))
+    return Pretrained(opened_scorer(folder, fresh=True), None, base, folder)
+
+
+def located(name: str, revision: str | None, key: str, more: tuple[str, ...] = ()) -> Path:
+    """The folder itself, or a snapshot of the Hub repository with nothing in it but what is read; `more` files too."""
+    if Path(name).is_dir():
+        if revision is not None:
+            raise RecipeError("a folder has no revision", key=key, fix="remove the revision, or name a Hub repository")
+        return Path(name)
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+    )
+
+    try:
+        folder = Path(snapshot_download(name, revision=revision, allow_patterns=[*_FILES, *more]))
+    except HFValidationError as error:
+        what = f"'{name}' is neither a folder nor the name of a Hub repository"
+        raise DataError(what, key=key, fix="check the path") from error
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
+        what = f"'{name}' at {revision or 'its newest revision'} is not on this machine and the Hub is out of reach"
+        raise DataError(what, key=key, fix="go online once, or give a folder") from error
+    except HfHubHTTPError as error:
+        what = f"'{name}' cannot be read from the Hub: {error}"
+        raise DataError(what, key=key, fix="check name, revision and token") from error
+    if not (folder / "config.json").is_file():  # the tokenizer alone may have been fetched, and the client minds it not
+        what = f"'{name}' at {revision or folder.name} is on this machine only in part: config.json is missing"
+        raise DataError(what, key=key, fix="go online once, or give a folder")
+    return folder
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors of a model folder, each with a header that can be read."""
+    from safetensors import SafetensorError, safe_open
+
+    if (folder / INDEX).is_file():
+        index = _json(folder / INDEX).get("weight_map")
+        names = sorted(set(index.values())) if isinstance(index, dict) else []
+    else:
+        names = [WEIGHTS] if (folder / WEIGHTS).is_file() else []
+    if not names:
+        raise _without_weights(folder)
+    for name in names:
+        if Path(name).name != name:
+            raise DataError(f"names {excerpt(name)}, which is not a file beside it", where=str(folder / INDEX))
+        try:
+            with safe_open(folder / name, framework="pt"):
+                pass
+        except (SafetensorError, OSError) as error:
+            what = f"is not a safetensors file: {error}"
+            raise DataError(what, where=str(folder / name), fix="convert the weights again") from error
+    return [folder / name for name in names]
+
+
+def _without_weights(folder: Path) -> DataError:
+    pickles = sorted(path.name for pattern in _PICKLES for path in folder.glob(pattern))
+    if pickles:
+        what = f"has its weights in a pickle ({pickles[0]}), which can run code when it is read"
+        return DataError(what, where=str(folder), fix=f"convert it to {WEIGHTS}")
+    if (folder / "adapter_config.json").is_file():
+        return DataError("holds an adapter, not an encoder", where=str(folder), fix="merge it into its base first")
+    fix = f"{WEIGHTS} is the only format that is read; a pickle such as pytorch_model.bin must be converted first"
+    return DataError(f"has no {WEIGHTS}", where=str(folder), fix=fix)
+
+
+def digest(folder: Path) -> str:
+    """Identity of the weights: the checksum of the file, or of the list of checksums if there are several."""
+    sums = {path.name: storage.remembered_sha256(path) for path in weight_files(folder)}
+    return sums[WEIGHTS] if list(sums) == [WEIGHTS] else storage.json_digest(sums)
+
+
+def tensor(folder: Path, name: str) -> torch.Tensor | None:
+    """One tensor of a folder by its name, in 32 bits; None where it is not there."""
+    from safetensors import safe_open
+
+    for path in weight_files(folder):
+        with safe_open(path, framework="pt") as file:
+            if name in file.keys():  # noqa: SIM118 (the reader is no mapping)
+                return file.get_tensor(name).float()  # type: ignore[no-any-return]
+    return None
+
+
+def opened(folder: Path) -> Any:
+    """The model in a folder, every weight of it from the file, in 32 bits."""
+    weight_files(folder)
+    config = _config(folder)
+    kind = _class(config, folder)
+    options = {"add_pooling_layer": False} if "add_pooling_layer" in inspect.signature(kind).parameters else {}
+    model, found = _from_folder(kind, config, folder, **options)
+    _refuse_gaps(model, found["missing_keys"], found["unexpected_keys"], folder)
+    if getattr(config, "use_cache", False):
+        config.use_cache = False  # of keys and values of earlier tokens, for generating
+    return model
+
+
+def opened_scorer(folder: Path, *, fresh: bool = False) -> Any:
+    """The model in a folder with one output on top of its encoder; `fresh`: what is above the encoder may be missing,
+    as it is in most published encoders."""
+    import transformers
+
+    weight_files(folder)
+    config = _config(folder)
+    kind = transformers.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING.get(type(config), None)
+    if kind is None:
+        what = f"transformers has no '{config.model_type}' that classifies texts"
+        raise DataError(what, where=str(folder / "config.json"), fix="use another base")
+    config.num_labels, config.problem_type = 1, None
+    model, found = _from_folder(kind, config, folder, ignore_mismatched_sizes=True)
+    if other := sorted(str(entry[0]) for entry in found["mismatched_keys"]):
+        what = f"has a head of another size, made for another task: {', '.join(other[:3])}"
+        raise DataError(what, where=str(folder), fix="use the encoder that it was made of, or one with a single score")
+    if not hasattr(model, "classifier"):
+        what = f"{kind.__name__} reads its score off the last token, not the first"
+        raise DataError(what, where=str(folder), fix="use an encoder that reads in both directions")
+    _refuse_gaps_below(model, found["missing_keys"], found["unexpected_keys"], folder, fresh)
+    return model
+
+
+def _refuse_gaps_below(
+    model: Any, missing: Iterable[str], unexpected: Iterable[str], folder: Path, fresh: bool
+) -> None:
+    """Coverage of the encoder both ways, and unless it is `fresh` of what is on top of it."""
+    prefix = f"{model.base_model_prefix}."
+    top = ("pooler",) if fresh else ()
+    below = [key for key in missing if not fresh or key.startswith(prefix)]
+    encoder = getattr(model, model.base_model_prefix)
+    gaps = [key.removeprefix(prefix) for key in below if key.removeprefix(prefix).split(".")[0] not in top]
+    _refuse_gaps(encoder, gaps, [key.removeprefix(prefix) for key in unexpected], folder)
+
+
+def _from_folder(kind: Any, config: Any, folder: Path, **options: Any) -> tuple[Any, dict[str, Any]]:
+    """The model in 32 bits, and what transformers says of the keys."""
+    try:
+        model, found = kind.from_pretrained(
+            str(folder),
+            config=config,
+            dtype=torch.float32,
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+            **options,
+        )
+    except (OSError, ValueError, RuntimeError, ImportError) as error:
+        what = f"cannot be loaded as {kind.__name__}: {excerpt(str(error), 300)}"
+        raise DataError(what, where=str(folder), fix="config.json must describe the weights beside it") from error
+    return model, found
+
+
+def _config(folder: Path) -> Any:
+    """Its configuration, if it is that of a text encoder which transformers itself knows."""
+    from transformers import AutoConfig
+
+    where = str(folder / "config.json")
+    plain = _json(folder / "config.json")
+    foreign = sorted({"AutoConfig", "AutoModel"} & set(plain.get("auto_map") or ()))
+    if foreign:
+        what = f"needs code of its own ({foreign[0]}), and mpr runs no code that comes with a model"
+        raise DataError(what, where=where, key="auto_map", fix="use a model that transformers knows")
+    try:
+        config = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        what = f"is no configuration that this version of transformers knows: {excerpt(str(error), 200)}"
+        raise DataError(what, where=where, fix="check model_type") from error
+    if getattr(config, "is_encoder_decoder", False):
+        what = f"'{config.model_type}' is an encoder with a decoder"
+        raise DataError(what, where=where, fix="use a model that is only an encoder")
+    return config
+
+
+def _class(config: Any, folder: Path) -> Any:
+    import transformers
+
+    if config.model_type == "dpr":
+        names = [name for name in config.architectures or () if name in _DPR]
+        if not names:
+            what = f"architectures {config.architectures} is neither {' nor '.join(_DPR)}"
+            raise DataError(what, where=str(folder / "config.json"), fix="readers are no encoders")
+        return getattr(transformers, names[0])
+    try:
+        kind = transformers.MODEL_MAPPING[type(config)]
+    except KeyError as error:
+        what = f"'{config.model_type}' is no encoder that AutoModel knows"
+        raise DataError(what, where=str(folder / "config.json"), fix="use another base") from error
+    return kind[0] if isinstance(kind, tuple) else kind
+
+
+def _refuse_gaps(model: Any, missing: Iterable[str], unexpected: Iterable[str], folder: Path) -> None:
+    """Coverage both ways. Heads of other tasks and poolers that we do not build may be left over; layers may not."""
+    parts = {name for name, _ in model.named_children()}
+    prefix = f"{model.base_model_prefix}."
+    left = [key for key in unexpected if key.removeprefix(prefix).split(".")[0] in parts - {"pooler"}]
+    for what, keys in (
+        ("lacks weights of the encoder, which would be random", sorted(missing)),
+        ("has weights of the encoder that its config.json has no place for", sorted(left)),
+    ):
+        keys = [key for key in keys if not key.endswith(_COUNTERS)]
+        if keys:
+            total = sum(1 for _ in model.parameters())
+            shown = ", ".join(keys[:3]) + (", ..." if len(keys) > 3 else "")
+            fix = "config.json and weights must belong together"
+            raise DataError(f"{what}: {len(keys)} (the encoder has {total}): {shown}", where=str(folder), fix=fix)
+
+
+def _plain_bert(model: Any) -> Any:
+    """The BERT inside a DPR encoder, with a configuration of its own, so that it is saved as what it is."""
+    from transformers import BertConfig, BertModel
+
+    given = model.config.to_dict()
+    shared = {name: given[name] for name in BertConfig().to_dict() if name in given and name not in _NOT_SHARED}
+    plain = BertModel(BertConfig(**shared), add_pooling_layer=False)
+    plain.load_state_dict(model.state_dict(), strict=True)
+    return plain.eval()
+
+
+_NOT_SHARED = ("model_type", "architectures", "transformers_version", "dtype")
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_bytes())
+    except OSError as error:
+        what = f"cannot be read: {error.strerror}"
+        raise DataError(what, where=str(path), fix="give the folder of a model") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"is not JSON: {excerpt(str(error))}", where=str(path), fix="download it again") from error
+    if not isinstance(value, dict):
+        raise DataError("must be one JSON object", where=str(path), fix="download it again")
+    return value

@@ -1,0 +1,101 @@
+"""A tokenizer: its identity, and the special tokens that it puts around one text or around a pair of texts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from mpr.errors import DataError
+
+
+@dataclass(frozen=True)
+class Template:
+    """Special tokens around one text, and between two. Read off the tokenizer, never assumed."""
+
+    prefix: tuple[int, ...]
+    between: tuple[int, ...]
+    suffix: tuple[int, ...]
+    pad: int
+    pairs: bool = True
+    """Whether a pair begins and ends as a single text does; otherwise titles cannot be a text of their own."""
+
+    @classmethod
+    def of(cls, tokenizer: Any) -> Template:
+        """From a `tokenizers.Tokenizer`, by looking at what it adds to one word and to a pair of words."""
+        pad = (tokenizer.padding or {}).get("pad_id")
+        for name in ("[PAD]", "<pad>", "<|endoftext|>", "</s>"):
+            pad = tokenizer.token_to_id(name) if pad is None else pad
+        plain = type(tokenizer).from_str(definition(tokenizer))
+        prefix, _, suffix = _around(plain.encode("a"))
+        pair_prefix, between, pair_suffix = _around(plain.encode("a", "a"))
+        pairs = (prefix, suffix) == (pair_prefix, pair_suffix)
+        return cls(prefix, between if pairs else (), suffix, pad or 0, pairs)
+
+
+def _around(encoding: Any) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    ids, special = encoding.ids, encoding.special_tokens_mask
+    words = [place for place, flag in enumerate(special) if not flag]
+    if not words:
+        raise DataError("the tokenizer makes no token of the word 'a'", key="towers.base", fix="use another encoder")
+    middle = [ids[place] for place in range(words[0], words[-1]) if special[place]]
+    return tuple(ids[: words[0]]), tuple(middle), tuple(ids[words[-1] + 1 :])
+
+
+def definition(tokenizer: Any) -> str:
+    """The tokenizer without the padding and truncation that a published `tokenizer.json` may ask for."""
+    return json.dumps(json.loads(tokenizer.to_str()) | {"padding": None, "truncation": None})
+
+
+def digest(tokenizer: Any) -> str:
+    """Identity of a `tokenizers.Tokenizer`: its whole definition, vocabulary included."""
+    return hashlib.sha256(definition(tokenizer).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class PairTemplate:
+    """Special tokens around and between the texts of a pair, and the segment of each of the five parts."""
+
+    prefix: tuple[int, ...]
+    between: tuple[int, ...]
+    suffix: tuple[int, ...]
+    segments: tuple[int, int, int, int, int]
+    pad: int
+
+    @classmethod
+    def of(cls, tokenizer: Any) -> PairTemplate:
+        """Read off what a `tokenizers.Tokenizer` makes of two words."""
+        plain = type(tokenizer).from_str(definition(tokenizer))
+        found = plain.encode("a", "a")
+        places: dict[int, list[int]] = {0: [], 1: []}
+        for place, text in enumerate(found.sequence_ids):
+            if text is not None:
+                places[text].append(place)
+        if not places[0] or not places[1] or places[0][0] > places[1][0]:
+            what = "the tokenizer does not put the texts of a pair one behind the other"
+            raise DataError(what, key="towers.base", fix="use another base for a cross-encoder")
+        ends = [0, places[0][0], places[0][-1] + 1, places[1][0], places[1][-1] + 1, len(found.ids)]
+        parts = [slice(first, last) for first, last in pairwise(ends)]
+        ids = [tuple(found.ids[part]) for part in parts]
+        return cls(ids[0], ids[2], ids[4], _segments(found.type_ids, parts), Template.of(tokenizer).pad)
+
+    @property
+    def special(self) -> int:
+        """How many special tokens a pair has."""
+        return len(self.prefix) + len(self.between) + len(self.suffix)
+
+    @property
+    def segmented(self) -> bool:
+        """Whether the segments tell anything."""
+        return len(set(self.segments)) > 1
+
+
+def _segments(type_ids: list[int], parts: list[slice]) -> tuple[int, int, int, int, int]:
+    found = [set(type_ids[part]) for part in parts]
+    if any(len(kinds) > 1 for kinds in found):
+        what = "the tokenizer gives the special tokens of a pair several segments"
+        raise DataError(what, key="towers.base", fix="use another base for a cross-encoder")
+    first, second, third, fourth, fifth = (kinds.pop() if kinds else 0 for kinds in found)
+    return first, second, third, fourth, fifth

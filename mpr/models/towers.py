@@ -1,0 +1,310 @@
+"""The question and the passage encoder: a transformer, pooling, and if asked for a projection and normalisation.
+
+Vectors come out in 32 bits whatever the transformer computes in, and a text's vector does not depend on its neighbours
+in the batch. No segment ids are given: a title and its text, a pair for the tokenizer, both are segment 0, as in DPR.
+
+Shapes: N texts, L tokens, D size of the hidden vectors, W size of the vectors that come out.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from mpr.errors import DataError, RecipeError
+from mpr.models import adapters, lengths, pretrained, templates
+from mpr.models.contract import Base
+from mpr.recipe import keys
+from mpr.recipe.rules import task, towers
+from mpr.recipe.strict_yaml import dotted
+from mpr.runtime import randomness
+
+Tokens = Mapping[str, Tensor]
+
+
+class Encoder(torch.nn.Module):
+    """Texts, as token ids with their mask, to vectors."""
+
+    def __init__(
+        self,
+        backbone: torch.nn.Module,
+        pooling: str,
+        normalize: bool,
+        projection: torch.nn.Linear | None = None,
+        base: Base | None = None,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.projection = projection
+        self.pooling, self.normalize, self.base = pooling, normalize, base
+
+    @property
+    def transformer(self) -> Any:
+        """The plain transformer, under its adapters if it has any."""
+        return adapters.under(self.backbone)
+
+    @property
+    def hidden(self) -> int:
+        """Size of the transformer's vectors."""
+        return int(self.transformer.config.hidden_size)
+
+    @property
+    def width(self) -> int:
+        """Size of the vectors that come out."""
+        return self.hidden if self.projection is None else self.projection.out_features
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        hidden_NLD = self.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        with torch.autocast(hidden_NLD.device.type, enabled=False):  # what follows is cheap, and every digit counts
+            hidden_NLD = hidden_NLD.to(torch.promote_types(hidden_NLD.dtype, torch.float32))
+            vectors_NW = pooled(hidden_NLD, attention_mask, self.pooling)
+            if self.projection is not None:
+                weight, bias = (part.to(vectors_NW.dtype) for part in (self.projection.weight, self.projection.bias))
+                vectors_NW = functional.linear(vectors_NW, weight, bias)  # sharding wrappers may hold it in 16 bits
+            return functional.normalize(vectors_NW, dim=-1) if self.normalize else vectors_NW
+
+
+def pooled(hidden_NLD: Tensor, mask_NL: Tensor, pooling: str) -> Tensor:
+    """One vector of each text's tokens, wherever the padding is: left, right or both."""
+    present_NL = mask_NL.bool()
+    if pooling == "mean":
+        # Selected and not multiplied: what stands at padding may be anything, not-a-number included.
+        kept_NLD = hidden_NLD.masked_fill(~present_NL[:, :, None], 0.0)
+        return kept_NLD.sum(dim=1) / present_NL.sum(dim=1, keepdim=True).clamp(min=1)
+    last = mask_NL.shape[1] - 1
+    place_N = present_NL.int().argmax(dim=1) if pooling == "cls" else last - present_NL.flip(1).int().argmax(dim=1)
+    return hidden_NLD[torch.arange(len(hidden_NLD), device=hidden_NLD.device), place_N]
+
+
+class Recomputing:
+    """Keeps one vector per token and layer and computes the rest again in the backward pass, when the Trainer calls for
+    it by either name. It is no ABC: FSDP gives modules another class, and those of an ABC have another layout."""
+
+    recomputed: Callable[[], list[Any]]
+    """The transformers that do so; every model defines it."""
+
+    def activation_checkpointing_enable(
+        self, activation_checkpointing_kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> None:
+        for transformer in self.recomputed():
+            _checkpoint_activations(transformer, activation_checkpointing_kwargs, **options)
+
+    def gradient_checkpointing_enable(
+        self, gradient_checkpointing_kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> None:
+        """The same by the name that transformers before 5.23 calls."""
+        self.activation_checkpointing_enable(gradient_checkpointing_kwargs, **options)
+
+
+class Towers(Recomputing, torch.nn.Module):
+    """Both encoders under one forward, so that a distributed wrapper sees one. Shared towers are one module.
+
+    `groups`: a side's texts are encoded in at most so many groups of similar length (mpr/models/lengths.py).
+    """
+
+    def __init__(self, settings: keys.Towers, question: Encoder, passage: Encoder, groups: int = 1) -> None:
+        super().__init__()
+        self.groups = groups
+        self.settings = settings  # not `config`: transformers' Trainer would write into it
+        self.question = question
+        self.passage = passage
+
+    @property
+    def width(self) -> int:
+        """Size of the vectors."""
+        return self.question.width
+
+    @property
+    def shared(self) -> bool:
+        return self.question is self.passage
+
+    def encoders(self) -> tuple[Encoder, ...]:
+        """Each encoder once."""
+        return (self.question,) if self.shared else (self.question, self.passage)
+
+    @property
+    def _no_split_modules(self) -> set[str]:
+        """Kinds of layers that must stay whole when weights are sharded; accelerate asks for them by this name."""
+        return {name for encoder in self.encoders() for name in encoder.transformer._no_split_modules or ()}
+
+    def forward(self, question: Tokens | None = None, passage: Tokens | None = None) -> tuple[Any, Any]:
+        """Vectors of the questions and of the passages; None for a side that is not given."""
+        return (
+            None if question is None else lengths.encode(self.question, question, self.groups),
+            None if passage is None else lengths.encode(self.passage, passage, self.groups),
+        )
+
+    def trainable(self) -> list[tuple[str, torch.nn.Parameter]]:
+        """Every parameter that learns, with its name; those of shared towers once."""
+        return [(name, parameter) for name, parameter in self.named_parameters() if parameter.requires_grad]
+
+    def recomputed(self) -> list[Any]:
+        """A frozen tower is left alone: it keeps nothing anyway, and would be made to."""
+        return [
+            encoder.transformer
+            for encoder in self.encoders()
+            if any(parameter.requires_grad for parameter in encoder.parameters())
+        ]
+
+
+def _checkpoint_activations(model: Any, given: Mapping[str, Any] | None = None, **options: Any) -> None:
+    """Has a transformer keep one vector per token and layer; it may refuse."""
+    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    try:
+        enable({"use_reentrant": False, **(given or {})}, **options)
+    except ValueError as error:
+        fix = "set it to false, or use scale.cache"
+        raise RecipeError(str(error), key="training.gradient_checkpointing", fix=fix) from error
+
+
+def build(settings: keys.Towers, tokenizer: Any, seed: int, groups: int = 1) -> Towers:
+    """The towers of a recipe, ready to learn. `tokenizer` is the `tokenizers.Tokenizer` of mpr/data/_vocabulary.py.
+
+    Random weights are a function of the seed alone, not of any generator's state. Separate towers start from equal
+    weights, as two copies of one pretrained encoder do: two random spaces would have nothing in common.
+    """
+    _refuse(settings)
+    with torch.random.fork_rng(devices=[]):
+        question = _encoder(settings, tokenizer, "question", seed)
+        if settings.share:
+            passage = question
+        elif settings.passage_base is None:
+            passage = copy.deepcopy(question)
+        else:
+            passage = _encoder(settings, tokenizer, "passage", seed)
+            _refuse_unlike(question, passage)
+    return learning(settings, question, passage, seed, groups)
+
+
+def learning(settings: keys.Towers, question: Encoder, passage: Encoder, seed: int, groups: int = 1) -> Towers:
+    """Encoders as towers of a training: with adapters where the recipe wants them, and what shall not learn frozen."""
+    if settings.lora is not None:
+        with torch.random.fork_rng(devices=[]):
+            _adapt(settings.lora, question, passage, seed)
+    if settings.train == "question":
+        passage.requires_grad_(False)
+    return Towers(settings, question, passage, groups).train()
+
+
+def _refuse(settings: keys.Towers) -> None:
+    of_this_kind = task.contradictions(settings, task.DUAL_ENCODER)
+    for path, what, fix in (*towers.contradictions(settings), *of_this_kind):
+        raise RecipeError(what, key=dotted(path), fix=fix)
+
+
+def _encoder(settings: keys.Towers, tokenizer: Any, role: str, seed: int) -> Encoder:
+    """One encoder, without adapters."""
+    projection = base = None
+    if settings.new is not None:
+        model = blank(settings, settings.new, tokenizer, seed)
+    else:
+        key = "passage_base" if role == "passage" else "base"
+        revision = settings.passage_revision if role == "passage" else settings.revision
+        found = pretrained.load(str(getattr(settings, key)), revision, f"towers.{key}")
+        _refuse_role(settings, found, role, key)
+        model, projection, base = found.model, found.projection, found.base
+        refuse_other_tokenizer(found, tokenizer, f"towers.{key}")
+    refuse_misfit(settings, model, tokenizer)
+    if projection is None and settings.projection is not None:
+        draw_from(seed, "projection")
+        projection = torch.nn.Linear(model.config.hidden_size, settings.projection)
+    elif projection is not None and settings.projection != projection.out_features:
+        raise other_projection(projection.out_features, settings)
+    return Encoder(model, settings.pooling, settings.normalize, projection, base)
+
+
+def blank(settings: keys.Towers, new: keys.NewEncoder, tokenizer: Any, seed: int) -> Any:
+    """An encoder from random weights."""
+    from transformers import BertModel
+
+    config = blank_config(settings, new, tokenizer)
+    draw_from(seed, "backbone")
+    return BertModel(config, add_pooling_layer=False)
+
+
+def other_projection(size: int, settings: keys.Towers) -> RecipeError:
+    """A checkpoint brings a projection of another size than the recipe's."""
+    what = f"the checkpoint ends with a projection to {size}, the recipe says {settings.projection}"
+    return RecipeError(what, key="towers.projection", fix=f"set it to {size}")
+
+
+def blank_config(settings: keys.Towers, new: keys.NewEncoder, tokenizer: Any) -> Any:
+    """The shape of an encoder from random weights."""
+    from transformers import BertConfig
+
+    return BertConfig(
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=new.width,
+        num_hidden_layers=new.layers,
+        num_attention_heads=new.heads,
+        intermediate_size=new.feed_forward,
+        max_position_embeddings=max(512, settings.question_length, settings.passage_length),
+        pad_token_id=templates.Template.of(tokenizer).pad,
+    )
+
+
+def draw_from(seed: int, purpose: str) -> None:
+    """Sets torch's generator as a function of seed and purpose. That of the CPU only: `torch.manual_seed` sets all."""
+    torch.default_generator.manual_seed(int(randomness.bits(seed, f"towers {purpose}")) >> 32)
+
+
+def _adapt(lora: keys.Lora, question: Encoder, passage: Encoder, seed: int) -> None:
+    """Adapters where the recipe wants them, equal ones on both towers; a tower without them is frozen whole."""
+    for role, encoder in {"question": question, "passage": passage}.items():
+        if lora.towers not in ("both", role):
+            encoder.requires_grad_(False)
+        elif not adapters.is_on(encoder.backbone):
+            draw_from(seed, "adapters")
+            encoder.backbone = adapters.put_on(encoder.backbone, lora)
+
+
+def _refuse_role(settings: keys.Towers, found: pretrained.Pretrained, role: str, key: str) -> None:
+    """DPR's encoders come in pairs; one of them in the place of the other works and learns worse, so it is refused."""
+    alone = not settings.share and settings.passage_base is None
+    if found.role and not settings.share and (found.role != role or alone):
+        what = f"'{found.base.name}' is DPR's {'context' if found.role == 'passage' else found.role} encoder"
+        fix = "name DPR's question encoder as base and its context encoder as passage_base, or set share: true"
+        raise RecipeError(what, key=f"towers.{key}", fix=fix)
+
+
+def refuse_other_tokenizer(found: pretrained.Pretrained, tokenizer: Any, key: str) -> None:
+    """Both towers read ids of one tokenizer."""
+    path = found.folder / "tokenizer.json"
+    if path.is_file() and templates.digest(type(tokenizer).from_file(str(path))) != templates.digest(tokenizer):
+        what = f"'{found.base.name}' has another tokenizer than the one that the texts are tokenised with"
+        raise RecipeError(what, key=key, fix="use two encoders with one tokenizer")
+
+
+def refuse_misfit(settings: keys.Towers, model: Any, tokenizer: Any) -> None:
+    """Ids beyond the embeddings and texts beyond the positions would crash on a GPU without a word of why."""
+    embeddings = model.get_input_embeddings()
+    if not isinstance(embeddings, torch.nn.Embedding) or not hasattr(model.config, "hidden_size"):
+        raise DataError(f"{type(model).__name__} is not an encoder of texts", key="towers.base", fix="use another base")
+    size = 1 + max(tokenizer.get_vocab().values())
+    if size > embeddings.num_embeddings:
+        what = f"the tokenizer has {size:,} tokens, the encoder knows {embeddings.num_embeddings:,}"
+        raise DataError(what, key="towers.base", fix="tokenizer.json and weights must belong together")
+    longest = _longest(model)
+    for key in ("question_length", "passage_length"):
+        if longest is not None and getattr(settings, key) > longest:
+            raise RecipeError(f"the encoder reads at most {longest} tokens", key=f"towers.{key}", fix="ask for fewer")
+
+
+def _longest(model: Any) -> int | None:
+    """Most tokens of a text. A table with a padding row (RoBERTa's) numbers positions from the row after it."""
+    for name, part in model.named_modules():
+        if name.endswith("position_embeddings") and isinstance(part, torch.nn.Embedding):
+            return part.num_embeddings - (0 if part.padding_idx is None else part.padding_idx + 1)
+    longest = getattr(model.config, "max_position_embeddings", None)
+    return longest if isinstance(longest, int) and longest > 0 else None
+
+
+def _refuse_unlike(question: Encoder, passage: Encoder) -> None:
+    if question.width != passage.width:
+        what = f"makes vectors of {passage.width} numbers, base of {question.width}"
+        raise RecipeError(what, key="towers.passage_base", fix="use two encoders of one size, or a projection")

@@ -1,0 +1,226 @@
+"""What a row will cost: GPU memory, hours and disk, predicted from formulas. `docs/plan.md` derives each of them.
+
+These are predictions before anything ran, not measurements. Unknown stays unknown (None).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from mpr.corpora import Collection
+from mpr.recipe import _backbones, clock, model_names, schedule
+from mpr.recipe._backbones import Backbone
+from mpr.recipe.keys import Recipe
+from mpr.recipe.rules import labels
+
+TOKENS_PER_WORD = 1.35  # BERT's word pieces a word of English Wikipedia, and
+BYTES_PER_WORD = 6.3  # bytes with the space; both measured, see docs/plan.md
+BYTES_PER_PASSAGE = 64.0  # id, title, offsets and hashes in the passage store
+BYTES_PER_TOKEN_ROW = 33.0  # title tokens and offsets in the token store
+SPECIAL_AND_TITLE_TOKENS = 7.0
+UTILISATION = 0.35  # share of the peak that is assumed to be reached
+PEAK_TERAFLOPS = {  # 32-bit and dense 16-bit, from NVIDIA's data sheets; the SXM versions where there are several
+    "T4": (8.1, 65.0),
+    "V100": (15.7, 125.0),
+    "A100": (19.5, 312.0),
+    "H100": (67.0, 989.0),
+}
+WITHOUT_BF16 = ("T4", "V100")
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Predicted bytes on each GPU while training."""
+
+    states: float
+    """Weights, gradients, Adam's moments, and their copies."""
+    activations: float
+    """What the forward pass of one step keeps for the backward pass."""
+
+    @property
+    def total(self) -> float:
+        return self.states + self.activations
+
+
+def is_half(recipe: Recipe) -> bool:
+    """Whether matrix products run in 16 bits."""
+    return bool(recipe.training.get("fp16") or recipe.training.get("bf16"))
+
+
+def towers(recipe: Recipe) -> int:
+    """Number of encoders."""
+    return 1 if recipe.towers.share else 2
+
+
+def learning_parameters(recipe: Recipe, backbone: Backbone) -> int:
+    """Parameters that get a gradient: all, those of the question tower, or those of the adapters."""
+    if recipe.towers.lora is not None:
+        return lora_parameters(recipe, backbone)
+    return backbone.parameters * (1 if recipe.towers.train == "question" else towers(recipe))
+
+
+def lora_parameters(recipe: Recipe, backbone: Backbone) -> int:
+    """Two thin matrices for every adapted linear layer: rank times in, and rank times out."""
+    lora = recipe.towers.lora
+    if lora is None:
+        return 0
+    adapted = 1 if recipe.towers.share or lora.towers != "both" else 2
+    layers = {name: sizes for module in lora.modules for name, sizes in backbone.linears(module).items()}
+    return adapted * backbone.layers * lora.rank * sum(inner + outer for inner, outer in layers.values())
+
+
+def encoded_passages(recipe: Recipe) -> int | None:
+    """Passages of a step that the encoder reads: none where their vectors are there already."""
+    return 0 if recipe.towers.train == "question" else schedule.passages_per_step(recipe)
+
+
+def refreshed_passages(recipe: Recipe, offered: Collection) -> int | None:
+    """Passages that the model under training encodes to mine for itself, in all versions of its candidates together.
+
+    None of those that do not learn: they are encoded once. Unknown where texts come with the records.
+    """
+    if recipe.own is None or recipe.towers.train == "question":
+        return 0
+    made = clock.of(recipe)
+    if made is None or offered.size is None or offered.split(recipe.data.train).inline:
+        return None
+    return len(made.versions()) * offered.size
+
+
+def encoded_questions(recipe: Recipe, questions: int) -> int:
+    """Questions that are read by themselves: none of a cross-encoder, which reads each with a passage."""
+    return 0 if recipe.task == "cross_encoder" else questions
+
+
+def memory(recipe: Recipe, backbone: Backbone) -> Memory | None:
+    """The sum of everything that is alive at some time of a step: an upper bound of the peak."""
+    passages = encoded_passages(recipe)
+    if passages is None:
+        return None
+    half, learning = is_half(recipe), learning_parameters(recipe, backbone)
+    adapters = 0 if recipe.towers.lora is None else learning
+    states = 4.0 * (towers(recipe) * backbone.parameters + adapters) + 12.0 * learning
+    if half:
+        states += 2.0 * towers(recipe) * backbone.layer_parameters
+    if recipe.scale.processes > 1:
+        states += 4.0 * learning  # the buckets in which gradients travel
+    if recipe.scale.negative_cache is not None:
+        states += 4.0 * recipe.scale.negative_cache.size * (recipe.towers.projection or backbone.width)
+    tokens = _tokens_at_once(recipe, -(-passages // recipe.scale.processes))
+    per_layer = activation_bytes(backbone, half)
+    kept = backbone.layers * per_layer
+    if _recomputes(recipe):
+        kept = backbone.layers * 4.0 * backbone.width + per_layer  # the input of every layer, and one layer at a time
+    activations = tokens * (kept + embedding_bytes(backbone))
+    if labels.live_teacher(recipe) is not None:
+        teacher, read = _teacher(recipe), schedule.passages_per_step(recipe)
+        if teacher is None or read is None:
+            return None
+        states += 4.0 * towers(teacher[0]) * teacher[1].parameters
+        activations += _block_tokens(recipe, teacher[0], read) * activation_bytes(teacher[1], half=False)
+    return Memory(states, activations)
+
+
+def _teacher(recipe: Recipe) -> tuple[Recipe, Backbone] | None:
+    """The model that is asked in every step, where it is a stage's: of any other the size is not known here."""
+    name = model_names.stage(labels.live_teacher(recipe).model)
+    stage = None if name is None else recipe.earlier.get(name)
+    backbone = None if stage is None else _backbones.of(stage.towers)
+    return None if stage is None or backbone is None else (stage, backbone)
+
+
+def _block_tokens(recipe: Recipe, reader: Recipe, passages: int) -> int:
+    """Tokens of a step at full length, as another model reads it."""
+    questions = int(recipe.training["per_device_train_batch_size"])
+    return questions * reader.towers.question_length + passages * reader.towers.passage_length
+
+
+def _tokens_at_once(recipe: Recipe, passages: int) -> int:
+    """Tokens whose activations are alive together on one process, every text at its full length."""
+    questions = encoded_questions(recipe, int(recipe.training["per_device_train_batch_size"]))
+    length = recipe.towers
+    if recipe.scale.cache is None:
+        return questions * length.question_length + passages * length.passage_length
+    questions, passages = min(questions, recipe.scale.cache.questions), min(passages, recipe.scale.cache.passages)
+    return max(questions * length.question_length, passages * length.passage_length)
+
+
+def _recomputes(recipe: Recipe) -> bool:
+    training: dict[str, Any] = recipe.training
+    return bool(training.get("gradient_checkpointing") or training.get("activation_checkpointing"))
+
+
+def activation_bytes(backbone: Backbone, half: bool) -> float:
+    """Bytes that a transformer layer keeps for the backward pass, per token, without stored attention maps."""
+    masks = 2.0 * backbone.width
+    if half:  # autocast: one copy of the input for each of query, key and value; LayerNorm stays in 32 bits
+        return 24.0 * backbone.width + 4.0 * backbone.feed_forward + masks
+    return 32.0 * backbone.width + 8.0 * backbone.feed_forward + masks
+
+
+def embedding_bytes(backbone: Backbone) -> float:
+    """The same for the embeddings: the input of their LayerNorm and a dropout mask."""
+    return 5.0 * backbone.width
+
+
+def training_flops(recipe: Recipe, backbone: Backbone) -> float | None:
+    """Operations of the whole training, every text at its full length."""
+    passages, steps = encoded_passages(recipe), schedule.likely_steps(recipe)
+    questions = schedule.questions_per_step(recipe)
+    if passages is None or steps is None or questions is None:
+        return None
+    forward = encoded_questions(recipe, questions) * forward_flops(backbone, recipe.towers.question_length)
+    forward += passages * forward_flops(backbone, recipe.towers.passage_length)
+    times = 3.0 if recipe.towers.lora is None else 2.0  # frozen weights need no gradient of their own
+    times += (recipe.scale.cache is not None) + _recomputes(recipe)  # each is one more forward pass
+    asked = 0.0
+    if labels.live_teacher(recipe) is not None:
+        teacher, read = _teacher(recipe), schedule.passages_per_step(recipe)
+        if teacher is None or read is None:
+            return None
+        (stage, shape), readers = teacher, recipe.scale.processes if recipe.scale.gather else 1
+        asked = questions * forward_flops(shape, stage.towers.question_length)
+        asked += readers * read * forward_flops(shape, stage.towers.passage_length)  # every process reads them all
+    return steps * (forward * times + asked)
+
+
+def forward_flops(backbone: Backbone, length: float) -> float:
+    """Operations of one text: two a weight and token, and two matrix products in attention."""
+    attention = 4.0 * length * backbone.width * backbone.layers
+    return length * (2.0 * backbone.layer_parameters + attention)
+
+
+def hours(recipe: Recipe, backbone: Backbone, offered: Collection) -> dict[str, float] | None:
+    """Hours of training, of the refreshes within it, and then to encode the corpus, on GPUs of each kind."""
+    training = training_flops(recipe, backbone)
+    if training is None:
+        return None
+    tokens = min(float(recipe.towers.passage_length), offered.words * TOKENS_PER_WORD + SPECIAL_AND_TITLE_TOKENS)
+    found = {}
+    for device, peaks in PEAK_TERAFLOPS.items():
+        if recipe.training.get("bf16") and device in WITHOUT_BF16:
+            continue
+        speed = peaks[is_half(recipe)] * 1e12 * UTILISATION * 3600.0
+        found[f"train on {recipe.scale.processes} x {device}"] = training / speed / recipe.scale.processes
+        if refreshed := refreshed_passages(recipe, offered):
+            encoding = refreshed * forward_flops(backbone, tokens) / speed / recipe.scale.processes
+            found[f"refresh on {recipe.scale.processes} x {device}"] = encoding
+        if offered.size is not None and recipe.task == "dual_encoder":
+            found[f"encode on 1 x {device}"] = offered.size * forward_flops(backbone, tokens) / speed
+    return found
+
+
+def disk(recipe: Recipe, backbone: Backbone | None, offered: Collection) -> dict[str, float | None]:
+    """Bytes of what the row leaves on disk."""
+    size, words = offered.size, offered.words
+    texts = None if size is None else size * (words * BYTES_PER_WORD + BYTES_PER_PASSAGE)
+    tokens = None if size is None else size * (words * TOKENS_PER_WORD * 4.0 + BYTES_PER_TOKEN_ROW)
+    vectors = checkpoint = None
+    if backbone is not None:
+        width = recipe.towers.projection or backbone.width
+        vectors = None if size is None else size * width * 2.0
+        if recipe.task != "dual_encoder":
+            vectors = 0.0
+        checkpoint = 12.0 * learning_parameters(recipe, backbone)
+    return {"texts": texts, "tokens": tokens, "vectors, 16-bit": vectors, "one checkpoint": checkpoint}

@@ -1,0 +1,347 @@
+"""A recipe: one row of a table, complete in one YAML file, read strictly.
+
+This file says what the keys are; those of `draw` stand in `mpr/recipe/keys_draw.py`, those of what follows training in
+`mpr/recipe/keys_results.py`. `mpr/recipe/read.py` reads a file into it, `mpr/recipe/rules/__init__.py` refuses
+contradictions. A key that changes a result has no default: the file reads like the experiment section of a paper.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+
+from pydantic import Field, PrivateAttr, create_model
+
+from mpr import catalogue
+from mpr.catalogue import Parameters
+from mpr.recipe.keys_draw import Draw
+from mpr.recipe.keys_results import Band, Count, Encoding, Evaluation, Published, Search
+
+
+class Part(Parameters):
+    """An entry that names a file of a catalogue and gives its parameters."""
+
+    name: str
+
+
+def _part_of(folder: str, **extra: Any) -> Any:
+    """The union of everything a catalogue folder offers, told apart by `name`."""
+    models: list[Any] = []
+    for name in catalogue.names(folder):
+        base = catalogue.params(folder, name)
+        field: Any = (Literal[name], Field(description=catalogue.summary(folder, name)))
+        models.append(create_model(f"{folder}_{name}", __base__=base, __doc__=base.__doc__, name=field, **extra))
+    if len(models) == 1:
+        return models[0]
+    union = models[0]
+    for model in models[1:]:
+        union = union | model
+    return Annotated[union, Field(discriminator="name")]
+
+
+if TYPE_CHECKING:
+    CorpusPart: TypeAlias = Part
+    SourcePart: TypeAlias = Part
+    LabelPart: TypeAlias = Part
+    ObjectivePart: TypeAlias = Part
+else:
+    CorpusPart = _part_of("corpora")
+    SourcePart = _part_of("sources")
+    LabelPart = _part_of("labels")
+    ObjectivePart = _part_of(
+        "objectives",
+        coefficient=(float, Field(1.0, description="Factor of this term in the sum of terms.")),
+        view=(
+            Literal["query", "positive"],
+            Field("query", description="Rows of the block: questions, or (PAIR) the positives themselves."),
+        ),
+        columns=(
+            Literal["all", "own", "others"],
+            Field(
+                "all",
+                description="Cells of a row that the term looks at: `all`; `own`, those drawn for the row itself; "
+                "`others`, its own positives against the negatives that came for other rows.",
+            ),
+        ),
+    )
+
+DESCRIBING = ("paper", "varies", "published", "expected", "draft")  # keys that cannot change what a row gives
+Share = Annotated[float, Field(gt=0.0, le=1.0)]
+Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+
+
+class Paper(Parameters):
+    """Which published row this reproduces."""
+
+    arxiv: str
+    """Number of the paper, in quotes: "2508.09534"."""
+    table: str
+    """Table of the paper, or `unknown`."""
+    row: str
+    """Name of the row in that table."""
+    dataset: str
+    """Name of the data set in that table."""
+
+
+class Repair(Parameters):
+    """What happens to questions and labels that cannot be used. Everything dropped is counted and printed."""
+
+    without_positives: Literal["refuse", "drop"]
+    """Training questions that have no positive of a counting tier."""
+    passages_missing: Literal["refuse", "drop"]
+    """Positives and candidates whose passage is neither in the corpus nor inline in the records."""
+    positive_as_negative: Literal["refuse", "drop_negative"]
+    """Candidates of a question that are also among its known positives."""
+
+
+class Augment(Parameters):
+    """Passages that a writer made of known positives (`mpr augment`), for training alone."""
+
+    file: str
+    """What `mpr augment` wrote, inside data.corpus.folder if there is one; packed or not."""
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    """Of that file."""
+
+    @property
+    def pins(self) -> dict[str, str]:
+        """What a plan says of it."""
+        return {self.file.rpartition("/")[2]: f"sha256 {self.sha256}" if self.sha256 else "not pinned"}
+
+
+class Data(Parameters):
+    """What is learned from and what is measured on."""
+
+    corpus: CorpusPart
+    """The collection: a file of mpr/corpora/."""
+    train: str
+    """Split of the collection whose questions are trained on."""
+    evaluate: Annotated[dict[str, str], Field(min_length=1)]
+    """Name in the results table -> split of the collection."""
+    repair: Repair
+    """What to do with unusable labels."""
+    overlap: Literal["refuse", "drop", "allow"] = "refuse"
+    """Training questions that an evaluation split asks too: stop, drop them from training, or allow and show it."""
+    unlabelled: str | None = None
+    """Split whose questions are trained on too once a label finds them positives; null: none. Positives that its
+    records list are not looked at."""
+    augment: Augment | None = None
+    """More positives of tier `augmented`; null: none."""
+
+
+class Validation(Parameters):
+    """Retrieval among the passages of held-out questions, during training; chooses the checkpoint."""
+
+    split: str
+    """Split with positives that is neither trained on nor evaluated."""
+    questions: Count
+    """At most this many of its questions, from the front."""
+    candidates: Annotated[int, Field(ge=0)]
+    """The first candidates of each source of each question, added to the pool of their positives."""
+    patience: Count | None = None
+    """Training stops after this many evaluations in a row without a new best one; null: it never stops early."""
+
+
+class NewEncoder(Parameters):
+    """A BERT-shaped encoder with random weights; its WordPiece vocabulary is learned from the corpus."""
+
+    layers: Count
+    """Transformer layers."""
+    width: Count
+    """Size of the hidden vectors, and of the embedding."""
+    heads: Count
+    """Attention heads; divides `width`."""
+    feed_forward: Count
+    """Inner size of the feed-forward block."""
+    vocabulary: Annotated[int, Field(ge=300)]
+    """Number of word pieces to learn."""
+
+
+class Lora(Parameters):
+    """Low-rank adapters instead of full fine-tuning (peft)."""
+
+    rank: Count
+    """Inner size of the adapters."""
+    alpha: Count
+    """Scaling numerator of the adapters."""
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)]
+    """Dropout inside the adapters."""
+    modules: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Names of the linear layers to adapt, such as `query` and `value` for BERT."""
+    towers: Literal["both", "question", "passage"] = "both"
+    """Which towers get adapters; the other stays frozen."""
+
+
+class Towers(Parameters):
+    """The question and the passage encoder."""
+
+    base: str | None = None
+    """Pretrained encoder: a Hub id or a folder."""
+    revision: Commit | None = None
+    """Commit of the Hub repository (40 hex digits, in quotes)."""
+    passage_base: str | None = None
+    """Pretrained passage encoder, where it is not `base` as well: DPR published its two encoders one by one."""
+    passage_revision: Commit | None = None
+    """Commit of the repository of `passage_base`."""
+    new: NewEncoder | None = None
+    """Instead of `base`: an encoder from random weights."""
+    share: bool
+    """true: one encoder for questions and passages; false: two."""
+    train: Literal["both", "question"] = "both"
+    """Who learns. `question`: passages are encoded once, with the weights that training starts from, and stay so."""
+    pooling: Literal["cls", "mean", "last", "none"]
+    """How token vectors become one vector. `none`: they do not, every token keeps its own (late interaction)."""
+    normalize: bool
+    """Scale vectors to length one, so that the inner product is the cosine."""
+    projection: Count | None = None
+    """Size of a linear layer on top; null: none."""
+    title: Literal["pair", "join", "none"]
+    """`pair`: title and text as a sentence pair with segment ids 0 (DPR); `join`: with a space between; `none`."""
+    question_prompt: str = ""
+    """Text put before every question."""
+    passage_prompt: str = ""
+    """Text put before every passage (before the title, if any)."""
+    question_length: Annotated[int, Field(ge=4, le=8192)]
+    """Tokens of a question, special tokens included; of a cross-encoder, the most that a question takes of a pair."""
+    passage_length: Annotated[int, Field(ge=4, le=8192)]
+    """Tokens of a passage, special tokens included; of a cross-encoder, tokens of question and passage together."""
+    lora: Lora | None = None
+    """Low-rank adapters; null: all weights learn."""
+
+
+class Refresh(Parameters):
+    """When the model under training searches anew for candidates."""
+
+    every: Count
+    """Updates from one search to the next, the first before training. 1, with `towers.train: question`: in every step,
+    with the vectors of that very step, and for its questions alone."""
+    questions: Share = 1.0
+    """Share of the training questions that a search after the first is for, in turn; the others keep what they have."""
+    stale: bool = False
+    """true: candidates are used one interval later, as where another machine looks for them while training goes on."""
+
+
+class Cache(Parameters):
+    """Gradient cache: encode in chunks, exact gradient of the whole step."""
+
+    questions: Count
+    """Questions per chunk."""
+    passages: Count
+    """Passages per chunk."""
+
+
+class NegativeCache(Parameters):
+    """Passages of earlier steps as negatives: scored by remembered vectors, one a question encoded anew."""
+
+    size: Count
+    """Passages remembered; each costs one vector of memory, and of every checkpoint."""
+    policy: Literal["lru", "fifo"]
+    """Which passage makes room for a new one: `lru`, that of the oldest vector; `fifo`, the first that came."""
+
+
+class Scale(Parameters):
+    """How the block of scores is computed when it is larger than one device."""
+
+    processes: Count
+    """Number of processes (GPUs) of the row; a step has this many times `per_device_train_batch_size` questions."""
+    gather: bool
+    """Negatives are shared across processes, with exact gradients."""
+    cache: Cache | None = None
+    """Gradient cache; null: off."""
+    negative_cache: NegativeCache | None = None
+    """Negatives from earlier steps; null: none."""
+    groups: Count = 4
+    """Texts of a side are encoded in at most this many groups of similar length, each padded to its longest. Loss and
+    gradient are those of one wide forward up to rounding; only the draws of dropout differ. 1: one wide forward."""
+
+
+class Recipe(Parameters):
+    """One row: data, model, training, search and evaluation."""
+
+    paper: Paper | None = None
+    """The published row; null for rows of our own."""
+    varies: tuple[str, ...]
+    """The only keys in which the rows of this table differ; a test proves it."""
+    draft: bool = False
+    """true: inputs may be unpinned (a local path, a missing checksum or revision); the row cannot be published."""
+    data: Data
+    """What is learned from and measured on."""
+    task: Literal["dual_encoder", "cross_encoder", "late_interaction"] = "dual_encoder"
+    """What learns. `dual_encoder`: towers, whose vectors are compared. `cross_encoder`: one transformer that reads
+    question and passage together and gives the pair a score; it cannot search, labels use it. `late_interaction`: one
+    encoder with a vector for every token (ColBERT), whose best matches are added up; a teacher, not an index."""
+    towers: Towers
+    """The encoders."""
+    start: Annotated[str, Field(min_length=1)] | None = None
+    """Weights to start from instead of those of `towers`, which then says what they are: a model folder,
+    `org/name@<commit>` on the Hub, or in a plan `stage:<name>`. Null: `towers.base` or `towers.new`."""
+    sources: Annotated[tuple[SourcePart, ...], Field()]
+    """Where candidates for negatives come from."""
+    draw: Draw
+    """What enters a step."""
+    refresh: Refresh | None = None
+    """When candidates of `model: self` are searched for anew; null: once, before training."""
+    labels: Annotated[tuple[LabelPart, ...], Field(min_length=1)]
+    """What is positive, negative or ignored for whom."""
+    objective: Annotated[tuple[ObjectivePart, ...], Field(min_length=1)]
+    """Terms of the loss."""
+    scale: Scale
+    """Processes and memory."""
+    training: dict[str, Any]
+    """transformers' TrainingArguments by their own names, checked for name and type."""
+    validation: Validation | None = None
+    """Measured at every evaluation of `training.eval_strategy`; null: nothing is measured during training."""
+    encoding: Encoding = Encoding()
+    """How vectors are computed and kept for the evaluation; without it: in 32 bits."""
+    search: Search
+    """How passages are found."""
+    evaluation: Evaluation
+    """What is measured."""
+    published: Published
+    """Published numbers."""
+    expected: dict[str, Band] | None = None
+    """Our own measured band; null until measured with at least three seeds."""
+    plan: tuple[dict[str, Any], ...] = ()
+    """Stages of training, one after the other: `name`, `start` (previous, base, or the name of an earlier stage), and
+    the keys in which the stage differs from what stands above. None: the recipe is its only stage."""
+
+    _name: str = PrivateAttr(default="recipe")
+    _overrides: tuple[str, ...] = PrivateAttr(default=())
+    _stage: str = PrivateAttr(default="")
+    _stages: tuple[Recipe, ...] = PrivateAttr(default=())  # of a row with a plan; see mpr/recipe/stages.py
+    _earlier: tuple[tuple[str, Recipe | None], ...] = PrivateAttr(default=())  # None: has mistakes of its own
+
+    @property
+    def name(self) -> str:
+        """Stem of the file."""
+        return self._name
+
+    @property
+    def overrides(self) -> tuple[str, ...]:
+        """The `--set` arguments it was read with."""
+        return self._overrides
+
+    @property
+    def stage(self) -> str:
+        """Its name in the plan that it is a stage of; empty for a whole row."""
+        return self._stage
+
+    @property
+    def earlier(self) -> dict[str, Recipe | None]:
+        """The stages before it, in order; None for one that cannot be read."""
+        return dict(self._earlier)
+
+    @property
+    def own(self) -> Any:
+        """The source whose candidates the model under training finds; None: there is none."""
+        return next((source for source in self.sources if getattr(source, "model", None) == "self"), None)
+
+    @property
+    def live(self) -> Any:
+        """The source that every step searches with its own questions; None: candidates are there before a step."""
+        if self.towers.train != "question" or self.refresh is None or self.refresh.every != 1:
+            return None
+        return self.own
+
+    @property
+    def questions_per_step(self) -> int:
+        """Questions of one forward step over all processes."""
+        return int(self.training["per_device_train_batch_size"]) * self.scale.processes

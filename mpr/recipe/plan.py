@@ -1,0 +1,298 @@
+"""A recipe becomes a plan: its pins, the numbers that follow from it, what it will cost, and a digest.
+
+Costs are predictions from formulas (mpr/recipe/_costs.py), not measurements. Unknown stays unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from mpr import corpora
+from mpr.corpora import Collection
+from mpr.recipe import _backbones, _costs, clock, model_names, schedule
+from mpr.recipe._backbones import Backbone
+from mpr.recipe._costs import Memory
+from mpr.recipe.keys import DESCRIBING, Recipe
+from mpr.recipe.keys_draw import PAIRED, Negatives
+from mpr.recipe.stages import stages_of
+from mpr.storage import json_digest
+
+UNKNOWN = "unknown"
+GIGA = 1e9
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that is known before work starts. `lines` is what a person reads."""
+
+    name: str
+    digest: str
+    pins: dict[str, str]
+    steps: int | None
+    updates: int | None
+    passages_per_step: int | None
+    refreshed_passages: int | None
+    memory: Memory | None
+    disk: dict[str, float | None]
+    hours: dict[str, float] | None
+    lines: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines) + "\n"
+
+
+def digest(recipe: Recipe) -> str:
+    """Identity of what a recipe computes: equal digests must give equal results.
+
+    Keys at their default do not enter it, so a key that is added later, with a default that changes nothing, leaves
+    measured rows what they are. Hence the rule: a default never changes. With a plan it is that of all its stages.
+    """
+    if recipe.plan:
+        return json_digest([[stage.stage, digest(stage)] for stage in stages_of(recipe)])
+    content = recipe.model_dump(mode="json", by_alias=True, exclude=set(DESCRIBING), exclude_defaults=True)
+    content["data"]["corpus"].pop("folder", None)  # where a pinned file lies does not change what is in it
+    return json_digest(content)
+
+
+def resolve(recipe: Recipe) -> Plan:
+    """Nothing is read or downloaded."""
+    offered, stages = corpora.of(recipe.data.corpus), stages_of(recipe)
+    each = [_facts(stage, offered) for stage in stages]
+    about = {"name": recipe.name, "digest": digest(recipe)}
+    pins = {name: pin for stage in stages for name, pin in _pins(stage, offered)}
+    facts: dict[str, Any] = {**about, "pins": pins, **_together(each)}
+    lines = [*_data_lines(recipe, offered, facts)]
+    for stage, own in zip(stages, each, strict=True):
+        lines += [*_stage_lines(recipe, stage), *_work_lines(stage, _backbones.of(stage.towers), own)]
+    lines += [*_search_lines(recipe), *_cost_lines(recipe, facts)]
+    return Plan(**facts, lines=tuple(lines))
+
+
+def _facts(recipe: Recipe, offered: Collection) -> dict[str, Any]:
+    """Numbers of one training, and of encoding with its model."""
+    backbone = _backbones.of(recipe.towers)
+    return {
+        "steps": schedule.steps(recipe),
+        "updates": schedule.updates(recipe),
+        "passages_per_step": schedule.passages_per_step(recipe),
+        "refreshed_passages": _costs.refreshed_passages(recipe, offered),
+        "memory": None if backbone is None else _costs.memory(recipe, backbone),
+        "disk": _costs.disk(recipe, backbone, offered),
+        "hours": None if backbone is None else _costs.hours(recipe, backbone, offered),
+    }
+
+
+def _together(stages: list[dict[str, Any]]) -> dict[str, Any]:
+    """Of stages that are trained one after the other: time adds up, memory does not. Only the last model encodes."""
+    last = stages[-1]
+    found = {**last, **{name: _sum([facts[name] for facts in stages]) for name in ("steps", "updates")}}
+    memories = [facts["memory"] for facts in stages]
+    found["memory"] = None if None in memories else max(memories, key=lambda memory: memory.total)
+    checkpoints = [facts["disk"]["one checkpoint"] for facts in stages]
+    found["disk"] = {**last["disk"], "one checkpoint": None if None in checkpoints else max(checkpoints)}
+    hours = [facts["hours"] for facts in stages]
+    found["hours"] = None if None in hours else _added(hours)
+    return found
+
+
+def _sum(numbers: list[int | None]) -> int | None:
+    known = [number for number in numbers if number is not None]
+    return sum(known) if len(known) == len(numbers) else None
+
+
+def _added(stages: list[dict[str, float]]) -> dict[str, float]:
+    """Hours of all trainings on devices on which each of them runs, and of the last one's encoding."""
+    found: dict[str, float] = {}
+    for what, hours in stages[-1].items():
+        if not what.startswith("train"):
+            found[what] = hours
+        elif all(what in each for each in stages):
+            found[what] = sum(each[what] for each in stages)
+    return found
+
+
+def _stage_lines(row: Recipe, stage: Recipe) -> Iterator[str]:
+    """Where a training starts from, and what else the plan says of it."""
+    if stage.stage:
+        yield _line("stage", f"{stage.stage}, in {stage.data.train}" if stage.data != row.data else stage.stage)
+    if stage.start is not None:
+        yield _line("start", stage.start)
+
+
+def _pins(recipe: Recipe, offered: Collection) -> Iterator[tuple[str, str]]:
+    towers = recipe.towers
+    if recipe.start is not None and model_names.is_elsewhere(recipe.start):
+        name, _, commit = recipe.start.partition("@")
+        yield name, f"commit {commit}" if commit else "not pinned"
+    if towers.base is not None:
+        yield towers.base, f"commit {towers.revision}" if towers.revision else "not pinned"
+    if towers.passage_base is not None:
+        known = f"commit {towers.passage_revision}" if towers.passage_revision else "not pinned"
+        yield towers.passage_base, known
+    files = (getattr(label, key, None) for label in recipe.labels for key in ("scores", "judgements"))
+    for part in (recipe.data.augment, *recipe.sources, *recipe.labels, *files, recipe.draw.clusters):
+        pins = getattr(part, "pins", {}).items()
+        yield from ((name, pin) for name, pin in pins if model_names.is_elsewhere(name))
+    for pin in offered.pins:
+        known = f"sha256 {pin.sha256}" if pin.sha256 else f"commit {pin.revision}" if pin.revision else UNKNOWN
+        yield pin.file, known
+
+
+def _data_lines(recipe: Recipe, offered: Collection, facts: dict[str, Any]) -> Iterator[str]:
+    paper = recipe.paper
+    yield _line("recipe", recipe.name + (" (draft: cannot be published)" if recipe.draft else ""))
+    yield _line(
+        "row", f"arXiv {paper.arxiv}, table {paper.table}, {paper.row}, {paper.dataset}" if paper else "our own"
+    )
+    yield _line("digest", facts["digest"])
+    for name, pin in facts["pins"].items():
+        yield _line("pin", f"{name}: {pin}")
+    yield _line("corpus", f"{recipe.data.corpus.name}, {_count(offered.size, 'passages')}")
+    train = offered.split(recipe.data.train)
+    usable = f", {_count(train.usable, 'with a positive')}" if train.usable is not None else ""
+    yield _line("train", f"{recipe.data.train}, {_count(train.questions, 'questions')}{usable}")
+    if (more := recipe.data.unlabelled) is not None:
+        asked = _count(offered.split(more).questions, "questions, as far as labels find them positives")
+        yield _line("unlabelled", f"{more}, {asked}")
+    if recipe.validation is not None:
+        held = f"at most {_count(recipe.validation.questions, 'questions')}, during training"
+        yield _line("validate", f"{recipe.validation.split}, {held}")
+    for name, split in recipe.data.evaluate.items():
+        yield _line("evaluate", f"{name}: {split}, {_count(offered.split(split).questions, 'questions')}")
+
+
+def _work_lines(recipe: Recipe, backbone: Backbone | None, facts: dict[str, Any]) -> Iterator[str]:
+    yield _line("encoder", _encoder(recipe, backbone))
+    yield _line("positives", _positives(recipe))
+    if (clusters := recipe.draw.clusters) is not None:
+        yield _line(
+            "questions", f"those of a step from {clusters.per_batch:,} of {clusters.k:,} clusters, {clusters.model}"
+        )
+    drawn = [_negatives(entry) for entry in recipe.draw.negatives]
+    if recipe.live is not None:
+        drawn = [f"{each}, found anew in every step" for each in drawn]
+    in_batch = ["the other passages of the step"] if recipe.draw.in_batch else []
+    remembered = recipe.scale.negative_cache
+    earlier = [] if remembered is None else [f"the last {remembered.size:,} passages, by their vectors of then"]
+    yield _line("negatives", ", ".join(drawn + in_batch + earlier))
+    if recipe.own is not None and recipe.live is None:
+        yield _line("refresh", _refresh(recipe, facts["refreshed_passages"]))
+    for term in recipe.objective:
+        params = term.model_dump(mode="json", by_alias=True, exclude={"name"}, exclude_unset=True)
+        shown = ", ".join(f"{name} {str(value).lower()}" for name, value in params.items())
+        yield _line("objective", f"{term.name}, {shown}" if shown else term.name)
+    yield _line("step", _step(recipe, facts["passages_per_step"]))
+    yield _line("training", _training(recipe, facts))
+
+
+def _search_lines(recipe: Recipe) -> Iterator[str]:
+    yield _line("search", f"{recipe.search.index}, {recipe.search.depth:,} passages a question")
+    yield _line("measures", f"{', '.join(recipe.evaluation.measures)}, by {recipe.evaluation.match}")
+
+
+def _cost_lines(recipe: Recipe, facts: dict[str, Any]) -> Iterator[str]:
+    memory: Memory | None = facts["memory"]
+    if memory is None:
+        yield _line("GPU memory", UNKNOWN)
+    else:
+        parts = f"{_bytes(memory.states)} weights, gradients, Adam + {_bytes(memory.activations)} activations"
+        yield _line("GPU memory", f"at most about {_bytes(memory.total)} each ({parts})")
+    sizes = (f"{name} {UNKNOWN if size is None else _bytes(size)}" for name, size in facts["disk"].items())
+    yield _line("disk", ", ".join(sizes))
+    if facts["hours"] is None:
+        yield _line("time", UNKNOWN)
+        return
+    bits = 16 if _costs.is_half(recipe) else 32
+    guess = ""
+    if facts["steps"] is None:
+        guess = f", about {_count(schedule.likely_rows(recipe), 'training questions')}"
+    yield _line("time", f"if {_costs.UTILISATION:.0%} of the {bits}-bit peak is reached, texts at full length{guess}")
+    for what, hours in facts["hours"].items():
+        yield _line("", f"{what}: {_duration(hours)}")
+
+
+def _encoder(recipe: Recipe, backbone: Backbone | None) -> str:
+    towers = recipe.towers
+    name = towers.base or "random weights"
+    size = UNKNOWN if backbone is None else f"{backbone.parameters:,}"
+    shared = "one tower" if towers.share else "two towers"
+    if recipe.task == "cross_encoder":
+        shared = "a cross-encoder: question and passage are read together, and scored"
+    if recipe.task == "late_interaction":
+        shared = "late interaction: a vector for every token, best matches added up"
+    if towers.train == "question":
+        shared += ", passages encoded once"
+    lora = ""
+    if towers.lora is not None:
+        learning = UNKNOWN if backbone is None else f"{_costs.lora_parameters(recipe, backbone):,}"
+        lora = f", LoRA rank {towers.lora.rank} ({learning} parameters learn)"
+    lengths = f"lengths {towers.question_length} and {towers.passage_length}"
+    return f"{name}, {size} parameters, {shared}, {towers.pooling}, {lengths}{lora}"
+
+
+def _positives(recipe: Recipe) -> str:
+    positives, paired = recipe.draw.positives, any(entry.weight == PAIRED for entry in recipe.draw.negatives)
+    if positives.policy == "up_to" and positives.m == 1 and positives.beyond == "first":
+        return "the first listed"
+    how = {
+        "first": "the first listed",
+        "random1": "one a question, that of the drawn pair" if paired else "one a question, in turn over the epochs",
+        "up_to": f"up to {positives.m} a question, {'in turn' if positives.beyond == 'rotate' else 'the first ones'}",
+        "all": "all at once",
+        "one_row_per_positive": "one a row, every one in a row of its own",
+    }[positives.policy]
+    return how + (f", of the first {positives.cap}" if positives.cap is not None else "")
+
+
+def _negatives(entry: Negatives) -> str:
+    count = f"{entry.k} of" if entry.k is not None else f"as many as fill a group of {entry.group} from"
+    count = "all of" if entry.all else count
+    window = f" among the first {entry.window}" if entry.window is not None else ""
+    return f"{count} {entry.from_}, {entry.weight}{window}"
+
+
+def _refresh(recipe: Recipe, passages: int | None) -> str:
+    made, wanted = clock.of(recipe), recipe.refresh
+    often = "once" if wanted is None else f"every {wanted.every:,} updates"
+    times = UNKNOWN if made is None else f"{len(made.versions()):,}"
+    share = "" if wanted is None or wanted.questions == 1 else f" for {wanted.questions:.0%} of the questions"
+    late = ", read one interval later" if wanted is not None and wanted.stale else ""
+    return f"{recipe.own.as_}, {often}{share}{late}, {times} in all, {_count(passages, 'passages')} encoded"
+
+
+def _step(recipe: Recipe, passages: int | None) -> str:
+    questions = _count(schedule.questions_per_step(recipe), "questions")
+    if recipe.scale.processes > 1:
+        questions += f" on {recipe.scale.processes} processes"
+    return f"{questions}, {'at most ' if passages is not None else ''}{_count(passages, 'passages')}"
+
+
+def _training(recipe: Recipe, facts: dict[str, Any]) -> str:
+    per_epoch = schedule.steps_per_epoch(recipe)
+    epochs = recipe.training.get("num_train_epochs")
+    length = f"{epochs:g} epochs" if epochs is not None else f"{recipe.training['max_steps']:,} updates"
+    text = f"{length}, {_count(per_epoch, 'steps an epoch')}, {_count(facts['steps'], 'steps')} in all"
+    if facts["updates"] != facts["steps"]:
+        text += f", {_count(facts['updates'], 'updates')} (in-batch negatives do not grow with accumulation)"
+    return text
+
+
+def _line(name: str, text: str) -> str:
+    return f"{name:<12}{text}"
+
+
+def _count(number: int | None, what: str) -> str:
+    return f"{UNKNOWN} {what}" if number is None else f"{number:,} {what}"
+
+
+def _bytes(size: float) -> str:
+    return f"{size / GIGA:.1f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"
+
+
+def _duration(hours: float) -> str:
+    for size, unit in ((24.0, "days"), (1.0, "hours"), (1 / 60.0, "minutes")):
+        if hours >= 2.0 * size:
+            return f"{hours / size:.1f} {unit}"
+    return f"{hours * 3600.0:.0f} seconds" if hours >= 1 / 3600.0 else "under a second"

@@ -1,0 +1,277 @@
+"""Reads a recipe file: strict YAML, typed keys, `--set` overrides, rules; every error at once, each with its line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from mpr.errors import Problem, Problems, RecipeError, nearest
+from mpr.recipe import _training_arguments, rules, strict_yaml
+from mpr.recipe import stages as recipe_plan
+from mpr.recipe.keys import Recipe
+from mpr.recipe.stages import StageDocument
+from mpr.recipe.strict_yaml import Document, Path_, dotted
+
+_HELP = "see recipes/README.md"
+_WORDS = {
+    "string_type": "must be text",
+    "bool_type": "must be true or false",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "tuple_type": "must be a list",
+    "dict_type": "must be a mapping",
+    "model_type": "must be a mapping",
+    "model_attributes_type": "must be a mapping",
+}
+
+
+def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe in this file, or a RecipeError that lists everything wrong with it."""
+    document = strict_yaml.read(Path(path))
+    return from_document(document, Path(path).stem, overrides)
+
+
+def from_document(document: Document, name: str, overrides: Sequence[str] = ()) -> Recipe:
+    """The same for a document already parsed."""
+    for override in overrides:
+        _override(document, override)
+    found = _Findings(document)
+    if not isinstance(document.value, dict):
+        found.add((), "must be a mapping of keys", _HELP)
+        found.stop_if_any()
+    about = name, tuple(overrides)
+    recipe = _planned(document, found, about) if document.value.get("plan") else _checked(document, found, about)
+    found.stop_if_any()
+    assert recipe is not None
+    return recipe
+
+
+About = tuple[str, tuple[str, ...]]  # name and overrides
+Earlier = tuple[tuple[str, Recipe | None], ...]
+
+
+def _checked(
+    document: Document, found: _Findings, about: About, stage: str = "", earlier: Earlier = ()
+) -> Recipe | None:
+    """The recipe by its types and its rules; None where it has no type, or is not what its file says."""
+    valid = _check_training(document, found)
+    recipe = _typed(document, found)
+    if recipe is None:
+        return None
+    recipe._name, recipe._overrides = about
+    recipe._stage, recipe._earlier = stage, earlier
+    if not found.document.problems.found:
+        checked = recipe if valid is None else recipe.model_copy(update={"training": valid})
+        for path, what, fix in rules.broken(checked):
+            found.add(path, what, fix)
+    return recipe
+
+
+def _planned(document: Document, found: _Findings, about: About) -> Recipe | None:
+    """The row of a plan: every stage is checked as a recipe, and what stands above them for its types."""
+    _check_training(document, found)
+    _typed(document, found)
+    entries, earlier, told = recipe_plan.entries(document, found.add), list[tuple[str, Recipe | None]](), _Told()
+    for entry in entries:
+        name = str(entry["name"])
+        stage = StageDocument(document, entry, earlier[-1][0] if earlier else "")
+        own = _Findings(stage)
+        own.problems = Problems(RecipeError)  # what the YAML itself does wrong is told of the whole
+        own.places |= {path for path in found.places if not recipe_plan.replaces(entry, path)}
+        own.places |= {path[2:] for path in found.places if path[:2] == stage.place and len(path) > 2}
+        made = _checked(stage, own, about, name, tuple(earlier))
+        told.add(name, own.problems.found)
+        earlier.append((name, None if own.problems.found else made))
+    found.problems.found.extend(told.problems(len(entries)))
+    stages = [made for _, made in earlier if made is not None]
+    return None if found.problems.found or not stages else recipe_plan.row(stages, entries)
+
+
+class _Told:
+    """What is wrong with which stages: what several have from the recipe above is told once."""
+
+    def __init__(self) -> None:
+        self.names: dict[Problem, list[str]] = {}
+
+    def add(self, name: str, problems: Iterable[Problem]) -> None:
+        for problem in problems:
+            self.names.setdefault(problem, []).append(name)
+
+    def problems(self, stages: int) -> list[Problem]:
+        """Without names where it is wrong with all of them."""
+        return [
+            problem if len(names) == stages > 1 else replace(problem, what=f"{_of_stages(names)}: {problem.what}")
+            for problem, names in self.names.items()
+        ]
+
+
+def _of_stages(names: Sequence[str]) -> str:
+    return f"stage{'s' if len(names) > 1 else ''} {', '.join(names)}"
+
+
+class _Findings:
+    """What is wrong with a document, at most one finding for a place: the first says most."""
+
+    def __init__(self, document: Document) -> None:
+        self.document = document
+        self.problems = Problems(RecipeError, list(document.problems.found))
+        self.places: set[Path_] = set(document.refused)
+
+    def add(self, path: Path_, what: str, fix: str) -> None:
+        if any(path[:length] in self.places for length in range(1, len(path) + 1)):
+            return
+        self.places.add(path)
+        shown = self.document.shown(path)
+        self.problems.add(what, where=self.document.where(path), key=dotted(shown), fix=fix)
+
+    def stop_if_any(self) -> None:
+        """Raises in the order of the file."""
+
+        def line(problem: Any) -> int:
+            number = problem.where.rpartition(":")[2]
+            return int(number) if number.isdigit() else 0
+
+        self.problems.found.sort(key=line)
+        self.problems.stop_if_any()
+
+
+def _override(document: Document, text: str) -> None:
+    """`--set draw.positives.m=2`: the key must have a place in the file; its value is read like the file's own."""
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise RecipeError(f"'{text}' is not key=value", where="--set", fix="write for example --set draw.positives.m=2")
+    path = recipe_plan.numbered(document.value, key.replace("[", ".").replace("]", "").split("."))
+    place = document.value
+    for depth, part in enumerate(path):
+        last, here = depth == len(path) - 1, path[: depth + 1]
+        if not last and isinstance(place, dict) and part not in place and recipe_plan.inherits(document.value, here):
+            place[part] = {}  # a stage that differs in nothing of it so far
+        is_item = isinstance(place, list) and isinstance(part, int) and part < len(place)
+        is_key = isinstance(place, dict) and isinstance(part, str) and (last or part in place)
+        if not is_item and not is_key:
+            options = [str(option) for option in place] if isinstance(place, dict) else []
+            what = f"'{dotted(here)}' is not in the recipe"
+            raise RecipeError(what, where="--set", key=key, fix=nearest(str(part), options) or _HELP)
+        if not last:
+            place = place[part]
+    place[path[-1]] = strict_yaml.scalar(value)
+    document.replaced[path] = "--set"
+    document.refused.discard(path)
+
+
+def _check_training(document: Document, found: _Findings) -> dict[str, Any] | None:
+    """`training:` takes exactly the names and types of TrainingArguments. Returns those that are right."""
+    given = document.value.get("training")
+    if not isinstance(given, dict):
+        return None
+    known = _training_arguments.known()
+    valid = {}
+    for name, value in given.items():
+        path = ("training", name)
+        if name not in known:
+            fix = f"{nearest(name, known)} these are the arguments of transformers.TrainingArguments".strip()
+            found.add(path, "unknown key", fix)
+            continue
+        what, fix = known[name].problem(value)
+        if what:
+            found.add(path, what, fix)
+        else:
+            valid[name] = value
+    return valid
+
+
+def _typed(document: Document, found: _Findings) -> Recipe | None:
+    """The recipe without its rules; None when a key is missing, unknown or of the wrong type."""
+    try:
+        return Recipe.model_validate_json(json.dumps(document.value))
+    except ValidationError as error:
+        for detail in error.errors(include_url=False):
+            path, tags = _in_file(document, detail["loc"])
+            if detail["type"] == "too_short" and _value(document, path):
+                continue  # a list whose entries were refused is not too short as well
+            found.add(*_finding(detail, path, tags))
+    return None
+
+
+def _finding(detail: Any, path: Path_, tags: dict[Path_, str]) -> tuple[Path_, str, str]:
+    """One of pydantic's errors in our words: where, what, how to fix it."""
+    kind, context, given = detail["type"], detail.get("ctx", {}), detail.get("input")
+    if kind == "missing":
+        return path, "is missing", f"every key that changes a result must be written; {_HELP}"
+    if kind == "extra_forbidden":
+        return path, "unknown key", nearest(str(path[-1]), _keys_at(path[:-1], tags)) or _HELP
+    if kind in ("union_tag_invalid", "literal_error"):
+        listed = str(context.get("expected_tags") or context["expected"]).replace(" or ", ",")
+        options = [word.strip(" '") for word in listed.split(",")]
+        word = given.get("name") if isinstance(given, dict) else given
+        path = (*path, "name") if kind == "union_tag_invalid" else path
+        return path, f"{word!r} is not one of {', '.join(options)}", nearest(str(word), options)
+    if kind == "union_tag_not_found":
+        return path, "must name what it is", "write {name: ...}"
+    if kind in _WORDS:
+        what = f"{_WORDS[kind]}, not {_training_arguments.kind_of(given)}"
+        return path, what, _training_arguments.hint(given, kind == "string_type")
+    what = str(detail["msg"]).removeprefix("Value error, ")
+    what = what.replace("Input should be", "must be").replace("String should match", "must match")
+    return path, what if isinstance(given, dict | list) else f"{what}, not {given!r}", ""
+
+
+def _value(document: Document, path: Path_) -> Any:
+    place = document.value
+    for part in path:
+        place = place[part]
+    return place
+
+
+def _in_file(document: Document, location: Sequence[str | int]) -> tuple[Path_, dict[Path_, str]]:
+    """The location without the tags that pydantic inserts where an entry is one of several kinds."""
+    path: list[str | int] = []
+    tags: dict[Path_, str] = {}
+    place = document.value
+    for number, part in enumerate(location):
+        is_tag = isinstance(place, dict) and place.get("name") == part and part not in place
+        if is_tag and number < len(location) - 1:
+            tags[tuple(path)] = str(part)
+            continue
+        path.append(part)
+        is_key = isinstance(place, dict) and part in place
+        is_item = isinstance(place, list) and isinstance(part, int) and part < len(place)
+        place = place[part] if is_key or is_item else None
+    return tuple(path), tags
+
+
+def _keys_at(path: Path_, tags: dict[Path_, str]) -> Iterable[str]:
+    """The keys that may stand at this place, from the JSON Schema of a recipe."""
+    schema = _schema()
+    place: Any = _resolved(schema, schema, tags.get(()))
+    for depth, part in enumerate(path, start=1):
+        place = place.get("items", {}) if isinstance(part, int) else place.get("properties", {}).get(part, {})
+        place = _resolved(place, schema, tags.get(path[:depth]))
+    keys: Iterable[str] = place.get("properties", {})
+    return keys
+
+
+@cache
+def _schema() -> Any:
+    return Recipe.model_json_schema(by_alias=True)
+
+
+def _resolved(place: Any, schema: Any, tag: str | None) -> Any:
+    """Follows references, the chosen kind of a union, and what is not null of an optional key."""
+    for _ in range(8):
+        if "$ref" in place:
+            place = schema["$defs"][place["$ref"].rsplit("/", 1)[1]]
+        elif "oneOf" in place and tag:
+            place = {"$ref": place["discriminator"]["mapping"][tag]}
+        elif "anyOf" in place:
+            place = next(option for option in place["anyOf"] if option.get("type") != "null")
+        else:
+            break
+    return place

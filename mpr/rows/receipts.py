@@ -1,0 +1,139 @@
+"""Receipts: what a stage of a row read, what it left, with which code, where, and what it cost.
+
+`<run>/receipts/<stage>.json`, such as `train.json`, or with a plan `train-warmup.json`. A stage is skipped only if its
+receipt verifies: it was made from just these inputs by just this code, and every byte of what it left is as it was:
+nothing `changed`, no `damage`.
+
+Places are relative, `run/model` or `home/wiki-1a2b/passages`, so that a folder can be moved.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mpr import storage
+from mpr.errors import StorageError
+from mpr.training.run_folder import RECEIPTS
+
+OTHER_CODE = "made by other code"
+_REDO = "remove the file; the stage is then checked or made again"
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """Of one stage that was finished."""
+
+    stage: str
+    inputs: dict[str, str]
+    """What was read -> its digest."""
+    outputs: dict[str, str]
+    """Place of an artefact -> digest of its manifest."""
+    code: str
+    """Digest of the program's own text."""
+    environment: dict[str, Any]
+    cost: dict[str, float | int]
+    """Of the attempt that finished."""
+    attempts: int = 1
+    """How often it was begun; above 1 it was stopped in between, and `cost` is less than the whole."""
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """Of what was left: the input of the stages after it."""
+        return storage.json_digest(self.outputs)
+
+
+@dataclass(frozen=True)
+class Receipts:
+    """The receipts of one run folder."""
+
+    run: Path
+    home: Path
+
+    def path(self, stage: str) -> Path:
+        return self.run / RECEIPTS / f"{stage.replace(' ', '-')}.json"
+
+    def place(self, artefact: Path) -> str:
+        """The name of a folder that does not depend on where run folder and home lie."""
+        for name, root in (("run", self.run), ("home", self.home)):
+            if artefact.absolute().is_relative_to(root.absolute()):
+                return f"{name}/{artefact.absolute().relative_to(root.absolute()).as_posix()}"
+        fix = "keep prepared data below --home"
+        raise StorageError(
+            "is neither in the run folder nor in the home of prepared data", where=str(artefact), fix=fix
+        )
+
+    def artefact(self, place: str) -> Path:
+        root, _, rest = place.partition("/")
+        if root not in ("run", "home") or ".." in Path(rest).parts or Path(rest).is_absolute():
+            raise StorageError(f"'{place}' is no place of a run", where=str(self.run), fix="make the run again")
+        return (self.run if root == "run" else self.home) / rest
+
+    def read(self, stage: str) -> Receipt | None:
+        """None where the stage was never finished. One that was edited is refused."""
+        path = self.path(stage)
+        if not path.exists():
+            return None
+        try:
+            content = json.loads(path.read_bytes())
+            digest = content.pop("digest")
+            receipt = Receipt(**content)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise StorageError(f"cannot be read: {error}", where=str(path), fix=_REDO) from error
+        if digest != storage.json_digest(asdict(receipt)):
+            raise StorageError("was edited: its digest does not match", where=str(path), fix=_REDO)
+        return receipt
+
+    def write(self, receipt: Receipt) -> None:
+        content = asdict(receipt)
+        _write(self.path(receipt.stage), {**content, "digest": storage.json_digest(content)})
+        self.settle(receipt.stage)
+
+    def settle(self, stage: str) -> None:
+        """Forgets the attempts of a finished stage; a kill behind its receipt may have left the note of them."""
+        if self._begun(stage).exists():
+            storage.remove(self._begun(stage))
+
+    def begin(self, stage: str) -> int:
+        """Notes an attempt; which one it is."""
+        path = self._begun(stage)
+        number = 1 + (int(json.loads(path.read_bytes())["attempts"]) if path.exists() else 0)
+        _write(path, {"attempts": number})
+        return number
+
+    def discard(self, stage: str) -> None:
+        storage.remove(self.path(stage))
+
+    def _begun(self, stage: str) -> Path:
+        return self.path(stage).with_suffix(".begun")
+
+    # Whether it counts
+
+    @staticmethod
+    def changed(receipt: Receipt, inputs: Mapping[str, str], code: str) -> str:
+        """What a stage would now be made from that it was not; empty if it is the same."""
+        names = [name for name in {**inputs, **receipt.inputs} if inputs.get(name) != receipt.inputs.get(name)]
+        if names:
+            return f"made from other inputs: {', '.join(sorted(names))}"
+        return OTHER_CODE if receipt.code != code else ""
+
+    def damage(self, receipt: Receipt) -> list[str]:
+        """What is not as the receipt says, one line for each artefact; every byte is read."""
+        found = []
+        for place, digest in receipt.outputs.items():
+            try:
+                actual = storage.verify(self.artefact(place)).digest
+            except StorageError as error:
+                found.append(f"{place}: {'; '.join(problem.what for problem in error.problems)}")
+                continue
+            if actual != digest:
+                found.append(f"{place}: is another artefact than the receipt names")
+        return found
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    storage.write_file(path, (json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n").encode())

@@ -1,0 +1,149 @@
+"""What `mpr reproduce` says at the end: the row beside its baselines, its band and the published numbers.
+
+Nothing here is rounded before it is compared, and an unknown number is written as unknown.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mpr.errors import Problem
+from mpr.evaluation import comparison
+from mpr.evaluation.scores import Scores
+from mpr.recipe.keys import Recipe
+from mpr.rows import band
+from mpr.rows.result import Result
+
+_BARS = "▁▂▃▄▅▆▇█"
+_WIDTH = 60
+_OUTSIDE = (
+    "the run is kept; of honest runs one in twenty leaves the band of a measure, so run two more seeds: "
+    "if they leave it too, this machine or version does not reproduce the row"
+)
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """All runs of a row that were made, by system."""
+
+    recipe: Recipe
+    results: Mapping[str, Sequence[Result]]
+    folders: Mapping[str, Sequence[Path]]
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines()) + "\n"
+
+    def _lines(self) -> Iterator[str]:
+        for role in self.recipe.data.evaluate:
+            yield from self._table(role)
+            yield from self._comparison(role)
+        yield from self._verdicts(next(iter(self.recipe.data.evaluate)))  # the band is of the first
+        yield from _curves(self.results["trained"][-1], chosen(self.recipe))
+
+    def means(self, system: str, role: str, measure: str) -> list[float]:
+        """In percent, one for each seed."""
+        found = [result.document["scores"][role]["measures"][measure]["mean"] for result in self.results[system]]
+        return [100 * value for value in found if value is not None]
+
+    def _table(self, role: str) -> Iterator[str]:
+        measures = self.recipe.evaluation.measures
+        questions = len(self.results["trained"][0].document["scores"][role]["values"][measures[0]])
+        yield f"\n{self.recipe.name} on {role}: percent over {questions:,} questions"
+        yield f"{'':<12}{'seeds':>6}" + "".join(f"{measure:>16}" for measure in measures)
+        for system, results in self.results.items():
+            cells = "".join(f"{_spread(self.means(system, role, measure)):>16}" for measure in measures)
+            yield f"{system:<12}{len(results):>6}{cells}"
+        published = self.recipe.published.values
+        cells = "".join(f"{_known(published.get(measure)):>16}" for measure in measures)
+        yield f"{'published':<12}{'':>6}{cells}"
+
+    def _verdicts(self, role: str) -> Iterator[str]:
+        """Each run against the band of the row; above is as loud as below."""
+        if self.recipe.expected is None:
+            yield "band: unmeasured (`mpr leaderboard expect` writes it from three seeds or more)"
+        elif others := self._overridden():
+            yield f"band: not judged, it is of the recipe without --set {', '.join(others)}"
+        else:
+            for result in self.results["trained"]:
+                verdicts = band.verdict(self.recipe.expected, self._fractions(result, role))
+                words = ", ".join(f"{name} {word}" for name, word in verdicts.items())
+                yield f"band: {result.name} {band.worst(verdicts.values())}: {words}"
+
+    def _fractions(self, result: Result, role: str) -> dict[str, float]:
+        """Measure -> mean of a run, those that the row is measured by and that are defined."""
+        measured = result.document["scores"][role]["measures"]
+        means = {name: measured[name]["mean"] for name in self.recipe.evaluation.measures}
+        return {name: mean for name, mean in means.items() if mean is not None}
+
+    def _overridden(self) -> list[str]:
+        """Keys that make it another recipe than the one that the band is of."""
+        keys = (override.partition("=")[0] for override in self.recipe.overrides)
+        return [key for key in keys if key not in band.OVERRIDABLE]
+
+    def outside(self) -> Iterator[Problem]:
+        """Every measure of every run that is not where one more run of this recipe should be."""
+        bands, role = self.recipe.expected, next(iter(self.recipe.data.evaluate))
+        if bands is None or self._overridden():
+            return
+        for result, folder in zip(self.results["trained"], self.folders["trained"], strict=True):
+            means = self._fractions(result, role)
+            for name, word in band.verdict(bands, means).items():
+                if word in (band.ABOVE, band.BELOW):
+                    found = bands[name]
+                    what = f"{100 * means[name]:.2f} is {word} the band of the recipe, {found.low} to {found.high}"
+                    yield Problem(what, str(folder), name, _OUTSIDE)
+
+    def _comparison(self, role: str) -> Iterator[str]:
+        """Each baseline against the row, over questions, by the one measure that stands for it."""
+        measure = chosen(self.recipe)
+        scores = {
+            system: [Scores.open(folder / "scores" / role) for folder in folders]
+            for system, folders in self.folders.items()
+        }
+        if len(scores) < 2:
+            return
+        compared = comparison.compare(scores, measure, against="trained", seed=0)
+        for pair in compared.pairs:
+            p = pair.p if pair.p_holm is None else pair.p_holm
+            yield (
+                f"trained - {pair.first} in {measure}: {-100 * pair.difference:+.2f}, p {p:.2g}; "
+                f"{pair.loss:,} questions better, {pair.win:,} worse"
+            )
+
+
+def chosen(recipe: Recipe) -> str:
+    """The measure that a row is compared by: top20 or ndcg10 where it is measured, otherwise the first."""
+    measures = recipe.evaluation.measures
+    return next((name for name in ("top20", "ndcg10", "mrr10") if name in measures), measures[0])
+
+
+def _spread(values: Sequence[float]) -> str:
+    if not values:
+        return "undefined"
+    mean = f"{statistics.fmean(values):.2f}"
+    return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.2f}"
+
+
+def _known(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.1f}"
+
+
+def _curves(result: Result, measure: str) -> Iterator[str]:
+    """How the last run learned: its loss, and the validation measure nearest to that of the row, in percent."""
+    curve = result.document["curve"]
+    measured = next((name for name in (f"eval_{measure}", "eval_mrr") if any(name in entry for entry in curve)), "")
+    for label, name, unit in (("loss", "loss", 1), (f"validation {measured.removeprefix('eval_')}", measured, 100)):
+        values = [unit * entry[name] for entry in curve if name in entry]
+        if len(values) > 1:
+            yield f"{label:<18} {values[0]:>6.2f} {_drawn(values)} {values[-1]:.2f}"
+
+
+def _drawn(values: Sequence[float]) -> str:
+    """A bar for each value, or for each few in a row where there are many; the lowest is one eighth high."""
+    step = -(-len(values) // _WIDTH)
+    shown = [statistics.fmean(values[start : start + step]) for start in range(0, len(values), step)]
+    low, scale = min(shown), (max(shown) - min(shown)) or 1.0
+    return "".join(_BARS[round((len(_BARS) - 1) * (value - low) / scale)] for value in shown)

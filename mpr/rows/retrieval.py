@@ -1,0 +1,326 @@
+"""From a trained model to a score: vectors of corpus and questions, a ranking of each evaluation split, its scores.
+
+```
+<run>/vectors/corpus, vectors/<split role>   shards of vectors
+     /vectors/corpus-<factory>               a faiss index of them, where the recipe searches with one
+     /rankings/<role>/run.trec               the best passages of every question, and the receipt of what made them
+     /scores/<role>/                         every question's measures
+```
+
+Each part is committed, and skipped when it is there; one that was made by anything else is refused, never mixed in.
+Where a launcher started several processes, all of them encode and search, and the first one writes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpr import storage
+from mpr.data import overlap
+from mpr.data.dataset import Dataset
+from mpr.data.tokens import TokenStore
+from mpr.errors import DataError, Problem, RecipeError
+from mpr.evaluation import evaluate as evaluation
+from mpr.evaluation.judgements import Judgements
+from mpr.evaluation.ranking import Ranking
+from mpr.evaluation.scores import Scores
+from mpr.formats import trec
+from mpr.recipe import faiss_settings
+from mpr.runtime.processes import Group, Place
+from mpr.search import bm25, faiss_index, feedback, search
+from mpr.search.bm25 import Analysis, Settings
+from mpr.search.faiss_index import FaissIndex
+from mpr.search.search import Recall, Shared
+from mpr.search.top_k import Hits
+from mpr.search.vectors import VectorStore
+
+if TYPE_CHECKING:
+    from mpr.search.encode import Options, Task
+    from mpr.search.inference import Model
+
+RANKING = "ranking"
+BM25 = Settings(0.9, 0.4, True, Analysis("english", "english"))  # Pyserini's values: a baseline that everybody knows
+Progress = Callable[[int], object]
+
+
+def _silent(count: int) -> None:
+    """Nobody looks."""
+
+
+@dataclass
+class Retrieval:
+    """The stages after training, for the evaluation splits of a recipe, in the folder of a run."""
+
+    dataset: Dataset
+    folder: Path
+    budget: int = 2 << 30
+    """Bytes that a search may add to each process; it changes no result."""
+    _verified: str = field(default="", init=False, repr=False)
+    """Digest of the corpus vectors of which every byte was looked at."""
+    _shared: tuple[Any, Shared] | None = field(default=None, init=False, repr=False)
+    """(Of what, the search) that was opened for the first split, for those that follow."""
+    _index: tuple[Any, FaissIndex] | None = field(default=None, init=False, repr=False)
+
+    @property
+    def recipe(self) -> Any:
+        return self.dataset.recipe
+
+    def vectors(self, model: Model, options: Options, group: Group | None = None) -> dict[str, VectorStore]:
+        """Encodes the corpus and the questions of every evaluation split; all processes of a launch call it."""
+        from mpr.search import encode
+
+        model.agree(self.recipe.towers)
+        group = group or encode.ALONE
+        return {name: encode.run(task, self._place(name), group) for name, task in self.tasks(model, options).items()}
+
+    def tasks(self, model: Model, options: Options) -> dict[str, Task]:
+        """What there is to encode."""
+        from mpr.search.encode import Task
+
+        side = model.side("passage", self.dataset.tokens_of_passages(None))
+        found = {"corpus": Task.of(model, "passage", side, self.dataset.corpus().ids, options)}
+        for role in self.recipe.data.evaluate:
+            side = model.side("question", self.dataset.tokens_of_questions(role))
+            found[role] = Task.of(model, "question", side, partial(_named, self.dataset.split(role).ids), options)
+        return found
+
+    def _place(self, name: str) -> Path:
+        return self.folder / "vectors" / name
+
+    # Search
+
+    def search(self, role: str, device: str, progress: Progress = _silent, group: Group | None = None) -> Ranking:
+        """Ranks the corpus for every question of an evaluation split by the vectors of `vectors`; all processes of a
+        launch call it."""
+        group = group or Group(Place(0, 1, 0, 1))
+        group.first(lambda: self._prepared(role))
+        corpus = self._vectors("corpus", self.dataset.tokens_of_passages(None))
+        questions = self._vectors(role, self.dataset.tokens_of_questions(role))
+        made = self._made(role, corpus, questions)
+        if not group.first(lambda: self._is_ranked(role, made)):
+            group.first(lambda: self._verify(corpus, questions))
+            asked_QW = self._moved(corpus, questions.by_row(), made, device, group)
+            hits, facts = self._found(corpus, asked_QW, made, device, progress, group)
+            ids = self.dataset.split(role).ids
+            group.first(lambda: self._commit(role, made | facts, Ranking.of_rows(ids, hits.rows_QK, hits.scores_QK)))
+        return self.ranking(role)
+
+    def _prepared(self, role: str) -> bool:
+        """Makes what is missing of the texts: the other processes find it there."""
+        data = self.dataset
+        return bool([data.tokens_of_passages(None), data.tokens_of_questions(role)])
+
+    def _vectors(self, name: str, texts: TokenStore) -> VectorStore:
+        """Vectors whose rows are those of these texts: rows become ids of what lies there now."""
+        place = self._place(name)
+        store = VectorStore(place)
+        if store.manifest.receipt["work"]["data"] != texts.manifest.digest:
+            what = "was encoded from other texts than those of the recipe"
+            raise DataError(what, where=str(place), fix="remove it, and encode again")
+        return store
+
+    def _made(self, role: str, corpus: VectorStore, questions: VectorStore) -> dict[str, Any]:
+        """Everything that decides a ranking."""
+        wanted, model = self.recipe.search, corpus.manifest.receipt["work"]["model"]
+        if model != questions.manifest.receipt["work"]["model"]:
+            what = "the corpus and the questions were encoded by two models"
+            raise DataError(what, where=str(self._place(role)), fix="remove the older of the two folders, encode again")
+        depth = min(wanted.depth, len(corpus))
+        made = {
+            "corpus": corpus.manifest.digest,
+            "questions": questions.manifest.digest,
+            "model": model,
+            "index": wanted.index,
+            "depth": depth,
+            "passages": self.dataset.corpus().manifest.digest,
+            "split": self.dataset.split(role).manifest.digest,
+        }
+        if wanted.feedback is not None:
+            made["feedback"] = wanted.feedback.model_dump()
+        if wanted.index == "exact":
+            return made
+        made["settings"] = faiss_settings.written(faiss_settings.parsed(wanted.settings or ""))
+        made["fetch"] = min(wanted.fetch or depth, len(corpus))
+        if (index := self.index_place()).exists():  # one that is gone decided no less: then its digest is not compared
+            made["index digest"] = storage.read_manifest(index, faiss_index.KIND).digest
+        return made
+
+    def _moved(
+        self, corpus: VectorStore, queries_QW: NDArray[np.float32], made: dict[str, Any], device: str, group: Group
+    ) -> NDArray[np.float32]:
+        """The questions as they are, or as feedback of a first search moves them."""
+        wanted = self.recipe.search.feedback
+        if wanted is None:
+            return queries_QW
+        hits, _ = self._found(corpus, queries_QW, made, device, _silent, group)
+        return search.of_first(feedback.moved(queries_QW, hits, corpus, wanted), group.place)
+
+    def _found(
+        self, corpus: VectorStore, queries_QW: Any, made: dict[str, Any], device: str, progress: Progress, group: Group
+    ) -> tuple[Hits, dict[str, Any]]:
+        """The hits on the first process, and what else its receipt says."""
+        depth = made["depth"]
+        if made["index"] == "exact":
+            return search.in_batches(self._exact(corpus, device, group).search, queries_QW, depth, progress), {}
+        chosen_S = search.sample(len(queries_QW))
+        hits, facts = Hits.none(0), dict[str, Any]()
+        if group.place.rank == 0:  # it has threads of its own, and memory for one index is enough
+            index = self._faiss(corpus)
+            look = partial(index.search, fetch=made["fetch"], settings=made["settings"])
+            hits = search.in_batches(look, queries_QW, depth, progress)
+            facts["index digest"] = index.digest
+        best = search.in_batches(self._exact(corpus, device, group).search, queries_QW[chosen_S], depth)
+        if group.place.rank == 0:
+            own = Hits(hits.rows_QK[chosen_S], hits.scores_QK[chosen_S])
+            facts["recall"] = asdict(Recall.measured(own, best, len(queries_QW), self._cuts()))
+        return hits, facts
+
+    def _cuts(self) -> list[int]:
+        """How deep the measures of the recipe look."""
+        return [int(re.sub("[^0-9]", "", measure)) for measure in self.recipe.evaluation.measures]
+
+    def _verify(self, corpus: VectorStore, questions: VectorStore) -> None:
+        """Every byte that is searched, the corpus once for all splits."""
+        storage.verify(questions.folder)
+        if self._verified != corpus.manifest.digest:
+            storage.verify(corpus.folder)
+            self._verified = corpus.manifest.digest
+
+    def _exact(self, corpus: VectorStore, device: str, group: Group) -> Shared:
+        """Opened once for all splits."""
+        of = corpus.manifest.digest, device, group.place
+        if self._shared is None or self._shared[0] != of:
+            self._shared = of, Shared.open(corpus, group.place, budget_bytes=self.budget, device=device)
+        return self._shared[1]
+
+    def _faiss(self, corpus: VectorStore) -> FaissIndex:
+        """Built where it is not there yet, and opened once for all splits."""
+        target, digest = self.index_place(), corpus.manifest.digest
+        of = target, digest
+        if self._index is None or self._index[0] != of:
+            build = partial(faiss_index.build, factory=self.recipe.search.index)
+            make = FaissIndex.open if target.exists() else build
+            self._index = of, make(target, corpus, store_digest=digest)
+        return self._index[1]
+
+    def index_place(self) -> Path:
+        return self._place(f"corpus-{self.recipe.search.index.replace(',', '-')}")
+
+    def recall(self, role: str) -> Recall | None:
+        """How much of exact search an approximate ranking has; None: it was found by exact search."""
+        found = storage.read_manifest(self.ranking_file(role).parent, RANKING).receipt.get("recall")
+        return None if found is None else Recall(**found)
+
+    def search_words(self, role: str, progress: Progress = _silent, group: Group | None = None) -> Ranking:
+        """The same by BM25: the baseline to stand beside every model. The first process does it."""
+        group = group or Group(Place(0, 1, 0, 1))
+        group.first(lambda: self._searched_words(role, progress))
+        return self.ranking(role)
+
+    def _searched_words(self, role: str, progress: Progress) -> None:
+        corpus, depth = self.dataset.corpus(), self.recipe.search.depth
+        questions = self.dataset.split(role)
+        made = {**BM25.origin(corpus), "questions": questions.manifest.digest, "depth": depth}
+        if self._is_ranked(role, made):
+            return
+        index = bm25.beside(corpus, BM25, self.dataset.bar)
+        rows_QK = np.full((len(questions), depth), -1, dtype=np.int64)
+        scores_QK = np.zeros(rows_QK.shape, dtype=np.float64)
+        for number, text in enumerate(questions.texts):
+            rows, scores = index.top(text, depth)  # fewer than depth where fewer passages share a word
+            rows_QK[number, : len(rows)], scores_QK[number, : len(rows)] = rows, scores
+            progress(1)
+        self._commit(role, made, Ranking.of_rows(questions.ids, rows_QK, scores_QK))
+
+    def ranking_file(self, role: str) -> Path:
+        return self.folder / "rankings" / role / "run.trec"
+
+    def _is_ranked(self, role: str, made: dict[str, Any]) -> bool:
+        """Whether a ranking is there that was made by just this; another one is refused."""
+        folder = self.ranking_file(role).parent
+        if not folder.exists():
+            return False
+        found = storage.verify(folder, RANKING).receipt
+        fix = "remove the folder, or rank into another run folder"
+        if problems := [
+            Problem(f"was made with {key}: {found.get(key)!r}, not {value!r}", str(folder), fix=fix)
+            for key, value in made.items()
+            if found.get(key) != value
+        ]:
+            raise RecipeError(problems)
+        return True
+
+    def _commit(self, role: str, made: dict[str, Any], ranking: Ranking) -> None:
+        corpus = self.dataset.corpus()
+        with (
+            storage.stage(self.ranking_file(role).parent, RANKING, made) as stage,
+            stage.open("run.trec") as file,
+        ):
+            trec.write_hits(file, ranking.hits(corpus.ids, self.recipe.name))
+
+    def receipt(self, role: str) -> dict[str, str]:
+        """What produced the ranking, to be kept with its scores."""
+        return {"ranking": storage.read_manifest(self.ranking_file(role).parent, RANKING).digest}
+
+    def ranking(self, role: str) -> Ranking:
+        """As it was written: what is scored is what anybody else can score."""
+        storage.verify(self.ranking_file(role).parent, RANKING)
+        return Ranking.read(self.ranking_file(role), self.dataset.corpus())
+
+    # Scores
+
+    def evaluate(
+        self, role: str, ranking: Ranking, name: str, receipt: dict[str, str], *, own: bool, drop_self: bool = False
+    ) -> Scores:
+        """Scores of a ranking by the recipe's measures, over all questions of the split. `own`: it was searched here,
+        to the recipe's depth; how deep a foreign run was searched, its longest list tells."""
+        split, corpus, wanted = self.dataset.split(role), self.dataset.corpus(), self.recipe.evaluation
+        facts = self.dataset.collection.split(self.dataset.splits[role])
+        rules = evaluation.Rules(
+            run=name,
+            split=self.dataset.splits[role],
+            self_hits="drop" if drop_self else "keep",
+            overlap="refuse" if self.recipe.data.overlap == "refuse" else "allow",
+            depth=min(self.recipe.search.depth, len(corpus)) if own else None,
+            receipt=tuple(receipt.items()),
+        )
+        trained = overlap.shared(self.dataset.split("train"), split)
+        if wanted.match == "judgements":
+            judged = Judgements.of(self.dataset.collection.judgements(self.dataset.splits[role]), corpus)
+            return evaluation.by_judgements(
+                ranking,
+                judged,
+                corpus,
+                rules,
+                names=wanted.measures,
+                least=facts.relevant,
+                questions=split.ids,
+                trained=trained,
+            )
+        cuts = [int(measure.removeprefix("top")) for measure in wanted.measures]
+        positives = self._positives(role)
+        return evaluation.by_answers(ranking, split, corpus, rules, cuts=cuts, positives=positives, trained=trained)
+
+    def _positives(self, role: str) -> Judgements | None:
+        """Known positives of the split, for the share of them that was found; most test splits list none."""
+        split = self.dataset.split(role)
+        tiers = self._tiers
+        if not split.positives.counting(tiers).lengths().sum():
+            return None
+        return Judgements.of_positives(split, self.dataset.passages_of(role), self.dataset.corpus(), tiers)
+
+    @cached_property
+    def _tiers(self) -> tuple[str, ...]:
+        return tuple(self.recipe.labels[0].tiers)
+
+
+def _named(ids: Sequence[str], rows: Any) -> list[str]:
+    return [ids[int(row)] for row in rows]

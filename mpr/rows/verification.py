@@ -1,0 +1,81 @@
+"""Is a finished run still what its receipts and its result say? Every byte is read, every score computed anew.
+
+`mpr verify RUN` lists everything that is not, each with its place. Damage is looked for first: scores are computed anew
+only from a run whose bytes are as they were.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from mpr.errors import MprError, Problem, StorageError
+from mpr.evaluation.scores import Scores
+from mpr.recipe import read
+from mpr.rows import pipeline, result
+from mpr.rows.receipts import Receipt, Receipts
+from mpr.rows.result import Result
+from mpr.rows.stages import Row
+
+_AGAIN = "run `mpr reproduce` again: it is made anew"
+
+
+def opened(run: Path, home: Path, quiet: bool = True) -> Row:
+    """The row of a finished run folder, from the recipe that lies in it."""
+    about = run / pipeline.ABOUT
+    if not about.exists():
+        raise StorageError("is no finished run of a row", where=str(run), fix="finish it with `mpr reproduce` first")
+    try:
+        said = json.loads(about.read_bytes())
+        file = run / pipeline.RECIPE / f"{Path(said['recipe']).name}.yaml"
+        overrides, system = [str(text) for text in said["overrides"]], str(said["system"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise StorageError(f"cannot be read: {error}", where=str(about), fix=_AGAIN) from error
+    if not file.exists():
+        raise StorageError("the recipe of the run is missing", where=str(file), fix=_AGAIN)
+    return Row(read.load(file, overrides), file, system, home, run, quiet)
+
+
+def mismatches(row: Row) -> list[Problem]:
+    """Everything that is not as it was when the run was finished."""
+    receipts = Receipts(row.folder, row.home)
+    done: dict[str, Receipt] = {}
+    problems: list[Problem] = []
+    for stage in row.stages():
+        try:
+            receipt = receipts.read(stage.name)
+        except MprError as error:
+            problems += error.problems
+            continue
+        if receipt is None:
+            problems.append(Problem("was never finished", str(receipts.path(stage.name)), stage.name, _AGAIN))
+            continue
+        done[stage.name] = receipt
+        for line in receipts.damage(receipt):
+            place, _, what = line.partition(": ")
+            problems.append(Problem(what, str(receipts.artefact(place)), stage.name, _AGAIN))
+    return problems or [*_broken_links(row, receipts, done), *_other_numbers(row, done)]
+
+
+def _broken_links(row: Row, receipts: Receipts, done: dict[str, Receipt]) -> Iterator[Problem]:
+    """A stage that did not read what the stage before it left."""
+    for stage in row.stages():
+        receipt = done[stage.name]
+        if why := receipts.changed(receipt, stage.reads(done), receipt.code):
+            yield Problem(why, str(receipts.path(stage.name)), stage.name, _AGAIN)
+
+
+def _other_numbers(row: Row, done: dict[str, Receipt]) -> Iterator[Problem]:
+    for role in row.recipe.data.evaluate:
+        place = row.folder / "scores" / role
+        kept = Scores.open(place)
+        if row.scored(role, str(kept.about["run"])).json() != kept.json():
+            yield Problem("are not the scores of the ranking", str(place), "evaluate", _AGAIN)
+    try:
+        said = Result.of_run(row.folder)
+    except MprError as error:
+        yield from error.problems
+        return
+    if said.digest != pipeline.concluded(row, done).digest:
+        yield Problem("is not what the receipts say", str(row.folder / result.FILE), fix=_AGAIN)

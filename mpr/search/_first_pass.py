@@ -1,0 +1,198 @@
+"""The first pass of an exact search: blocks of a store against a tile of questions, in low precision on one device.
+
+It may run in 32 bits or in bfloat16, on a CPU or a GPU: `mpr/search/_error_bounds.py` says how far it can be off, and
+the written scores never depend on it. Lengths of vectors are measured once, when the store is opened, and so is that
+all numbers are finite. As many vectors as the budget has room for stay on the device in the type of the pass.
+
+Shapes: Q questions of a tile, B passages of a block, D the width of a vector.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mpr.errors import NumbersError, RecipeError
+from mpr.search._error_bounds import LARGEST, Norms
+from mpr.search.shards import Shard, Store, release
+
+PANEL = 2048  # passages that share one bound
+TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class Block:
+    """Consecutive passages of one shard, and the largest length and loss among them."""
+
+    shard: int
+    start: int
+    stop: int
+    norms: Norms
+
+
+@dataclass
+class FirstPass:
+    """A store made ready for the first pass."""
+
+    store: Store
+    device: torch.device
+    dtype: torch.dtype
+    keeps: bool  # mapped pages of the store stay resident; otherwise they are released after use
+    room: int  # vectors that may stay on the device
+    norms: list[Norms] = field(default_factory=list)
+    kept: list[Tensor] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, store: Store, device: str, type_name: str | None, room_bytes: int, keeps: bool) -> FirstPass:
+        place = torch.device(device)
+        name = _fastest(place) if type_name is None else type_name
+        if name not in TYPES:
+            what = f"a first pass in {name} is not known"
+            raise RecipeError(what, key="search.first_pass", fix=f"one of {', '.join(TYPES)}")
+        ready = cls(store, place, TYPES[name], keeps, room_bytes // (store.width * TYPES[name].itemsize))
+        for number, shard in enumerate(store.shards):
+            ready._open(number, shard)
+        return ready
+
+    @property
+    def rounded_result(self) -> bool:
+        """Only CUDA multiplies bfloat16 into 32-bit results."""
+        return self.dtype is torch.bfloat16 and self.device.type != "cuda"
+
+    def questions(self, queries_QD: NDArray[np.float32]) -> tuple[Tensor, Norms]:
+        tensor_QD = torch.tensor(queries_QD).to(self.dtype)
+        norms = Norms.of(queries_QD, tensor_QD.float().numpy())
+        longest = max((float(norms.length.max(initial=0.0)) * float(n.length.max()) for n in self.norms), default=0.0)
+        if longest > LARGEST:
+            what = "question and passage vectors are so long that their scores may overflow 32 bits"
+            raise NumbersError(what, key="queries", fix="look at the model that encoded them")
+        return tensor_QD.to(self.device), norms
+
+    def blocks(self, most: int) -> Iterator[Block]:
+        """All of the store, in pieces of at most `most` passages (a panel at least)."""
+        panels = max(most // PANEL, 1)
+        for number, shard in enumerate(self.store.shards):
+            norms, count = self.norms[number], len(shard.rows)
+            for first in range(0, len(norms.length), panels):
+                some = slice(first, first + panels)
+                largest = Norms(norms.length[some].max(keepdims=True), norms.lost[some].max(keepdims=True))
+                yield Block(number, first * PANEL, min((first + panels) * PANEL, count), largest)
+
+    def vectors(self, block: Block) -> Tensor:
+        """The block on the device, in the type of the pass."""
+        kept_ND = self.kept[block.shard]
+        if block.stop <= len(kept_ND):
+            return kept_ND[block.start : block.stop]
+        vectors_BD = self._read(self.store.shards[block.shard], block.start, block.stop)
+        if not self.keeps:
+            release(self.store.shards[block.shard].vectors)
+        return vectors_BD
+
+    def scores(self, queries_QD: Tensor, vectors_BD: Tensor) -> Tensor:
+        with _as_bounded(self.device):
+            if self.dtype is torch.bfloat16 and not self.rounded_result:
+                return torch.mm(queries_QD, vectors_BD.T, out_dtype=torch.float32)
+            return torch.mm(queries_QD, vectors_BD.T).float()
+
+    def _read(self, shard: Shard, start: int, stop: int) -> Tensor:
+        if shard.dtype == "bfloat16" and self.dtype is torch.bfloat16:
+            return _tensor(shard.vectors[start:stop].view(np.int16)).view(torch.bfloat16).to(self.device)
+        return _tensor(shard.block(start, stop)).to(self.device).to(self.dtype)
+
+    def _open(self, number: int, shard: Shard) -> None:
+        """Measures a shard panel by panel, and keeps what there is room for."""
+        count = len(shard.rows)
+        keep = min(self.room, count)
+        self.room -= keep
+        kept_ND = torch.empty((keep, self.store.width), dtype=self.dtype, device=self.device)
+        lengths, losses = [], []
+        for start in range(0, count, PANEL):
+            stop = min(start + PANEL, count)
+            true_BD = np.ascontiguousarray(shard.block(start, stop))
+            if true_BD.shape != (stop - start, self.store.width):
+                what = (
+                    f"shard {number} has vectors of shape {true_BD.shape[1:]}, the store has width {self.store.width}"
+                )
+                raise NumbersError(what, key="store", fix="encode the corpus again")
+            _refuse_infinite(number, shard.rows[start:stop], true_BD)
+            rounded_BD = _tensor(true_BD).to(self.dtype)
+            norms = Norms.of(true_BD, rounded_BD.float().numpy())
+            lengths.append(norms.length.max())
+            losses.append(norms.lost.max())
+            if start < keep:
+                kept_ND[start : min(stop, keep)] = rounded_BD[: keep - start].to(self.device)
+            if not self.keeps:
+                release(shard.vectors)
+        self.norms.append(Norms(np.array(lengths), np.array(losses)))
+        self.kept.append(kept_ND)
+
+
+def _refuse_infinite(number: int, rows_B: NDArray[np.int64], vectors_BD: NDArray[np.float32]) -> None:
+    finite_BD = np.isfinite(vectors_BD)
+    if finite_BD.all():
+        return
+    bad_B = rows_B[~finite_BD.all(axis=1)]
+    what = f"{len(bad_B):,} passage vectors of shard {number} are not finite, first: row {int(bad_B[0]):,}"
+    raise NumbersError(what, key="store", fix="the model that encoded them is broken; encode the corpus again")
+
+
+def _fastest(device: torch.device) -> str:
+    """bfloat16 where the processor multiplies it; elsewhere it is emulated and slower than 32 bits."""
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    return "bfloat16" if torch.backends.cpu.get_cpu_capability() == "AVX512" and _multiplies_bfloat16() else "float32"
+
+
+def _multiplies_bfloat16() -> bool:
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(supported and supported())
+
+
+def _tensor(array: NDArray[np.generic]) -> Tensor:
+    """Shares memory with a read-only array. torch warns that it could write there; nothing here does."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(array)
+
+
+@contextmanager
+def _as_bounded(device: torch.device) -> Iterator[None]:
+    """Products and sums as the bound assumes, whatever the program has allowed elsewhere."""
+    matmul = torch.backends.cuda.matmul
+    reduced = matmul.allow_bf16_reduced_precision_reduction
+    matmul.allow_bf16_reduced_precision_reduction = False
+    try:
+        with _in_32_bits(), torch.inference_mode(), torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        matmul.allow_bf16_reduced_precision_reduction = reduced
+
+
+@contextmanager
+def _in_32_bits() -> Iterator[None]:
+    """torch 2.9 has a setting of its own for each library, and refuses to be asked the old way once one was used."""
+    backends: list[Any] = [torch.backends.cuda.matmul, torch.backends.mkldnn.matmul]  # type: ignore[attr-defined]
+    if not hasattr(backends[0], "fp32_precision"):
+        old = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("highest")
+        try:
+            yield
+        finally:
+            torch.set_float32_matmul_precision(old)
+        return
+    before = [backend.fp32_precision for backend in backends]
+    try:
+        for backend in backends:
+            backend.fp32_precision = "ieee"
+        yield
+    finally:
+        for backend, precision in zip(backends, before, strict=True):
+            backend.fp32_precision = precision

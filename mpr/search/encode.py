@@ -1,0 +1,294 @@
+"""Encodes texts with a trained model: token ids to committed shards of vectors, by all processes together.
+
+What is encoded together, and how wide, is fixed by `mpr/search/padding.py` from the lengths alone, so the bits of a
+store depend neither on memory, nor on the number of processes, nor on where a killed run was continued.
+
+Shapes: N texts, W width of a vector.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import distributed
+from tqdm import tqdm
+
+from mpr import storage
+from mpr.data.token_batches import Side
+from mpr.data.tokens import TokenStore
+from mpr.errors import NumbersError, Problem, RecipeError
+from mpr.runtime import environment
+from mpr.runtime.processes import Group, Place, joined
+from mpr.search import padding, vectors
+from mpr.search.inference import COMPUTE, ROLES, Model, Worker, refuse_empty, unusable
+from mpr.search.padding import Constants, Integers, Plan
+from mpr.search.shards import widened
+from mpr.search.vectors import DTYPES, Floats, Unfinished, VectorStore
+
+ALONE = Group(Place(0, 1, 0, 1))
+_PATIENCE = timedelta(days=30)  # for the slowest process; one that failed or was killed is noticed at once
+_MANIFEST_BYTES = 2_000  # of a shard's manifest and its lines in that of the store
+_LIBRARIES = 600 << 20  # torch, transformers and Python themselves
+_ARRAYS = 40  # bytes a text that the plan and its making hold
+
+
+@dataclass(frozen=True)
+class Options:
+    """How vectors are computed and kept."""
+
+    dtype: str = "float16"
+    """Stored as: float32, float16 or bfloat16."""
+    compute: str = "float32"
+    """Computed in: float32, float16 or bfloat16 (autocast)."""
+    device: str = "cpu"
+    constants: Constants | None = None
+    """Of the padding plan; None: those for the device."""
+    fallback: bool = False
+    """Blocks that do not fit into memory are computed in parts, which the receipt says, instead of being refused."""
+    quiet: bool = False
+
+    def __post_init__(self) -> None:
+        problems = [
+            Problem(f"'{value}' is none of {', '.join(known)}", key=f"encode.{key}", fix="choose one of them")
+            for key, value, known in (("dtype", self.dtype, DTYPES), ("compute", self.compute, COMPUTE))
+            if value not in known
+        ]
+        if problems:
+            raise RecipeError(problems)
+
+    @property
+    def plan_constants(self) -> Constants:
+        return self.constants or Constants.of(torch.device(self.device).type)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One side of one model, planned: everything about a store of vectors but the vectors."""
+
+    model: Model
+    role: str
+    side: Side
+    plan: Plan
+    options: Options
+    ids: Callable[[Integers], list[str]]
+    """Ids of rows, for what must be said about them."""
+
+    @classmethod
+    def of(cls, model: Model, role: str, side: Side, ids: Callable[[Integers], list[str]], options: Options) -> Task:
+        """`side` is `model.side(role, token store)`; `ids` names its rows, such as `PassageStore.ids`."""
+        if role not in ROLES:
+            raise RecipeError(f"'{role}' is none of {', '.join(ROLES)}", key="encode.role", fix="choose one of them")
+        lengths_N = padding.lengths(side)
+        refuse_empty(side, lengths_N, ids)
+        return cls(model, role, side, Plan.of(lengths_N, options.plan_constants), options, ids)
+
+    @property
+    def width(self) -> int:
+        return self.model.towers.width
+
+    @property
+    def work(self) -> dict[str, Any]:
+        """What decides the bits, besides machine and software."""
+        return {
+            "model": self.model.digest,
+            "role": self.role,
+            "data": self.side.store.manifest.digest,
+            "length": self.side.length,
+            "compute": self.options.compute,
+            "device": torch.device(self.options.device).type,
+            "dtype": self.options.dtype,
+            "plan": self.plan.facts(),
+        }
+
+    def worker(self) -> Worker:
+        encoder = self.model.encoder(self.role).to(self.options.device)
+        return Worker(encoder, self.side, self.options.device, self.options.compute, self.options.fallback)
+
+    def unfinished(self, target: Path) -> Unfinished:
+        return Unfinished(target, self.work, self.plan.shards, self.width, self.options.dtype)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What an encoding will take on this machine."""
+
+    vectors: int
+    tokens: int
+    """Padded ones: what is computed."""
+    disk_bytes: int
+    ram_bytes: int
+    seconds: float
+
+    def __str__(self) -> str:
+        size = f"{self.vectors:,} vectors, {self.tokens:,} tokens with padding"
+        memory = f"{self.disk_bytes / 1e6:,.1f} MB of disk, {self.ram_bytes / 1e6:,.0f} MB of memory"
+        return f"{size}: {self.seconds:,.0f} s, {memory}"
+
+
+def device(place: Place) -> str:
+    """This process's GPU where the machine has one, otherwise its processor."""
+    return f"cuda:{place.local_rank}" if torch.cuda.is_available() else "cpu"
+
+
+@contextmanager
+def together() -> Iterator[Group]:
+    """The processes that a launcher started, for `run`; one that fails ends all."""
+    place = Place.here()
+    if place.world == 1:
+        yield ALONE
+        return
+    distributed.init_process_group("gloo", timeout=_PATIENCE)
+    try:
+        with joined(place) as group:
+            yield group
+    finally:
+        distributed.destroy_process_group()
+
+
+def beside(
+    model: Model,
+    role: str,
+    texts: TokenStore,
+    source: Path,
+    ids: Callable[[Any], list[str]],
+    options: Options,
+    group: Group = ALONE,
+) -> VectorStore:
+    """The vectors that lie beside `source`, where the texts are, encoded where they are not there yet."""
+    task = Task.of(model, role, model.side(role, texts), ids, options)
+    return run(task, source.with_name(f"{source.name}-vectors-{storage.json_digest(task.work)[:8]}"), group)
+
+
+def run(task: Task, target: Path, group: Group = ALONE) -> VectorStore:
+    """Encodes what is missing and opens the store; the one that is there if it is of this very work.
+
+    Every process calls it. A killed run is continued by the same call: the shards that were committed stay.
+    """
+    target, meter = Path(os.path.abspath(target)), environment.Meter()
+    unfinished = task.unfinished(target)
+    first = group.place.rank == 0
+    if group.first(lambda: _there(target, task.work)):
+        return VectorStore(target)
+    with unfinished.held() if first else nullcontext():
+        missing = group.first(lambda: _begun(task, unfinished))
+        _encode(task, unfinished, missing[group.place.rank :: group.place.world], quiet=not first)
+        if group.place.world > 1:
+            distributed.barrier()
+        group.first(lambda: _finished(task, unfinished, meter, group.place.world))
+    return VectorStore(target)
+
+
+def _there(target: Path, work: dict[str, Any]) -> bool:
+    """Whether the store is complete; one of other work is refused."""
+    if not os.path.lexists(target):
+        return False
+    found = VectorStore(target).manifest.receipt["work"]
+    fix = "remove it, or choose another place"
+    if problems := [
+        Problem(f"was made with {change}", str(target), fix=fix) for change in vectors.changes(found, work)
+    ]:
+        raise RecipeError(problems)
+    return True
+
+
+def _begun(task: Task, unfinished: Unfinished) -> list[int]:
+    """Shards to be made, once it is known that they fit on the disk."""
+    missing = unfinished.missing()
+    storage.require_space(unfinished.folder, sum(_disk(task, len(task.plan.rows(shard)), 1) for shard in missing))
+    return missing
+
+
+def _disk(task: Task, texts: int, shards: int) -> int:
+    number = np.dtype(DTYPES[task.options.dtype]).itemsize
+    return texts * (task.width * number + vectors.ROW_BYTES) + shards * _MANIFEST_BYTES
+
+
+def _encode(task: Task, unfinished: Unfinished, shards: list[int], quiet: bool) -> None:
+    worker = task.worker()
+    total = sum(task.plan.tokens(shard) for shard in shards)
+    silent = quiet or task.options.quiet
+    with tqdm(total=total, desc=f"{task.role}s", unit="tok", unit_scale=True, disable=silent, leave=False) as bar:
+        for shard in shards:
+            before = worker.split
+            vectors_NW = _shard(task, worker, shard, bar.update)
+            unfinished.add(shard, task.plan.rows(shard), vectors_NW, {"split_blocks": worker.split - before})
+
+
+def _shard(task: Task, worker: Worker, shard: int, progress: Callable[[int], object]) -> Floats:
+    """All vectors of a shard, each fit to be kept."""
+    rows_N = task.plan.rows(shard)
+    vectors_NW, place = np.empty((len(rows_N), task.width), dtype=np.float32), 0
+    with worker.working():
+        for block in task.plan.blocks_of(shard):
+            found_NW = worker(block)
+            _refuse(task, shard, unusable(found_NW, block.rows, task.width, task.ids))
+            vectors_NW[place : place + len(block.rows)] = found_NW
+            place += len(block.rows)
+            progress(len(block.rows) * block.width)
+    kept_NW = widened(vectors.packed(vectors_NW, task.options.dtype), task.options.dtype)
+    problem = unusable(kept_NW, rows_N, task.width, task.ids)
+    _refuse(task, shard, problem and f"stored as {task.options.dtype}: {problem}")
+    return vectors_NW
+
+
+def _refuse(task: Task, shard: int, problem: str) -> None:
+    if problem:
+        fix = "the model is broken, or computes in too few bits for it: look at these texts, or use compute float32"
+        raise NumbersError(problem, where=f"shard {shard} of {task.plan.shards}", key=task.model.name, fix=fix)
+
+
+def _finished(task: Task, unfinished: Unfinished, meter: environment.Meter, world: int) -> None:
+    """Names the store. The costs are those of this process in the run that finished."""
+    split = sum(int(receipt["split_blocks"]) for receipt in unfinished.receipts())
+    content = {
+        "model": task.model.name,
+        "fallback": {"allowed": task.options.fallback, "split_blocks": split},
+        "processes": world,
+        "environment": environment.snapshot(),
+        "cost": meter.cost(),
+    }
+    unfinished.commit(content)
+
+
+def predict(task: Task, processes: int = 1, sample_seconds: float = 3.0) -> Prediction:
+    """What it will take, from a few blocks of all lengths that are encoded now and thrown away."""
+    worker = task.worker()
+    sample = np.unique(np.linspace(0, task.plan.blocks - 1, 16).round().astype(int))
+    order = [number for start in range(4) for number in sample[start::4]]  # short and long ones soon
+    tokens, spent = 0, 0.0
+    with worker.working():
+        worker(task.plan.block(int(sample[0])))  # sets up what libraries keep, at the largest size
+        for number in order:
+            block, began = task.plan.block(int(number)), time.perf_counter()
+            worker(block)
+            tokens, spent = tokens + len(block.rows) * block.width, spent + time.perf_counter() - began
+            if spent > sample_seconds:
+                break
+    total, count = task.plan.tokens(), len(task.plan.order_N)
+    return Prediction(
+        vectors=count,
+        tokens=total,
+        disk_bytes=_disk(task, count, task.plan.shards),
+        ram_bytes=_ram(task),
+        seconds=total * spent / tokens / processes,
+    )
+
+
+def _ram(task: Task) -> int:
+    """Of one process, libraries included: weights, a block's activations, a shard, the plan."""
+    weights = sum(each.numel() * each.element_size() for each in task.model.towers.parameters())
+    config = task.model.encoder(task.role).transformer.config
+    inner = getattr(config, "intermediate_size", None) or 4 * task.model.encoder(task.role).hidden
+    block = max(task.options.plan_constants.block_tokens, task.side.length)
+    activations = block * 4 * (8 * task.model.encoder(task.role).hidden + 3 * inner)
+    largest = max(len(task.plan.rows(shard)) for shard in range(task.plan.shards))
+    return _LIBRARIES + weights + activations + largest * task.width * 12 + len(task.plan.order_N) * _ARRAYS

@@ -1,0 +1,240 @@
+"""Exact search: the k best passages of each question, streamed from memory-mapped shards within a budget of memory.
+
+Three steps. A first pass in low precision gives every pair of question and passage an approximate score
+(`mpr/search/_first_pass.py`), hence an interval that contains its written score (`mpr/search/_error_bounds.py`).
+Passages whose interval ends below k others are dropped as the store streams by (`mpr/search/_survivors.py`). What is
+left gets its written score and is put in the canonical order (`mpr/search/top_k.py`). Nothing has to be fetched again:
+what was dropped was proved beaten.
+
+The result is a function of the question's vector and the set of (row, vector) alone: not of the batch of questions, the
+shards or their order, the threads, the budget, the device or the type of the first pass; and the k best are the first
+of the k + 1 best.
+
+Shapes: Q questions of a tile, B passages of a block, N pairs, K hits, D the width of a vector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mpr.errors import RecipeError
+from mpr.search._error_bounds import Bound, Norms
+from mpr.search._first_pass import PANEL, FirstPass
+from mpr.search._survivors import BYTES, Contenders, Work, line_length
+from mpr.search.shards import Places, Store
+from mpr.search.top_k import Hits, exact_scores, refuse_depth, refuse_questions
+
+TILE = 1024  # questions that meet a block at once
+CELLS = {"cpu": 1 << 22, "cuda": 1 << 27}  # numbers in a block of vectors or of scores: what a cache or a GPU likes
+TYPICAL = 100  # a depth; a deeper search makes its tiles smaller if it must
+AT_ONCE = 256  # pairs that one thread scores at a time: their terms stay in its cache
+WINDOW = 1 << 22  # bytes of the store within which vectors are read before its pages are released
+AROUND = 1 << 21  # bytes that reading one vector may make resident: systems map large pages, and those around it
+SLACK = 8 << 20  # interpreter, allocator and thread stacks
+DEVICE_SHARE = 75  # percent of the free memory of a GPU that a search may take
+DEVICE_SLACK = 64 << 20  # what libraries set up there for products, and what the allocator rounds up
+
+
+@dataclass(frozen=True)
+class Room:
+    """Bytes for a search: of the process, and of a device with memory of its own (None: the processor's is one)."""
+
+    process: int
+    device: int | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a search uses its memory."""
+
+    questions: int
+    passages: int
+    working: Room
+
+    @classmethod
+    def of(cls, questions: int, k: int, width: int, room: Room, cuda: bool) -> Plan:
+        """The largest tile and block that fit; a block's scores should stay in the processor's cache."""
+        tile, cells = min(questions, TILE), CELLS["cuda" if cuda else "cpu"]
+        panels = max(min(cells // tile, cells // width) // PANEL, 1)
+        while not _fits(working := _working(tile, panels * PANEL, k, width, room.device is not None), room):
+            if tile == panels == 1:
+                raise _too_small(working, room)
+            panels, tile = (panels // 2, tile) if panels > 1 else (1, (tile + 1) // 2)
+        return cls(tile, panels * PANEL, working)
+
+
+def _fits(working: Room, room: Room) -> bool:
+    return working.process <= room.process and (room.device is None or (working.device or 0) <= room.device)
+
+
+def _too_small(working: Room, room: Room) -> RecipeError:
+    if working.process > room.process:
+        needed = working.process
+        what = f"a budget of {room.process:,} bytes is too small: one question and one block need {needed:,}"
+        return RecipeError(what, key="search.budget_bytes", fix=f"allow at least {needed:,} bytes")
+    what = f"the device has {room.device:,} bytes for a search: one question and one block need {working.device:,}"
+    fix = "end what else uses the device, or search on the processor (CUDA_VISIBLE_DEVICES=)"
+    return RecipeError(what, key="search.device", fix=fix)
+
+
+def _working(tile: int, block: int, k: int, width: int, apart: bool) -> Room:
+    """Bytes at the peak: a block in two types and packed, its scores, contenders with what a cut copies, terms.
+
+    `apart`: a device has copies of the block and of the questions, and the scores, of which few come back.
+    """
+    vectors = block * width * (4 + 2 + 2 + 8)
+    scores = tile * block * (4 if apart else 2 + 4 + 1 + 4)
+    contenders = tile * line_length(k) * (BYTES + 40)
+    questions = tile * width * (4 + 4 + 8)
+    terms = torch.get_num_threads() * (AT_ONCE * width * 20 + WINDOW + 2 * AROUND)
+    process = vectors + scores + contenders + questions + terms + SLACK
+    if not apart:
+        return Room(process)
+    return Room(process, (block + tile) * width * (4 + 2) + tile * block * (4 + 1 + 8) + DEVICE_SLACK)
+
+
+def free_on(device: torch.device) -> int | None:
+    """Free bytes of a device with memory of its own."""
+    return int(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else None
+
+
+@dataclass
+class Exact:
+    """A store made ready for exact search. `work` counts what the searches had to do."""
+
+    first: FirstPass
+    room: Room
+    work: Work = field(default_factory=Work)
+
+    @classmethod
+    def open(
+        cls,
+        store: Store,
+        *,
+        budget_bytes: int,
+        device: str = "cpu",
+        first_pass: str | None = None,
+        free_on: Callable[[torch.device], int | None] = free_on,
+    ) -> Exact:
+        """Reads the store once, refuses numbers that are not finite, and keeps what fits beside working memory.
+
+        `budget_bytes` is what this and the searches may add to the memory of the process, pages of the store included.
+        What lies on a GPU does not count: there, three quarters of what `free_on` reports now are the limit.
+        """
+        place = torch.device(device)
+        free = free_on(place)
+        room = Room(budget_bytes, None if free is None else free * DEVICE_SHARE // 100)
+        working = Plan.of(TILE, TYPICAL, store.width, room, place.type == "cuda").working
+        size = sum(shard.vectors.nbytes for shard in store.shards)
+        keeps = size + working.process <= budget_bytes
+        spare = budget_bytes - working.process - (size if keeps else 0)
+        if room.device is not None:
+            spare = room.device - (working.device or 0)
+        return cls(FirstPass.of(store, device, first_pass, max(spare, 0) * 3 // 4, keeps), room)
+
+    def search(self, queries_QD: NDArray[np.float32], k: int) -> Hits:
+        """The k best passages of each question."""
+        store = self.first.store
+        refuse_questions(queries_QD, store.width)
+        refuse_depth(k, len(store))
+        if not len(queries_QD):
+            return Hits(np.zeros((0, k), dtype=np.int64), np.zeros((0, k), dtype=np.float32))
+        plan = Plan.of(len(queries_QD), k, store.width, self._left(), self.first.device.type == "cuda")
+        starts = range(0, len(queries_QD), plan.questions)
+        found = [self._tile(queries_QD[start : start + plan.questions], k, plan.passages) for start in starts]
+        return Hits.joined(found)
+
+    def _left(self) -> Room:
+        """What is left for working memory beside the store's pages and what is kept of it, on a GPU if there is one."""
+        kept = sum(kept_ND.nbytes for kept_ND in self.first.kept)
+        pages = sum(shard.vectors.nbytes for shard in self.first.store.shards) if self.first.keeps else 0
+        if self.room.device is None:
+            return Room(self.room.process - kept - pages)
+        return Room(self.room.process - pages, self.room.device - kept)
+
+    def _tile(self, queries_QD: NDArray[np.float32], k: int, passages: int) -> Hits:
+        rescore = _Rescore(queries_QD, Places(tuple(self.first.store.shards)), self.first.keeps)
+        contenders = Contenders(len(queries_QD), k, rescore, self.work)
+        tensor_QD, norms = self.first.questions(queries_QD)
+        for block in self.first.blocks(passages):
+            scores_QB = self.first.scores(tensor_QD, self.first.vectors(block))
+            bound = self._bound(norms, block.norms)
+            offset = int(rescore.places.offsets[block.shard]) + block.start
+            _offer(contenders, scores_QB, bound, offset)
+        self.work.questions += len(queries_QD)
+        return contenders.best()
+
+    def _bound(self, questions: Norms, block: Norms) -> Bound:
+        return Bound.of(questions, block, self.first.store.width, self.first.rounded_result)
+
+
+def _offer(contenders: Contenders, scores_QB: Tensor, bound: Bound, offset: int) -> None:
+    """Hands on the pairs of a block whose interval reaches the floor of their question."""
+    count = scores_QB.shape[1]
+    if np.isneginf(contenders.floor_Q).any() and count >= contenders.k:
+        kth_Q = _kth_best(scores_QB, contenders.k)
+        lower_Q, _ = bound.ends(kth_Q, np.arange(len(kth_Q)))
+        contenders.raise_floor(lower_Q)
+    index_N, approx_N = _reaching(scores_QB, bound.least(contenders.floor_Q))
+    question_N, column_N = np.divmod(index_N, count)
+    lower_N, upper_N = bound.ends(approx_N, question_N)
+    contenders.add(question_N, column_N + offset, lower_N, upper_N)
+
+
+def _kth_best(scores_QB: Tensor, k: int) -> NDArray[np.float32]:
+    if scores_QB.device.type != "cpu":
+        return scores_QB.topk(k, dim=1).values[:, -1].cpu().numpy()
+    place = scores_QB.shape[1] - k
+    return np.ascontiguousarray(np.partition(scores_QB.numpy(), place, axis=1)[:, place])
+
+
+def _reaching(scores_QB: Tensor, least_Q: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Flat index and score of every pair that reaches its question's least. numpy is the quicker one on a CPU."""
+    if scores_QB.device.type != "cpu":
+        reach_QB = scores_QB >= torch.from_numpy(least_Q).to(scores_QB.device)[:, None]
+        index_N = reach_QB.flatten().nonzero()[:, 0]
+        return index_N.cpu().numpy(), scores_QB.flatten()[index_N].cpu().numpy()
+    flat = scores_QB.numpy().reshape(-1)
+    found_N = np.flatnonzero(scores_QB.numpy() >= least_Q[:, None])
+    return found_N, flat[found_N]
+
+
+@dataclass(frozen=True)
+class _Rescore:
+    """Written scores of pairs, read in the order of the store, whatever the order of the pairs."""
+
+    queries_QD: NDArray[np.float32]
+    places: Places
+    keeps: bool
+
+    def __call__(
+        self, question_N: NDArray[np.int64], place_N: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        score_N = np.empty(len(place_N), dtype=np.float32)
+        order_N = np.argsort(place_N, kind="stable")
+        windows = [order_N] if self.keeps else self._windows(order_N, place_N)
+        parts = [window[start : start + AT_ONCE] for window in windows for start in range(0, len(window), AT_ONCE)]
+
+        def score(part: NDArray[np.int64]) -> None:
+            vectors_ND = self.places.vectors(place_N[part])
+            score_N[part] = exact_scores(self.queries_QD[question_N[part]], vectors_ND)
+            if not self.keeps:
+                self.places.release(place_N[part])
+
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            list(pool.map(score, parts))
+        rows_N = self.places.rows(place_N)
+        return rows_N, score_N
+
+    def _windows(self, order_N: NDArray[np.int64], place_N: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """Pairs in the order of the store, in groups that lie close together and so need few pages at a time."""
+        span = max(WINDOW // (self.queries_QD.shape[1] * 4), 1)
+        window_N = place_N[order_N] // span
+        return np.split(order_N, np.flatnonzero(np.diff(window_N)) + 1)

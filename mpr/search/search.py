@@ -1,0 +1,139 @@
+"""Search for the k best passages: one call for one batch, and a search that several processes share.
+
+Each process of a `Shared` search searches its share of the shards for its own best; the first one gets all of these
+through torch's process group and merges them, batch after batch, to the bits of one search by one process. Nothing of
+it is on disk before the ranking is: a search that is killed is begun anew.
+
+Shapes: Q questions, K passages found for each, D the width of a vector, S questions of a sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import distributed
+
+from mpr.runtime import randomness
+from mpr.runtime.processes import Place
+from mpr.search.exact import Exact
+from mpr.search.shards import Share, Store
+from mpr.search.top_k import Hits, merge, recall, refuse_depth
+
+BATCH = 1_000  # questions searched at a time
+SAMPLE = 1_000  # questions that an approximate search is compared with exact search on, at most
+SEED = 0  # of that sample
+
+
+def exact(
+    queries_QD: NDArray[np.float32],
+    store: Store,
+    k: int,
+    *,
+    budget_bytes: int,
+    device: str = "cpu",
+    first_pass: str | None = None,
+) -> Hits:
+    """Exact search of one batch. To search one store many times, open it once: `Exact.open(store, ...).search(...)`."""
+    return Exact.open(store, budget_bytes=budget_bytes, device=device, first_pass=first_pass).search(queries_QD, k)
+
+
+def in_batches(
+    search: Callable[[NDArray[np.float32], int], Hits],
+    queries_QD: NDArray[np.float32],
+    k: int,
+    progress: Callable[[int], object] = lambda count: None,
+) -> Hits:
+    """The k best of each question, `BATCH` questions at a time."""
+    found = [Hits.none(0).padded(k)]
+    for start in range(0, len(queries_QD), BATCH):
+        found.append(search(queries_QD[start : start + BATCH], k))
+        progress(len(found[-1].rows_QK))
+    return Hits.joined(found)
+
+
+def of_first(values: NDArray[np.float32], place: Place) -> NDArray[np.float32]:
+    """An array of the first process, on all of them: the others bring one of the same shape."""
+    if place.world == 1:
+        return values
+    tensor = torch.from_numpy(values)
+    distributed.broadcast(tensor, src=0)
+    return tensor.numpy()
+
+
+@dataclass
+class Shared:
+    """Exact search by all processes of a launch: every one opens it, and searches the same batches in the same order.
+
+    The first process gets the hits; the others get as many empty places.
+    """
+
+    place: Place
+    sizes: tuple[int, ...]
+    """Passages of each process's share."""
+    own: Exact | None
+    """None: there are fewer shards than processes, and this one has none."""
+
+    @classmethod
+    def open(cls, store: Store, place: Place, *, budget_bytes: int, device: str = "cpu") -> Shared:
+        """`budget_bytes` and `device` are those of this process."""
+        shares = [Share.of(store, number, place.world) for number in range(place.world)]
+        mine = shares[place.rank]
+        own = Exact.open(mine, budget_bytes=budget_bytes, device=device) if len(mine) else None
+        return cls(place, tuple(len(share) for share in shares), own)
+
+    def search(self, queries_QD: NDArray[np.float32], k: int) -> Hits:
+        refuse_depth(k, sum(self.sizes))
+        depth = min(k, self.sizes[self.place.rank])
+        found = Hits.none(len(queries_QD)) if self.own is None else self.own.search(queries_QD, depth)
+        return found if self.place.world == 1 else self._together(found, k)
+
+    def _together(self, found: Hits, k: int) -> Hits:
+        """Everybody's lists, which are of different lengths where a share is smaller than k: they travel padded."""
+        padded = found.padded(k)
+        rows, scores = _gathered(padded.rows_QK, self.place), _gathered(padded.scores_QK, self.place)
+        if self.place.rank:
+            return padded
+        parts = zip(rows, scores, self.sizes, strict=True)
+        return merge([Hits(rows_QK, scores_QK).first(size) for rows_QK, scores_QK, size in parts], k)
+
+
+def _gathered(array: NDArray[Any], place: Place) -> list[NDArray[Any]]:
+    """This array of every process, on the first one."""
+    own = torch.from_numpy(np.ascontiguousarray(array))
+    found = [torch.empty_like(own) for _ in range(place.world)] if place.rank == 0 else None
+    distributed.gather(own, found, dst=0)
+    return [each.numpy() for each in found or ()]
+
+
+@dataclass(frozen=True)
+class Recall:
+    """How much of what exact search finds an approximate search found."""
+
+    questions: int
+    """Compared, drawn with `SEED` if they are fewer than those of the split."""
+    of: int
+    seed: int
+    at: dict[str, float]
+    """Depth -> share of the first so many exact hits that are among the first so many found."""
+
+    @classmethod
+    def measured(cls, found: Hits, exact: Hits, of: int, cuts: Sequence[int]) -> Recall:
+        """Of the same questions, at these cuts and at the depth of both."""
+        depths = sorted({*(cut for cut in cuts if cut < exact.depth), exact.depth})
+        at = {str(depth): recall(found.first(depth), exact.first(depth)) for depth in depths}
+        return cls(len(exact.rows_QK), of, SEED, at)
+
+    def __str__(self) -> str:
+        values = ", ".join(f"{value:.4f} at {depth}" for depth, value in self.at.items())
+        drawn = f"{self.questions:,} of {self.of:,}, drawn with seed {self.seed}"
+        return f"recall of exact search: {values} (questions: {'all' if self.questions == self.of else drawn})"
+
+
+def sample(questions: int) -> NDArray[np.int64]:
+    """Which of so many questions are compared with exact search: all of a small split, otherwise drawn by a seed."""
+    return np.sort(randomness.permutation(SEED, "recall of exact search", questions)[:SAMPLE])

@@ -1,0 +1,221 @@
+"""Vectors on disk in committed shards: memory-mapped, resumable, and found out when a shard is lost or swapped.
+
+```
+<name>/00000/rows.bin      row of the text that each vector is of (int64)
+            /vectors.bin   the vectors, N x W, as float32, float16 or the upper half of a float32 (bfloat16)
+            /manifest.json number of this shard, of how many, what was encoded by what
+<name>/manifest.json       written last; binds all of that
+```
+
+Unfinished work lies in the hidden folder in which every artefact is built (`.<name>.staging`), but is kept: a shard is
+committed there as an artefact of its own, and the next start goes on after the last one. The final name appears with
+the last shard.
+
+Shapes: N vectors, W their width.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpr import storage
+from mpr.errors import Problem, Problems, RecipeError, StorageError
+from mpr.search.shards import widened
+from mpr.storage.ragged import memory_map
+
+KIND = "vectors"
+SHARD = "shard of vectors"
+DTYPES = {"float32": "<f4", "float16": "<f2", "bfloat16": "<u2"}
+ROWS, VECTORS = "rows.bin", "vectors.bin"
+ROW_BYTES = 8
+_NAME = re.compile(r"\d{5,}")
+Floats = NDArray[np.float32]
+
+
+def packed(vectors_NW: Floats, dtype: str) -> NDArray[Any]:
+    """As they are stored, rounded to the nearest (to even in the middle). What overflows becomes infinite."""
+    if dtype != "bfloat16":
+        with np.errstate(over="ignore"):
+            return vectors_NW.astype(DTYPES[dtype])
+    bits_NW = np.ascontiguousarray(vectors_NW, dtype="<f4").view("<u4")
+    rounded_NW: NDArray[Any] = (bits_NW + 0x7FFF + (bits_NW >> 16 & 1)) >> 16
+    return rounded_NW.astype("<u2")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Vectors `number` of so many shards, with the row of each."""
+
+    folder: Path
+    width: int
+    dtype: str
+
+    @cached_property
+    def rows(self) -> NDArray[np.int64]:
+        return memory_map(self.folder / ROWS, "<i8")
+
+    @cached_property
+    def vectors(self) -> NDArray[Any]:
+        return memory_map(self.folder / VECTORS, DTYPES[self.dtype]).reshape(-1, self.width)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def block(self, start: int, stop: int) -> Floats:
+        """Vectors of these places in 32 bits."""
+        return widened(self.vectors[start:stop], self.dtype)
+
+
+class VectorStore:
+    """Read access. Opening reads manifests and checks sizes; `storage.verify` checks every byte."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+        self.manifest = storage.read_manifest(self.folder, KIND)
+        receipt = self.manifest.receipt
+        self.width, self.dtype = int(receipt["width"]), str(receipt["dtype"])
+        self.shards: tuple[Shard, ...] = tuple(
+            self._shard(number, digest, len(receipt["shards"])) for number, digest in enumerate(receipt["shards"])
+        )
+
+    def _shard(self, number: int, digest: str, of: int) -> Shard:
+        folder = self.folder / _name(number)
+        found = storage.read_manifest(folder, SHARD)
+        if found.digest != digest:
+            what = (
+                f"is not the shard that belongs here: it says it is {_place(found.receipt)}, here is {number} of {of}"
+            )
+            raise StorageError(what, where=str(folder), fix="restore the folder, or delete the store and encode again")
+        return Shard(folder, self.width, self.dtype)
+
+    def __len__(self) -> int:
+        return int(self.manifest.receipt["vectors"])
+
+    def by_row(self) -> Floats:
+        """All vectors in the order of their rows, in memory: for questions, of which there are few."""
+        vectors_NW = np.empty((len(self), self.width), dtype=np.float32)
+        for shard in self.shards:
+            vectors_NW[shard.rows] = shard.block(0, len(shard))
+        return vectors_NW
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A store under construction. `work` says what is encoded by what; shards of other work are refused."""
+
+    target: Path
+    work: Mapping[str, Any]
+    count: int
+    """Number of shards."""
+    width: int
+    dtype: str
+
+    @property
+    def folder(self) -> Path:
+        return self.target.with_name(f".{self.target.name}.staging")
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """For one run at a time, by the lock that every artefact of this name is built under."""
+        with storage.lock(self.target.with_name(f".{self.target.name}.lock")):
+            if os.path.lexists(self.target):
+                raise StorageError("already exists", where=str(self.target), fix="remove it or choose another place")
+            yield
+
+    def missing(self) -> list[int]:
+        """Shards that are still to be made. Those that are there are verified; what a killed process left is removed.
+
+        For the holder of the lock, while nobody else works in the folder.
+        """
+        self._clear()
+        there, problems = set(), Problems(RecipeError)
+        for name in sorted(os.listdir(self.folder)):
+            self._refuse_other(storage.verify(self.folder / name, SHARD).receipt, int(name), problems)
+            there.add(int(name))
+        problems.stop_if_any()
+        return [number for number in range(self.count) if number not in there]
+
+    def add(
+        self, number: int, rows_N: NDArray[np.int64], vectors_NW: Floats, facts: Mapping[str, Any] | None = None
+    ) -> None:
+        """Commits a shard."""
+        assert vectors_NW.shape == (len(rows_N), self.width), vectors_NW.shape
+        with storage.stage(self.folder / _name(number), SHARD, self._receipt(number) | dict(facts or {})) as stage:
+            stage.write(ROWS, rows_N.astype("<i8").tobytes())
+            with stage.open(VECTORS) as file:
+                file.write(packed(vectors_NW, self.dtype).data)
+
+    def receipts(self) -> list[dict[str, Any]]:
+        """What the shards say, in order; a missing one is refused."""
+        return [manifest.receipt for manifest in self._manifests()]
+
+    def commit(self, receipt: Mapping[str, Any]) -> VectorStore:
+        """Gives the finished work its name. Every byte is verified against what its shard's manifest says."""
+        self._clear()
+        manifests = self._manifests(verify=True)
+        counts = [manifest.files[ROWS]["bytes"] // ROW_BYTES for manifest in manifests]
+        content = {
+            "work": dict(self.work),
+            "width": self.width,
+            "dtype": self.dtype,
+            "vectors": sum(counts),
+            "shards": [manifest.digest for manifest in manifests],
+        }
+        storage.commit(self.folder, self.target, KIND, {**receipt, **content})
+        return VectorStore(self.target)
+
+    def _manifests(self, verify: bool = False) -> list[storage.Manifest]:
+        read = storage.verify if verify else storage.read_manifest
+        return [read(self.folder / _name(number), SHARD) for number in range(self.count)]
+
+    def _receipt(self, number: int) -> dict[str, Any]:
+        facts = {"shard": number, "of": self.count, "width": self.width, "dtype": self.dtype}
+        return {**facts, "work": dict(self.work)}
+
+    def _clear(self) -> None:
+        """Makes the folder, and removes everything in it that is no shard."""
+        storage.make_folder(self.folder)
+        for name in sorted(os.listdir(self.folder)):
+            if not _NAME.fullmatch(name):
+                storage.remove(self.folder / name)
+
+    def _refuse_other(self, found: dict[str, Any], number: int, problems: Problems) -> None:
+        folder = self.folder / _name(number)
+        fix = f"restore what it was, or remove {self.folder} to begin anew"
+        expected = self._receipt(number)
+        if (found["shard"], found["of"]) != (number, self.count):
+            what = (
+                f"is not the shard that belongs here: it says it is {_place(found)}, here is {number} of {self.count}"
+            )
+            problems.add(what, where=str(folder), fix=fix)
+        for change in changes(found["work"], expected["work"]):
+            if all(change not in str(problem) for problem in problems.found):
+                problems.found.append(Problem(f"was begun with {change}", str(folder), fix=fix))
+
+
+def changes(before: Mapping[str, Any], now: Mapping[str, Any], inside: str = "") -> Iterator[str]:
+    """`key old -> new` wherever two descriptions differ."""
+    for key in sorted({*before, *now}):
+        one, other = before.get(key, "absent"), now.get(key, "absent")
+        if isinstance(one, dict) and isinstance(other, dict):
+            yield from changes(one, other, f"{inside}{key}.")
+        elif one != other:
+            yield f"{inside}{key} {one!r} -> {other!r}"
+
+
+def _name(number: int) -> str:
+    return f"{number:05d}"
+
+
+def _place(receipt: Mapping[str, Any]) -> str:
+    return f"{receipt.get('shard')} of {receipt.get('of')}"

@@ -1,0 +1,399 @@
+"""The only writer: stage, checksum, commit by rename, lock.
+
+An artefact is a folder that ends with a `manifest.json`: the size and SHA-256 of every file in it, what it is, and a
+digest of the manifest itself (`mpr/storage/manifest.py` reads it). It is written beside its place under a hidden name,
+flushed, and renamed in one step, so a reader finds either all of it or nothing. No other module opens a file for
+writing (a test enforces it), hence one hook, called before every operation that touches the disk, is enough to make
+each of them fail or die in the tests.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import io
+import os
+import shutil
+import socket
+import stat
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from mpr import storage
+from mpr.errors import DataError, Problem, StorageError
+from mpr.storage.manifest import (
+    MANIFEST,
+    Manifest,
+    contents,
+    json_digest,
+    name_problem,
+    read_manifest,
+    remembered_sha256,
+    sha256_file,
+    verify,
+)
+
+__all__ = [
+    "MANIFEST", "OPERATIONS", "Manifest", "Stage", "commit", "free_bytes", "hook", "json_digest", "lock", "make_folder",
+    "read_manifest", "remembered_sha256", "remove", "require_space", "sha256_file", "stage", "verify", "write_file",
+]  # fmt: skip
+
+OPERATIONS = ("create folder", "create", "write", "flush", "rename", "remove", "lock")
+_CHUNK = 1 << 20
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_HOLDER = 256  # bytes of a lock file, always rewritten whole
+_PATIENCE = 10.0  # seconds that the writer of one small file waits for another writer of the same file
+
+
+def _nothing(operation: str, path: Path) -> None:
+    """The hook of a healthy disk."""
+
+
+hook: Callable[[str, Path], None] = _nothing  # tests replace it: it may raise OSError or end the process
+
+
+def _perform(operation: str, path: Path, action: Callable[[], Any], size: int = 1) -> Any:
+    """Runs one disk operation; a failure says which path, what was needed and what is free."""
+    assert operation in OPERATIONS, operation
+    try:
+        hook(operation, path)
+        return action()
+    except OSError as error:
+        raise _explained(error, operation, path, size) from error
+
+
+def _explained(error: OSError, operation: str, path: Path, size: int) -> StorageError:
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    if error.errno in _FULL:
+        what = f"cannot {operation}: {reason}; at least {size:,} bytes are needed, {free_bytes(path):,} bytes are free"
+        fix = "free some space (or raise the quota or limit that is reached) and run the same command again"
+        return StorageError(what, where=str(path), fix=fix)
+    return StorageError(f"cannot {operation}: {reason}", where=str(path), fix="check that the folder can be written")
+
+
+class _HashingFile(io.RawIOBase):
+    """A file that knows its size and checksum the moment it is closed, so nothing is read twice."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.size, self.sha256 = path, 0, hashlib.sha256()
+        self.whole = False  # closed and flushed, and no operation on it failed, even if someone swallowed the error
+        self._failed = False
+        self._handle = -1
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        self._handle = _perform("create", path, lambda: os.open(path, flags, 0o666))
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.size
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data).cast("B")
+        if self._handle < 0:  # given up: what is left in a buffer has nowhere to go
+            return len(view)
+        written: int = self._noted("write", lambda: os.write(self._handle, view), len(view))
+        self.sha256.update(view[:written])
+        self.size += written
+        return written
+
+    def close(self) -> None:
+        if self.closed:
+            return
+        try:
+            if self._handle >= 0:
+                self._noted("flush", lambda: os.fsync(self._handle), max(self.size, 1))
+                self.whole = not self._failed
+        finally:
+            self.give_up()
+            super().close()
+
+    def give_up(self) -> None:
+        """Lets go of the file without finishing it; later writes and `close` do nothing and cannot fail."""
+        if self._handle >= 0:
+            handle, self._handle = self._handle, -1
+            with contextlib.suppress(OSError):  # after a flush nothing can be lost here, and before one all is lost
+                os.close(handle)
+
+    def _noted(self, operation: str, action: Callable[[], Any], size: int) -> Any:
+        # Stays true after any exception, also one that is no OSError. After a failed flush the kernel forgets what it
+        # could not write, so that a second flush would succeed and lie.
+        failed, self._failed = self._failed, True
+        result = _perform(operation, self.path, action, size)
+        self._failed = failed
+        return result
+
+
+@dataclass
+class Stage:
+    """A folder under construction. Files opened through it are checksummed while they are written."""
+
+    folder: Path
+    _files: dict[str, _HashingFile] = field(default_factory=dict)
+
+    def open(self, name: str) -> io.BufferedWriter:
+        """A buffered binary file of that name inside the stage; close it (or use `with`) before the commit."""
+        if problem := name_problem(name):
+            raise StorageError(f"name {name!a} {problem}", where=str(self.folder), fix="use another name")
+        return self._open(name)
+
+    def write(self, name: str, data: bytes) -> None:
+        with self.open(name) as file:
+            file.write(data)
+
+    def discard(self, name: str) -> None:
+        """Removes a finished file that was needed for building alone."""
+        self._files.pop(name)
+        _clear(self.folder / name)
+
+    def entries(self) -> dict[str, dict[str, Any]]:
+        """Size and checksum of every file, including those that a library wrote into the folder by itself."""
+        found: dict[str, dict[str, Any]] = {}
+        for name, status in contents(self.folder):
+            file, path = self._files.get(name), self.folder / name
+            if not stat.S_ISREG(status.st_mode) or name_problem(name):
+                self._refuse(f"{name!a} cannot be part of an artefact: it is no file, or has no plain name")
+            elif file is None:
+                _flush(path, status.st_size)
+                found[name] = {"bytes": status.st_size, "sha256": sha256_file(path)}
+            elif not file.whole or file.size != status.st_size:
+                self._refuse(f"'{name}' is not finished: it is still open, failed, or was written by something else")
+            else:
+                found[name] = {"bytes": file.size, "sha256": file.sha256.hexdigest()}
+        if lost := sorted(self._files.keys() - found.keys()):
+            self._refuse(f"{lost} were written and then disappeared")
+        return found
+
+    def _commit(self, target: Path, kind: str, receipt: Mapping[str, Any]) -> None:
+        manifest = Manifest.of(kind, receipt, self.entries(), where=str(target))
+        with self._open(MANIFEST) as file:
+            file.write(manifest.to_bytes())
+        for place, _, _ in os.walk(self.folder, topdown=False):
+            _flush(Path(place))
+        _perform("rename", target, lambda: os.rename(self.folder, target))
+        _flush(target.parent)
+
+    def _give_up(self) -> None:
+        """Lets go of every open file and removes the folder; debris that cannot be removed waits for the next start."""
+        for file in self._files.values():
+            file.give_up()
+        with contextlib.suppress(StorageError):
+            _clear(self.folder)
+
+    def _open(self, name: str) -> io.BufferedWriter:
+        path = self.folder / name
+        if path.parent != self.folder:
+            make_folder(path.parent)
+        file = _HashingFile(path)
+        self._files[name] = file
+        return io.BufferedWriter(file, _CHUNK)
+
+    def _refuse(self, what: str) -> None:
+        raise StorageError(what, where=str(self.folder), fix="nothing was kept; please report this, it is a bug")
+
+
+@contextmanager
+def stage(target: Path, kind: str, receipt: Mapping[str, Any] | None = None) -> Iterator[Stage]:
+    """Builds the folder `target`: yields a stage, commits it if the body ends well, leaves nothing otherwise.
+
+    `receipt` may be filled in while the body runs; it is read at the commit. An existing target is refused: artefacts
+    are never changed in place.
+    """
+    target = Path(os.path.abspath(target))  # the body may change the working folder
+    make_folder(target.parent)
+    with lock(target.with_name(f".{target.name}.lock")):
+        if os.path.lexists(target):
+            raise _in_the_way(target)
+        folder = target.with_name(f".{target.name}.staging")
+        _clear(folder)  # of a killed process; safe, because we hold the lock of this target
+        building = Stage(folder)
+        try:
+            _perform("create folder", folder, folder.mkdir)
+            yield building
+            building._commit(target, kind, {} if receipt is None else receipt)
+        except BaseException:
+            building._give_up()
+            raise
+
+
+def commit(folder: Path, target: Path, kind: str, receipt: Mapping[str, Any]) -> None:
+    """Gives a folder that was filled over several runs its name; for the holder of the target's lock."""
+    Stage(folder)._commit(target, kind, receipt)
+
+
+def _in_the_way(target: Path) -> StorageError:
+    try:
+        read_manifest(target)
+    except StorageError as error:
+        found = Problem("already exists, but is not a finished artefact", str(target), fix="move or remove it first")
+        return StorageError([found, *error.problems])
+    return StorageError("already exists", where=str(target), fix="remove it first or choose another place")
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Replaces one small file in one step: readers see the old bytes or the new ones."""
+    path = Path(os.path.abspath(path))
+    make_folder(path.parent)
+    with lock(path.with_name(f".{path.name}.lock"), _PATIENCE):
+        temporary = path.with_name(f".{path.name}.new")
+        _clear(temporary)
+        file = None
+        try:
+            file = _HashingFile(temporary)
+            with io.BufferedWriter(file, _CHUNK) as buffered:
+                buffered.write(data)
+            _perform("rename", path, lambda: os.replace(temporary, path))
+        except BaseException:
+            if file is not None:
+                file.give_up()
+            with contextlib.suppress(StorageError):
+                _clear(temporary)
+            raise
+        _flush(path.parent)
+
+
+@contextmanager
+def lock(path: Path, patience: float = 0.0) -> Iterator[None]:
+    """Holds `path` for this caller alone. The kernel frees it when the holder dies, so no lock is ever stale.
+
+    Another holder is waited for `patience` seconds, then named. The file goes away with the lock; a copied or left-over
+    file means nothing, because only the kernel's lock on it counts.
+    """
+    path = Path(os.path.abspath(path))
+    make_folder(path.parent)
+    handle = _perform("lock", path, lambda: _taken(path, time.monotonic() + patience))
+    _held.add(handle)
+    try:
+        started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        text = f"host {socket.gethostname()}, pid {os.getpid()}, since {started}\n".encode()
+        _perform("write", path, lambda: os.pwrite(handle, text.ljust(_HOLDER), 0), _HOLDER)
+        yield
+    finally:
+        if handle in _held:  # not in a forked child that unwinds: the lock is its parent's
+            _held.discard(handle)
+            with contextlib.suppress(StorageError):
+                _perform("remove", path, lambda: path.unlink(missing_ok=True))
+            os.close(handle)
+
+
+_held: set[int] = set()
+
+
+def _let_go_in_child() -> None:
+    """A forked worker must not keep its parent's locks alive after the parent was killed."""
+    while _held:
+        os.close(_held.pop())
+
+
+os.register_at_fork(after_in_child=_let_go_in_child)
+
+
+def _taken(path: Path, deadline: float) -> int:
+    """A descriptor that holds the lock on the file that `path` names now."""
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_named(path, handle):
+                kept, handle = handle, -1
+                return kept
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise _in_use(path, os.pread(handle, _HOLDER, 0)) from None
+            time.sleep(0.01)
+        finally:
+            if handle >= 0:  # busy, or removed by its holder between our opening and our locking it: look again
+                os.close(handle)
+
+
+def _is_named(path: Path, handle: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(handle))
+    except FileNotFoundError:
+        return False
+
+
+def _in_use(path: Path, text: bytes) -> StorageError:
+    holder = "".join(character for character in text.decode("utf-8", "replace").strip() if character.isprintable())
+    fix = "wait for it to finish, or stop it and run the same command again"
+    return StorageError(f"is in use by {holder or 'a process that is just starting'}", where=str(path), fix=fix)
+
+
+def require_space(folder: Path, needed: int) -> None:
+    """Refuses a long stage before it starts when its output cannot fit."""
+    free = free_bytes(folder)
+    if needed > free:
+        what = f"needs about {needed:,} bytes, {free:,} bytes are free"
+        raise StorageError(what, where=str(folder), fix="free some space or choose another folder")
+
+
+def free_bytes(folder: Path) -> int:
+    """Free bytes on the disk that would hold `folder`, whether or not it exists yet."""
+    place = os.path.abspath(folder)
+    while not os.path.exists(place):
+        place = os.path.dirname(place)
+    return shutil.disk_usage(place).free
+
+
+def make_folder(folder: Path) -> None:
+    """Creates `folder` and what is missing above it; each is flushed into its parent, or the power could take it."""
+    missing = []
+    while not os.path.isdir(folder):
+        missing.append(folder)
+        folder = folder.parent
+    for new in reversed(missing):
+        _perform("create folder", new, partial(new.mkdir, exist_ok=True))
+        _flush(new.parent)
+
+
+def remove(artefact: Path) -> None:
+    """Removes an artefact, its manifest first: killed half-way, what is left is taken for nothing by any reader."""
+    artefact = Path(artefact)
+    if not artefact.is_symlink():
+        _clear(artefact / MANIFEST)
+    _clear(artefact)
+
+
+def _clear(path: Path) -> None:
+    """Removes a file or a whole folder if it is there; a link is removed, not what it points at."""
+    if os.path.lexists(path):
+        folder = os.path.isdir(path) and not os.path.islink(path)
+        _perform("remove", path, lambda: shutil.rmtree(path) if folder else path.unlink())
+
+
+def _flush(path: Path, size: int = 1) -> None:
+    def action() -> None:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+    _perform("flush", path, action, max(size, 1))
+
+
+def pinned_file(
+    file: str,
+    sha256: str | None,
+    folder: Path | None,
+    key: str,
+    *,
+    of: str = "",
+    fix: str = "check the name, or make it first",
+) -> Path:
+    """Inside the user's folder if there is one; `key` is that of the recipe, `of` says what the file holds."""
+    path = (folder or Path()) / file
+    if not path.is_file():
+        raise DataError(f"file of {of} is not there" if of else "is not there", where=str(path), key=key, fix=fix)
+    seen = storage.remembered_sha256(path)
+    if sha256 not in (None, seen):
+        what = f"is not the pinned file: expected sha256 {str(sha256)[:16]}..., pinned_file {seen[:16]}..."
+        raise DataError(what, where=str(path), key=key, fix="bring the pinned file, or pin this one")
+    return path

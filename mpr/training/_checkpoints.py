@@ -1,0 +1,163 @@
+"""A Trainer whose checkpoints are committed: staged, checksummed, renamed, and whole whatever shards the weights.
+
+What a checkpoint must hold is transformers' business, where it goes is ours: the stock methods write into a staging
+folder that a reader never sees. Under FSDP the weights are gathered for it, and cut up again when it is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.distributed.tensor import DTensor, distribute_tensor
+from transformers import Trainer
+
+from mpr import storage
+from mpr.errors import StorageError
+from mpr.recipe.keys import Recipe
+from mpr.training._negative_cache import Stream
+from mpr.training.run_folder import CHECKPOINT, RunFolder
+
+WEIGHTS = "model.safetensors"
+MEMORY = "negative_cache.safetensors"
+
+
+class CommittedCheckpoints(Trainer):
+    """The part of `MultiPositiveTrainer` that writes and reads checkpoints."""
+
+    run: RunFolder
+    recipe: Recipe
+    stream: Stream | None
+    _staging: Path | None = None
+
+    def _get_output_dir(self, trial: Any) -> str:
+        return str(self._staging) if self._staging is not None else super()._get_output_dir(trial)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """The stock method writes into a staging folder; a reader finds the checkpoint complete or not at all."""
+        target = self.run.checkpoint(self.state.global_step)
+        if self._agreed(target.exists()):
+            return  # this very state was committed before the run was interrupted
+        with self._staged(target) as staging:
+            self._staging = staging
+            try:
+                super()._save_checkpoint(model, trial)
+            except FileNotFoundError as error:
+                if self.is_world_process_zero():
+                    raise
+                what = "the first process gave up this checkpoint while another wrote its part of it"
+                raise StorageError(what, where=str(target), fix="see what the first process says") from error
+            finally:
+                self._staging = None
+            self.accelerator.wait_for_everyone()
+        self.accelerator.wait_for_everyone()
+        if self.is_world_process_zero():
+            self._forget_old()
+
+    def _staged(self, target: Path) -> AbstractContextManager[Path]:
+        if self.is_world_process_zero():
+            return _Staged(target, self._announce, {"update": int(target.name), **self.facts(int(target.name))})
+        return nullcontext(self._announce(None))
+
+    def facts(self, update: int) -> dict[str, Any]:
+        """What else the receipt of a checkpoint says."""
+        return {}
+
+    def _announce(self, folder: Path | None) -> Path:
+        """All processes write into the folder that the first one staged."""
+        return Path(self._agreed(str(folder)))
+
+    def _agreed(self, value: Any) -> Any:
+        """What the first process found, on all of them: their disks may tell of a rename at different times."""
+        values = [value]
+        if self.args.world_size > 1:
+            torch.distributed.broadcast_object_list(values, src=0)
+        return values[0]
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        """Only the weights: tokenizer and contract belong to the finished model, arguments to the recipe.
+
+        Where weights are sharded the Trainer gives them whole, gathered by all processes.
+        """
+        if not self.args.should_save:
+            return
+        from safetensors.torch import save_file, save_model
+
+        if self._staging is None or output_dir is None:
+            raise StorageError("weights are saved only inside a checkpoint that is being committed", key="trainer")
+        staging = self._staging / Path(output_dir).name
+        storage.make_folder(staging)
+        if self.stream is not None:
+            save_file(self.stream.cache.state(), str(staging / MEMORY))
+        if state_dict is None:
+            save_model(self.accelerator.unwrap_model(self.model), str(staging / WEIGHTS))
+        else:
+            whole = {name: tensor.contiguous() for name, tensor in self._once(state_dict).items()}
+            save_file(whole, str(staging / WEIGHTS))
+
+    def _once(self, state_dict: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Weights of shared towers stand there under two names; one is kept, as save_model does."""
+        shared = self.recipe.towers.share
+        return {name: tensor for name, tensor in state_dict.items() if not (shared and name.startswith("question."))}
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        from safetensors.torch import load_file, load_model
+
+        path, towers = Path(resume_from_checkpoint) / WEIGHTS, self.accelerator.unwrap_model(self.model)
+        if self.stream is not None:
+            self.stream.cache.restore(load_file(path.with_name(MEMORY)))
+        if not self.is_fsdp_enabled:
+            load_model(towers, str(path))
+            return
+        weights, shards = load_file(path), self._once(towers.state_dict())
+        if weights.keys() != shards.keys():
+            raise StorageError("holds other weights than the model has", where=str(path), fix="start another run")
+        for name, shard in shards.items():  # each process takes its part of what was gathered
+            whole = weights[name].to(shard.device)
+            if isinstance(shard, DTensor):
+                whole = distribute_tensor(whole, shard.device_mesh, shard.placements)
+            shard.copy_(whole)
+
+    def finished(self, blank: Callable[[], torch.nn.Module]) -> Any:
+        """The trained model with whole weights on the first process, None on the others; all of them must call it.
+
+        `blank` builds the recipe's model anew, to be filled with gathered weights: sharded modules cannot be saved.
+        """
+        if not self.is_fsdp_enabled:
+            return self.accelerator.unwrap_model(self.model) if self.is_world_process_zero() else None
+        weights = self.accelerator.get_state_dict(self.model)
+        if not self.is_world_process_zero():
+            return None
+        towers = blank()
+        towers.load_state_dict(weights)
+        return towers
+
+    def _forget_old(self) -> None:
+        """Keeps `save_total_limit` checkpoints and the best one; deletes only after the newer one is in place."""
+        limit = self.args.save_total_limit
+        updates = self.run.updates()
+        if not limit or len(updates) <= limit:
+            return
+        for update in updates[:-limit]:
+            if update != self.state.best_global_step:
+                storage.remove(self.run.checkpoint(update))
+
+    def create_model_card(self, *arguments: Any, **named: Any) -> None:
+        """Cards are rendered from receipts, never from here."""
+
+
+class _Staged:
+    """storage.stage for a checkpoint, announced to the other processes."""
+
+    def __init__(self, target: Path, announce: Callable[[Path], Path], receipt: Mapping[str, Any]) -> None:
+        self._stage = storage.stage(target, CHECKPOINT, receipt)
+        self._announce = announce
+
+    def __enter__(self) -> Path:
+        return self._announce(self._stage.__enter__().folder)
+
+    def __exit__(self, *error: Any) -> bool | None:
+        return self._stage.__exit__(*error)

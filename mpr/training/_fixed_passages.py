@@ -1,0 +1,63 @@
+"""Passages whose vectors do not change in training: encoded once, kept on disk, read by row.
+
+The passage tower is frozen (`towers.train: question`), so every passage of the training split has one vector for the
+whole run. It is computed before the first step with the weights that training starts from, in a committed store of
+vectors that any later run from the same weights finds again, and that is memory-mapped: a step reads the rows it needs.
+
+Shapes: O own questions of this process, N passages asked for, D dimensions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mpr import storage
+from mpr.data.passages import PassageStore
+from mpr.data.token_batches import PADDING
+from mpr.data.tokens import TokenStore
+from mpr.search import encode, vectors
+from mpr.search.inference import Model
+from mpr.search.shards import Places, Store
+from mpr.search.vectors import VectorStore
+
+Integers = NDArray[np.int64]
+
+
+def kept(model: Model, passages: PassageStore, texts: TokenStore, options: encode.Options) -> VectorStore:
+    """The vectors of these passages, which lie beside them: encoded now, or verified byte for byte."""
+    task = encode.Task.of(model, "passage", model.side("passage", texts), passages.ids, options)
+    target = passages.folder.with_name(f"{passages.folder.name}-vectors-{storage.json_digest(task.work)[:8]}")
+    if target.exists():
+        storage.verify(target, vectors.KIND)
+    return encode.run(task, target)
+
+
+@dataclass(frozen=True)
+class FrozenPassages:
+    """The vectors of all passages by row."""
+
+    store: Store
+    device: torch.device
+
+    @cached_property
+    def _places(self) -> Places:
+        return Places(tuple(self.store.shards))
+
+    def vectors(self, row_N: Integers) -> Tensor:
+        """In 32 bits, on the device; zeros for PADDING."""
+        vectors_ND = np.zeros((len(row_N), self.store.width), dtype=np.float32)
+        real_N = row_N != PADDING
+        vectors_ND[real_N] = self._places.vectors(self._places.place_of[row_N[real_N]])
+        return torch.from_numpy(vectors_ND).to(self.device)
+
+    def __call__(self, own_OD: Tensor, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """The batch with the vectors of its passages; what the questions look like does not matter."""
+        return {**batch, "passage_PD": self.vectors(batch["passage_ids"].cpu().numpy())}

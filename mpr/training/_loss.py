@@ -1,0 +1,217 @@
+"""The terms of a recipe's objective on the block of a step, and what they add up to.
+
+A term is a loss of its own: an objective, on rows of questions or of positives, with a coefficient. Its numerators and
+denominators are summed apart, over rows here and over processes in `mpr/training/_block.py`, and divided only then:
+terms may count different things (questions, pairs), and every process must divide by the count of the whole step.
+
+The view `positive` is PAIR's (Ren et al. 2021, arXiv 2108.06027): every row is a positive passage, the target is its
+question, against all other questions and all negatives of the block. A question's n positives make n rows, each with
+a weight of 1/n, and are no columns of one another's.
+
+A term may look at a part of each row (`columns`): what was drawn for the row itself, or the negatives that came for
+other rows against the row's own positives. TAS-B (arXiv 2104.06967) has one term of either kind, with two teachers.
+
+Shapes: O own questions of this process, Q questions and P passages of the block, D dimensions, T terms; in the view
+`positive` R rows and C = Q + P columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mpr import objectives
+from mpr.batches.targets import columns_of, seen_by
+from mpr.errors import RecipeError
+from mpr.models.similarity import inner_products
+from mpr.recipe.keys import Part
+
+TARGETS = ("teacher_QP", "live_QP", "lexical_QP", "grades_QP", "ranks_QP")
+"""What a batch may hold for objectives that need it."""
+Objective = Callable[..., tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a process sees of a block: its own questions (the rows `own`) and all passages. Of the other questions it
+    has the relations, and the vectors only where a term asks for them."""
+
+    own_OD: Tensor
+    passage_PD: Tensor
+    positives_QP: Tensor
+    negatives_QP: Tensor
+    own: slice
+    question_QD: Tensor | None = None
+    targets: Mapping[str, Tensor] = field(default_factory=dict)
+    own_QP: Tensor | None = None
+    """Which cells were drawn for the row itself, where a term tells them from the rest."""
+    given_OP: Tensor | None = None
+    """Scores that no two vectors made: of a cross-encoder, or of tokens. There are no vectors then, but of size 0."""
+    remembered_O: Tensor | None = None
+    """One more negative of every own question, as a score: all passages of a negative cache; NaN: none of them."""
+
+    @cached_property
+    def scores_OP(self) -> Tensor:
+        return inner_products(self.own_OD, self.passage_PD) if self.given_OP is None else self.given_OP
+
+    @property
+    def positives_OP(self) -> Tensor:
+        return self.positives_QP[self.own]
+
+    @property
+    def negatives_OP(self) -> Tensor:
+        return self.negatives_QP[self.own]
+
+    def rows(self, scores_OP: Tensor, columns: str = "all") -> tuple[Tensor, Tensor, Tensor]:
+        """Scores, positives and negatives of the own questions, what is remembered being a last column."""
+        if columns != "all":
+            assert self.own_QP is not None, "the batch does not tell what was drawn for the row itself"
+            own_OP = self.own_QP[self.own]
+            return scores_OP, *seen_by(columns, self.positives_OP, self.negatives_OP, own_OP)
+        if self.remembered_O is None:
+            return scores_OP, self.positives_OP, self.negatives_OP
+        there_O1 = ~self.remembered_O.isnan()[:, None]
+        score_O1 = self.remembered_O.to(scores_OP.dtype)[:, None].masked_fill(~there_O1, 0.0)
+        return (
+            torch.cat([scores_OP, score_O1], dim=1),
+            torch.cat([self.positives_OP, torch.zeros_like(there_O1)], dim=1),
+            torch.cat([self.negatives_OP, there_O1], dim=1),
+        )
+
+
+def targets_of(batch: Mapping[str, Any]) -> dict[str, Tensor]:
+    """What a batch holds for objectives that need it."""
+    return {name: batch[name] for name in TARGETS if name in batch}
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Numerators and denominators of every term, before coefficients."""
+
+    sum_T: Tensor
+    weight_T: Tensor
+
+
+@dataclass(frozen=True)
+class Term:
+    """An objective with its parameters, the rows that it looks at, and its factor in the sum."""
+
+    name: str
+    objective: Objective
+    coefficient: float
+    view: str
+    columns: str = "all"
+
+    @classmethod
+    def of(cls, entry: Part, number: int) -> Term:
+        params = entry.model_dump(exclude={"name", "coefficient", "view", "columns"})
+        coefficient, view = float(getattr(entry, "coefficient", 1.0)), str(getattr(entry, "view", "query"))
+        foreign = [target for target in getattr(entry, "needs", ()) if target != "width"]
+        if view == "positive" and foreign:
+            what = f"'{entry.name}' needs {', '.join(foreign)}, which is about questions and passages"
+            fix = "use `view: query`, or an objective that needs scores alone"
+            raise RecipeError(what, key=f"objective.{number}.view", fix=fix)
+        return cls(entry.name, objectives.load(entry.name, **params), coefficient, view, columns_of(entry))
+
+    def __call__(self, seen: Seen, scores_OP: Tensor) -> tuple[Tensor, Tensor]:
+        """Numerator and denominator over the rows of this process."""
+        width = seen.own_OD.shape[1]
+        if self.view == "query":
+            targets = {name: values_QP[seen.own] for name, values_QP in seen.targets.items()}
+            sum_O, weight_O = self.objective(*seen.rows(scores_OP, self.columns), width=width, **targets)
+            return sum_O.sum(), weight_O.sum()
+        rows = _Anchors.of(seen)
+        sum_R, weight_R = self.objective(rows.scores_RC, rows.positives_RC, rows.negatives_RC, width=width)
+        return (sum_R * rows.share_R).sum(), (weight_R * rows.share_R).sum()
+
+
+class Terms:
+    """All terms of a recipe."""
+
+    def __init__(self, entries: Sequence[Part]) -> None:
+        if not entries:
+            raise RecipeError("no term", key="objective", fix="name at least one objective")
+        self.terms = tuple(Term.of(entry, number) for number, entry in enumerate(entries))
+
+    @property
+    def need_all_questions(self) -> bool:
+        """Whether a process needs the vectors of other processes' questions too."""
+        return any(term.view == "positive" for term in self.terms)
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """A name for each term in logs; a repeated one is numbered."""
+        names = [
+            "_".join([term.name, *(word for word in (term.view, term.columns) if word not in ("query", "all"))])
+            for term in self.terms
+        ]
+        return tuple(
+            name if names.count(name) == 1 else f"{name}_{names[: place + 1].count(name)}"
+            for place, name in enumerate(names)
+        )
+
+    def __call__(self, seen: Seen, scores_OP: Tensor | None = None) -> Sums:
+        """The sums over this process's rows. `scores_OP` stands in for the inner products of the vectors."""
+        scores_OP = seen.scores_OP if scores_OP is None else scores_OP
+        found = [term(seen, scores_OP) for term in self.terms]
+        return Sums(torch.stack([total for total, _ in found]), torch.stack([weight for _, weight in found]))
+
+    def values(self, sums: Sums) -> Tensor:
+        """Each term's loss. One that counted nothing in the whole step, for want of positives, is 0."""
+        return sums.sum_T / _divisors(sums.weight_T)
+
+    def total(self, sum_T: Tensor, weight_T: Tensor) -> Tensor:
+        """The loss, or the part in it of those rows whose numerators are given."""
+        return (self._factors(weight_T) * sum_T).sum()
+
+    def pull(self, seen: Seen, weight_T: Tensor) -> Tensor:
+        """Gradient of the loss on the scores of this process's questions, by the terms that look at questions."""
+        with torch.enable_grad():
+            scores_OP = seen.scores_OP.detach().requires_grad_()
+            loss = 0.0 * scores_OP.sum()  # so that there is a gradient where no term looks at questions
+            for term, factor in zip(self.terms, self._factors(weight_T), strict=True):
+                if term.view == "query":
+                    loss = loss + factor * term(seen, scores_OP)[0]
+            return torch.autograd.grad(loss, scores_OP)[0]
+
+    def _factors(self, weight_T: Tensor) -> Tensor:
+        coefficients = [term.coefficient for term in self.terms]
+        return torch.tensor(coefficients, dtype=weight_T.dtype, device=weight_T.device) / _divisors(weight_T)
+
+
+def _divisors(weight_T: Tensor) -> Tensor:
+    return torch.where(weight_T > 0, weight_T, torch.ones_like(weight_T))
+
+
+@dataclass(frozen=True)
+class _Anchors:
+    """The block seen from the positives of own questions: each a row, against all questions and all passages.
+
+    A passage is a negative of the row if it is one of the row's question, and a positive of no question of the block;
+    a question is one if the row's passage is its negative.
+    """
+
+    scores_RC: Tensor
+    positives_RC: Tensor
+    negatives_RC: Tensor
+    share_R: Tensor
+
+    @classmethod
+    def of(cls, seen: Seen) -> _Anchors:
+        assert seen.question_QD is not None, "the view `positive` needs the vectors of all questions"
+        row_R, column_R = seen.positives_OP.nonzero(as_tuple=True)
+        anchor_RD = seen.passage_PD.index_select(0, column_R)
+        scores_RC = inner_products(anchor_RD, torch.cat([seen.question_QD, seen.passage_PD]))
+        questions = len(seen.positives_QP)
+        positives_RC = torch.zeros_like(scores_RC, dtype=torch.bool)
+        positives_RC[torch.arange(len(row_R), device=row_R.device), row_R + (seen.own.start or 0)] = True
+        negatives_RC = torch.zeros_like(positives_RC)
+        negatives_RC[:, :questions] = seen.negatives_QP[:, column_R].T
+        negatives_RC[:, questions:] = seen.negatives_OP[row_R] & ~seen.positives_QP.any(dim=0)
+        share_R = 1.0 / seen.positives_OP.sum(dim=1)[row_R].to(scores_RC.dtype)
+        return cls(scores_RC, positives_RC, negatives_RC, share_R)

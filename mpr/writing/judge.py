@@ -1,0 +1,148 @@
+"""Judging: a writer reads candidates of a source with their question and says what is relevant.
+
+Judged is what the label `llm` looks at, and of every question some known positives, planted among them unseen, by which
+the judge is judged. The result is a store with one file of verdicts (`mpr/formats/verdicts.py`), in the order of
+questions and ranks, and a receipt: who judged with which prompt, how many answers held no grade, and how far the
+verdicts agree with what is known. Killed and started again, it asks only what was not answered
+(`mpr/writing/_transcript.py`).
+
+Agreement is told over judged pairs where the split is judged. Where only positives are known, candidates count as not
+relevant, which many are: then precision and kappa are lower bounds, and recall is what to look at.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mpr import __version__, storage
+from mpr.data import pair_scores
+from mpr.data.dataset import Dataset
+from mpr.data.pair_labels import Knowledge
+from mpr.errors import DataError
+from mpr.formats import verdicts
+from mpr.formats.verdicts import Verdict
+from mpr.labels import llm
+from mpr.mining import mine
+from mpr.writing import _transcript
+from mpr.writing._agreement import Agreement
+from mpr.writing._transcript import Reply, Writer
+from mpr.writing.prompts import Prompt
+
+KIND = "judgements"
+FILE = "judgements.jsonl"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be judged, and how."""
+
+    source: str
+    window: int
+    answer_matches: bool
+    prompt: Prompt
+    relevant: int
+    planted: int
+    """At most so many known positives of a question."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What came of it."""
+
+    path: Path
+    receipt: dict[str, Any]
+
+    def __str__(self) -> str:
+        told = self.receipt
+        lines = [
+            f"judged: {self.path} ({told['pairs']:,} pairs, {told['planted']:,} of them planted; "
+            f"{told['relevant']:,} relevant, {told['unread']:,} without a grade, {told['cut']:,} cut off)",
+            f"agreement with {told['known by']}: {Agreement(*(told['agreement'][name] for name in _COUNTS))}",
+            f"pin it: judgements: {{file: {self.path}, sha256: {storage.remembered_sha256(self.path)}}}",
+        ]
+        return "\n".join(lines)
+
+
+_COUNTS = ("both", "missed", "added", "neither")
+
+
+def judge(dataset: Dataset, wanted: Wanted, writer: Writer, target: Path) -> Judged:
+    """Writes the store `target`, or says what is in it if the same was judged before."""
+    known = mine.knowledge(dataset, until="llm")
+    owner_N, passage_N, planted_N = _pairs(known, wanted)
+    if not len(owner_N):
+        raise DataError("there is nothing to judge", key=wanted.source, fix="see `mpr audit`, or widen the window")
+    split, store = dataset.split("train"), dataset.passages_of("train")
+    receipt: dict[str, Any] = {
+        "writer": writer.origin,
+        "prompt": wanted.prompt.name,
+        "window": wanted.window,
+        "source": wanted.source,
+        "relevant from": wanted.relevant,
+        "of": pair_scores.digest_of(pair_scores.keys_of(owner_N, passage_N)),
+        "questions": split.manifest.digest,
+        "passages": store.manifest.digest,
+        "mpr": __version__,
+    }
+    if target.exists():
+        return Judged(target / FILE, _transcript.same(target, KIND, receipt))
+    prompts = (
+        wanted.prompt.filled(question=split[owner].text, title=store[passage].title, text=store[passage].text)
+        for owner, passage in zip(owner_N.tolist(), passage_N.tolist(), strict=True)
+    )
+    replies = list(_transcript.answers(writer, prompts, len(owner_N), dataset.home, dataset.bar))
+    grades = [wanted.prompt.read(reply.text) for reply in replies]
+    model, names, questions = str(receipt["writer"]["model"]), store.ids(passage_N), split.ids
+    lines = [
+        Verdict(questions[owner], name, grade, reply.text, wanted.prompt.name, model, bool(planted))
+        for owner, name, grade, reply, planted in zip(owner_N, names, grades, replies, planted_N, strict=True)
+    ]
+    receipt |= _told(lines, replies, wanted) | _agreement(dataset, lines, wanted.relevant)
+    with storage.stage(target, KIND, receipt) as stage, stage.open(FILE) as file:
+        verdicts.write_verdicts(file, lines)
+    return Judged(target / FILE, receipt)
+
+
+def _pairs(known: Knowledge, wanted: Wanted) -> tuple[Any, Any, Any]:
+    """Question, passage, and whether it was planted; of each question first the known positives, then by rank."""
+    owner_N, passage_N, _, _ = llm.pool(known, wanted.source, wanted.window, wanted.answer_matches)
+    rows, counting = known.positives.rows, known.counting
+    owner_K, passage_K = rows.owners()[counting], rows.columns["passage"][counting]
+    within = np.arange(len(owner_K)) - np.searchsorted(owner_K, owner_K) < wanted.planted
+    owners, passages = np.concatenate([owner_K[within], owner_N]), np.concatenate([passage_K[within], passage_N])
+    planted = np.arange(len(owners)) < within.sum()
+    order = np.argsort(owners, kind="stable")
+    return owners[order], passages[order], planted[order]
+
+
+def _told(lines: list[Verdict], replies: list[Reply], wanted: Wanted) -> dict[str, Any]:
+    grades = Counter(one.grade for one in lines)
+    return {
+        "pairs": len(lines),
+        "planted": sum(one.planted for one in lines),
+        "relevant": sum(count for grade, count in grades.items() if grade is not None and grade >= wanted.relevant),
+        "unread": grades[None],
+        "cut": sum(reply.cut for reply in replies),
+        "grades": {str(grade): count for grade, count in sorted(grades.items(), key=str)},
+        "answered by": dict(sorted(Counter(reply.model for reply in replies).items())),
+    }
+
+
+def _agreement(dataset: Dataset, lines: list[Verdict], relevant: int) -> dict[str, Any]:
+    """With the judgements of the split, or with the known positives against everything else; unread is left out."""
+    name = dataset.recipe.data.train
+    read = [one for one in lines if one.grade is not None]
+    if dataset.collection.split(name).judged:
+        by = "judgements of the split"
+        grades = {(one.question, one.passage): one.grade for one in dataset.collection.judgements(name)}
+        pairs = [(grades[one.question, one.passage] > 0, one) for one in read if (one.question, one.passage) in grades]
+    else:
+        by = "known positives, all other candidates taken as not relevant"
+        pairs = [(one.planted, one) for one in read]
+    found = Agreement.of((known, (one.grade or 0) >= relevant) for known, one in pairs)
+    return {"known by": by, "agreement": found.facts}

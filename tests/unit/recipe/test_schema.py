@@ -1,0 +1,161 @@
+"""The JSON Schema that editors use: valid, complete, as wide as the recipes and as strict as the reader."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from typing import Any, get_args
+
+import jsonschema
+import pytest
+from pydantic import BaseModel
+from pydantic._internal._docs_extraction import extract_docstrings_from_cls
+
+from mpr.catalogue import Parameters
+from mpr.recipe import _schema, _training_arguments, strict_yaml
+from mpr.recipe.keys import Recipe
+from mpr.recipe.rules import training as training_rules
+from tests import shipped
+from tests.conftest import Examined
+
+SCHEMA = _schema.recipe_schema()
+VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
+VALUES = {name: strict_yaml.parse(shipped.text(name).encode(), name).value for name in shipped.NAMES}
+
+
+def mappings(place: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Everything in the schema that lists keys."""
+    if isinstance(place, dict):
+        if isinstance(place.get("properties"), dict):
+            yield path, place
+        for key, inner in place.items():
+            yield from mappings(inner, f"{path}/{key}")
+    elif isinstance(place, list):
+        for number, inner in enumerate(place):
+            yield from mappings(inner, f"{path}/{number}")
+
+
+def test_it_is_a_schema() -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    assert SCHEMA["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    json.dumps(SCHEMA, allow_nan=False)
+
+
+def test_every_key_has_a_meaning(examined: Examined) -> None:
+    count = 0
+    for path, place in mappings(SCHEMA):
+        for name, entry in place["properties"].items():
+            assert entry.get("description", "").strip(), f"{path} {name} has no description"
+            count += 1
+        assert place.get("additionalProperties") is False, f"{path} takes any key"
+    examined(count, "keys with a meaning", at_least=250)
+
+
+def models(kind: Any) -> Iterator[type[BaseModel]]:
+    """A model and everything that its fields refer to."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        yield kind
+        for field in kind.model_fields.values():
+            yield from models(field.annotation)
+    else:
+        for argument in get_args(kind):
+            yield from models(argument)
+
+
+def test_meanings_are_those_below_the_attributes(examined: Examined) -> None:
+    """Against pydantic's own reader of attribute docstrings, which is too slow to be on in every start of mpr."""
+    count = 0
+    for model in set(models(Recipe)):
+        expected: dict[str, str] = {}
+        for base in reversed(model.__mro__):
+            if issubclass(base, Parameters) and base.__module__.startswith("mpr.") and "_" not in base.__name__:
+                expected |= extract_docstrings_from_cls(base, use_inspect=True)
+        found = _schema.attribute_docs(model)
+        assert found == {name: " ".join(text.split()) for name, text in expected.items() if name in model.model_fields}
+        count += len(found)
+    examined(count, "meanings", at_least=150)
+
+
+def test_meaning_of_inherited_and_unfolded_attributes() -> None:
+    from mpr.corpora.hub import Records, Rows
+    from mpr.recipe.keys_draw import Positives
+
+    assert _schema.attribute_docs(Records)["repo"] == _schema.attribute_docs(Rows)["repo"]
+    assert _schema.attribute_docs(Records)["tier"] == "Who chose the positives."
+    assert "one, a different one each epoch, in turn. `up_to`: at most" in _schema.attribute_docs(Positives)["policy"]
+
+
+@pytest.mark.parametrize("name", shipped.NAMES)
+def test_accepts(name: str) -> None:
+    VALIDATOR.validate(VALUES[name])
+
+
+def places(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """The way to every key below the top."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        if isinstance(key, str):
+            yield (*path, key)
+        yield from places(inner, (*path, key))
+
+
+FREE = ("evaluate", "values", "expected", "splits")  # mappings whose keys are names of one's own
+
+
+def test_refuses_what_the_reader_refuses(examined: Examined) -> None:
+    """Every key of every recipe misspelt, next to a stranger, and with a value of a wrong kind.
+
+    Recipes have much in common: what stands at the same place among the same neighbours is tried once.
+    """
+    refused, tried = 0, set[str]()
+    for name, value in VALUES.items():
+        for path in places(value):
+            around = value
+            for part in path[:-1]:
+                around = around[part]
+            known = json.dumps([path, sorted(around), around[path[-1]]])
+            if known in tried or (path[-2:-1] and path[-2] in FREE):
+                continue
+            tried.add(known)
+            for change in ("misspelt", "stranger", "kind"):
+                mutant = copy.deepcopy(value)
+                place = mutant
+                for part in path[:-1]:
+                    place = place[part]
+                if change == "misspelt":
+                    place[f"{path[-1]}x"] = place.pop(path[-1])
+                elif change == "stranger":
+                    place["stranger"] = 1
+                else:
+                    place[path[-1]] = {"stranger": [1]}
+                assert not VALIDATOR.is_valid(mutant), (name, path, change)
+                refused += 1
+    examined(refused, "mutants refused", at_least=600)
+
+
+def test_required_keys(examined: Examined) -> None:
+    count = 0
+    for key in SCHEMA["required"]:
+        mutant = {name: value for name, value in VALUES["trec_bce_m3"].items() if name != key}
+        assert not VALIDATOR.is_valid(mutant)
+        count += 1
+    for names in (*([name] for name in training_rules.REQUIRED), *training_rules.ONE_OF):
+        mutant = copy.deepcopy(VALUES["trec_bce_m3"])
+        mutant["training"] = {name: value for name, value in mutant["training"].items() if name not in names}
+        assert not VALIDATOR.is_valid(mutant), names
+        count += 1
+    examined(count, "required keys", at_least=20)
+
+
+def test_training_has_the_installed_arguments_without_ours(examined: Examined) -> None:
+    training = SCHEMA["properties"]["training"]
+    assert training["properties"].keys() == _training_arguments.known().keys() - training_rules.OWNED.keys()
+    assert training["properties"]["warmup_steps"]["minimum"] == 0
+    assert "linear" in training["properties"]["lr_scheduler_type"]["enum"]
+    assert training["$comment"].startswith("arguments of transformers ")
+    for name in training_rules.OWNED:
+        assert name in _training_arguments.known(), f"{name} is refused but does not exist"
+    for name in (*training_rules.LEAST, *training_rules.ABOVE_ZERO, *training_rules.BELOW, *_schema.MEANINGS):
+        assert name in training["properties"], f"{name} does not exist"
+    examined(len(training["properties"]), "training arguments", at_least=80)

@@ -1,0 +1,141 @@
+"""JSON objects are parsed strictly and checked field by field; Python's parser is the reference for what is JSON."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mpr.errors import DataError
+from mpr.records import text_problem
+from mpr.storage import json_fields as f
+from mpr.storage.lines import Line, identifier
+
+FIELDS = f.Fields({"id": identifier, "text": text_problem}, {"score": f.number, "title": f.maybe(text_problem)})
+
+
+def parse(text: str, fields: f.Fields = FIELDS) -> dict[str, Any]:
+    return f.json_object(Line("data.jsonl", 12, 500, text), fields)
+
+
+def refusal(text: str, fields: f.Fields = FIELDS) -> str:
+    with pytest.raises(DataError) as caught:
+        parse(text, fields)
+    assert str(caught.value).startswith("data.jsonl:12")
+    assert str(caught.value).isascii()
+    return str(caught.value)
+
+
+def test_a_good_object() -> None:
+    assert parse('{"id": "a", "text": ""}') == {"id": "a", "text": ""}
+    assert parse(' {"text": "t", "id": "a", "score": 1.5, "title": null} \r')["score"] == 1.5
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("", "blank line, at byte 500"),
+        ("  \t", "blank line"),
+        ('{"id": "a", "text": "b"', "not JSON: Expecting ',' delimiter, at byte 523"),
+        ('{"id": "a", "text": "b', "not JSON: Unterminated string starting at, at byte 520"),
+        ('{"é": "a", "text" "b"}', "not JSON: Expecting ':' delimiter, at byte 519"),
+        ('  {"id": "a" "text": "b"}', "not JSON: Expecting ',' delimiter, at byte 513"),
+        ('{"id": "a", "text": "b"} {}', "not JSON: something follows the object, at byte 524"),
+        ('{"id": "a", "text": "b\tc"}', "not JSON: Invalid control character"),
+        ("{'id': 'a'}", "not JSON: Expecting property name"),
+        ("[1]", "must be a JSON object, not a list"),
+        ("null", "must be a JSON object, not null"),
+        ('{"id": "a", "id": "b", "text": "t"}', "field 'id' appears twice"),
+        ('{"id": "a", "text": "t", "score": NaN}', "NaN is not a JSON number"),
+        ('{"id": "a", "text": "t", "score": -Infinity}', "-Infinity is not a JSON number"),
+        ('{"id": "a", "text": "t", "score": 1e999}', "number '1e999' is too large"),
+        ('{"id": "a", "text": "t", "score": ' + "9" * 5000 + "}", "too many digits"),
+        ("[" * 200_000, "nested too deeply"),
+        ('{"id": "a"}', "data.jsonl:12 text: field is missing"),
+        ('{"id": null, "text": "t"}', "data.jsonl:12 id: is null"),
+        ('{"id": 7, "text": "t"}', "id: id must be text, not int"),
+        ('{"id": "a b", "text": "t"}', "id: id contains white space"),
+        ('{"id": "a", "text": ["t"]}', "text: must be text, not list"),
+        ('{"id": "a", "text": "\\ud800"}', "text: has an undecodable character (lone surrogate) at position 0"),
+        ('{"id": "a", "text": "t", "score": true}', "score: must be a number, not a truth value"),
+        ('{"id": "a", "text": "t", "score": null}', "score: is null"),
+        ('{"id": "a", "text": "t", "titel": "x"}', "'titel': unknown field"),
+    ],
+)
+def test_refusals(text: str, words: str) -> None:
+    assert words in refusal(text)
+
+
+def test_an_unknown_field_names_the_nearest_and_how_to_drop_it() -> None:
+    message = refusal('{"id": "a", "text": "t", "titel": "x"}')
+    assert "did you mean 'title'?" in message
+    assert "ignore=['titel']" in message
+    assert parse('{"id": "a", "text": "t", "titel": "x"}', FIELDS.ignoring(["titel"]))["id"] == "a"
+    assert FIELDS.ignoring(()) is FIELDS
+    twice = FIELDS.ignoring(["titel", "title", "titel"])
+    assert parse('{"id": "a", "text": "t", "title": "T", "titel": "x"}', twice)["title"] == "T"
+    assert "title: must be text" in refusal('{"id": "a", "text": "t", "title": 5}', twice)
+
+
+def test_all_problems_of_an_object_come_together() -> None:
+    with pytest.raises(DataError) as caught:
+        parse('{"id": 1, "score": "high", "extra\\u202e": 0}')
+    keys = [problem.key for problem in caught.value.problems]
+    assert sorted(keys) == sorted(["text", "id", "score", "'extra\\u202e'"])
+
+
+def test_the_path_within_the_line_is_part_of_the_key() -> None:
+    with pytest.raises(DataError, match=r"data:1 list\[3\]\.id: field is missing"):
+        f.Fields({"id": identifier}).check({}, Line("data", 1, 0, "x"), "list[3]")
+
+
+@pytest.mark.parametrize(
+    "check, good, bad",
+    [
+        (f.identifier_or_number, ["a", 0, -3, 10**17], [True, 1.0, None, "a b", 10**18, []]),
+        (f.number, [1, 1.5, -2], [True, "1", None, math.inf, math.nan]),
+        (f.whole, [1, 0, -1], [1.0, True, "1", None]),
+        (f.flag, [True, False], [0, 1, "true", None]),
+        (f.texts, [[], ["a", ""]], ["a", [1], [None], {"a": 1}, ["\ud800"]]),
+        (f.mapping, [{}], [[], "a", None]),
+        (f.nothing, [None], ["", 0, {}]),
+        (f.anything, [None, 1, "a"], []),
+        (f.maybe(f.flag), [None, True], [0]),
+    ],
+)
+def test_checks(check: f.Check, good: list[object], bad: list[object]) -> None:
+    assert [value for value in good if check(value)] == []
+    assert [value for value in bad if not check(value)] == []
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**18), 10**18)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=120, deadline=None)
+@given(value=JSON, ascii_only=st.booleans())
+def test_any_json_is_parsed_as_python_does(value: Any, ascii_only: bool) -> None:
+    text = json.dumps(value, ensure_ascii=ascii_only)
+    assert f.json_value(Line("x", 1, 0, text)) == json.loads(text)
+    assert json.loads(f.json_text(value)) == value
+    assert "\n" not in f.json_text(value)
+
+
+def test_read_objects_says_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"id": "a", "text": "t"}\n\n')
+    rows = f.read_objects(path, FIELDS)
+    line, found = next(rows)
+    assert (line.number, found["id"]) == (1, "a")
+    with pytest.raises(DataError, match=r"a\.jsonl:2: blank line, at byte 25"):
+        next(rows)

@@ -1,0 +1,105 @@
+"""Locks: one holder at a time, freed whatever happens, never through a link, and nothing left behind."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from mpr import storage
+from mpr.errors import StorageError
+from tests.conftest import Examined
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_two_threads_on_one_target(tmp_path: Path) -> None:
+    caught: list[StorageError] = []
+
+    def second() -> None:
+        try:
+            with storage.stage(tmp_path / "t", "second"):
+                raise AssertionError("two holders")
+        except StorageError as error:
+            caught.append(error)
+
+    with storage.stage(tmp_path / "t", "first") as stage:
+        stage.write("a", b"1")
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join()
+    assert f"pid {os.getpid()}" in str(caught[0])
+    assert storage.verify(tmp_path / "t").kind == "first"
+
+
+def test_lock_that_is_a_link_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_bytes(b"precious")
+    (tmp_path / ".lock").symlink_to("precious")
+    with pytest.raises(StorageError, match="cannot lock"), storage.lock(tmp_path / ".lock"):
+        raise AssertionError("held")
+    assert (tmp_path / "precious").read_bytes() == b"precious"
+
+
+def test_lock_file_removed_while_it_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its holder removes the file between our opening and our locking it: we would hold a file without a name."""
+    path, flock, calls = tmp_path / ".lock", fcntl.flock, []
+
+    def late(handle: int, flags: int) -> None:
+        calls.append(handle)
+        if len(calls) == 1:
+            path.unlink()
+        flock(handle, flags)
+
+    monkeypatch.setattr(storage.fcntl, "flock", late)
+    with storage.lock(path):
+        assert len(calls) == 2
+        with pytest.raises(StorageError, match=f"pid {os.getpid()}"), storage.lock(path):
+            raise AssertionError("two holders")
+    assert os.listdir(tmp_path) == []
+
+
+_FORK = """
+import os, sys
+from pathlib import Path
+from mpr import storage
+path = Path(sys.argv[1])
+with storage.lock(path):
+    child = os.fork()
+    if not child:
+        sys.exit(7)  # leaves through the `with`
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    print(status, path.exists())
+print(path.exists())
+"""
+
+
+def test_forked_child_leaves_its_parents_lock_alone(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _FORK, str(tmp_path / ".lock")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert done.stdout.split() == ["7", "True", "False"], done.stderr
+
+
+def test_refused_locks_leak_nothing(tmp_path: Path, examined: Examined) -> None:
+    with storage.lock(tmp_path / ".lock"):
+        lowest, next_free = os.dup(0), os.dup(0)
+        os.close(next_free)
+        for _ in range(50):
+            with pytest.raises(StorageError, match="is in use"), storage.lock(tmp_path / ".lock"):
+                raise AssertionError("two holders")
+        after = os.dup(0)
+        os.close(lowest)
+        os.close(after)
+    assert after == next_free, "descriptors stayed open"
+    examined(50, "refused locks")
+
+
+def test_failing_body_frees_the_lock(tmp_path: Path) -> None:
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt), storage.lock(tmp_path / ".lock"):
+            raise KeyboardInterrupt
+    assert os.listdir(tmp_path) == []
