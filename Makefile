@@ -50,6 +50,7 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/mpr check $$(find recipes -name '*.yaml' -not -path 'recipes/accelerate/*')
 	$(BIN)/mpr reference --check
+	$(BIN)/python -m tests.house.rooms --check
 	$(BIN)/mpr leaderboard build --check
 
 faults: setup
@@ -57,6 +58,7 @@ faults: setup
 
 table: setup
 	$(BIN)/mpr reference --write
+	$(BIN)/python -m tests.house.rooms --write
 	$(BIN)/mpr leaderboard build
 
 clean:

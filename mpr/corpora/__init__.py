@@ -1,6 +1,12 @@
-"""What a file of `mpr/corpora/` offers: pinned inputs, known counts, and readers. Making one reads nothing.
+"""CATALOGUE: one file per collection, that is where its texts, questions and labels come from.
 
-Counts and checksums that nobody could verify are None: unknown is stated, not guessed.
+In: the keys of `data.corpus`, the user's folder. Out: pinned inputs, known counts, and readers that yield records.
+Making a collection reads nothing. Counts and checksums that nobody could verify are None: unknown is stated, not
+guessed.
+
+The base class of all collections stands here. `_world/` generates the invented collection; it is frozen content.
+
+Door: `corpora.of` (keys to `Collection`), `corpora.Collection`, `corpora.Pin`.
 """
 
 from __future__ import annotations

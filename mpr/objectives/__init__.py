@@ -1,4 +1,4 @@
-"""One file per objective. `load(name, **params)` gives a function of a relation block's scores.
+"""CATALOGUE: one file per objective. `load(name, **params)` gives a function of a relation block's scores.
 
 Shapes: Q questions, P passages of the block.
 
@@ -6,6 +6,8 @@ Shapes: Q questions, P passages of the block.
 
 The loss of a batch is the total of `sum_Q` over the total of `weight_Q`. Keeping the two apart is what makes several
 processes, micro-batches and cached chunks give exactly the gradient of one process on the whole batch.
+
+Door: `objectives.load`; the keys of an objective are the `Params` of its file.
 """
 
 from __future__ import annotations

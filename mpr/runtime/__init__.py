@@ -1,1 +1,10 @@
-"""Room."""
+"""What a program runs in: its processes, its machine, its random numbers.
+
+In: the environment variables of a launcher, seeds. Out: which process of how many this is (`Place`), processes that
+work together (`Group`), the facts that a receipt states about machine and software, and random bits that depend on
+nothing but a seed and the coordinates of what is drawn.
+
+Nothing here knows recipes, data or models. `environment` looks at torch only if somebody else loaded it.
+
+Door: `processes.Place`, `processes.Group`, `environment.snapshot`, `randomness.bits`.
+"""

@@ -1,10 +1,12 @@
-"""One file per source of candidate passages: `Params`, and a `Source` that proposes passages for questions.
+"""CATALOGUE: one file per source of candidate passages: `Params`, and a `Source` that proposes passages for questions.
 
     Source(params, ground)(rows) -> Ragged     # of each of these questions: passage, rank, score; the best first
 
 What is proposed for a question depends on the question, the passages and the parameters alone: not on which other
 questions are asked about, nor in which order. A source need not know the positives: `mpr/mining/mine.py` takes them
 out. A file imports numpy and whatever else its work needs inside its methods, because a recipe is checked without them.
+
+Door: `sources.Source`, `sources.Ground` (what there is to propose from).
 """
 
 from __future__ import annotations

@@ -1,10 +1,16 @@
-"""The only writer: stage, checksum, commit by rename, lock.
+"""The only writer of files, and the readers of any file with true line numbers.
+
+In: paths, bytes, and writers that are given an open file inside a stage. Out: folders that are complete or absent,
+locks, and lines, JSON values and ragged arrays read from disk.
 
 An artefact is a folder that ends with a `manifest.json`: the size and SHA-256 of every file in it, what it is, and a
-digest of the manifest itself (`mpr/storage/manifest.py` reads it). It is written beside its place under a hidden name,
-flushed, and renamed in one step, so a reader finds either all of it or nothing. No other module opens a file for
-writing (a test enforces it), hence one hook, called before every operation that touches the disk, is enough to make
-each of them fail or die in the tests.
+digest of the manifest itself (`manifest`). It is written beside its place under a hidden name, flushed, and renamed in
+one step, so a reader finds either all of it or nothing. No other module opens a file for writing (a test enforces it).
+Hence one hook, called before every operation that touches the disk, is enough to make each of them fail or die in the
+tests.
+
+Door: `storage.stage`, `storage.verify`, `storage.lock`; then `ragged` (arrays of unequal rows), `lines` and
+`json_stream` (input files), `manifest` (digests).
 """
 
 from __future__ import annotations

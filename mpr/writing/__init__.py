@@ -1,4 +1,6 @@
-"""Who writes: a file of settings becomes a writer, a model on this machine or one behind an endpoint.
+"""Language models that write and judge: questions, rewritten positives, verdicts about candidates.
+
+In: a file of settings for a writer, a dataset. Out: versioned files with a receipt, which a recipe then reads.
 
 ```yaml
 kind: chat                              kind: model
@@ -12,6 +14,8 @@ tokens: 8                               tokens: 64
 
 The file is read as strictly as a recipe. What identifies a writer (`origin`) is in the receipt of all that it wrote;
 its address and its key are in none.
+
+Door: `writing.load` (a writer from its file), `judge`, `generation`, `augmentation`.
 """
 
 from __future__ import annotations

@@ -1,13 +1,8 @@
 """Contradictions that no single key shows. Each rule is a function of the recipe; the table is the list of them all.
 
 A rule yields (path of the key to change, what is wrong, how to fix it). `mpr check` runs them all; nothing is
-downloaded before they hold. `mpr/recipe/rules/training.py` has those about `training:`, `mpr/recipe/rules/towers.py`
-those about `towers:`, `mpr/recipe/rules/task.py` those about `task:`, `mpr/recipe/rules/draw.py` those about weights
-and clusters in
-`draw:`, `mpr/recipe/rules/scale.py` those about `scale:`, `mpr/recipe/rules/labels.py` those about `labels:` and what
-terms of the objective make of them, `mpr/recipe/rules/search.py` and `mpr/recipe/rules/refresh.py` those about
-searches, `mpr/recipe/rules/questions.py` those about questions and passages that were not labelled or written by
-people, `mpr/recipe/rules/start.py` those about where weights come from.
+downloaded before they hold. The other files of this folder have the rules of one section of a recipe each; here stand
+those about data and about several sections at once, and the table.
 """
 
 from __future__ import annotations
