@@ -23,7 +23,8 @@ from mpr.batches.draw import Drawer, Step
 from mpr.batches.policy import Policy
 from mpr.batches.relations import Block, Relations
 from mpr.batches.targets import NOTHING, Targets
-from mpr.data.token_batches import PADDING, Side
+from mpr.data.token_batches import Side
+from mpr.data.tokens import PADDING
 from mpr.errors import RecipeError
 
 Integers = NDArray[np.int64]

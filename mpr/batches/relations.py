@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from mpr.batches.policy import Policy
 from mpr.data.positives import PositiveIndex, tier_codes
-from mpr.data.token_batches import PADDING
+from mpr.data.tokens import PADDING
 
 Integers = NDArray[np.int64]
 Mask = NDArray[np.bool_]

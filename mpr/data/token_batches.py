@@ -20,13 +20,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mpr.data.tokens import TokenStore
+from mpr.data.tokens import PADDING, TokenStore
 from mpr.errors import RecipeError
 from mpr.models.templates import PairTemplate, Template
 from mpr.storage.ragged import Ragged
 
 Integers = NDArray[np.int64]
-PADDING = -1
 
 
 Part = Ragged | tuple[int, ...]

@@ -129,3 +129,6 @@ class TokenStore:
     @property
     def cap(self) -> int:
         return int(self.manifest.receipt["cap"])
+
+
+PADDING = -1  # the row of no text, which fills a batch up

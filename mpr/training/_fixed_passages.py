@@ -21,8 +21,7 @@ from torch import Tensor
 
 from mpr import storage
 from mpr.data.passages import PassageStore
-from mpr.data.token_batches import PADDING
-from mpr.data.tokens import TokenStore
+from mpr.data.tokens import PADDING, TokenStore
 from mpr.search import encode, vectors
 from mpr.search.inference import Model
 from mpr.search.shards import Places, Store

@@ -35,7 +35,7 @@ from mpr.batches.collate import Collator
 from mpr.batches.draw import Step
 from mpr.batches.pairs import Pairs
 from mpr.batches.relations import Block
-from mpr.data.token_batches import PADDING
+from mpr.data.tokens import PADDING
 from mpr.errors import RecipeError
 from mpr.recipe.keys import Recipe
 from mpr.recipe.keys_draw import Draw

@@ -27,7 +27,7 @@ from mpr.batches.policy import Policy
 from mpr.batches.targets import Targets
 from mpr.catalogue import Parameters
 from mpr.data.positives import PositiveIndex
-from mpr.data.token_batches import PADDING
+from mpr.data.tokens import PADDING
 from mpr.models import lengths
 from mpr.recipe.keys import ObjectivePart, Part
 from mpr.recipe.keys_draw import Draw

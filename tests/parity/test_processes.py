@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from mpr import catalogue
-from mpr.data.token_batches import PADDING
+from mpr.data.tokens import PADDING
 from tests.conftest import Examined
 from tests.parity import jobs, steps
 from tests.parity.group import Group

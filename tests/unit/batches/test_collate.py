@@ -22,8 +22,8 @@ from mpr.batches.policy import Policy
 from mpr.batches.targets import Targets
 from mpr.data import tokens
 from mpr.data.positives import PositiveIndex
-from mpr.data.token_batches import PADDING, Side, assemble
-from mpr.data.tokens import TokenStore, passage_texts
+from mpr.data.token_batches import Side, assemble
+from mpr.data.tokens import PADDING, TokenStore, passage_texts
 from mpr.errors import DataError, RecipeError
 from mpr.models.templates import Template
 from mpr.recipe.keys_draw import Draw

@@ -18,7 +18,7 @@ from mpr.batches import relations
 from mpr.batches.policy import Policy
 from mpr.batches.relations import Block, Relations
 from mpr.data.positives import PositiveIndex
-from mpr.data.token_batches import PADDING
+from mpr.data.tokens import PADDING
 from mpr.labels import known_positives
 from mpr.records import TIERS as TIERS_OF_RECORDS
 from tests.conftest import Examined

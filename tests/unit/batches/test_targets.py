@@ -19,7 +19,7 @@ from mpr.batches.targets import NOTHING, Names, Targets, seen_by
 from mpr.data.pair_labels import Knowledge
 from mpr.data.pair_scores import PairScores, Scored
 from mpr.data.positives import PositiveIndex
-from mpr.data.token_batches import PADDING
+from mpr.data.tokens import PADDING
 from mpr.errors import DataError
 from tests.conftest import Examined
 from tests.parity.steps import term

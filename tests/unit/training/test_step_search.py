@@ -15,7 +15,7 @@ from mpr.batches.collate import Collator
 from mpr.batches.draw import Drawer, Pairs
 from mpr.batches.policy import Policy
 from mpr.data.positives import PositiveIndex
-from mpr.data.token_batches import PADDING
+from mpr.data.tokens import PADDING
 from mpr.recipe.keys_draw import Draw
 from mpr.search import faiss_index
 from mpr.search.exact import Exact

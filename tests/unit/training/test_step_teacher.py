@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from mpr.data import tokens
-from mpr.data.token_batches import PADDING, Side
+from mpr.data.token_batches import Side
+from mpr.data.tokens import PADDING
 from mpr.errors import DataError, NumbersError
 from mpr.models import late_interaction_folder, towers, towers_folder
 from mpr.models.templates import Template
