@@ -27,6 +27,7 @@ from mpr.records import Passage
 from mpr.storage.ragged import Ragged, RaggedWriter, memory_map
 
 KIND = "tokens"
+PADDING = -1  # the row of no text, which fills a batch up
 KEPT = 512  # tokens kept of each text at least; more where the towers read longer texts
 Bar = Callable[[str, int], AbstractContextManager[Callable[[int], object]]]
 MAX_CHARACTERS = 1 << 20  # a longer text is cut before tokenising; the receipt counts how many were
@@ -129,6 +130,3 @@ class TokenStore:
     @property
     def cap(self) -> int:
         return int(self.manifest.receipt["cap"])
-
-
-PADDING = -1  # the row of no text, which fills a batch up
