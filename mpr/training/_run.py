@@ -14,9 +14,8 @@ from typing import Any
 from transformers import EvalPrediction, TrainerState, TrainingArguments
 
 from mpr import storage
-from mpr.batches.collate import Collator
+from mpr.batches.collate import Collator, PairCollator
 from mpr.batches.draw import Drawer
-from mpr.batches.pair_collate import PairCollator
 from mpr.batches.targets import Names, Targets
 from mpr.data.dataset import Dataset
 from mpr.data.pair_labels import Knowledge
@@ -156,13 +155,13 @@ class TrainingRun:
         questions, passages = self.dataset.tokens_of_questions("train"), self.dataset.tokens_of_passages("train")
         template, sizes = PairTemplate.of(self.dataset.tokenizer()), self.recipe.towers
         return PairCollator(
-            self.drawer,
-            PairTexts(questions, passages, template, sizes.question_length, sizes.passage_length),
-            self.dataset.passages_of("train").text_hashes,
-            labels.tiers,
-            policy(labels),
-            self.share,
-            self.targets,
+            drawer=self.drawer,
+            texts=PairTexts(questions, passages, template, sizes.question_length, sizes.passage_length),
+            text_hashes=self.dataset.passages_of("train").text_hashes,
+            tiers=labels.tiers,
+            policy=policy(labels),
+            share=self.share,
+            targets=self.targets,
         )
 
     @cached_property
@@ -171,16 +170,16 @@ class TrainingRun:
         questions, passages = self.sides("train")
         store = self.dataset.passages_of("train")
         return Collator(
-            self.drawer,
-            questions,
-            None if self.recipe.towers.train == "question" else passages,
-            store.text_hashes,
-            labels.tiers,
-            policy(labels),
-            self.share,
-            self.recipe.scale.gather,
-            self.targets,
-            self.recipe.live is not None,
+            drawer=self.drawer,
+            questions=questions,
+            passages=None if self.recipe.towers.train == "question" else passages,
+            text_hashes=store.text_hashes,
+            tiers=labels.tiers,
+            policy=policy(labels),
+            share=self.share,
+            gather=self.recipe.scale.gather,
+            targets=self.targets,
+            questions_only=self.recipe.live is not None,
         )
 
     # Passages that do not learn
