@@ -19,10 +19,9 @@ import pyarrow as pa
 from mpr import storage
 from mpr.corpora import Split
 from mpr.data import passages
-from mpr.data.overlap import normalised
 from mpr.data.passages import PassageStore
 from mpr.data.positives import COLUMNS
-from mpr.data.questions import CANDIDATE_COLUMNS, KIND, SCHEMA, SplitStore
+from mpr.data.questions import CANDIDATE_COLUMNS, KIND, SCHEMA, SplitStore, normalised
 from mpr.errors import DataError, Problem
 from mpr.recipe.keys import Repair
 from mpr.records import TIERS, Candidate, Group, Passage, Positive, id_problem, stable_hash, text_problem
@@ -98,7 +97,7 @@ def build(
 ) -> SplitStore:
     """Writes a split. `train` says whether questions without positives are a problem; evaluation keeps them.
 
-    `exclude` holds questions (as `overlap.normalised` writes them) that evaluation asks and training must not see.
+    `exclude` holds questions (as `normalised` writes them) that evaluation asks and training must not see.
     """
     tally, read, seen = _Tally(), 0, set[int]()
     with storage.stage(target, KIND, receipt) as stage, ExitStack() as files:

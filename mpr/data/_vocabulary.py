@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from mpr import storage
+from mpr.data._corpus import Bar
 from mpr.data.passages import PassageStore
 from mpr.errors import DataError
 from mpr.recipe.keys import NewEncoder, Towers
@@ -15,7 +15,6 @@ from mpr.recipe.keys import NewEncoder, Towers
 KIND = "vocabulary"
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _FILE = "tokenizer.json"
-Bar = Callable[[str, int | None], AbstractContextManager[Callable[[int], object]]]
 
 
 def load(towers: Towers, folder: Path, corpus: Callable[[], PassageStore], bar: Bar) -> Any:

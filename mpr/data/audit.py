@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mpr.data import overlap
 from mpr.data.dataset import Dataset
 from mpr.data.passages import PassageStore
-from mpr.data.questions import SplitStore
+from mpr.data.questions import SplitStore, normalised
 from mpr.data.tokens import TokenStore
 from mpr.metrics.answers import AnswerMatcher, tokens
 from mpr.models.templates import Template
@@ -85,9 +84,9 @@ def audit(dataset: Dataset, *, scan: bool | None = None) -> Audit:
     store = dataset.passages_of("train")
     template = Template.of(dataset.tokenizer())
     towers = dataset.recipe.towers
-    splits = [_split(dataset, role, template, towers.question_length) for role in dataset.splits]
+    splits = [_split(dataset, role, template, towers.question_length) for role in dataset.splits.names]
     for one in splits[1:]:
-        one.overlap = overlap.shared(dataset.split("train"), dataset.split(one.role))
+        one.overlap = dataset.split("train").shared_with(dataset.split(one.role))
         if (known_Q := learned(dataset, one.role)) is not None:
             one.learned = int(known_Q.sum())
     for one in splits:
@@ -106,10 +105,10 @@ def audit(dataset: Dataset, *, scan: bool | None = None) -> Audit:
 def _split(dataset: Dataset, role: str, template: Template, limit: int) -> SplitAudit:
     store = dataset.split(role)
     tier_counts = Counter(np.asarray(store.positives.rows.columns["tier"]).tolist())
-    texts = [overlap.normalised(text) for text in store.texts]
+    texts = [normalised(text) for text in store.texts]
     return SplitAudit(
         role=role,
-        name=dataset.splits[role],
+        name=dataset.splits.names[role],
         read=int(store.manifest.receipt["read"]),
         kept=len(store),
         dropped=store.dropped,
@@ -127,7 +126,7 @@ def learned(dataset: Dataset, role: str) -> NDArray[np.bool_] | None:
     train, tested = dataset.split("train").positives, dataset.split(role).positives
     if (
         not len(tested.rows.columns["passage"])
-        or dataset.passages_of(role).folder != dataset.proposable("train").folder
+        or dataset.passages_of(role).folder != dataset.splits.proposable("train").folder
     ):
         return None
     counting = train.counting(dataset.recipe.labels[0].tiers)  # type: ignore[attr-defined]
@@ -137,7 +136,10 @@ def learned(dataset: Dataset, role: str) -> NDArray[np.bool_] | None:
 
 def _missing_from_corpus(dataset: Dataset, role: str) -> int | None:
     """Positives of an inline split that are not in the corpus by id; None where the corpus is not on this disk."""
-    if not dataset.collection.split(dataset.splits[role]).inline or not (dataset.folder / "passages").exists():
+    if (
+        not dataset.corpus.collection.split(dataset.splits.names[role]).inline
+        or not (dataset.corpus.folder / "passages").exists()
+    ):
         return None
     inline, corpus = dataset.passages_of(role), dataset.corpus()
     used = np.unique(dataset.split(role).positives.rows.columns["passage"])

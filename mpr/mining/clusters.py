@@ -128,4 +128,4 @@ def _located(dataset: Dataset) -> Path:
 
     wanted = dataset.recipe.draw.clusters
     assert wanted is not None
-    return stage_models.located(wanted.model, dataset.models, dataset.home, key="draw.clusters.model")
+    return stage_models.located(wanted.model, dataset.models.stages, dataset.home, key="draw.clusters.model")

@@ -24,7 +24,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpr import storage
-from mpr.data import overlap
 from mpr.data.dataset import Dataset
 from mpr.data.tokens import TokenStore
 from mpr.errors import DataError, Problem, RecipeError
@@ -283,18 +282,18 @@ class Retrieval:
         """Scores of a ranking by the recipe's measures, over all questions of the split. `own`: it was searched here,
         to the recipe's depth; how deep a foreign run was searched, its longest list tells."""
         split, corpus, wanted = self.dataset.split(role), self.dataset.corpus(), self.recipe.evaluation
-        facts = self.dataset.collection.split(self.dataset.splits[role])
+        facts = self.dataset.corpus.collection.split(self.dataset.splits.names[role])
         rules = evaluation.Rules(
             run=name,
-            split=self.dataset.splits[role],
+            split=self.dataset.splits.names[role],
             self_hits="drop" if drop_self else "keep",
             overlap="refuse" if self.recipe.data.overlap == "refuse" else "allow",
             depth=min(self.recipe.search.depth, len(corpus)) if own else None,
             receipt=tuple(receipt.items()),
         )
-        trained = overlap.shared(self.dataset.split("train"), split)
+        trained = self.dataset.split("train").shared_with(split)
         if wanted.match == "judgements":
-            judged = Judgements.of(self.dataset.collection.judgements(self.dataset.splits[role]), corpus)
+            judged = Judgements.of(self.dataset.corpus.collection.judgements(self.dataset.splits.names[role]), corpus)
             return evaluation.by_judgements(
                 ranking,
                 judged,

@@ -124,7 +124,7 @@ class TrainingRun:
             self.knowledge.positives,
             labels.tiers,
             self.knowledge.candidates,
-            len(self.dataset.proposable("train")),
+            len(self.dataset.splits.proposable("train")),
             self.recipe.questions_per_step,
             int(self.recipe.training["seed"]),
             mine.evidence(self.dataset, self.knowledge),
@@ -230,7 +230,8 @@ class TrainingRun:
         if self.recipe.own is None or self.recipe.live is not None:
             return None
         clock = Clock.of(self.recipe, self.arguments.max_steps)
-        stay = self.vectors and self.dataset.proposable("train").folder == self.dataset.passages_of("train").folder
+        proposable = self.dataset.splits.proposable("train").folder
+        stay = self.vectors and proposable == self.dataset.passages_of("train").folder
         vectors = VectorStore(Path(self.vectors)) if stay else None
         folder, device = self.folder.folder / refresh.FOLDER, str(self.arguments.device)
         return Refresh(self.dataset, folder, self.drawer, clock, device, self.group, vectors)

@@ -19,7 +19,7 @@ from mpr.search.inference import Model
 
 def built(dataset: Dataset, groups: int = 1) -> Towers:
     """The towers of the dataset's recipe, ready to learn."""
-    recipe, folder = dataset.recipe, dataset.start
+    recipe, folder = dataset.recipe, dataset.models.start
     settings, tokenizer, seed = recipe.towers, dataset.tokenizer(), int(recipe.training["seed"])
     if folder is None:
         return towers.build(settings, tokenizer, seed, groups)
@@ -44,7 +44,7 @@ def untrained(dataset: Dataset) -> Model:
 
 def without_adapters_of_its_own(dataset: Dataset, trained: Towers) -> Towers:
     """The same towers; adapters that came on top of a whole model are merged, because no base has its weights."""
-    if dataset.start is not None and contract.read(dataset.start).weights != "adapter":
+    if dataset.models.start is not None and contract.read(dataset.models.start).weights != "adapter":
         for encoder in trained.encoders():
             if adapters.is_on(encoder.backbone):
                 encoder.backbone = adapters.merged(encoder.backbone)

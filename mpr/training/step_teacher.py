@@ -143,7 +143,7 @@ def _sides(dataset: Dataset, scorer: Scorer) -> tuple[Side, Side]:
 def located(dataset: Dataset) -> Path:
     """The folder of the teacher that the recipe names."""
     label, key = labels.live_teacher(dataset.recipe), "labels.model"
-    return stage_models.located(label.model, dataset.models, dataset.home, key=key, quiet=dataset.quiet)
+    return stage_models.located(label.model, dataset.models.stages, dataset.home, key=key, quiet=dataset.quiet)
 
 
 def prepare(dataset: Dataset) -> dict[str, str]:

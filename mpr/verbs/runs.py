@@ -71,7 +71,7 @@ def fuse(
         "runs": [{"weight": weight, **one.facts} for one, weight in zip(inputs, rule.weights, strict=True)],
         "rule": rule.facts,
         "depth": kept,
-        "split": {"name": dataset.splits[role], "digest": dataset.split(role).manifest.digest},
+        "split": {"name": dataset.splits.names[role], "digest": dataset.split(role).manifest.digest},
         "passages": dataset.corpus().manifest.digest,
         "questions": counts,
         "mpr": __version__,
