@@ -62,23 +62,25 @@ class _Tally:
 
 
 def inline_passages(target: Path, groups: Iterable[Group], receipt: dict[str, Any], **options: Any) -> PassageStore:
-    """A passage store of all texts that came with the records, each id once."""
-    return passages.build(target, _first_of_each(groups), receipt, **options)
+    """A passage store of all texts that came with the records, each id once.
 
-
-def _first_of_each(groups: Iterable[Group]) -> Iterator[Passage]:
-    """An id that comes again must bring the same text; two texts under one id would train on whichever came first."""
+    An id that comes again must bring the same text; two texts under one id would train on whichever came first.
+    """
     seen: dict[int, int] = {}
-    for group in groups:
-        for passage in group.passages:
-            # ascii() stands in for what UTF-8 cannot hold; the store refuses such a passage with its own words
-            key, content = stable_hash(ascii(passage.id)), stable_hash(ascii((passage.title, passage.text)))
-            if key not in seen:
-                seen[key] = content
-                yield passage
-            elif seen[key] != content:
-                what = "the same passage id comes with two different texts"
-                raise DataError(what, key=passage.id, fix=f"see question {group.question.id}")
+
+    def first_of_each() -> Iterator[Passage]:
+        for group in groups:
+            for passage in group.passages:
+                # ascii() stands in for what UTF-8 cannot hold; the store refuses such a passage with its own words
+                key, content = stable_hash(ascii(passage.id)), stable_hash(ascii((passage.title, passage.text)))
+                if key not in seen:
+                    seen[key] = content
+                    yield passage
+                elif seen[key] != content:
+                    what = "the same passage id comes with two different texts"
+                    raise DataError(what, key=passage.id, fix=f"see question {group.question.id}")
+
+    return passages.build(target, first_of_each(), receipt, **options)
 
 
 def build(

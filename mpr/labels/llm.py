@@ -129,7 +129,7 @@ def applied(params: Params, known: Knowledge, ground: Ground) -> Knowledge:
     between_N = unread_N | ((value_N > params.irrelevant) & (value_N < params.relevant))
     grade_N = value_N[first] if params.grade == "judged" else np.ones(len(first), dtype=np.float32)
     tier = int(tier_codes([TIER])[0])
-    index = known.positives.retold(keys_of(owner_N[first], passage_N[first]), tier, grade_N)
+    index = known.positives.changed(keys_of(owner_N[first], passage_N[first]), tier, grade_N)
     index = index.extended(owner_N[first], passage_N[first], tier, grade_N)
     index = index.extended(owner_N[beyond], passage_N[beyond], GREY, 0.0)
     index = index.extended(owner_N[between_N], passage_N[between_N], GREY, 0.0)

@@ -62,7 +62,7 @@ def applied(params: Params, known: Knowledge, ground: Ground) -> Knowledge:
         told = known.counting
         _scores.refuse_unknown(value_K[told], rows.owners()[told], rows.columns["passage"][told], ground, "positives")
     counts["positives dropped"] = int(open_K.sum())
-    known = replace(known, positives=index.doubted(open_K) if open_K.any() else index)
+    known = replace(known, positives=index.made_grey(open_K) if open_K.any() else index)
     return known.with_scores("teacher_QP", scores).noted("teacher", counts, scores)
 
 
