@@ -83,7 +83,16 @@ class Drawer:
         available = self.drawable.lengths(self.questions)
         per_question = available if config.positives.policy == "one_row_per_positive" else 1
         self._row_ends = np.cumsum(np.broadcast_to(per_question, self.questions.shape))
-        self._order = self._ordered(clusters)
+        wanted, size = config.clusters, (self.rows_per_epoch, rows_per_step)
+        if wanted is None:
+            self._order = RowOrder(config.questions, seed, *size)
+            return
+        if clusters is None or len(clusters) != len(positives):
+            found = "there are none" if clusters is None else f"they are of {len(clusters):,} questions"
+            what = f"questions: cluster needs the clusters of {len(positives):,} questions, {found}"
+            raise RecipeError(what, key="draw.clusters", fix="use shuffle, or cluster the questions of this split")
+        cluster_U = np.repeat(clusters[self.questions], np.diff(self._row_ends, prepend=0))
+        self._order = RowOrder(config.questions, seed, *size, cluster_U, wanted.per_batch)
 
     def _drop_without_pairs(self) -> int:
         """Leaves out questions that have fewer than two pairs to draw from; returns how many."""
@@ -99,17 +108,6 @@ class Drawer:
                 raise DataError(what, key="draw.negatives", fix="score its candidates and the positives")
         return before - len(self.questions)
 
-    def _ordered(self, clusters: NDArray[Any] | None) -> RowOrder:
-        wanted, order = self.config.clusters, (self.seed, self.rows_per_epoch, self.rows_per_step)
-        if wanted is None:
-            return RowOrder(self.config.questions, *order)
-        if clusters is None or len(clusters) != len(self.positives):
-            found = "there are none" if clusters is None else f"they are of {len(clusters):,} questions"
-            what = f"questions: cluster needs the clusters of {len(self.positives):,} questions, {found}"
-            raise RecipeError(what, key="draw.clusters", fix="use shuffle, or cluster the questions of this split")
-        cluster_U = np.repeat(clusters[self.questions], np.diff(self._row_ends, prepend=0))
-        return RowOrder(self.config.questions, *order, cluster_U, wanted.per_batch)
-
     @property
     def rows_per_epoch(self) -> int:
         return int(self._row_ends[-1])
@@ -121,10 +119,10 @@ class Drawer:
 
     def turn_to(self, name: str, candidates: Ragged, evidence: Evidence) -> None:
         """From the next draw on, the candidates of this source are these."""
-        entries = [(number, entry) for number, entry in enumerate(self.config.negatives) if entry.from_ == name]
         made = {choice.number: choice for choice in self.choices}
-        for number, entry in entries:
-            made[number] = Choice(number, entry, {name: candidates}, self.drawable, evidence)
+        for number, entry in enumerate(self.config.negatives):
+            if entry.from_ == name:
+                made[number] = Choice(number, entry, {name: candidates}, self.drawable, evidence)
         self.choices = [made[number] for number in sorted(made)]
 
     def __call__(self, number: int) -> Step:
