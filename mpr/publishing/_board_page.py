@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mpr.publishing import _board_verdicts
+from mpr.publishing._board_figures import Figure
 from mpr.publishing._board_table import TRACKS, Table, batch, encoder, labels, objective, positives, tables
 from mpr.publishing._board_verdicts import Number
-from mpr.publishing._panels import Figure
 from mpr.publishing.board import Board, Entry, Row
 from mpr.rows import band
 
@@ -42,7 +42,7 @@ row, which shows what it brought along."""
 
 
 def text(board: Board, against: Mapping[str, Mapping[str, Any]], figures: Sequence[Figure]) -> str:
-    """The whole page. `against` is `standing.plain` of all tables."""
+    """The whole page. `against`: row -> how it compares with the baseline of its table, as in the lock."""
     return "\n".join(_lines(board, against, figures)) + "\n"
 
 

@@ -10,7 +10,7 @@ Shapes: Q questions.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
@@ -154,8 +154,3 @@ def _difference(
     difference_Q = own_Q - base_Q
     difference_Q[np.abs(difference_Q) <= _TIE] = 0.0
     return np.asarray(difference_Q[~np.isnan(difference_Q)], dtype=np.float64)
-
-
-def plain(found: dict[str, Against]) -> dict[str, Any]:
-    """For JSON; equal content reads back as equal."""
-    return {name: asdict(one) for name, one in found.items()}

@@ -167,15 +167,15 @@ def signed(content: Mapping[str, Any]) -> dict[str, Any]:
     return {**content, "digest": manifest.json_digest(dict(content))}
 
 
-def read_signed(path: Path) -> dict[str, Any]:
+def read_signed(path: Path, fix: str = _RESTORE) -> dict[str, Any]:
     """A small file of ours; one that was edited is refused."""
     try:
         content = json.loads(path.read_bytes())
         found = signed({name: value for name, value in content.items() if name != "digest"})
     except (OSError, ValueError, AttributeError) as error:
-        raise DataError(f"cannot be read: {error}", where=str(path), fix=_RESTORE) from error
+        raise DataError(f"cannot be read: {error}", where=str(path), fix=fix) from error
     if found != content or document(found) != path.read_bytes():
-        raise DataError("was edited: its digest does not match what it says", where=str(path), fix=_RESTORE)
+        raise DataError("was edited: its digest does not match what it says", where=str(path), fix=fix)
     return found
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from mpr.publishing import _board_drawing, _board_table, _panels, _pictures, board, board_lock
-from mpr.publishing._panels import Curve, Figure, Panel
+from mpr.publishing import _board_drawing, _board_figures, _board_table, board, board_lock
+from mpr.publishing._board_figures import Curve, Figure, Panel
 from tests import boards
 from tests.conftest import Examined
 
@@ -22,7 +22,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def shown(root: Path) -> dict[str, Figure]:
-    return {figure.name: figure for figure in _pictures.figures(_board_table.tables(board.read(root)))}
+    return {figure.name: figure for figure in _board_figures.figures(_board_table.tables(board.read(root)))}
 
 
 def means(root: Path, row: str, system: str = "trained") -> tuple[float, float]:
@@ -147,4 +147,4 @@ def test_drawing() -> None:
     time = Figure("f", "Title", "x", "rows", (Panel("a", "y", many),), is_time=True)
     assert _board_drawing.draw(time) != made
     assert _board_drawing.draw(time, "png").startswith(b"\x89PNG")
-    assert _panels.digest(figure) != _panels.digest(time)
+    assert figure.digest != time.digest
