@@ -156,11 +156,11 @@ def pull(
 def _published(root: Path, row: str, revision: str | None) -> tuple[str, str]:
     """The pinned repository of a row, which is said, and the digest of its model."""
     from mpr.errors import RecipeError
-    from mpr.publishing import row_checkpoint
+    from mpr.publishing import board_entries
 
     if revision is not None:
         fix = "leave it out, or name the repository"
         raise RecipeError("the leaderboard says which commit a row is at", key="--revision", fix=fix)
-    found = row_checkpoint.find(root, row)
+    found = board_entries.checkpoint_of(root, row)
     typer.echo(f"row {row}: {found.repo}@{found.revision}")
     return f"{found.repo}@{found.revision}", found.model
