@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 
-from mpr.models.contract import Base, Contract
+from mpr.models.contract import Contract
 from mpr.models.sentence_layout import ROLES
 
 _QUESTION = "who wrote the salt road"
@@ -41,7 +41,7 @@ def transformers(repo: str, made: Contract) -> str:
     lines = [
         "import torch",
         *(["from huggingface_hub import hf_hub_download"] if made.towers.projection else []),
-        *(["from peft import PeftModel"] if any(_adapter(made, role) for role in ROLES) else []),
+        *(["from peft import PeftModel"] if any(is_adapted(made, role) for role in ROLES) else []),
         *(["from safetensors.torch import load_file"] if made.towers.projection else []),
         "from transformers import AutoModel, AutoTokenizer",
         "",
@@ -114,19 +114,17 @@ def _dense(made: Contract) -> str:
     return ", dense" if made.towers.projection else ""
 
 
-def _adapter(made: Contract, role: str) -> Base | None:
-    """The base that a tower's adapters go on; None for a tower that is whole."""
-    if made.weights != "adapter" or made.towers.lora is None or made.towers.lora.towers not in ("both", role):
-        return None
-    return made.question_base if role == "question" else made.passage_base
+def is_adapted(made: Contract, role: str) -> bool:
+    """Whether a tower's weights are adapters that go on a base."""
+    return made.weights == "adapter" and made.towers.lora is not None and made.towers.lora.towers in ("both", role)
 
 
 def _opened(made: Contract, role: str) -> list[str]:
     folder = "" if made.towers.share else f"{ROLES[role]}_0_Transformer"
     at = f', subfolder="{folder}"' if folder else ""
     lines = [f"tokenizer = AutoTokenizer.from_pretrained(name{at})"]
-    base = _adapter(made, role)
-    if base is None:
+    base = made.question_base if role == "question" else made.passage_base
+    if base is None or not is_adapted(made, role):
         lines.append(f"model = AutoModel.from_pretrained(name{at}).eval()")
     else:
         at_base = f"{_quoted(base.name)}, revision={_quoted(base.revision or 'main')}"

@@ -13,7 +13,7 @@ from typing import Any
 
 from mpr import storage
 from mpr.errors import DataError
-from mpr.publishing.publication import CARD, File, Publication, why_no_row
+from mpr.publishing.publication import CARD, File, Publication, PushOptions, why_no_row
 from mpr.rows.receipts import Receipts
 from mpr.rows.result import Result
 from mpr.storage import MANIFEST, Manifest
@@ -35,11 +35,11 @@ _ABOUT = {
 }
 
 
-def of_run(run: Path, home: Path, repo: str, kind: str, *, draft: bool = False) -> Publication:
+def of_run(options: PushOptions, kind: str) -> Publication:
     """The artefacts of one kind that a finished run left or read, each at the digest that its result names."""
-    result, receipts = Result.of_run(run), Receipts(run, home)
+    run, result, receipts = options.run, Result.of_run(options.run), Receipts(options.run, options.home)
     reasons = tuple(why_no_row(result))
-    if reasons and not draft:
+    if reasons and not options.draft:
         raise DataError(f"cannot be published: {'; '.join(reasons)}", where=str(run), fix="push with --draft --private")
     outputs = result.document["stages"].get(KINDS[kind], {}).get("outputs", {})
     files: list[File] = []
@@ -53,7 +53,7 @@ def of_run(run: Path, home: Path, repo: str, kind: str, *, draft: bool = False) 
         files += _files(folder, kind, manifest)
     if not found:
         raise DataError(f"left no {kind}", where=str(run), fix=f"push without --{kind}")
-    name = f"{repo}-{kind}"
+    name = f"{options.repo}-{kind}"
     card = File(CARD, _card(name, kind, result, found, reasons).encode())
     title = f"{kind} of {result.document['row']}, {result.name}, result {result.digest[:12]}"
     return Publication(name, "dataset", title, (*files, card), reasons)
