@@ -11,6 +11,7 @@ from mpr.publishing._board_table import TRACKS, Table, batch, encoder, labels, o
 from mpr.publishing._board_verdicts import Number
 from mpr.publishing.board import Board, Entry, Row
 from mpr.rows import band
+from mpr.runtime import markdown
 
 UNKNOWN, NONE, DASH = "unknown", "none", "-"
 _MINUTE, _HOUR, _GIGA = 60.0, 3600.0, 1e9
@@ -71,14 +72,13 @@ def _table(table: Table, against: Mapping[str, Mapping[str, Any]]) -> Iterator[s
     yield f"\n### {table.title}\n"
     head = ("recipe", "objective", "m", "labels", "batch", "base model", f"published {measures}", f"ours {measures}")
     tail = ("verdict", "against the baseline", "hardware", "time", "memory", "commit", "receipts", "checkpoint")
-    yield f"| {' | '.join((*head, *tail))} |\n|{'---|' * len((*head, *tail))}"
-    for row in table.rows:
-        yield f"| {' | '.join(map(_cell, _row(row, table, against.get(row.name), sources)))} |"
-    for cells in _references(table):
-        yield f"| {' | '.join(map(_cell, cells))} |"
+    rows = [_row(row, table, against.get(row.name), sources) for row in table.rows]
+    yield markdown.table((*head, *tail), [*rows, *_references(table)])
     yield f"\n{_baseline(table, against)}"
     if sources:
-        yield "\n" + "  \n".join(f"[{number}] {_cell(source)}" for number, source in enumerate(sources, start=1))
+        yield "\n" + "  \n".join(
+            f"[{number}] {markdown.cell(source)}" for number, source in enumerate(sources, start=1)
+        )
     more = list(table.rows[0].recipe.data.evaluate)
     if len(more) > 1:
         yield f"\nShown is `{more[0]}`; the receipts have {', '.join(more[1:])} as well."
@@ -228,7 +228,3 @@ def _receipts(entries: Iterable[Entry]) -> str:
 
 def _seed(entry: Entry) -> str:
     return entry.system if entry.seed is None else f"{entry.system} {entry.seed}" if entry.who else str(entry.seed)
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;").replace(">", "&gt;").replace("\n", " ")

@@ -7,7 +7,7 @@ the number of questions that it goes over. What is not known is said to be unkno
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from mpr.recipe import plan
 from mpr.recipe import stages as recipe_plan
 from mpr.recipe.keys import Recipe
 from mpr.rows.result import Result
+from mpr.runtime import markdown
 
 UNKNOWN = "unknown"
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -275,13 +276,8 @@ def _receipts(facts: Facts) -> str:
     )
 
 
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+def _table(head: list[str], rows: Iterable[list[str]]) -> str:
+    return markdown.table(head, rows, [" --- "] * len(head))
 
 
 def _quoted(text: str) -> str:

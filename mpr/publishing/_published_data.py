@@ -16,6 +16,7 @@ from mpr.errors import DataError
 from mpr.publishing.publication import CARD, File, Publication, PushOptions, why_no_row
 from mpr.rows.receipts import Receipts
 from mpr.rows.result import Result
+from mpr.runtime import markdown
 from mpr.storage import MANIFEST, Manifest
 
 KINDS = {"candidates": "mine", "vectors": "encode"}  # of an artefact -> stage that left it
@@ -74,11 +75,10 @@ def _card(repo: str, kind: str, result: Result, found: dict[str, Manifest], reas
     data = DatasetCardData(tags=["mpr", "dense-retrieval", kind], viewer=False)
     what, code = _ABOUT[kind]
     draft = ["> **This is a draft.** " + "; ".join(reasons) + "."] if reasons else []
-    rows = [
-        f"| `{kind}/{name}` | {sum(entry['bytes'] for entry in manifest.files.values()):,} | {_size(manifest.receipt)} "
-        f"| `{manifest.digest}` |"
-        for name, manifest in found.items()
-    ]
+    rows = []
+    for name, manifest in found.items():
+        size = f"{sum(entry['bytes'] for entry in manifest.files.values()):,}"
+        rows.append([f"`{kind}/{name}`", size, _size(manifest.receipt), f"`{manifest.digest}`"])
     document = result.document
     return "\n\n".join(
         [
@@ -87,7 +87,7 @@ def _card(repo: str, kind: str, result: Result, found: dict[str, Manifest], reas
             *draft,
             f"{what} Made by `{document['row']}`, {result.name}, of mpr {document['environment']['mpr']}; recipe "
             f"`{document['recipe']['digest']}`, result `{result.digest}`.",
-            "\n".join(["| folder | bytes | holds | digest |", "| --- | --- | --- | --- |", *rows]),
+            markdown.table(("folder", "bytes", "holds", "digest"), rows, [" --- "] * 4),
             f"`{code}` reads a folder, and `mpr.storage.verify(folder)` checks every byte of it.\n",
         ]
     )

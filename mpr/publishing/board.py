@@ -182,7 +182,7 @@ def read_signed(path: Path, fix: str = _RESTORE) -> dict[str, Any]:
 def _row(root: Path, path: Path, recipe: Recipe, problems: Problems) -> Row:
     folder, entries = root / FOLDER / "results" / recipe.name, []
     notes: dict[str, Any] = {"failed": None, "checkpoint": None}
-    for place in (path for path in files(root) if path.is_relative_to(folder)):
+    for place in files(root, f"results/{recipe.name}"):
         try:
             if place.parent == folder and place.stem in notes and place.suffix == ".json":
                 notes[place.stem] = read_signed(place)
@@ -238,9 +238,8 @@ def _ids(path: Path) -> list[str]:
         raise DataError(f"cannot be read: {error}", where=str(path), fix=_RESTORE) from error
 
 
-def files(root: Path) -> Iterator[Path]:
+def files(root: Path, below: str = "") -> Iterator[Path]:
     """Everything below leaderboard/, in order; locks and files under construction are not there for readers."""
-    folder = root / FOLDER
-    for path in sorted(folder.rglob("*")):
+    for path in sorted((root / FOLDER / below).rglob("*")):
         if not path.is_dir() and not path.name.startswith("."):
             yield path

@@ -104,8 +104,7 @@ def _lock(board: Board, against: Mapping[str, Any], figures: Sequence[Figure]) -
 
 def _row(board: Board, row: Row) -> dict[str, Any]:
     """What a row is bound to, and the digest of it."""
-    own = board.folder / "results" / row.name
-    paths = [path for path in leaderboard.files(board.root) if path.is_relative_to(own)]
+    paths = list(leaderboard.files(board.root, f"results/{row.name}"))
     asked = {str(scores["questions"]) for entry in row.entries for scores in entry.result.document["scores"].values()}
     paths += [board.folder / leaderboard.question_file(digest) for digest in sorted(asked)]
     files = {path.relative_to(board.folder).as_posix(): storage.sha256_file(path) for path in paths}
