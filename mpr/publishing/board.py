@@ -222,20 +222,16 @@ def seed_of(result: Result) -> int | None:
 
 
 def _verify_questions(path: Path, scores: Mapping[str, Any], where: str) -> None:
-    ids = _ids(path)
+    try:
+        ids = path.read_bytes().decode("utf-8").split("\n")[:-1]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot be read: {error}", where=str(path), fix=_RESTORE) from error
     if questions_digest(ids) != scores["questions"]:
         raise DataError("was edited: its checksum is not that of the result", where=str(path), fix=_RESTORE)
     for name, values in scores["values"].items():
         if len(values) != len(ids):
             what = f"{name} has {len(values):,} values for {len(ids):,} questions"
             raise DataError(what, where=where, fix=_RESTORE)
-
-
-def _ids(path: Path) -> list[str]:
-    try:
-        return path.read_bytes().decode("utf-8").split("\n")[:-1]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot be read: {error}", where=str(path), fix=_RESTORE) from error
 
 
 def files(root: Path, below: str = "") -> Iterator[Path]:
