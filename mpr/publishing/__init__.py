@@ -3,7 +3,7 @@
 In: runs with results and receipts. Out: leaderboard entries, pages and figures; one commit on the Hub with model, card,
 recipe, result and run file.
 
-The leaderboard is a chain: `board_entries` takes a run in or refuses it, `board` reads what was taken in and verifies
+The leaderboard is a chain: `board_entries` takes a run in or refuses it, `_board` reads what was taken in and verifies
 it, `_board_table`, `_board_verdicts` and `_board_figures` say what is shown, `_board_page` and `_board_drawing` write
 it, and `board_lock` builds all of it, or checks that nobody edited a number, recipe or receipt since.
 

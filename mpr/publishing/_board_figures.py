@@ -14,8 +14,8 @@ from typing import Any
 
 from mpr.evaluation.scores import GROUPS
 from mpr.publishing import _board_table
+from mpr.publishing._board import Entry, Row
 from mpr.publishing._board_table import Table
-from mpr.publishing.board import Entry, Row
 from mpr.recipe import schedule
 from mpr.recipe.keys import DESCRIBING, Recipe
 from mpr.recipe.strict_yaml import dotted, leaves

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mpr.publishing import _board_verdicts
+from mpr.publishing._board import Board, Entry, Row
 from mpr.publishing._board_figures import Figure
 from mpr.publishing._board_table import TRACKS, Table, batch, encoder, labels, objective, positives, tables
 from mpr.publishing._board_verdicts import Number
-from mpr.publishing.board import Board, Entry, Row
 from mpr.rows import band
 from mpr.runtime import markdown
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mpr.publishing.board import Board, Row
+from mpr.publishing._board import Board, Row
 from mpr.recipe import model_names, schedule, stages
 from mpr.recipe.keys import Recipe
 

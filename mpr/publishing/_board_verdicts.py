@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpr.evaluation import significance
+from mpr.publishing._board import AUTHORS, Entry, Row
 from mpr.publishing._board_table import Table
-from mpr.publishing.board import AUTHORS, Entry, Row
 from mpr.recipe import plan
 from mpr.rows import band
 

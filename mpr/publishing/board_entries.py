@@ -18,8 +18,8 @@ from typing import Any
 from mpr import storage
 from mpr.errors import DataError, Problem, Problems, RecipeError, excerpt, nearest
 from mpr.evaluation.scores import Scores
-from mpr.publishing import board
-from mpr.publishing.board import FOLDER
+from mpr.publishing import _board
+from mpr.publishing._board import FOLDER
 from mpr.publishing.board_lock import LOCK
 from mpr.recipe import read, reference, strict_yaml
 from mpr.recipe.keys_results import Band
@@ -52,14 +52,14 @@ def add(root: Path, run: Path, *, replace: bool = False, again: str = "", checkp
         target = _target_of_repeat(target, again)
     files = {target: result.to_bytes()}
     for ids in questions:
-        files[root / FOLDER / board.question_file(questions_digest(ids))] = questions_text(ids)
+        files[root / FOLDER / _board.question_file(questions_digest(ids))] = questions_text(ids)
     if checkpoint:
         link = _REPO.fullmatch(checkpoint)
         if link is None:
             fix = "write owner/name@<40 hex digits of the commit>"
             raise DataError(f"'{checkpoint}' is no checkpoint", key="checkpoint", fix=fix)
         content = {"format": 1, "row": result.document["row"], "seed": result.document["seed"], **link.groupdict()}
-        files[target.parent / _LINK] = board.document(board.signed(content))
+        files[target.parent / _LINK] = _board.document(_board.signed(content))
     if target.exists() and target.read_bytes() != files[target] and not replace:
         fix = "add it with --again WHO as a repeat, or with --replace if the one that is there is wrong"
         raise DataError("another result of this system and seed is already there", where=str(target), fix=fix)
@@ -79,9 +79,9 @@ def fail(root: Path, recipe: Path, why: str) -> Path:
         fix = "say in 10 to 200 characters what happened, at which update, on what; no paths"
         raise DataError("is no reason", key="why", fix=fix)
     code = environment.snapshot()["code"].get("commit", "unknown")
-    content = {"format": 1, "row": found.name, "why": text, "recipe": board.digest_with(found, None), "code": code}
+    content = {"format": 1, "row": found.name, "why": text, "recipe": _board.digest_with(found, None), "code": code}
     target = root / FOLDER / "results" / found.name / "failed.json"
-    storage.write_file(target, board.document(board.signed(content)))
+    storage.write_file(target, _board.document(_board.signed(content)))
     return target
 
 
@@ -104,7 +104,7 @@ def objections(result: Result, path: Path) -> Iterator[Problem]:
     if other := [key for key in keys if key not in OVERRIDABLE]:
         fix = "write a recipe of its own; only the seed may differ from the file"
         yield Problem(f"was run with --set {', '.join(other)}", where, "overrides", fix)
-    elif board.digest_with(recipe, board.seed_of(result)) != document["recipe"]["digest"]:
+    elif _board.digest_with(recipe, _board.seed_of(result)) != document["recipe"]["digest"]:
         what = f"was made by another recipe than {path.name} is now"
         yield Problem(what, where, "recipe", "restore the recipe, or run again")
     if document["scores"].keys() != recipe.data.evaluate.keys():
@@ -152,7 +152,7 @@ def _recipe_of(root: Path, row: str) -> Path:
 
 def expect(root: Path, path: Path) -> dict[str, Band]:
     """Writes the band of one more run into a recipe, from the seeds in the leaderboard; returns it."""
-    row = board.read(root).row(read.load(path).name)
+    row = _board.read(root).row(read.load(path).name)
     measured = bands([entry.result for entry in row.of("trained")], row.role)
     expected = {name: measured[name] for name in row.recipe.evaluation.measures}
     write_expected(path, expected)
@@ -227,7 +227,7 @@ def checkpoint_of(root: Path, name: str) -> RowCheckpoint:
     if not lock.is_file():
         what = "there is no leaderboard here to look a row up in"
         raise DataError(what, where=str(lock), key="NAME", fix="say --root with the source tree, or owner/name")
-    rows: Mapping[str, Any] = board.read_signed(lock)["rows"]
+    rows: Mapping[str, Any] = _board.read_signed(lock)["rows"]
     if name not in rows:
         hint = nearest(name, rows) or "a Hub repository is owner/name"
         raise RecipeError(f"{excerpt(name)} is neither a row of the leaderboard nor a repository", key="NAME", fix=hint)
@@ -236,7 +236,7 @@ def checkpoint_of(root: Path, name: str) -> RowCheckpoint:
         fix = f"make the model with `mpr reproduce {rows[name]['recipe']['path']}`"
         raise DataError(f"row '{name}' has no published checkpoint", where=str(place.parent), key="NAME", fix=fix)
     _refuse_unbuilt(root, place, rows[name]["files"])
-    link = board.read_signed(place)
+    link = _board.read_signed(place)
     result = place.with_name(f"trained-seed{link['seed']}.json")
     _refuse_unbuilt(root, result, rows[name]["files"])
     if link["row"] != name or not _REPO.fullmatch(f"{link['repo']}@{link['revision']}"):

@@ -16,10 +16,10 @@ from typing import Any
 
 from mpr import storage
 from mpr.errors import DataError, Problem
+from mpr.publishing import _board as leaderboard
 from mpr.publishing import _board_drawing, _board_figures, _board_page, _board_table, _board_verdicts
-from mpr.publishing import board as leaderboard
+from mpr.publishing._board import FOLDER, Board, Row
 from mpr.publishing._board_figures import Figure
-from mpr.publishing.board import FOLDER, Board, Row
 from mpr.recipe import reference
 
 LOCK, PAGE = "rows.json", "README.md"

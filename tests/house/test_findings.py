@@ -12,9 +12,9 @@ from dataclasses import asdict
 
 import pytest
 
+from mpr.publishing import _board as leaderboard
 from mpr.publishing import _board_page, _board_table, _board_verdicts
-from mpr.publishing import board as leaderboard
-from mpr.publishing.board import Row
+from mpr.publishing._board import Row
 from tests import shipped
 from tests.conftest import Examined
 
