@@ -73,7 +73,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Row:
+class BoardRow:
     """One recipe and everything that was measured with it."""
 
     path: str
@@ -112,17 +112,17 @@ class Board:
     """All rows of a source tree."""
 
     root: Path
-    rows: tuple[Row, ...]
+    rows: tuple[BoardRow, ...]
 
     @property
     def folder(self) -> Path:
         return self.root / FOLDER
 
     @cached_property
-    def by_name(self) -> dict[str, Row]:
+    def by_name(self) -> dict[str, BoardRow]:
         return {row.name: row for row in self.rows}
 
-    def row(self, name: str) -> Row:
+    def row(self, name: str) -> BoardRow:
         if name not in self.by_name:
             raise DataError(f"'{name}' is the name of no recipe", key="row", fix="rows are the files of recipes/")
         return self.by_name[name]
@@ -179,7 +179,7 @@ def read_signed(path: Path, fix: str = _RESTORE) -> dict[str, Any]:
     return found
 
 
-def _row(root: Path, path: Path, recipe: Recipe, problems: Problems) -> Row:
+def _row(root: Path, path: Path, recipe: Recipe, problems: Problems) -> BoardRow:
     folder, entries = root / FOLDER / "results" / recipe.name, []
     notes: dict[str, Any] = {"failed": None, "checkpoint": None}
     for place in files(root, f"results/{recipe.name}"):
@@ -190,7 +190,7 @@ def _row(root: Path, path: Path, recipe: Recipe, problems: Problems) -> Row:
                 entries.append(_entry(root, folder, place, recipe))
         except DataError as error:
             problems.found.extend(error.problems)
-    return Row(path.relative_to(root).as_posix(), recipe, tuple(entries), **notes)
+    return BoardRow(path.relative_to(root).as_posix(), recipe, tuple(entries), **notes)
 
 
 def _entry(root: Path, folder: Path, place: Path, recipe: Recipe) -> Entry:

@@ -14,7 +14,7 @@ from typing import Any
 
 from mpr.evaluation.scores import GROUPS
 from mpr.publishing import _board_table
-from mpr.publishing._board import Entry, Row
+from mpr.publishing._board import BoardRow, Entry
 from mpr.publishing._board_table import Table
 from mpr.recipe import schedule
 from mpr.recipe.keys import DESCRIBING, Recipe
@@ -127,15 +127,15 @@ def figures(tables: Sequence[Table]) -> tuple[Figure, ...]:
 
 
 def _panels(
-    tables: Sequence[Table], free: Sequence[str], panel: Callable[[str, Table, list[Row]], Panel | None]
+    tables: Sequence[Table], free: Sequence[str], panel: Callable[[str, Table, list[BoardRow]], Panel | None]
 ) -> tuple[Panel, ...]:
     made = (panel(title, table, rows) for table in tables for title, rows in _groups(table, free))
     return tuple(found for found in made if found is not None)
 
 
-def _groups(table: Table, free: Sequence[str]) -> Iterator[tuple[str, list[Row]]]:
+def _groups(table: Table, free: Sequence[str]) -> Iterator[tuple[str, list[BoardRow]]]:
     """(title, measured rows) of every group of rows that are equal but for the free keys."""
-    found: dict[str, list[Row]] = {}
+    found: dict[str, list[BoardRow]] = {}
     contents: dict[str, dict[str, Any]] = {}
     for row in table.rows:
         if row.of("trained"):
@@ -212,7 +212,7 @@ SWEEPS = (
 )  # fmt: skip
 
 
-def _swept(sweep: Sweep, title: str, table: Table, rows: list[Row]) -> Panel | None:
+def _swept(sweep: Sweep, title: str, table: Table, rows: list[BoardRow]) -> Panel | None:
     measure = table.measures[0]
     placed = [(x, row) for row in rows if (x := sweep.x(row.recipe)) is not None]
     ticks: tuple[str, ...] = ()
@@ -220,7 +220,7 @@ def _swept(sweep: Sweep, title: str, table: Table, rows: list[Row]) -> Panel | N
         names = {x: sweep.tick(row.recipe).replace(", ", "\n").replace(" + ", "\n+ ") for x, row in placed}
         places = {x: place for place, x in enumerate(sorted(names))}
         placed, ticks = [(places[x], row) for x, row in placed], tuple(names[x] for x in places)
-    lines: dict[str, list[tuple[float, Row]]] = {}
+    lines: dict[str, list[tuple[float, BoardRow]]] = {}
     for x, row in sorted(placed, key=lambda pair: (pair[0], pair[1].name)):
         label = sweep.label(row.recipe)
         if any(x == other for other, _ in lines.get(label, ())):  # they differ in a free key that is no axis
@@ -244,7 +244,7 @@ def _swept(sweep: Sweep, title: str, table: Table, rows: list[Row]) -> Panel | N
 # Over the course of training, and over the number of known positives
 
 
-def _learning(title: str, table: Table, rows: list[Row]) -> Panel | None:
+def _learning(title: str, table: Table, rows: list[BoardRow]) -> Panel | None:
     logs = {row.name: [entry.result.document["curve"] for entry in row.of("trained")] for row in rows}
 
     def is_logged_by_all(name: str) -> bool:
@@ -265,7 +265,7 @@ def _learnt(label: str, runs: Sequence[Sequence[dict[str, Any]]], name: str) -> 
     return Curve.of(label, [(step, _over_seeds([run[step] for run in values], scale)) for step in steps])
 
 
-def _by_known_positives(title: str, table: Table, rows: list[Row]) -> Panel | None:
+def _by_known_positives(title: str, table: Table, rows: list[BoardRow]) -> Panel | None:
     measure, role = table.measures[0], rows[0].role
     curves = [_grouped(_name(row.recipe), row.of("trained"), row.role, measure) for row in rows]
     if not any(curve.x for curve in curves):

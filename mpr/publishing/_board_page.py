@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mpr.publishing import _board_verdicts
-from mpr.publishing._board import Board, Entry, Row
+from mpr.publishing._board import Board, BoardRow, Entry
 from mpr.publishing._board_figures import Figure
 from mpr.publishing._board_table import TRACKS, Table, batch, encoder, labels, objective, positives, tables
 from mpr.publishing._board_verdicts import Number
@@ -86,7 +86,7 @@ def _table(table: Table, against: Mapping[str, Mapping[str, Any]]) -> Iterator[s
         yield f"\nShown is `{more[0]}`; the receipts have {', '.join(more[1:])} as well."
 
 
-def _row(row: Row, table: Table, against: Mapping[str, Any] | None, sources: Sequence[str]) -> Iterator[str]:
+def _row(row: BoardRow, table: Table, against: Mapping[str, Any] | None, sources: Sequence[str]) -> Iterator[str]:
     entries, checkpoint = _board_verdicts.shown(row), row.checkpoint
     yield f"[{row.name}](../{row.path})"
     yield objective(row.recipe)
@@ -103,14 +103,14 @@ def _row(row: Row, table: Table, against: Mapping[str, Any] | None, sources: Seq
         yield f"[{checkpoint['repo']}](https://huggingface.co/{checkpoint['repo']}/tree/{checkpoint['revision']})"
 
 
-def _verdict(row: Row) -> str:
+def _verdict(row: BoardRow) -> str:
     found, word = _board_verdicts.verdict(row), _board_verdicts.word(row)
     draft = " (draft: inputs that nobody has pinned)" if row.recipe.draft and found == band.UNMEASURED else ""
     old = len(row.stale) if row.of("trained") and row.stale else 0
     return found + draft + (f", {word}" if word else "") + (f", {old} stale receipts not counted" if old else "")
 
 
-def _published(row: Row, table: Table, sources: Sequence[str]) -> str:
+def _published(row: BoardRow, table: Table, sources: Sequence[str]) -> str:
     if row.recipe.paper is None:
         return f"{NONE}: a row of our own"
     values = [row.recipe.published.values.get(measure) for measure in table.measures]

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpr.evaluation import significance
-from mpr.publishing._board import AUTHORS, Entry, Row
+from mpr.publishing._board import AUTHORS, BoardRow, Entry
 from mpr.publishing._board_table import Table
 from mpr.recipe import plan
 from mpr.rows import band
@@ -62,7 +62,7 @@ class Against:
 # Numbers and verdicts
 
 
-def shown(row: Row, system: str = "trained") -> tuple[Entry, ...]:
+def shown(row: BoardRow, system: str = "trained") -> tuple[Entry, ...]:
     """The results that the table shows: those of the recipe as it is, else the stale ones, which it calls so."""
     return row.of(system) or tuple(entry for entry in row.stale if entry.system == system and not entry.who)
 
@@ -71,7 +71,7 @@ def number(entries: Iterable[Entry], role: str, measure: str) -> Number | None:
     return Number.of([entry.means(role).get(measure) for entry in entries if role in entry.result.document["scores"]])
 
 
-def verdict(row: Row) -> str:
+def verdict(row: BoardRow) -> str:
     """`exact`, `within`, `above`, `below`, `unmeasured`, `stale`, `failed`, or that there is no band yet."""
     trained = row.of("trained")
     if not trained:
@@ -86,7 +86,7 @@ def verdict(row: Row) -> str:
     return band.worst(found for entry in (*trained, *repeats) for found in _words(row, entry))
 
 
-def _words(row: Row, entry: Entry) -> Iterator[str]:
+def _words(row: BoardRow, entry: Entry) -> Iterator[str]:
     yield from band.verdict(row.recipe.expected, entry.means(row.role)).values()
 
 
@@ -99,7 +99,7 @@ def _values(entry: Entry) -> dict[str, Any]:
     return {role: (scores["questions"], scores["values"]) for role, scores in entry.result.document["scores"].items()}
 
 
-def word(row: Row) -> str:
+def word(row: BoardRow) -> str:
     """What may be claimed: measured by the authors, repeated by them elsewhere, reproduced by others."""
     if not shown(row):
         return ""
@@ -136,7 +136,7 @@ def against_baseline(table: Table) -> dict[str, Against]:
     }
 
 
-def _same_rules(base: Entry, base_row: Row, other: Entry, row: Row, measure: str) -> bool:
+def _same_rules(base: Entry, base_row: BoardRow, other: Entry, row: BoardRow, measure: str) -> bool:
     ours, theirs = base.scores(base_row.role), other.scores(row.role)
     same = all(ours[fact] == theirs[fact] for fact in ("questions", "right"))
     if not same or measure not in ours["values"] or measure not in theirs["values"]:

@@ -18,7 +18,7 @@ from mpr import storage
 from mpr.errors import DataError, Problem
 from mpr.publishing import _board as leaderboard
 from mpr.publishing import _board_drawing, _board_figures, _board_page, _board_table, _board_verdicts
-from mpr.publishing._board import FOLDER, Board, Row
+from mpr.publishing._board import FOLDER, Board, BoardRow
 from mpr.publishing._board_figures import Figure
 from mpr.recipe import reference
 
@@ -102,7 +102,7 @@ def _lock(board: Board, against: Mapping[str, Any], figures: Sequence[Figure]) -
     return leaderboard.signed(content)
 
 
-def _row(board: Board, row: Row) -> dict[str, Any]:
+def _row(board: Board, row: BoardRow) -> dict[str, Any]:
     """What a row is bound to, and the digest of it."""
     paths = list(leaderboard.files(board.root, f"results/{row.name}"))
     asked = {str(scores["questions"]) for entry in row.entries for scores in entry.result.document["scores"].values()}

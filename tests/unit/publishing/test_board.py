@@ -17,7 +17,7 @@ from mpr.errors import DataError
 from mpr.evaluation import comparison
 from mpr.evaluation.scores import Scores
 from mpr.publishing import _board, _board_page, _board_table, _board_verdicts, board_lock
-from mpr.publishing._board import Board, Row
+from mpr.publishing._board import Board, BoardRow
 from mpr.publishing._board_table import INVENTED, OURS, PAPERS, Table
 from mpr.recipe.keys_results import Band
 from tests import boards, shipped
@@ -55,7 +55,7 @@ def cells(root: Path, row: str) -> dict[str, str]:
 
 
 def test_every_shipped_recipe_is_in_one_table(examined: Examined) -> None:
-    rows = tuple(Row(name, recipe) for name, recipe in shipped.recipes().items())
+    rows = tuple(BoardRow(name, recipe) for name, recipe in shipped.recipes().items())
     made = _board_table.tables(Board(shipped.ROOT, rows))
     names = [row.name for table in made for row in table.rows]
     assert sorted(names) == sorted(row.name for row in rows)
@@ -73,7 +73,7 @@ def test_every_shipped_recipe_is_in_one_table(examined: Examined) -> None:
 
 
 def test_baselines_and_measures() -> None:
-    rows = tuple(Row(name, recipe) for name, recipe in shipped.recipes().items())
+    rows = tuple(BoardRow(name, recipe) for name, recipe in shipped.recipes().items())
     made = {table.title: table for table in _board_table.tables(Board(shipped.ROOT, rows))}
     wanted = {"NQ": "nq_nll_m1", "TREC": "trec_nll_m1", "SQuAD": "squad_nll_m1"}
     judged = "local (scifact, passages 5c4e938a), test"
@@ -185,7 +185,7 @@ def test_verdicts_of_the_band(built: Path) -> None:
     for (low, high), verdict in cases:
         expected = {"top20": Band(mean=statistics.mean(means), low=low, high=high, seeds=3)}
         recipe = row.recipe.model_copy(update={"expected": expected})
-        assert _board_verdicts.verdict(Row(row.path, recipe, row.entries)) == verdict
+        assert _board_verdicts.verdict(BoardRow(row.path, recipe, row.entries)) == verdict
     assert _board_verdicts.verdict(row) == _board_verdicts.NO_BAND
 
 
