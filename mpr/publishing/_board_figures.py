@@ -6,16 +6,16 @@ name. So a picture says what it seems to say, and a row that differs in one more
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from statistics import fmean, stdev
 from typing import Any
 
 from mpr.evaluation.scores import GROUPS
 from mpr.publishing import _board_table
 from mpr.publishing._board import BoardRow, Entry
 from mpr.publishing._board_table import Table
+from mpr.publishing._board_verdicts import Number, number
 from mpr.recipe import schedule
 from mpr.recipe.keys import DESCRIBING, Recipe
 from mpr.recipe.strict_yaml import dotted, leaves
@@ -30,8 +30,6 @@ _BATCH = (  # a batch brings its number of steps and its learning rate
 )  # fmt: skip
 _REFERENCES = (("BM25", "bm25"), ("untrained", "untrained"))
 _CURVES = ("eval_mrr", "eval_top20", "eval_top5", "eval_top1")  # of these the first that all rows logged, else the loss
-Points = Sequence[tuple[float, tuple[float, float] | None]]
-"""x -> (mean, standard deviation) over seeds; None where nothing is known."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +44,9 @@ class Curve:
     """BM25 or the untrained model: drawn thin."""
 
     @classmethod
-    def of(cls, label: str, points: Points, is_reference: bool = False) -> Curve:
+    def of(cls, label: str, points: Iterable[tuple[float, Number | None]], is_reference: bool = False) -> Curve:
         """Through the points that are known."""
-        known = [(x, *found) for x, found in points if found is not None]
+        known = [(x, found.mean, found.deviation or 0.0) for x, found in points if found is not None]
         x, y, spread = zip(*known, strict=True) if known else ((), (), ())
         return cls(label, x, y, spread, is_reference)
 
@@ -166,12 +164,6 @@ def _difference(content: dict[str, Any], usual: dict[str, Any]) -> str:
     return ", ".join(shown) + (", ..." if len(keys) > 3 else "")
 
 
-def _over_seeds(values: Sequence[float | None], scale: float = 100.0) -> tuple[float, float] | None:
-    """(mean, standard deviation), 0 from a single seed; None from none."""
-    known = [scale * value for value in values if value is not None]
-    return (fmean(known), stdev(known) if len(known) > 1 else 0.0) if known else None
-
-
 def _name(recipe: Recipe) -> str:
     """Of a curve: objective and positives."""
     return f"{_board_table.objective(recipe)}, m {_board_table.positives(recipe)}"
@@ -228,16 +220,15 @@ def _swept(sweep: Sweep, title: str, table: Table, rows: list[BoardRow]) -> Pane
         lines.setdefault(label, []).append((x, row))
     curves = []
     for label, line in lines.items():
-        scores = [_over_seeds([entry.means(row.role).get(measure) for entry in row.of("trained")]) for _, row in line]
-        curve = Curve.of(label, [(x, score) for (x, _), score in zip(line, scores, strict=True)])
+        curve = Curve.of(label, ((x, number(row.of("trained"), row.role, measure)) for x, row in line))
         if len(curve.x) > 1 or (curve.x and sweep.is_lonely):
             curves.append(curve)
     if not any(len(curve.x) > 1 for curve in curves):
         return None
     levels = []
     for label, system in _REFERENCES:
-        if found := _over_seeds([entry.means(row.role).get(measure) for row in rows for entry in row.of(system)]):
-            levels.append((label, found[0]))
+        if found := Number.of([entry.means(row.role).get(measure) for row in rows for entry in row.of(system)]):
+            levels.append((label, found.mean))
     return Panel(title, f"{measure}, %", tuple(curves), tuple(levels), ticks)
 
 
@@ -262,7 +253,7 @@ def _learnt(label: str, runs: Sequence[Sequence[dict[str, Any]]], name: str) -> 
     values = [{entry["step"]: entry[name] for entry in run if name in entry} for run in runs]
     scale = 1.0 if name == "loss" else 100.0
     steps = sorted(set.intersection(*map(set, values)))
-    return Curve.of(label, [(step, _over_seeds([run[step] for run in values], scale)) for step in steps])
+    return Curve.of(label, ((step, Number.of([run[step] for run in values], scale)) for step in steps))
 
 
 def _by_known_positives(title: str, table: Table, rows: list[BoardRow]) -> Panel | None:
@@ -281,5 +272,5 @@ def _grouped(label: str, entries: Sequence[Entry], role: str, measure: str, is_r
     points = []
     for place, (name, _, _) in enumerate(GROUPS):
         found = [entry.scores(role)["by_known_positives"].get(name, {}) for entry in entries]
-        points.append((float(place), _over_seeds([group.get(measure) for group in found if group.get("questions")])))
+        points.append((float(place), Number.of([group.get(measure) for group in found if group.get("questions")])))
     return Curve.of(label, points, is_reference)

@@ -9,7 +9,7 @@ Shapes: Q questions.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
@@ -29,7 +29,7 @@ _TIE = 1e-12  # means over seeds of equal values may differ by this
 
 @dataclass(frozen=True)
 class Number:
-    """A measure over seeds, in percent."""
+    """A measure over seeds, in percent unless another scale is given."""
 
     mean: float
     deviation: float | None
@@ -37,8 +37,8 @@ class Number:
     seeds: int
 
     @classmethod
-    def of(cls, means: Sequence[float | None]) -> Number | None:
-        values = [100.0 * value for value in means if value is not None]
+    def of(cls, means: Sequence[float | None], scale: float = 100.0) -> Number | None:
+        values = [scale * value for value in means if value is not None]
         if not values:
             return None
         return cls(fmean(values), stdev(values) if len(values) > 1 else None, len(values))
@@ -83,11 +83,8 @@ def verdict(row: BoardRow) -> str:
         return EXACT
     if row.recipe.expected is None:
         return NO_BAND
-    return band.worst(found for entry in (*trained, *repeats) for found in _words(row, entry))
-
-
-def _words(row: BoardRow, entry: Entry) -> Iterator[str]:
-    yield from band.verdict(row.recipe.expected, entry.means(row.role)).values()
+    verdicts = [band.verdict(row.recipe.expected, entry.means(row.role)) for entry in (*trained, *repeats)]
+    return band.worst(word for by_measure in verdicts for word in by_measure.values())
 
 
 def _is_exact(entry: Entry, runs: Sequence[Entry]) -> bool:
