@@ -48,16 +48,18 @@ def push(
     from mpr.publishing.publication import PushOptions
 
     data = tuple(kind for kind, asked in (("candidates", candidates), ("vectors", vectors)) if asked)
-    options = PushOptions(run, repo, recipe, None, tuple(baseline or ()), licence, draft, merged, data, home,
-                          tuple(public or ()))  # fmt: skip
+    options = PushOptions(
+        run, repo, recipe, baselines=tuple(baseline or ()), licence=licence, draft=draft, merged=merged, data=data,
+        home=home, public=tuple(public or ()),
+    )  # fmt: skip
     wanted = hub.publications(options)
-    for each in wanted if dry_run else ():
-        typer.echo(f"{each.kind} {each.repo}: {each.title}")
-        for file in each.files:
-            made = ", compressed" if file.raw is not None else ""
-            typer.echo(f"{file.bytes:>14,} bytes  {file.sha256}  {file.name}{made}")
-        typer.echo(f"\n{each.card}")
     if dry_run:
+        for each in wanted:
+            typer.echo(f"{each.kind} {each.repo}: {each.title}")
+            for file in each.files:
+                made = ", compressed" if file.raw is not None else ""
+                typer.echo(f"{file.bytes:>14,} bytes  {file.sha256}  {file.name}{made}")
+            typer.echo(f"\n{each.card}")
         typer.echo("nothing was sent: this was a dry run")
         return
     if quiet:
