@@ -68,9 +68,9 @@ def _lines(board: Board, against: Mapping[str, Mapping[str, Any]], figures: Sequ
 
 
 def _table(table: Table, against: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    measures, quoted = " / ".join(table.measures), (row.recipe.published for row in table.rows)
-    cited = (one.source for one in quoted if one.source and any(map(one.values.get, table.measures)))
-    sources = list(dict.fromkeys(cited))
+    measures, published = " / ".join(table.measures), [row.recipe.published for row in table.rows]
+    quoted = [one.source for one in published if one.source and any(one.values.get(name) for name in table.measures)]
+    sources = list(dict.fromkeys(quoted))
     yield f"\n### {table.title}\n"
     head = ("recipe", "objective", "m", "labels", "batch", "base model", f"published {measures}", f"ours {measures}")
     tail = ("verdict", "against the baseline", "hardware", "time", "memory", "commit", "receipts", "checkpoint")
@@ -78,9 +78,8 @@ def _table(table: Table, against: Mapping[str, Mapping[str, Any]]) -> Iterator[s
     yield markdown.table((*head, *tail), [*rows, *_references(table)])
     yield f"\n{_baseline(table, against)}"
     if sources:
-        yield "\n" + "  \n".join(
-            f"[{number}] {markdown.cell(source)}" for number, source in enumerate(sources, start=1)
-        )
+        lines = (f"[{number}] {markdown.cell(source)}" for number, source in enumerate(sources, start=1))
+        yield "\n" + "  \n".join(lines)
     more = list(table.rows[0].recipe.data.evaluate)
     if len(more) > 1:
         yield f"\nShown is `{more[0]}`; the receipts have {', '.join(more[1:])} as well."
@@ -97,10 +96,10 @@ def _row(row: BoardRow, table: Table, against: Mapping[str, Any] | None, sources
     yield "baseline" if row is table.baseline else against_cell(against)
     yield from _costs(entries)
     yield _receipts(entries + row.again)
-    if checkpoint is None:
-        yield NONE
-    else:
+    if checkpoint is not None:
         yield f"[{checkpoint['repo']}](https://huggingface.co/{checkpoint['repo']}/tree/{checkpoint['revision']})"
+    else:
+        yield NONE
 
 
 def _verdict(row: BoardRow) -> str:
@@ -170,22 +169,9 @@ def _references(table: Table) -> Iterator[Iterable[str]]:
             # runs that gave the same values count once
             values = {(entry.seed, str(entry.scores(role)["values"])): entry for entry in reversed(entries)}
             kept = list(reversed(values.values()))
-            numbers = _numbers(kept, role, table.measures)
-            yield (
-                label,
-                DASH,
-                DASH,
-                DASH,
-                DASH,
-                name,
-                DASH,
-                numbers,
-                "measured",
-                DASH,
-                *_costs(kept),
-                _receipts(kept),
-                DASH,
-            )
+            unset = [DASH] * 4  # objective, m, labels, batch
+            numbers = (DASH, _numbers(kept, role, table.measures))
+            yield [label, *unset, name, *numbers, "measured", DASH, *_costs(kept), _receipts(kept), DASH]
 
 
 # Costs and links
