@@ -52,9 +52,7 @@ class Reproduction:
         trained, role = self.folders["trained"][-1], next(iter(self.recipe.data.evaluate))
         lines = [f"\nevery byte and score again: mpr verify {trained}", f"the model: {trained / 'model'}"]
         if len(self.folders) > 1:
-            sides = (
-                f"{name}=" + ",".join(f"{one}/scores/{role}" for one in own) for name, own in self.folders.items()
-            )
+            sides = (f"{name}=" + ",".join(f"{one}/scores/{role}" for one in own) for name, own in self.folders.items())
             lines.append(f"question by question: mpr compare {' '.join(sides)} --measure {chosen(self.recipe)}")
         lines.append(f"next: copy {file} to my.yaml and change a key; recipes/README.md explains them all")
         lines.append("      mpr check my.yaml; mpr plan my.yaml; mpr reproduce my.yaml --seeds 3")

@@ -157,7 +157,7 @@ def finished(world: World, expected: dict[str, str], after: object) -> None:
     for stage in world.stages:
         receipt = receipts.read(stage)
         assert receipt is not None, (after, stage)
-        assert receipts.damage(receipt) == [], (after, stage)
+        assert receipts.damage(receipt) == {}, (after, stage)
 
 
 def in_every_stage(folder: Path, seed: int) -> list[tuple[str, str, str]]:
