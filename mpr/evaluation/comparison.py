@@ -111,9 +111,7 @@ def compare(
         difference_Q = value_Q[one] - value_Q[other]
         difference_Q[np.abs(difference_Q) <= _TIE] = 0.0
         tested = significance.randomisation(difference_Q, seed)
-        most = sorted(np.flatnonzero(difference_Q).tolist(), key=lambda row: (-abs(difference_Q[row]), ids[row]))[
-            :moved
-        ]
+        rows = sorted(np.flatnonzero(difference_Q).tolist(), key=lambda row: (-abs(difference_Q[row]), ids[row]))
         pair = Pair(
             first=one,
             second=other,
