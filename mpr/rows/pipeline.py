@@ -18,9 +18,9 @@ from mpr import storage
 from mpr.errors import RecipeError, StorageError
 from mpr.evaluation.scores import Scores
 from mpr.rows import result
+from mpr.rows._stages import Row
 from mpr.rows.receipts import OTHER_CODE, Receipt, Receipts, Stage
 from mpr.rows.result import Result
-from mpr.rows.stages import Row
 from mpr.runtime import environment
 from mpr.training import run_folder
 

@@ -2,7 +2,7 @@
 
 `<run>/receipts/<stage>.json`, such as `train.json`, or with a plan `train-warmup.json`. A stage is skipped only if its
 receipt verifies: it was made from just these inputs by just this code, and every byte of what it left is as it was:
-nothing `changed`, no `damage`. `mpr/rows/stages.py` lists the stages in their order.
+nothing `changed`, no `damage`. `mpr/rows/_stages.py` lists the stages in their order.
 
 Places are relative, `run/model` or `home/wiki-1a2b/passages`, so that a folder can be moved.
 """

@@ -18,9 +18,9 @@ from mpr.recipe import read
 from mpr.recipe.keys import Recipe
 from mpr.recipe.rules import task
 from mpr.rows import band
+from mpr.rows._stages import Row
 from mpr.rows.pipeline import Pipeline
 from mpr.rows.result import Result
-from mpr.rows.stages import Row
 from mpr.training import run_folder
 
 _BARS = "▁▂▃▄▅▆▇█"

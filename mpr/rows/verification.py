@@ -13,9 +13,9 @@ from mpr.errors import MprError, Problem, StorageError
 from mpr.evaluation.scores import Scores
 from mpr.recipe import read
 from mpr.rows import pipeline, result
+from mpr.rows._stages import Row
 from mpr.rows.receipts import Receipt, Receipts
 from mpr.rows.result import Result
-from mpr.rows.stages import Row
 
 _AGAIN = "run `mpr reproduce` again: it is made anew"
 

@@ -21,8 +21,8 @@ from mpr.mining import mine
 from mpr.models import cross_encoder_folder
 from mpr.recipe import read
 from mpr.rows import pipeline
+from mpr.rows._stages import Row
 from mpr.rows.pipeline import Pipeline
-from mpr.rows.stages import Row
 from mpr.training.launch import Launch, run
 from mpr.training.run_folder import RunFolder
 from tests.conftest import Examined

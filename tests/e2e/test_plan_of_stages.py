@@ -17,9 +17,9 @@ from mpr.errors import DataError, MprError, RecipeError, StorageError
 from mpr.recipe import read, stages
 from mpr.recipe.rules import launch as launching
 from mpr.rows import pipeline, verification
+from mpr.rows._stages import Row
 from mpr.rows.pipeline import Pipeline
 from mpr.rows.receipts import Receipts
-from mpr.rows.stages import Row
 from mpr.runtime.processes import Place
 from mpr.search.inference import Model
 from mpr.training import launch as training

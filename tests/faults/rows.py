@@ -20,10 +20,10 @@ from typing import Any
 
 from mpr import storage
 from mpr.recipe import read
+from mpr.rows._stages import Row
 from mpr.rows.pipeline import STAGES, Pipeline
 from mpr.rows.receipts import Receipts
 from mpr.rows.result import Result
-from mpr.rows.stages import Row
 from mpr.search import encode, inference  # noqa: F401
 from mpr.training._run import TrainingRun  # noqa: F401  # loaded once, not by each child
 from tests.faults.killing import forked, waited
