@@ -21,8 +21,8 @@ from mpr.mining import mine
 from mpr.models import cross_encoder_folder
 from mpr.recipe import read
 from mpr.rows import pipeline
+from mpr.rows._stages import Row
 from mpr.rows.pipeline import Pipeline
-from mpr.rows.stages import Row
 from mpr.training.launch import Launch, run
 from mpr.training.run_folder import RunFolder
 from tests.conftest import Examined
@@ -166,10 +166,10 @@ def test_labels_are_a_stage(tmp_path: Path, reader: Path) -> None:
     shutil.copytree(reader, own)
     lines: list[str] = []
     Pipeline(row(tmp_path / "row", own), lines.append).run()
-    assert [line.split()[0] for line in lines if "not done yet" in line][:4] == ["data", "mine", "label", "train"]
+    assert [line.split()[0] for line in lines if line.endswith(" ...")][:4] == ["data", "mine", "label", "train"]
     receipt = json.loads((tmp_path / "row" / "run" / "receipts" / "label.json").read_text())
     assert receipt["inputs"][f"model {own}"] == storage.read_manifest(own).digest
-    assert any(line.startswith("label") for line in pipeline.standing(tmp_path / "row" / "run", tmp_path / "row/home"))
+    assert any(line.startswith("label") for line in pipeline.status(tmp_path / "row" / "run", tmp_path / "row/home"))
     (place,) = receipt["outputs"]
     store = tmp_path / "row" / "home" / place.partition("/")[2]
     before = storage.read_manifest(store).digest

@@ -20,8 +20,8 @@ from mpr.errors import DataError, RecipeError
 from mpr.models import late_interaction_folder, pretrained, towers_folder
 from mpr.models.templates import Template
 from mpr.recipe import read as recipe_file
+from mpr.rows._stages import Row
 from mpr.rows.pipeline import Pipeline
-from mpr.rows.stages import Row
 from mpr.training import step_teacher
 from mpr.training.launch import Launch, run
 from mpr.training.run_folder import RunFolder
