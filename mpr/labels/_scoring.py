@@ -28,7 +28,7 @@ from mpr.data.pair_labels import Asked, Knowledge
 from mpr.data.pair_scores import PairScores, Scored
 from mpr.data.token_batches import PairTexts
 from mpr.errors import NumbersError
-from mpr.models import cross_encoder_folder, stage_models
+from mpr.models import cross_encoder_folder, locate
 from mpr.models.cross_encoder import CrossEncoder
 from mpr.models.templates import PairTemplate
 from mpr.runtime.processes import Place
@@ -44,7 +44,7 @@ Integers = NDArray[np.int64]
 def located(reference: str, ground: Ground) -> Path:
     """The folder of the cross-encoder that a recipe names: an earlier stage's, one here, or one of the Hub."""
     key = "labels.scores.cross_encoder"
-    return stage_models.located(reference, ground.models, ground.home, key=key, quiet=ground.quiet)
+    return locate.model_folder(reference, ground.home, ground.models, key=key, quiet=ground.quiet)
 
 
 def scores_of(

@@ -22,6 +22,7 @@ from mpr.recipe.strict_yaml import dotted
 from mpr.storage.json_fields import decode, refusal_of
 
 FILE = "mpr.json"
+KIND = "model"  # of a model folder as an artefact, in its manifest
 FORMAT = 1
 TASK = "dual_encoder"
 MAX_BYTES = 1 << 20

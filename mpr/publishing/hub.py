@@ -234,7 +234,7 @@ def pull(
     name, own = locate.split_name(name, "NAME")
     if own is not None and revision not in (None, own):
         raise RecipeError("two revisions were given", key="--revision", fix="give one of them")
-    folder = locate.brought(name, own or revision, home, quiet, unpinned=True, key="NAME")
+    folder = locate.from_hub(name, own or revision, home, quiet, unpinned=True, key="NAME")
     manifest = storage.read_manifest(folder, locate.KIND)
     if measured not in (None, manifest.digest, manifest.receipt.get("merged from")):
         fix = "tell the maintainers of the row; `mpr pull OWNER/NAME@COMMIT` brings it all the same"

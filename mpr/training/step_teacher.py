@@ -29,7 +29,7 @@ from mpr.data import tokens
 from mpr.data.dataset import Dataset
 from mpr.data.token_batches import Side
 from mpr.errors import DataError, NumbersError
-from mpr.models import contract, late_interaction, late_interaction_folder, stage_models, towers_folder
+from mpr.models import contract, late_interaction, late_interaction_folder, locate, towers_folder
 from mpr.models.similarity import inner_products
 from mpr.models.templates import Template
 from mpr.recipe.keys import Towers
@@ -143,7 +143,7 @@ def _sides(dataset: Dataset, scorer: Scorer) -> tuple[Side, Side]:
 def located(dataset: Dataset) -> Path:
     """The folder of the teacher that the recipe names."""
     label, key = labels.live_teacher(dataset.recipe), "labels.model"
-    return stage_models.located(label.model, dataset.models, dataset.home, key=key, quiet=dataset.quiet)
+    return locate.model_folder(label.model, dataset.home, dataset.models, key=key, quiet=dataset.quiet)
 
 
 def prepare(dataset: Dataset) -> dict[str, str]:

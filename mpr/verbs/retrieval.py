@@ -58,7 +58,7 @@ def _place(stages: Retrieval, model: str | None) -> str:
     dataset: Dataset = stages.dataset
     if model is not None:
         draft = dataset.recipe.draft
-        return str(locate.located(model, dataset.home, key="--model", quiet=dataset.quiet, unpinned=draft))
+        return str(locate.model_folder(model, dataset.home, key="--model", quiet=dataset.quiet, unpinned=draft))
     own = stages.folder / "model"
     if not own.exists():
         fix = "run `mpr train` first, name one with --model, or measure the start with --untrained"
