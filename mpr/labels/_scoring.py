@@ -28,7 +28,7 @@ from mpr.data.pair_labels import Asked, Knowledge
 from mpr.data.pair_scores import PairScores, Scored
 from mpr.data.token_batches import PairTexts
 from mpr.errors import NumbersError
-from mpr.models import cross_encoder_folder, locate
+from mpr.models import cross_encoder, locate
 from mpr.models.cross_encoder import CrossEncoder
 from mpr.models.templates import PairTemplate
 from mpr.runtime.processes import Place
@@ -142,8 +142,8 @@ class Scoring:
             raise NumbersError(f"{what} of question {question}", where=str(self.folder), key="labels.scores", fix=fix)
 
     @cached_property
-    def _loaded(self) -> tuple[CrossEncoder, Any, cross_encoder_folder.PairContract]:
-        return cross_encoder_folder.load(self.folder)
+    def _loaded(self) -> tuple[CrossEncoder, Any, cross_encoder.PairContract]:
+        return cross_encoder.load(self.folder)
 
     @property
     def _model(self) -> CrossEncoder:

@@ -20,9 +20,8 @@ from mpr import storage
 from mpr.data.token_batches import Side
 from mpr.data.tokens import TokenStore
 from mpr.errors import DataError, Problem, RecipeError
-from mpr.models import contract, templates, towers, towers_folder
+from mpr.models import contract, out_of_memory, templates, towers, towers_folder
 from mpr.models.contract import Contract
-from mpr.models.out_of_memory import told
 from mpr.models.templates import Template
 from mpr.models.towers import Encoder, Towers
 from mpr.recipe import keys as recipe
@@ -185,7 +184,7 @@ class Worker:
             return None
 
     def _forward(self, given: dict[str, Tensor]) -> Floats:
-        with told(lambda: self._too_large(*given["input_ids"].shape)):
+        with out_of_memory.becomes(lambda: self._too_large(*given["input_ids"].shape)):
             inputs = {name: part_NL.to(self.device) for name, part_NL in given.items()}
             vectors_NW: Floats = self.encoder(**inputs).float().cpu().numpy()
             return vectors_NW

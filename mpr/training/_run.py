@@ -69,7 +69,7 @@ class TrainingRun:
         if self.arguments.max_steps <= 0:
             self.arguments.max_steps = self._updates()
         is_sharded = launch.is_sharded(os.environ)
-        with out_of_memory.told(lambda: out_of_memory.in_training(self.recipe, is_sharded)), stoppable() as stopper:
+        with out_of_memory.becomes(lambda: out_of_memory.in_training(self.recipe, is_sharded)), stoppable() as stopper:
             resumed = self.folder.newest()
             if resumed is not None:
                 self.arguments.eval_on_start = False  # it was: the curve of the checkpoint has it

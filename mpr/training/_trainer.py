@@ -291,7 +291,7 @@ class MultiPositiveTrainer(CommittedCheckpoints):
         model, batch = self.model_wrapped, self.args.per_device_eval_batch_size
         was_training = model.training
         model.eval()
-        with torch.no_grad(), out_of_memory.told(lambda: out_of_memory.in_validation(batch)):
+        with torch.no_grad(), out_of_memory.becomes(lambda: out_of_memory.in_validation(batch)):
             ranks = self.evaluator.ranks(model, self.args.device)
         model.train(was_training)
         measures = self.compute_metrics(EvalPrediction(predictions=ranks, label_ids=self.evaluator.owner_N))

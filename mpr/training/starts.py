@@ -11,7 +11,7 @@ import copy
 from pathlib import Path
 
 from mpr.data.dataset import Dataset
-from mpr.models import adapters, contract, templates, towers, towers_folder
+from mpr.models import contract, templates, towers, towers_folder
 from mpr.models.towers import Towers
 from mpr.recipe import stages
 from mpr.search.inference import Model
@@ -45,7 +45,5 @@ def untrained(dataset: Dataset) -> Model:
 def without_adapters_of_its_own(dataset: Dataset, trained: Towers) -> Towers:
     """The same towers; adapters that came on top of a whole model are merged, because no base has its weights."""
     if dataset.start is not None and contract.read(dataset.start).weights != "adapter":
-        for encoder in trained.encoders():
-            if adapters.is_on(encoder.backbone):
-                encoder.backbone = adapters.merged(encoder.backbone)
+        trained.merge_adapters()
     return trained

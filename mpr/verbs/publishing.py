@@ -101,14 +101,14 @@ def _merged(wish: Wish) -> Path:
     """A copy of the model that needs no base, kept in the run folder."""
     from mpr import storage
     from mpr.errors import DataError
-    from mpr.models import towers_folder
+    from mpr.models import contract, towers_folder
     from mpr.publishing.publication import local_bases
 
     source, target = wish.run / "model", wish.run / "model-merged"
     if not target.exists():
         towers_folder.merge(source, target, *local_bases(wish))
-    origin = storage.verify(target, towers_folder.KIND).receipt.get("merged from")
-    if origin != storage.verify(source, towers_folder.KIND).digest:
+    origin = storage.verify(target, contract.KIND).receipt.get("merged from")
+    if origin != storage.verify(source, contract.KIND).digest:
         raise DataError("was merged from another model", where=str(target), fix="remove it, and push again")
     return target
 

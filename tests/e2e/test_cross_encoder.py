@@ -18,7 +18,7 @@ from mpr.data.pair_labels import Asked
 from mpr.errors import RecipeError
 from mpr.labels import _scoring
 from mpr.mining import mine
-from mpr.models import cross_encoder_folder
+from mpr.models import cross_encoder
 from mpr.recipe import read
 from mpr.rows import pipeline
 from mpr.rows.pipeline import Pipeline
@@ -130,7 +130,7 @@ def test_resumed_is_uninterrupted(tmp_path: Path) -> None:
     half = halfway(path, tmp_path / "whole", tmp_path / "half")
     run(training.launch(path, half.folder, *options))
     assert training.weights(half.folder) == training.weights(tmp_path / "whole")
-    made, _, contract = cross_encoder_folder.load(half.model)
+    made, _, contract = cross_encoder.load(half.model)
     assert contract.towers.passage_length == 56
     assert run(training.launch(path, half.folder, *options)) == half.folder, "already trained"
     run(training.launch(path, tmp_path / "bf16", *options, "training.bf16=true"))
@@ -179,10 +179,10 @@ def test_labels_are_a_stage(tmp_path: Path, reader: Path) -> None:
     assert sum("kept" in line for line in lines) == 6, lines
     assert any(line.startswith("label") and "done again" in line for line in lines), lines
     assert storage.read_manifest(store).digest == before
-    made, tokenizer, _ = cross_encoder_folder.load(own)
+    made, tokenizer, _ = cross_encoder.load(own)
     made.model.classifier.bias.data += 1.0
     storage.remove(own)
-    cross_encoder_folder.write(own, made, tokenizer)
+    cross_encoder.write(own, made, tokenizer)
     with pytest.raises(RecipeError, match="train"):
         Pipeline(row(tmp_path / "row", own), lines.append).run()
 

@@ -18,7 +18,7 @@ from mpr.data.pair_labels import Asked, Knowledge
 from mpr.data.pair_scores import PairScores, pairs_of
 from mpr.errors import DataError, NumbersError, RecipeError, StorageError
 from mpr.labels import _scoring
-from mpr.models import cross_encoder, cross_encoder_folder
+from mpr.models import cross_encoder
 from mpr.search.inference import Worker
 from mpr.sources import Ground
 from tests.conftest import Examined
@@ -90,7 +90,7 @@ def test_what_names_a_store(model: Path, split: Any, tmp_path: Path, examined: E
     other = tmp_path / "other"
     tokenizer = tiny_models.tokenizer_of("bert")
     made = cross_encoder.build(settings(title="none", passage_length=30), tokenizer, 2)
-    cross_encoder_folder.write(other, made, tokenizer)
+    cross_encoder.write(other, made, tokenizer)
     fewer = replace(known, before=knowing([[]] * QUESTIONS, a=[*listed(known.of("a"))[:-1], [0]]))
     named = {
         _scoring.Scoring.of(folder, asked, what, ground, compute, chunk).target.name
@@ -152,10 +152,10 @@ def test_progress_counts_questions(model: Path, split: Any) -> None:
 
 def test_not_a_number_is_refused_by_name(model: Path, split: Any, tmp_path: Path) -> None:
     ground, known = split
-    made, tokenizer, _ = cross_encoder_folder.load(model)
+    made, tokenizer, _ = cross_encoder.load(model)
     with torch.no_grad():
         made.model.classifier.bias.fill_(float("nan"))
-    cross_encoder_folder.write(tmp_path / "broken", made, tokenizer)
+    cross_encoder.write(tmp_path / "broken", made, tokenizer)
     with pytest.raises(NumbersError, match=r"score of \d+ pairs, the first is passage p\d+ of question q0"):
         _scoring.scores_of(str(tmp_path / "broken"), ALL, known, ground)
 

@@ -16,7 +16,7 @@ import pytest
 
 from mpr import storage
 from mpr.errors import RecipeError
-from mpr.models import cross_encoder_folder, late_interaction_folder, locate, towers_folder
+from mpr.models import contract, cross_encoder, late_interaction, locate
 from mpr.search.inference import Model
 from mpr.storage.manifest import Manifest
 from tests.conftest import Examined
@@ -90,7 +90,7 @@ def test_what_is_brought_is_what_was_pushed(
     assert not canary.exists()
     opened, original = Model.opened(folder), Model.opened(model)
     assert (opened.digest, opened.tokenizer) == (original.digest, original.tokenizer)
-    assert locate.KIND == towers_folder.KIND
+    assert storage.read_manifest(folder).kind == contract.KIND == storage.read_manifest(model).kind
     again = client.call("from_hub", REPO, commit, str(tmp_path / "home"), network=False)
     assert (again.value, again.connections, hub.requests) == (str(folder), 0, [])
     examined(len(pushed), "files compared", at_least=9)
@@ -98,9 +98,9 @@ def test_what_is_brought_is_what_was_pushed(
 
 def test_teachers_are_brought_too(hub: HubServer, client: Client, tmp_path: Path) -> None:
     """A cross-encoder and a late-interaction model, which labels name; each opens as what it is."""
-    late_interaction_folder.write(tmp_path / "tokens", built(tmp_path), tokenizer_of("bert"))
+    late_interaction.write(tmp_path / "tokens", built(tmp_path), tokenizer_of("bert"))
     scorer(tmp_path / "pairs")
-    readers = {"tokens": late_interaction_folder.load, "pairs/model": cross_encoder_folder.load}
+    readers = {"tokens": late_interaction.load, "pairs/model": cross_encoder.load}
     for name, load in readers.items():
         files = {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
         repo = f"tester/{name.split('/')[0]}"
@@ -170,7 +170,7 @@ def test_located(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     def download(name: str, revision: str, target: Path, *more: object) -> None:
         taken.append((name, revision))
-        with storage.stage(target, locate.KIND):
+        with storage.stage(target, contract.KIND):
             pass
 
     monkeypatch.setattr(locate, "_download", download)
@@ -364,9 +364,7 @@ def test_two_at_once(hub: HubServer, client: Client, pushed: Files, tmp_path: Pa
     """The second waits for the first and takes what it brought."""
     commit, found = hub.add(REPO, pushed), []
     with Client(hub.environment(tmp_path / "cache")) as other:
-        assert other.call(
-            "model_folder", str(tmp_path), str(tmp_path)
-        ).value  # it has started and imported
+        assert other.call("model_folder", str(tmp_path), str(tmp_path)).value  # it has started and imported
         hub.fail("tree", 0.5)
         threads = [
             threading.Thread(target=lambda each=each: found.append(each.call("from_hub", REPO, commit, str(tmp_path))))
