@@ -34,7 +34,7 @@ from mpr.models.templates import PairTemplate
 from mpr.runtime.processes import Place
 from mpr.search import encode
 from mpr.search.inference import Worker
-from mpr.search.padding import Constants, Plan
+from mpr.search.padding import Constants, PaddingPlan
 from mpr.sources import Ground
 
 CHUNK = 1_000  # questions; part of the work, because it decides which pairs are scored together
@@ -123,7 +123,7 @@ class Scoring:
         if len(question_N):
             pairs = Pairs(self._texts, question_N, passage_N)
             device = encode.device(Place.here())
-            plan = Plan.of(pairs.lengths(), Constants.of(torch.device(device).type))
+            plan = PaddingPlan.of(pairs.lengths(), Constants.of(torch.device(device).type))
             worker = Worker(_column(self._model.to(device)), pairs, device, self.compute)
             with worker.working():
                 for number in range(plan.blocks):

@@ -119,7 +119,7 @@ class Recomputing:
         return {name for transformer in self.recomputed() for name in transformer._no_split_modules or ()}
 
 
-class Towers(Recomputing, torch.nn.Module):
+class DualEncoder(Recomputing, torch.nn.Module):
     """Both encoders under one forward, so that a distributed wrapper sees one. Shared towers are one module.
 
     `groups`: a side's texts are encoded in at most so many groups of similar length (mpr/models/lengths.py).
@@ -179,7 +179,7 @@ class Towers(Recomputing, torch.nn.Module):
         ]
 
 
-def build(settings: keys.Towers, tokenizer: Any, seed: int, groups: int = 1) -> Towers:
+def build(settings: keys.Towers, tokenizer: Any, seed: int, groups: int = 1) -> DualEncoder:
     """The towers of a recipe, ready to learn. `tokenizer` is the `tokenizers.Tokenizer` of mpr/data/_vocabulary.py.
 
     Random weights are a function of the seed alone, not of any generator's state. Separate towers start from equal
@@ -201,7 +201,7 @@ def build(settings: keys.Towers, tokenizer: Any, seed: int, groups: int = 1) -> 
     return learning(settings, question, passage, seed, groups)
 
 
-def learning(settings: keys.Towers, question: Encoder, passage: Encoder, seed: int, groups: int = 1) -> Towers:
+def learning(settings: keys.Towers, question: Encoder, passage: Encoder, seed: int, groups: int = 1) -> DualEncoder:
     """Encoders as towers of a training: with adapters where the recipe wants them, and what shall not learn frozen.
 
     Both towers get equal adapters; with adapters on one tower alone, the other is frozen as a whole.
@@ -216,7 +216,7 @@ def learning(settings: keys.Towers, question: Encoder, passage: Encoder, seed: i
                     encoder.backbone = _adapters.put_on(encoder.backbone, settings.lora)
     if settings.train == "question":
         passage.requires_grad_(False)
-    return Towers(settings, question, passage, groups).train()
+    return DualEncoder(settings, question, passage, groups).train()
 
 
 def refuse_first(findings: Iterable[Finding]) -> None:

@@ -25,14 +25,14 @@ from mpr.errors import DataError
 from mpr.models import _adapters, contract, pretrained, templates
 from mpr.models._sentence_layout import Layout
 from mpr.models.contract import Base, Contract
-from mpr.models.towers import Encoder, Towers
+from mpr.models.towers import DualEncoder, Encoder
 from mpr.storage import Stage
 
 _REDO = "restore the folder"
 
 
 def write(
-    target: Path, towers: Towers, tokenizer: Any, receipt: Mapping[str, Any] | None = None, *, merged: bool = False
+    target: Path, towers: DualEncoder, tokenizer: Any, receipt: Mapping[str, Any] | None = None, *, merged: bool = False
 ) -> None:
     """Commits a model folder; `merged` adds adapters to the weights, so that it needs no base."""
     with storage.stage(target, contract.KIND, receipt) as stage:
@@ -49,7 +49,7 @@ def merge(source: Path, target: Path, base: Path | None = None, passage_base: Pa
     write(target, towers, tokenizer, {**manifest.receipt, "merged from": manifest.digest}, merged=True)
 
 
-def save(towers: Towers, stage: Stage, tokenizer: Any, *, merged: bool = False) -> None:
+def save(towers: DualEncoder, stage: Stage, tokenizer: Any, *, merged: bool = False) -> None:
     """The same into a folder under construction."""
     settings = towers.settings
     layout = Layout(settings, towers.question.hidden)
@@ -88,7 +88,7 @@ def save(towers: Towers, stage: Stage, tokenizer: Any, *, merged: bool = False) 
     stage.write(contract.FILE, written.to_bytes())
 
 
-def load(folder: Path, base: Path | None = None, passage_base: Path | None = None) -> tuple[Towers, Any, Contract]:
+def load(folder: Path, base: Path | None = None, passage_base: Path | None = None) -> tuple[DualEncoder, Any, Contract]:
     """Towers, tokenizer and contract of a model folder, every byte verified, for encoding.
 
     `base` and `passage_base` are the folders of the encoders that adapters go on, where those are not on the Hub.
@@ -102,7 +102,7 @@ def load(folder: Path, base: Path | None = None, passage_base: Path | None = Non
     with torch.random.fork_rng(devices=[]):  # what is about to be filled is drawn first
         question = _load_encoder(found, folder, "question", base)
         passage = question if settings.share else _load_encoder(found, folder, "passage", passage_base or base)
-    towers = Towers(settings, question, passage).eval()
+    towers = DualEncoder(settings, question, passage).eval()
     where = str(folder / contract.FILE)
     if not towers.width == passage.width == found.width:
         what = f"says {found.width}, the encoders make vectors of {towers.width} and {passage.width} numbers"

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpr.errors import NumbersError
-from mpr.search.top_k import Hits
+from mpr.search.top_k import TopK
 
 BYTES = 16  # of a place in a line: two ends and where the vector lies
 SPARE = 256  # places beyond those that one cut needs
@@ -35,7 +35,7 @@ class Work:
     settled: int = 0  # times a line was settled before the end, because ties filled it
 
 
-class Contenders:
+class Survivors:
     """`floor_Q` is a written score that k passages of the question are known to reach; it only rises."""
 
     def __init__(self, questions: int, k: int, settle: Settle, work: Work) -> None:
@@ -71,8 +71,8 @@ class Contenders:
         if self._uncut > len(self.floor_Q) * max(self.k // 2, 16):
             self._cut()
 
-    def best(self) -> Hits:
-        """The k best of each question; every question has at least k contenders by now."""
+    def best(self) -> TopK:
+        """The k best of each question; every question has at least k survivors by now."""
         self._cut()
         question_N, column_N = self._held(np.ones(len(self.floor_Q), dtype=bool))
         row_N, score_N = self._scored(question_N, self._place_QC[question_N, column_N])
@@ -80,7 +80,7 @@ class Contenders:
         rows_QN, scores_QN = np.full(shape, np.iinfo(np.int64).max), np.full(shape, -np.inf, dtype=np.float32)
         rows_QN[question_N, column_N], scores_QN[question_N, column_N] = row_N, score_N
         self._check(score_N, self._lower_QC[question_N, column_N], self._upper_QC[question_N, column_N])
-        return Hits.best(rows_QN, scores_QN, self.k)
+        return TopK.best(rows_QN, scores_QN, self.k)
 
     def _take(
         self,

@@ -20,7 +20,7 @@ from mpr import storage
 from mpr.errors import DataError, NumbersError, RecipeError, StorageError
 from mpr.recipe import faiss_settings
 from mpr.search.shards import Places, Store
-from mpr.search.top_k import Hits, exact_scores, refuse_depth, refuse_questions
+from mpr.search.top_k import TopK, exact_scores, refuse_depth, refuse_questions
 
 KIND = "faiss_index"
 BLOCK = 16_384
@@ -115,7 +115,7 @@ class FaissIndex:
             raise StorageError(what, where=str(folder), fix="build the index again")
         return cls(Path(folder), store, index, manifest.digest)
 
-    def search(self, queries_QD: NDArray[np.float32], k: int, *, fetch: int | None = None, settings: str = "") -> Hits:
+    def search(self, queries_QD: NDArray[np.float32], k: int, *, fetch: int | None = None, settings: str = "") -> TopK:
         """The k best of `fetch` candidates (k if not given) that the index proposes for each question.
 
         `settings` are those of `mpr/recipe/faiss_settings.py`, for this search alone. An index that proposes fewer
@@ -133,9 +133,7 @@ class FaissIndex:
             what = f"the index has no {', '.join(left)}"
             raise RecipeError(what, key="search.settings", fix=faiss_settings.EXAMPLE)
         _, place_QC = self.index.search(np.ascontiguousarray(queries_QD), wanted, params=parameters)
-        return self._ordered(queries_QD, place_QC.astype(np.int64), k)
-
-    def _ordered(self, queries_QD: NDArray[np.float32], place_QC: NDArray[np.int64], k: int) -> Hits:
+        place_QC = place_QC.astype(np.int64)
         found_QC = place_QC >= 0
         short_Q = found_QC.sum(axis=1) < k
         if short_Q.any():
@@ -151,7 +149,7 @@ class FaissIndex:
             pair = question_N[start : start + AT_ONCE], column_N[start : start + AT_ONCE]
             rows_QC[pair] = places.rows(place_QC[pair])
             scores_QC[pair] = exact_scores(queries_QD[pair[0]], places.vectors(place_QC[pair]))
-        return Hits.best(rows_QC, scores_QC, k)
+        return TopK.best(rows_QC, scores_QC, k)
 
 
 def _parameters(index: Any, left: dict[str, int]) -> Any:

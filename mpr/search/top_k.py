@@ -19,14 +19,14 @@ from mpr.errors import DataError, NumbersError, RecipeError
 
 
 @dataclass(frozen=True, eq=False)
-class Hits:
+class TopK:
     """The K best passages of each question, the best first."""
 
     rows_QK: NDArray[np.int64]
     scores_QK: NDArray[np.float32]
 
     @classmethod
-    def best(cls, rows_QN: NDArray[np.int64], scores_QN: NDArray[np.float32], k: int) -> Hits:
+    def best(cls, rows_QN: NDArray[np.int64], scores_QN: NDArray[np.float32], k: int) -> TopK:
         """The first k of each line in the canonical order. -0.0 is written as 0.0: equal scores have equal bits."""
         scores_QN = scores_QN + np.float32(0.0)
         order_QK = np.lexsort((rows_QN, -scores_QN), axis=1)[:, :k]
@@ -34,23 +34,23 @@ class Hits:
         return cls(rows_QK.astype(np.int64), np.take_along_axis(scores_QN, order_QK, axis=1).astype(np.float32))
 
     @classmethod
-    def none(cls, questions: int) -> Hits:
+    def none(cls, questions: int) -> TopK:
         """What a process finds that has no shard."""
         return cls(np.zeros((questions, 0), dtype=np.int64), np.zeros((questions, 0), dtype=np.float32))
 
-    def first(self, k: int) -> Hits:
+    def first(self, k: int) -> TopK:
         """The k best of these."""
-        return Hits(self.rows_QK[:, :k], self.scores_QK[:, :k])
+        return TopK(self.rows_QK[:, :k], self.scores_QK[:, :k])
 
-    def padded(self, k: int) -> Hits:
+    def padded(self, k: int) -> TopK:
         """With empty places, of row -1, up to k."""
         questions, depth = self.rows_QK.shape
         rows_QK, scores_QK = np.full((questions, k), -1), np.zeros((questions, k), dtype=np.float32)
         rows_QK[:, :depth], scores_QK[:, :depth] = self.rows_QK, self.scores_QK
-        return Hits(rows_QK, scores_QK)
+        return TopK(rows_QK, scores_QK)
 
     @classmethod
-    def joined(cls, batches: Sequence[Hits]) -> Hits:
+    def joined(cls, batches: Sequence[TopK]) -> TopK:
         """Of one batch of questions after the other."""
         rows_QK = np.concatenate([hits.rows_QK for hits in batches])
         return cls(rows_QK, np.concatenate([hits.scores_QK for hits in batches]))
@@ -60,7 +60,7 @@ class Hits:
         return int(self.rows_QK.shape[1])
 
 
-def merge(found: Sequence[Hits], k: int) -> Hits:
+def merge(found: Sequence[TopK], k: int) -> TopK:
     """The k best of what was found in disjoint parts of a store: the same as one search over all of them.
 
     The order of the parts does not matter, and parts may be merged before others are: a passage among the k best of
@@ -77,10 +77,10 @@ def merge(found: Sequence[Hits], k: int) -> Hits:
         raise DataError(
             "a passage was found in two parts", key="merge", fix="let each shard be searched by one process"
         )
-    return Hits.best(rows_QN, scores_QN, k)
+    return TopK.best(rows_QN, scores_QN, k)
 
 
-def recall(found: Hits, exact: Hits) -> float:
+def recall(found: TopK, exact: TopK) -> float:
     """Share of the exact hits that `found` has too, over all questions: what an approximate index is judged by."""
     if found.rows_QK.shape != exact.rows_QK.shape or not exact.rows_QK.size:
         raise DataError("recall compares hits of the same questions and depth", key="recall", fix="search both alike")

@@ -8,7 +8,7 @@ from typing import Any
 
 from mpr.data.dataset import Dataset
 from mpr.models.kinds import KINDS, AnyModel
-from mpr.models.towers import Towers
+from mpr.models.towers import DualEncoder
 from mpr.recipe.rules import task
 from mpr.training import starts
 
@@ -26,6 +26,6 @@ def built(dataset: Dataset) -> Learner:
 
 def write(target: Path, model: Learner, dataset: Dataset, receipt: Mapping[str, Any]) -> None:
     """Commits the folder of a trained model."""
-    if isinstance(model, Towers):
+    if isinstance(model, DualEncoder):
         model = starts.without_adapters_of_its_own(dataset, model)
     KINDS[dataset.recipe.task].write(target, model, dataset.tokenizer(), receipt)

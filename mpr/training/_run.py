@@ -29,7 +29,7 @@ from mpr.mining.clusters import QuestionClusters
 from mpr.mining.refresh import Refresh
 from mpr.models import out_of_memory
 from mpr.models.templates import PairTemplate, Template
-from mpr.models.towers import Towers
+from mpr.models.towers import DualEncoder
 from mpr.recipe.clock import Clock
 from mpr.recipe.keys import Recipe
 from mpr.recipe.rules import launch, task
@@ -268,7 +268,7 @@ class TrainingRun:
         """What learns, as it starts."""
         return _learner.built(self.dataset)
 
-    def _towers(self) -> Towers:
+    def _towers(self) -> DualEncoder:
         return starts.built(self.dataset, self.recipe.scale.groups)
 
     def _evaluator(self) -> DevPool | None:

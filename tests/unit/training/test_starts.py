@@ -13,7 +13,7 @@ from mpr import storage
 from mpr.errors import DataError, RecipeError
 from mpr.models import contract, templates, towers, towers_folder
 from mpr.models.locate import model_folder
-from mpr.models.towers import Towers as Built
+from mpr.models.towers import DualEncoder as Built
 from mpr.recipe.keys import Lora, Towers
 from mpr.training import starts
 from tests.conftest import Examined
