@@ -114,12 +114,14 @@ def applied(params: Params, known: Knowledge, ground: Ground) -> Knowledge:
 
     from mpr.data.pair_scores import keys_of
     from mpr.data.positives import GREY, tier_codes
-    from mpr.labels import _scores
+    from mpr.labels import _score_files
 
     verdicts = kept(params.judgements, ground)
     owner_N, passage_N, _, place_N = pool(known, params.source, params.window, params.answer_matches)
     value_N = verdicts.lookup(owner_N, passage_N)
-    _scores.refuse_unknown(value_N, owner_N, passage_N, ground, f"candidates of '{params.source}' up to the window")
+    _score_files.refuse_unknown(
+        value_N, owner_N, passage_N, ground, f"candidates of '{params.source}' up to the window"
+    )
     good = np.flatnonzero(value_N >= params.relevant)
     good = good[np.lexsort((good, -value_N[good], owner_N[good]))]
     before = np.arange(len(good)) - np.searchsorted(owner_N[good], owner_N[good])
@@ -165,9 +167,9 @@ def kept(wanted: Judgements, ground: Ground) -> PairScores:
 
 def _blocks(path: Path, ground: Ground) -> Iterator[Scored]:
     from mpr.formats.verdicts import read_verdicts
-    from mpr.labels import _scores
+    from mpr.labels import _score_files
 
     def grade(verdict: Verdict) -> float:
         return UNREAD if verdict.grade is None else float(verdict.grade)
 
-    return _scores.by_rows(read_verdicts(path), path, ground, grade, "judge candidates of this collection")
+    return _score_files.by_rows(read_verdicts(path), path, ground, grade, "judge candidates of this collection")

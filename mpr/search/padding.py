@@ -114,7 +114,7 @@ class PaddingPlan:
 
 
 def lengths(side: Side) -> Integers:
-    """Tokens of every text of a side as it is encoded: the width that `mpr/data/token_batches.py` would give it alone."""
+    """Tokens of every text of a side as it is encoded: the width that it has alone."""
     title_N, text_N = side.store.title.lengths(), side.store.text.lengths()
     special = len(side.template.prefix) + len(side.template.suffix)
     between_N = np.where((title_N > 0) & (text_N > 0), len(side.template.between), 0)

@@ -16,7 +16,7 @@ from mpr import storage
 from mpr.data.dataset import Dataset
 from mpr.data.pair_labels import Asked
 from mpr.errors import RecipeError
-from mpr.labels import _scoring
+from mpr.labels import _score_models
 from mpr.mining import mine
 from mpr.models import cross_encoder
 from mpr.recipe import read
@@ -86,7 +86,7 @@ def test_it_reads_question_and_passage_together(tmp_path: Path, examined: Examin
     unseen = ground.passages.rows_of([topics.name(*each) for each in numbers])
     known = replace(mine.knowledge(dataset), before=None)
     known = known.with_candidates("unseen", ragged([unseen.tolist()] * len(ground.questions)))
-    scores = _scoring.scores_of(str(folder.model), Asked({"unseen": None}), known, ground)
+    scores = _score_models.scores_of(str(folder.model), Asked({"unseen": None}), known, ground)
     shares = []
     for row, question in enumerate(ground.questions.ids):
         value_TN = scores.lookup(row, unseen).reshape(len(topics.TOPICS), topics.UNSEEN)
@@ -109,7 +109,7 @@ def test_it_learns_in_the_invented_world(tmp_path: Path, examined: Examined) -> 
     dataset = Dataset(read.load(recipe, WORLD), tmp_path / "home", quiet=True)
     mine.mine(dataset, "dev")
     known, ground = mine.knowledge(dataset, "dev"), mine.ground_of(dataset, "dev")
-    scores = _scoring.scores_of(str(folder.model), Asked({"far": None}, positives=True), known, ground)
+    scores = _score_models.scores_of(str(folder.model), Asked({"far": None}, positives=True), known, ground)
     shares = []
     for row in range(len(ground.questions)):
         gold_1, far_N = known.positives.rows.row(row, "passage")[:1], known.of("far").row(row, "passage")
