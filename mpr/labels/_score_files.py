@@ -77,7 +77,7 @@ def of(wanted: Scores, asked: Asked, known: Knowledge, ground: Ground) -> PairSc
     Those of a cross-encoder become probabilities if these are wanted; the store keeps them as they were.
     """
     if wanted.file is not None:
-        return _of_file(wanted, ground)
+        return of_file(wanted, ground)
     import numpy as np
 
     from mpr.data.pair_scores import PairScores
@@ -90,7 +90,7 @@ def of(wanted: Scores, asked: Asked, known: Knowledge, ground: Ground) -> PairSc
     return PairScores(found.keys, share_N.astype(np.float32), found.folder, found.digest)
 
 
-def _of_file(wanted: Scores, ground: Ground) -> PairScores:
+def of_file(wanted: Scores, ground: Ground) -> PairScores:
     """The store that lies beside the split, made where it is not there yet; named by what the file is."""
     from mpr import __version__, storage
     from mpr.data import pair_scores
