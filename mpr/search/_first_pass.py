@@ -22,7 +22,7 @@ from torch import Tensor
 
 from mpr.errors import NumbersError, RecipeError
 from mpr.search._error_bounds import LARGEST, Norms
-from mpr.search.shards import Shard, Store, release
+from mpr.search.shards import Floats, Shard, Store, release
 
 PANEL = 2048  # passages that share one bound
 TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -67,7 +67,7 @@ class FirstPass:
         """Only CUDA multiplies bfloat16 into 32-bit results."""
         return self.dtype is torch.bfloat16 and self.device.type != "cuda"
 
-    def questions(self, queries_QD: NDArray[np.float32]) -> tuple[Tensor, Norms]:
+    def questions(self, queries_QD: Floats) -> tuple[Tensor, Norms]:
         tensor_QD = torch.tensor(queries_QD).to(self.dtype)
         norms = Norms.of(queries_QD, tensor_QD.float().numpy())
         longest = max((float(norms.length.max(initial=0.0)) * float(n.length.max()) for n in self.norms), default=0.0)

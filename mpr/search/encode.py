@@ -30,9 +30,9 @@ from mpr.runtime import environment
 from mpr.runtime.processes import Group, Place, joined
 from mpr.search import padding, vectors
 from mpr.search.inference import COMPUTE, ROLES, Model, Worker, refuse_empty, unusable
-from mpr.search.padding import Constants, Integers, PaddingPlan
-from mpr.search.shards import widened
-from mpr.search.vectors import DTYPES, Floats, Unfinished, VectorStore
+from mpr.search.padding import Constants, PaddingPlan
+from mpr.search.shards import Floats, Integers, widened
+from mpr.search.vectors import DTYPES, Unfinished, VectorStore
 
 ALONE = Group(Place(0, 1, 0, 1))
 _PATIENCE = timedelta(days=30)  # for the slowest process; one that failed or was killed is noticed at once

@@ -21,14 +21,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from mpr.errors import RecipeError
 from mpr.search._error_bounds import Bound
 from mpr.search._first_pass import PANEL, FirstPass
 from mpr.search._survivors import BYTES, Survivors, Work, line_length
-from mpr.search.shards import Places, Store
+from mpr.search.shards import Floats, Integers, Places, Store
 from mpr.search.top_k import TopK, exact_scores, refuse_depth, refuse_questions
 
 TILE = 1024  # questions that meet a block at once
@@ -137,7 +136,7 @@ class Exact:
             spare = room.device - (working.device or 0)
         return cls(FirstPass.of(store, device, first_pass, max(spare, 0) * 3 // 4, keeps), room)
 
-    def search(self, queries_QD: NDArray[np.float32], k: int) -> TopK:
+    def search(self, queries_QD: Floats, k: int) -> TopK:
         """The k best passages of each question."""
         store = self.first.store
         refuse_questions(queries_QD, store.width)
@@ -157,7 +156,7 @@ class Exact:
             return Room(self.room.process - kept - pages)
         return Room(self.room.process - pages, self.room.device - kept)
 
-    def _tile(self, queries_QD: NDArray[np.float32], k: int, passages: int) -> TopK:
+    def _tile(self, queries_QD: Floats, k: int, passages: int) -> TopK:
         store = self.first.store
         rescore = _Rescore(queries_QD, Places(tuple(store.shards)), self.first.keeps)
         survivors = Survivors(len(queries_QD), k, rescore, self.work)
@@ -184,14 +183,14 @@ def _offer(survivors: Survivors, scores_QB: Tensor, bound: Bound, offset: int) -
     survivors.add(question_N, column_N + offset, lower_N, upper_N)
 
 
-def _kth_best(scores_QB: Tensor, k: int) -> NDArray[np.float32]:
+def _kth_best(scores_QB: Tensor, k: int) -> Floats:
     if scores_QB.device.type != "cpu":
         return scores_QB.topk(k, dim=1).values[:, -1].cpu().numpy()
     place = scores_QB.shape[1] - k
     return np.ascontiguousarray(np.partition(scores_QB.numpy(), place, axis=1)[:, place])
 
 
-def _reaching(scores_QB: Tensor, least_Q: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def _reaching(scores_QB: Tensor, least_Q: Floats) -> tuple[Integers, Floats]:
     """Flat index and score of every pair that reaches its question's least. numpy is the quicker one on a CPU."""
     if scores_QB.device.type != "cpu":
         reach_QB = scores_QB >= torch.from_numpy(least_Q).to(scores_QB.device)[:, None]
@@ -206,13 +205,11 @@ def _reaching(scores_QB: Tensor, least_Q: NDArray[np.float32]) -> tuple[NDArray[
 class _Rescore:
     """Written scores of pairs, read in the order of the store, whatever the order of the pairs."""
 
-    queries_QD: NDArray[np.float32]
+    queries_QD: Floats
     places: Places
     keeps: bool
 
-    def __call__(
-        self, question_N: NDArray[np.int64], place_N: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    def __call__(self, question_N: Integers, place_N: Integers) -> tuple[Integers, Floats]:
         score_N = np.empty(len(place_N), dtype=np.float32)
         order_N = np.argsort(place_N, kind="stable")
         windows = [order_N]
@@ -221,7 +218,7 @@ class _Rescore:
             windows = np.split(order_N, np.flatnonzero(np.diff(window_N)) + 1)
         parts = [window[start : start + AT_ONCE] for window in windows for start in range(0, len(window), AT_ONCE)]
 
-        def score(part: NDArray[np.int64]) -> None:
+        def score(part: Integers) -> None:
             vectors_ND = self.places.vectors(place_N[part])
             score_N[part] = exact_scores(self.queries_QD[question_N[part]], vectors_ND)
             if not self.keeps:

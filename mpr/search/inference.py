@@ -25,8 +25,8 @@ from mpr.models.contract import Contract
 from mpr.models.templates import Template
 from mpr.models.towers import DualEncoder, Encoder
 from mpr.recipe import keys as recipe
-from mpr.search.padding import Integers, TextBlock
-from mpr.search.vectors import Floats
+from mpr.search.padding import TextBlock
+from mpr.search.shards import Floats, Integers
 
 ROLES = ("question", "passage")
 COMPUTE = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}

@@ -15,11 +15,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mpr.data.token_batches import Side
-
-Integers = NDArray[np.int64]
+from mpr.search.shards import Integers
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from mpr.recipe.keys_results import Feedback
 from mpr.runtime import randomness
 from mpr.runtime.processes import Place
 from mpr.search.exact import Exact
-from mpr.search.shards import Share, Store
+from mpr.search.shards import Floats, Integers, Share, Store
 from mpr.search.top_k import TopK, merge, recall, refuse_depth
 from mpr.search.vectors import VectorStore
 
@@ -40,7 +40,7 @@ SEED = 0  # of that sample
 
 
 def exact(
-    queries_QD: NDArray[np.float32],
+    queries_QD: Floats,
     store: Store,
     k: int,
     *,
@@ -53,8 +53,8 @@ def exact(
 
 
 def in_batches(
-    search: Callable[[NDArray[np.float32], int], TopK],
-    queries_QD: NDArray[np.float32],
+    search: Callable[[Floats, int], TopK],
+    queries_QD: Floats,
     k: int,
     progress: Callable[[int], object] = lambda count: None,
 ) -> TopK:
@@ -66,9 +66,7 @@ def in_batches(
     return TopK.joined(found)
 
 
-def moved_by_feedback(
-    questions_QD: NDArray[np.float32], found: TopK, corpus: VectorStore, settings: Feedback
-) -> NDArray[np.float32]:
+def moved_by_feedback(questions_QD: Floats, found: TopK, corpus: VectorStore, settings: Feedback) -> Floats:
     """The questions of the second search. Of a question that found fewer passages, the mean of those."""
     rows_QK = found.first(settings.documents).rows_QK
     rows_N, place = np.unique(rows_QK, return_inverse=True)
@@ -81,11 +79,11 @@ def moved_by_feedback(
     found_ND[rows_N < 0] = 0.0  # places that hold nothing
     count_Q = np.maximum((rows_QK >= 0).sum(axis=1), 1)
     mean_QD = found_ND[place.reshape(rows_QK.shape)].sum(axis=1) / count_Q[:, None]
-    moved_QD: NDArray[np.float32] = (questions_QD + settings.weight * mean_QD).astype(np.float32)
+    moved_QD: Floats = (questions_QD + settings.weight * mean_QD).astype(np.float32)
     return moved_QD
 
 
-def of_first(values: NDArray[np.float32], place: Place) -> NDArray[np.float32]:
+def of_first(values: Floats, place: Place) -> Floats:
     """An array of the first process, on all of them: the others bring one of the same shape."""
     if place.world == 1:
         return values
@@ -115,7 +113,7 @@ class Shared:
         own = Exact.open(mine, budget_bytes=budget_bytes, device=device) if len(mine) else None
         return cls(place, tuple(len(share) for share in shares), own)
 
-    def search(self, queries_QD: NDArray[np.float32], k: int) -> TopK:
+    def search(self, queries_QD: Floats, k: int) -> TopK:
         refuse_depth(k, sum(self.sizes))
         depth = min(k, self.sizes[self.place.rank])
         found = TopK.none(len(queries_QD)) if self.own is None else self.own.search(queries_QD, depth)
@@ -161,6 +159,6 @@ class Recall:
         return f"recall of exact search: {values} (questions: {'all' if self.questions == self.of else drawn})"
 
 
-def sample(questions: int) -> NDArray[np.int64]:
+def sample(questions: int) -> Integers:
     """Which of so many questions are compared with exact search: all of a small split, otherwise drawn by a seed."""
     return np.sort(randomness.permutation(SEED, "recall of exact search", questions)[:SAMPLE])

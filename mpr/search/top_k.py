@@ -13,20 +13,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mpr.errors import DataError, NumbersError, RecipeError
+from mpr.search.shards import Floats, Integers
 
 
 @dataclass(frozen=True, eq=False)
 class TopK:
     """The K best passages of each question, the best first."""
 
-    rows_QK: NDArray[np.int64]
-    scores_QK: NDArray[np.float32]
+    rows_QK: Integers
+    scores_QK: Floats
 
     @classmethod
-    def best(cls, rows_QN: NDArray[np.int64], scores_QN: NDArray[np.float32], k: int) -> TopK:
+    def best(cls, rows_QN: Integers, scores_QN: Floats, k: int) -> TopK:
         """The first k of each line in the canonical order. -0.0 is written as 0.0: equal scores have equal bits."""
         scores_QN = scores_QN + np.float32(0.0)
         order_QK = np.lexsort((rows_QN, -scores_QN), axis=1)[:, :k]
@@ -94,7 +94,7 @@ def refuse_depth(k: int, there: int) -> None:
         raise RecipeError(what, key="search.depth", fix=f"choose a depth from 1 to {there:,}")
 
 
-def refuse_questions(queries_QD: NDArray[np.float32], width: int) -> None:
+def refuse_questions(queries_QD: Floats, width: int) -> None:
     """Only finite 32-bit vectors of the store's width can be compared with it."""
     if queries_QD.ndim != 2 or queries_QD.shape[1] != width or queries_QD.dtype != np.float32:
         what = f"question vectors are {queries_QD.dtype} of shape {queries_QD.shape}, not float32 of width {width}"
@@ -105,7 +105,7 @@ def refuse_questions(queries_QD: NDArray[np.float32], width: int) -> None:
         raise NumbersError(what, key="queries", fix="the model that encoded them is broken; look at its training")
 
 
-def exact_scores(queries_ND: NDArray[np.float32], passages_ND: NDArray[np.float32]) -> NDArray[np.float32]:
+def exact_scores(queries_ND: Floats, passages_ND: Floats) -> Floats:
     """The written score of each pair.
 
     A product of two 32-bit numbers is exact in 64 bits. Sums are taken by halves, number by number, each rounded as

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from mpr import storage
 from mpr.errors import Problem, Problems, RecipeError, StorageError
-from mpr.search.shards import widened
+from mpr.search.shards import Floats, widened
 from mpr.storage.ragged import memory_map
 
 KIND = "vectors"
@@ -39,7 +39,6 @@ DTYPES = {"float32": "<f4", "float16": "<f2", "bfloat16": "<u2"}
 ROWS, VECTORS = "rows.bin", "vectors.bin"
 ROW_BYTES = 8
 _NAME = re.compile(r"\d{5,}")
-Floats = NDArray[np.float32]
 
 
 def packed(vectors_NW: Floats, dtype: str) -> NDArray[Any]:

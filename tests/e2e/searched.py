@@ -27,8 +27,9 @@ from mpr.recipe import read
 from mpr.rows.retrieval import Retrieval
 from mpr.runtime import processes
 from mpr.search.exact import Exact
+from mpr.search.shards import Floats
 from mpr.search.top_k import TopK
-from mpr.search.vectors import Floats, Unfinished
+from mpr.search.vectors import Unfinished
 from tests.e2e.launched import Ended, start
 from tests.house.source import ROOT
 

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from mpr import sources
 from mpr.errors import DataError
+from mpr.labels import _score_files
 from mpr.records import Passage
 from mpr.sources import triples
 from mpr.sources.triples import Params
