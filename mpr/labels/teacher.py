@@ -59,10 +59,9 @@ def applied(params: Params, known: Knowledge, ground: Ground) -> Knowledge:
     value_K = scores.lookup(rows.owners(), rows.columns["passage"])
     open_K = known.counting & np.isnan(value_K)
     if params.missing == "refuse" and open_K.any():
-        told = known.counting
-        _score_files.refuse_unknown(
-            value_K[told], rows.owners()[told], rows.columns["passage"][told], ground, "positives"
-        )
+        counted_K = known.counting
+        pair_K = rows.owners()[counted_K], rows.columns["passage"][counted_K]
+        _score_files.refuse_unknown(value_K[counted_K], *pair_K, ground, "positives")
     counts["positives dropped"] = int(open_K.sum())
     known = replace(known, positives=index.doubted(open_K) if open_K.any() else index)
     return known.with_scores("teacher_QP", scores).noted("teacher", counts, scores)

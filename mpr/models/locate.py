@@ -194,10 +194,10 @@ def _explained(name: str, revision: str, key: str) -> Iterator[None]:
     """Whatever the client runs into becomes one error that says what is wanted and how to get it."""
     from huggingface_hub.errors import HfHubHTTPError
 
-    leaks: Any = HfHubHTTPError.__mro__[1]  # what httpx, or in later clients httpx2, raises when a connection breaks
+    broken: Any = HfHubHTTPError.__mro__[1]  # what httpx, or in later clients httpx2, raises when a connection breaks
     try:
         yield
-    except (OSError, RuntimeError, ValueError, leaks) as error:
+    except (OSError, RuntimeError, ValueError, broken) as error:
         raise _translated(error, name, revision, key) from error
 
 

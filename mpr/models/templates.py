@@ -86,7 +86,13 @@ class PairTemplate:
         ends = [0, places[0][0], places[0][-1] + 1, places[1][0], places[1][-1] + 1, len(found.ids)]
         parts = [slice(first, last) for first, last in pairwise(ends)]
         ids = [tuple(found.ids[part]) for part in parts]
-        return cls(ids[0], ids[2], ids[4], _segments(found.type_ids, parts), Template.of(tokenizer).pad)
+        kinds = [set(found.type_ids[part]) for part in parts]
+        if any(len(kind) > 1 for kind in kinds):
+            what = "the tokenizer gives the special tokens of a pair several segments"
+            raise DataError(what, key="towers.base", fix="use another base for a cross-encoder")
+        first, second, third, fourth, fifth = (kind.pop() if kind else 0 for kind in kinds)
+        segments = (first, second, third, fourth, fifth)
+        return cls(ids[0], ids[2], ids[4], segments, Template.of(tokenizer).pad)
 
     @property
     def special(self) -> int:
@@ -97,15 +103,6 @@ class PairTemplate:
     def segmented(self) -> bool:
         """Whether the segments tell anything."""
         return len(set(self.segments)) > 1
-
-
-def _segments(type_ids: list[int], parts: list[slice]) -> tuple[int, int, int, int, int]:
-    found = [set(type_ids[part]) for part in parts]
-    if any(len(kinds) > 1 for kinds in found):
-        what = "the tokenizer gives the special tokens of a pair several segments"
-        raise DataError(what, key="towers.base", fix="use another base for a cross-encoder")
-    first, second, third, fourth, fifth = (kinds.pop() if kinds else 0 for kinds in found)
-    return first, second, third, fourth, fifth
 
 
 def tokenizer_files(
