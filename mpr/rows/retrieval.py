@@ -36,11 +36,11 @@ from mpr.evaluation.scores import Scores
 from mpr.formats import trec
 from mpr.recipe import faiss_settings
 from mpr.runtime.processes import Group, Place
-from mpr.search import bm25, faiss_index, feedback, search
+from mpr.search import bm25, faiss_index, search
 from mpr.search.bm25 import Analysis, Settings
 from mpr.search.faiss_index import FaissIndex
 from mpr.search.search import Recall, Shared
-from mpr.search.top_k import Hits
+from mpr.search.top_k import TopK
 from mpr.search.vectors import VectorStore
 
 if TYPE_CHECKING:
@@ -162,17 +162,17 @@ class Retrieval:
         if wanted is None:
             return queries_QW
         hits, _ = self._found(corpus, queries_QW, made, device, _silent, group)
-        return search.of_first(feedback.moved(queries_QW, hits, corpus, wanted), group.place)
+        return search.of_first(search.moved_by_feedback(queries_QW, hits, corpus, wanted), group.place)
 
     def _found(
         self, corpus: VectorStore, queries_QW: Any, made: dict[str, Any], device: str, progress: Progress, group: Group
-    ) -> tuple[Hits, dict[str, Any]]:
+    ) -> tuple[TopK, dict[str, Any]]:
         """The hits on the first process, and what else its receipt says."""
         depth = made["depth"]
         if made["index"] == "exact":
             return search.in_batches(self._exact(corpus, device, group).search, queries_QW, depth, progress), {}
         chosen_S = search.sample(len(queries_QW))
-        hits, facts = Hits.none(0), dict[str, Any]()
+        hits, facts = TopK.none(0), dict[str, Any]()
         if group.place.rank == 0:  # it has threads of its own, and memory for one index is enough
             index = self._faiss(corpus)
             look = partial(index.search, fetch=made["fetch"], settings=made["settings"])
@@ -180,7 +180,7 @@ class Retrieval:
             facts["index digest"] = index.digest
         best = search.in_batches(self._exact(corpus, device, group).search, queries_QW[chosen_S], depth)
         if group.place.rank == 0:
-            own = Hits(hits.rows_QK[chosen_S], hits.scores_QK[chosen_S])
+            own = TopK(hits.rows_QK[chosen_S], hits.scores_QK[chosen_S])
             facts["recall"] = asdict(Recall.measured(own, best, len(queries_QW), self._cuts()))
         return hits, facts
 
