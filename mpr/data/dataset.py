@@ -21,7 +21,7 @@ from mpr.data._splits import Splits
 from mpr.data.passages import PassageStore
 from mpr.data.questions import SplitStore
 from mpr.data.tokens import TokenStore
-from mpr.models.stage_models import ModelFolders
+from mpr.models.locate import ModelFolders
 from mpr.recipe.keys import Recipe
 
 
