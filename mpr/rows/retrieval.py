@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mpr import storage
-from mpr.data import overlap
 from mpr.data.dataset import Dataset
 from mpr.data.tokens import TokenStore
 from mpr.errors import DataError, Problem, RecipeError
@@ -35,11 +34,11 @@ from mpr.evaluation.scores import Scores
 from mpr.formats import trec
 from mpr.recipe import faiss_settings
 from mpr.runtime.processes import Group, Place
-from mpr.search import bm25, faiss_index, feedback, search
+from mpr.search import bm25, faiss_index, search
 from mpr.search.bm25 import Analysis, Settings
 from mpr.search.faiss_index import FaissIndex
 from mpr.search.search import Recall, Shared
-from mpr.search.top_k import Hits
+from mpr.search.top_k import TopK
 from mpr.search.vectors import VectorStore
 
 if TYPE_CHECKING:
@@ -111,7 +110,7 @@ class Retrieval:
             asked_QW, wanted = questions.by_row(), self.recipe.search.feedback
             if wanted is not None:  # a first search moves the questions
                 first, _ = self._found(corpus, asked_QW, made, device, _silent, group)
-                asked_QW = search.of_first(feedback.moved(asked_QW, first, corpus, wanted), group.place)
+                asked_QW = search.of_first(search.moved_by_feedback(asked_QW, first, corpus, wanted), group.place)
             hits, facts = self._found(corpus, asked_QW, made, device, progress, group)
             ids = data.split(role).ids
             group.first(lambda: self._commit(role, made | facts, Ranking.of_rows(ids, hits.rows_QK, hits.scores_QK)))
@@ -154,13 +153,13 @@ class Retrieval:
 
     def _found(
         self, corpus: VectorStore, queries_QW: Any, made: dict[str, Any], device: str, progress: Progress, group: Group
-    ) -> tuple[Hits, dict[str, Any]]:
+    ) -> tuple[TopK, dict[str, Any]]:
         """The hits on the first process, and what else its receipt says."""
         depth = made["depth"]
         if made["index"] == "exact":
             return search.in_batches(self._exact(corpus, device, group).search, queries_QW, depth, progress), {}
         chosen_S = search.sample(len(queries_QW))
-        hits, facts = Hits.none(0), dict[str, Any]()
+        hits, facts = TopK.none(0), dict[str, Any]()
         if group.place.rank == 0:  # it has threads of its own, and memory for one index is enough
             index = self._faiss(corpus)
             look = partial(index.search, fetch=made["fetch"], settings=made["settings"])
@@ -168,7 +167,7 @@ class Retrieval:
             facts["index digest"] = index.digest
         best = search.in_batches(self._exact(corpus, device, group).search, queries_QW[chosen_S], depth)
         if group.place.rank == 0:
-            own = Hits(hits.rows_QK[chosen_S], hits.scores_QK[chosen_S])
+            own = TopK(hits.rows_QK[chosen_S], hits.scores_QK[chosen_S])
             cuts = [int(re.sub("[^0-9]", "", measure)) for measure in self.recipe.evaluation.measures]
             facts["recall"] = asdict(Recall.measured(own, best, len(queries_QW), cuts))
         return hits, facts
@@ -289,20 +288,20 @@ class Retrieval:
         """Scores of a ranking by the recipe's measures, over all questions of the split. `own`: it was searched here,
         to the recipe's depth; how deep a foreign run was searched, its longest list tells."""
         split, corpus, wanted = self.dataset.split(role), self.dataset.corpus(), self.recipe.evaluation
-        facts = self.dataset.collection.split(self.dataset.splits[role])
+        facts = self.dataset.corpus.collection.split(self.dataset.splits.names[role])
         rules = evaluation.Rules(
             run=name,
-            split=self.dataset.splits[role],
+            split=self.dataset.splits.names[role],
             self_hits="drop" if drop_self else "keep",
             overlap="refuse" if self.recipe.data.overlap == "refuse" else "allow",
             depth=min(self.recipe.search.depth, len(corpus)) if own else None,
             receipt=tuple(receipt.items()),
         )
-        trained = overlap.shared(self.dataset.split("train"), split)
+        trained = self.dataset.split("train").shared_with(split)
         if wanted.match == "judgements":
             return evaluation.by_judgements(
                 ranking,
-                Judgements.of(self.dataset.collection.judgements(self.dataset.splits[role]), corpus),
+                Judgements.of(self.dataset.corpus.collection.judgements(self.dataset.splits.names[role]), corpus),
                 corpus,
                 rules,
                 names=wanted.measures,

@@ -62,7 +62,7 @@ def _model(stages: Retrieval, name: str | None, untrained: bool, group: Group) -
     def place() -> str:
         if name is not None:
             draft, quiet = stages.recipe.draft, dataset.quiet
-            return str(locate.located(name, dataset.home, key="--model", quiet=quiet, unpinned=draft))
+            return str(locate.model_folder(name, dataset.home, key="--model", quiet=quiet, unpinned=draft))
         if not own.exists():
             fix = "run `mpr train` first, name one with --model, or measure the start with --untrained"
             raise DataError("there is no trained model", where=str(own), fix=fix)

@@ -16,9 +16,9 @@ from mpr import storage
 from mpr.data.dataset import Dataset
 from mpr.data.pair_labels import Asked
 from mpr.errors import RecipeError
-from mpr.labels import _scoring
+from mpr.labels import _score_models
 from mpr.mining import mine
-from mpr.models import cross_encoder_folder
+from mpr.models import cross_encoder
 from mpr.recipe import read
 from mpr.rows import pipeline
 from mpr.rows._stages import Row
@@ -86,7 +86,7 @@ def test_it_reads_question_and_passage_together(tmp_path: Path, examined: Examin
     unseen = ground.passages.rows_of([topics.name(*each) for each in numbers])
     known = replace(mine.knowledge(dataset), before=None)
     known = known.with_candidates("unseen", ragged([unseen.tolist()] * len(ground.questions)))
-    scores = _scoring.scores_of(str(folder.model), Asked({"unseen": None}), known, ground)
+    scores = _score_models.scores_of(str(folder.model), Asked({"unseen": None}), known, ground)
     shares = []
     for row, question in enumerate(ground.questions.ids):
         value_TN = scores.lookup(row, unseen).reshape(len(topics.TOPICS), topics.UNSEEN)
@@ -109,7 +109,7 @@ def test_it_learns_in_the_invented_world(tmp_path: Path, examined: Examined) -> 
     dataset = Dataset(read.load(recipe, WORLD), tmp_path / "home", quiet=True)
     mine.mine(dataset, "dev")
     known, ground = mine.knowledge(dataset, "dev"), mine.ground_of(dataset, "dev")
-    scores = _scoring.scores_of(str(folder.model), Asked({"far": None}, positives=True), known, ground)
+    scores = _score_models.scores_of(str(folder.model), Asked({"far": None}, positives=True), known, ground)
     shares = []
     for row in range(len(ground.questions)):
         gold_1, far_N = known.positives.rows.row(row, "passage")[:1], known.of("far").row(row, "passage")
@@ -130,7 +130,7 @@ def test_resumed_is_uninterrupted(tmp_path: Path) -> None:
     half = halfway(path, tmp_path / "whole", tmp_path / "half")
     run(training.launch(path, half.folder, *options))
     assert training.weights(half.folder) == training.weights(tmp_path / "whole")
-    made, _, contract = cross_encoder_folder.load(half.model)
+    made, _, contract = cross_encoder.load(half.model)
     assert contract.towers.passage_length == 56
     assert run(training.launch(path, half.folder, *options)) == half.folder, "already trained"
     run(training.launch(path, tmp_path / "bf16", *options, "training.bf16=true"))
@@ -179,10 +179,10 @@ def test_labels_are_a_stage(tmp_path: Path, reader: Path) -> None:
     assert sum("kept" in line for line in lines) == 6, lines
     assert any(line.startswith("label") and "done again" in line for line in lines), lines
     assert storage.read_manifest(store).digest == before
-    made, tokenizer, _ = cross_encoder_folder.load(own)
+    made, tokenizer, _ = cross_encoder.load(own)
     made.model.classifier.bias.data += 1.0
     storage.remove(own)
-    cross_encoder_folder.write(own, made, tokenizer)
+    cross_encoder.write(own, made, tokenizer)
     with pytest.raises(RecipeError, match="train"):
         Pipeline(row(tmp_path / "row", own), lines.append).run()
 
