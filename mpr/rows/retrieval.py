@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 RANKING = "ranking"
 BM25 = Settings(0.9, 0.4, True, Analysis("english", "english"))  # Pyserini's values: a baseline that everybody knows
 Progress = Callable[[int], object]
+_ALONE = Group(Place(0, 1, 0, 1))
 
 
 def _silent(count: int) -> None:
@@ -72,12 +73,11 @@ class Retrieval:
     def recipe(self) -> Any:
         return self.dataset.recipe
 
-    def vectors(self, model: Model, options: Options, group: Group | None = None) -> dict[str, VectorStore]:
+    def vectors(self, model: Model, options: Options, group: Group = _ALONE) -> dict[str, VectorStore]:
         """Encodes the corpus and the questions of every evaluation split; all processes of a launch call it."""
         from mpr.search import encode
 
         model.agree(self.recipe.towers)
-        group = group or encode.ALONE
         return {name: encode.run(task, self._place(name), group) for name, task in self.tasks(model, options).items()}
 
     def tasks(self, model: Model, options: Options) -> dict[str, Task]:
@@ -96,10 +96,10 @@ class Retrieval:
 
     # Search
 
-    def search(self, role: str, device: str, progress: Progress = _silent, group: Group | None = None) -> Ranking:
+    def search(self, role: str, device: str, progress: Progress = _silent, group: Group = _ALONE) -> Ranking:
         """Ranks the corpus for every question of an evaluation split by the vectors of `vectors`; all processes of a
         launch call it."""
-        group, data = group or Group(Place(0, 1, 0, 1)), self.dataset
+        data = self.dataset
         # What is missing of the texts is made by the first process.
         group.first(lambda: bool([data.tokens_of_passages(None), data.tokens_of_questions(role)]))
         corpus = self._vectors("corpus", data.tokens_of_passages(None))
@@ -204,9 +204,8 @@ class Retrieval:
         found = storage.read_manifest(self.ranking_file(role).parent, RANKING).receipt.get("recall")
         return None if found is None else Recall(**found)
 
-    def search_words(self, role: str, progress: Progress = _silent, group: Group | None = None) -> Ranking:
+    def search_words(self, role: str, progress: Progress = _silent, group: Group = _ALONE) -> Ranking:
         """The same by BM25, a baseline for every model. The first process does it."""
-        group = group or Group(Place(0, 1, 0, 1))
         group.first(lambda: self._searched_words(role, progress))
         return self.ranking(role)
 
@@ -225,9 +224,8 @@ class Retrieval:
             progress(1)
         self._commit(role, made, Ranking.of_rows(questions.ids, rows_QK, scores_QK))
 
-    def ranked(self, role: str, group: Group | None = None, *, words: bool = False) -> Ranking:
+    def ranked(self, role: str, group: Group = _ALONE, *, words: bool = False) -> Ranking:
         """The ranking of an evaluation split by vectors or, with `words`, by BM25; made where it is missing."""
-        group = group or Group(Place(0, 1, 0, 1))
         with self.dataset.bar(f"search {role}", group.first(lambda: len(self.dataset.split(role)))) as progress:
             if words:
                 return self.search_words(role, progress, group)
