@@ -19,8 +19,7 @@ from typing import Any, Protocol
 
 from mpr import storage
 from mpr.errors import DataError, excerpt
-from mpr.records import text_problem
-from mpr.storage.json_fields import Fields, flag, json_text, read_objects
+from mpr.storage.json_fields import Fields, Text, json_text, read_objects
 from mpr.storage.lines import write_lines
 
 KIND = "answers"
@@ -28,7 +27,13 @@ FILE = "answers.jsonl"
 _CHUNK = 8_192  # prompts held at once
 WIDTH = 64  # stores of a level that become one of the next
 _PART = re.compile(r"(\d+)-(\d+)")
-_ANSWER = Fields({"key": text_problem, "text": text_problem, "model": text_problem, "cut": flag})
+
+
+class _Answer(Fields):
+    key: Text
+    text: Text
+    model: Text
+    cut: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +117,8 @@ def _place(part: Path) -> tuple[int, int]:
 
 
 def _read(part: Path) -> dict[str, Reply]:
-    found = (entry for _, entry in read_objects(part / FILE, _ANSWER))
-    return {entry["key"]: Reply(entry["text"], entry["model"], entry["cut"]) for entry in found}
+    found = (entry for _, entry in read_objects(part / FILE, _Answer))
+    return {entry.key: Reply(entry.text, entry.model, entry.cut) for entry in found}
 
 
 def place(home: Path, origin: dict[str, Any]) -> Path:
