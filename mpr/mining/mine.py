@@ -70,7 +70,7 @@ def mine(
     that need not be ready yet.
     """
     group.first(lambda: [dataset.passages_of(role).manifest.digest, dataset.split(role).manifest.digest])
-    processes.refuse_other_disk(group.place, dataset.folder, dataset.folder.exists())
+    processes.refuse_other_disk(group.place, dataset.corpus.folder, dataset.corpus.folder.exists())
     made = {}
     for source in mined_sources(dataset.recipe):
         work = Mining.of(dataset, role, source)
@@ -171,18 +171,18 @@ def scorers(dataset: Dataset) -> dict[str, Path]:
     names = labels.scorers(dataset.recipe)
     if not names:
         return {}
-    from mpr.models import stage_models
+    from mpr.models import locate
 
     ground = ground_of(dataset, "train")
     key = "labels.scores.cross_encoder"
-    return {name: stage_models.located(name, ground.models, ground.home, key=key, quiet=ground.quiet) for name in names}
+    return {name: locate.model_folder(name, ground.home, ground.models, key=key, quiet=ground.quiet) for name in names}
 
 
 def ground_of(dataset: Dataset, role: str, source: Any = None) -> sources.Ground:
     """What sources and labels stand on; `source`: the one that is meant."""
     folder = getattr(dataset.recipe.data.corpus, "folder", None)
     place, bars = None if folder is None else Path(folder), _bars(dataset.quiet)
-    split, passages, models = dataset.split(role), dataset.passages_of(role), dataset.models_for(source)
+    split, passages, models = dataset.split(role), dataset.passages_of(role), dataset.models.of(source)
     return sources.Ground(split, passages, place, bars, dataset.home, dataset.quiet, models)
 
 
@@ -210,7 +210,7 @@ class Mining:
     @classmethod
     def of(cls, dataset: Dataset, role: str, part: Any, learner: sources.Learner | None = None) -> Mining:
         ground = replace(ground_of(dataset, role, part), learner=learner)
-        questions, passages = ground.questions, dataset.proposable(role)
+        questions, passages = ground.questions, dataset.splits.proposable(role)
         source = sources.of(part, replace(ground, passages=passages))
         receipt = {
             "source": part.model_dump(mode="json", by_alias=True, exclude={"as_", "index"}),

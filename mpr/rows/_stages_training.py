@@ -27,8 +27,7 @@ from mpr.recipe import model_names, plan
 from mpr.recipe import stages as recipe_plan
 from mpr.recipe.keys import Recipe
 from mpr.recipe.rules import labels
-from mpr.rows._stage import Made, Stage, digests_of
-from mpr.rows.receipts import Receipt
+from mpr.rows.receipts import Made, Receipt, Stage, digests_of
 from mpr.training import run_folder
 
 BY_STAGE = "data of"  # fact of the receipt of the data: the part of it that each stage of a plan trains on
@@ -84,8 +83,8 @@ class Training:
         names = {f"train {name}" for _, name in recipe_plan.references(self.recipe, keys)}
         found = digests_of(done, *sorted(names))
         if "start" in keys and self.recipe.start is not None and model_names.is_elsewhere(self.recipe.start):
-            assert self.dataset.start is not None
-            found["start"] = storage.read_manifest(self.dataset.start).digest
+            assert self.dataset.models.start is not None
+            found["start"] = storage.read_manifest(self.dataset.models.start).digest
         return found
 
     def _mine_reads(self, done: Mapping[str, Receipt]) -> dict[str, str]:
@@ -116,7 +115,7 @@ class Training:
         found = clusters.model_digest(self.dataset)
         if labels.live_teacher(self.recipe) is None:
             return found
-        from mpr.training import step_teacher  # it loads torch, which the standing of other rows does without
+        from mpr.training import step_teacher  # it loads torch, which other rows do not need for their status
 
         return {**found, **step_teacher.model_digest(self.dataset)}
 

@@ -7,7 +7,7 @@
      /scores/<role>/                         every question's measures
 ```
 
-Each part is committed, and skipped when it is there; one that was made by anything else is refused, never mixed in.
+Each part is committed, and skipped when it is there; one that was made of other inputs is refused.
 Where a launcher started several processes, all of them encode and search, and the first one writes.
 """
 
@@ -16,30 +16,29 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mpr import storage
-from mpr.data import overlap
 from mpr.data.dataset import Dataset
 from mpr.data.tokens import TokenStore
 from mpr.errors import DataError, Problem, RecipeError
 from mpr.evaluation import evaluate as evaluation
+from mpr.evaluation import ranking_table
 from mpr.evaluation.judgements import Judgements
 from mpr.evaluation.ranking import Ranking
 from mpr.evaluation.scores import Scores
 from mpr.formats import trec
 from mpr.recipe import faiss_settings
 from mpr.runtime.processes import Group, Place
-from mpr.search import bm25, faiss_index, feedback, search
+from mpr.search import bm25, faiss_index, search
 from mpr.search.bm25 import Analysis, Settings
 from mpr.search.faiss_index import FaissIndex
 from mpr.search.search import Recall, Shared
-from mpr.search.top_k import Hits
+from mpr.search.top_k import TopK
 from mpr.search.vectors import VectorStore
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ Progress = Callable[[int], object]
 
 
 def _silent(count: int) -> None:
-    """Nobody looks."""
+    """No progress is shown."""
 
 
 @dataclass
@@ -100,23 +99,22 @@ class Retrieval:
     def search(self, role: str, device: str, progress: Progress = _silent, group: Group | None = None) -> Ranking:
         """Ranks the corpus for every question of an evaluation split by the vectors of `vectors`; all processes of a
         launch call it."""
-        group = group or Group(Place(0, 1, 0, 1))
-        group.first(lambda: self._prepared(role))
-        corpus = self._vectors("corpus", self.dataset.tokens_of_passages(None))
-        questions = self._vectors(role, self.dataset.tokens_of_questions(role))
+        group, data = group or Group(Place(0, 1, 0, 1)), self.dataset
+        # What is missing of the texts is made by the first process.
+        group.first(lambda: bool([data.tokens_of_passages(None), data.tokens_of_questions(role)]))
+        corpus = self._vectors("corpus", data.tokens_of_passages(None))
+        questions = self._vectors(role, data.tokens_of_questions(role))
         made = self._made(role, corpus, questions)
         if not group.first(lambda: self._is_ranked(role, made)):
             group.first(lambda: self._verify(corpus, questions))
-            asked_QW = self._moved(corpus, questions.by_row(), made, device, group)
+            asked_QW, wanted = questions.by_row(), self.recipe.search.feedback
+            if wanted is not None:  # a first search moves the questions
+                first, _ = self._found(corpus, asked_QW, made, device, _silent, group)
+                asked_QW = search.of_first(search.moved_by_feedback(asked_QW, first, corpus, wanted), group.place)
             hits, facts = self._found(corpus, asked_QW, made, device, progress, group)
-            ids = self.dataset.split(role).ids
+            ids = data.split(role).ids
             group.first(lambda: self._commit(role, made | facts, Ranking.of_rows(ids, hits.rows_QK, hits.scores_QK)))
         return self.ranking(role)
-
-    def _prepared(self, role: str) -> bool:
-        """Makes what is missing of the texts: the other processes find it there."""
-        data = self.dataset
-        return bool([data.tokens_of_passages(None), data.tokens_of_questions(role)])
 
     def _vectors(self, name: str, texts: TokenStore) -> VectorStore:
         """Vectors whose rows are those of these texts: rows become ids of what lies there now."""
@@ -153,25 +151,15 @@ class Retrieval:
             made["index digest"] = storage.read_manifest(index, faiss_index.KIND).digest
         return made
 
-    def _moved(
-        self, corpus: VectorStore, queries_QW: NDArray[np.float32], made: dict[str, Any], device: str, group: Group
-    ) -> NDArray[np.float32]:
-        """The questions as they are, or as feedback of a first search moves them."""
-        wanted = self.recipe.search.feedback
-        if wanted is None:
-            return queries_QW
-        hits, _ = self._found(corpus, queries_QW, made, device, _silent, group)
-        return search.of_first(feedback.moved(queries_QW, hits, corpus, wanted), group.place)
-
     def _found(
         self, corpus: VectorStore, queries_QW: Any, made: dict[str, Any], device: str, progress: Progress, group: Group
-    ) -> tuple[Hits, dict[str, Any]]:
+    ) -> tuple[TopK, dict[str, Any]]:
         """The hits on the first process, and what else its receipt says."""
         depth = made["depth"]
         if made["index"] == "exact":
             return search.in_batches(self._exact(corpus, device, group).search, queries_QW, depth, progress), {}
         chosen_S = search.sample(len(queries_QW))
-        hits, facts = Hits.none(0), dict[str, Any]()
+        hits, facts = TopK.none(0), dict[str, Any]()
         if group.place.rank == 0:  # it has threads of its own, and memory for one index is enough
             index = self._faiss(corpus)
             look = partial(index.search, fetch=made["fetch"], settings=made["settings"])
@@ -179,13 +167,10 @@ class Retrieval:
             facts["index digest"] = index.digest
         best = search.in_batches(self._exact(corpus, device, group).search, queries_QW[chosen_S], depth)
         if group.place.rank == 0:
-            own = Hits(hits.rows_QK[chosen_S], hits.scores_QK[chosen_S])
-            facts["recall"] = asdict(Recall.measured(own, best, len(queries_QW), self._cuts()))
+            own = TopK(hits.rows_QK[chosen_S], hits.scores_QK[chosen_S])
+            cuts = [int(re.sub("[^0-9]", "", measure)) for measure in self.recipe.evaluation.measures]
+            facts["recall"] = asdict(Recall.measured(own, best, len(queries_QW), cuts))
         return hits, facts
-
-    def _cuts(self) -> list[int]:
-        """How deep the measures of the recipe look."""
-        return [int(re.sub("[^0-9]", "", measure)) for measure in self.recipe.evaluation.measures]
 
     def _verify(self, corpus: VectorStore, questions: VectorStore) -> None:
         """Every byte that is searched, the corpus once for all splits."""
@@ -220,7 +205,7 @@ class Retrieval:
         return None if found is None else Recall(**found)
 
     def search_words(self, role: str, progress: Progress = _silent, group: Group | None = None) -> Ranking:
-        """The same by BM25: the baseline to stand beside every model. The first process does it."""
+        """The same by BM25, a baseline for every model. The first process does it."""
         group = group or Group(Place(0, 1, 0, 1))
         group.first(lambda: self._searched_words(role, progress))
         return self.ranking(role)
@@ -239,6 +224,26 @@ class Retrieval:
             rows_QK[number, : len(rows)], scores_QK[number, : len(rows)] = rows, scores
             progress(1)
         self._commit(role, made, Ranking.of_rows(questions.ids, rows_QK, scores_QK))
+
+    def ranked(self, role: str, group: Group | None = None, *, words: bool = False) -> Ranking:
+        """The ranking of an evaluation split by vectors or, with `words`, by BM25; made where it is missing."""
+        group = group or Group(Place(0, 1, 0, 1))
+        with self.dataset.bar(f"search {role}", group.first(lambda: len(self.dataset.split(role)))) as progress:
+            if words:
+                return self.search_words(role, progress, group)
+            from mpr.search import encode
+
+            return self.search(role, encode.device(group.place), progress, group)
+
+    def write_texts(self, role: str, ranking: Ranking) -> str:
+        """The ranking as a table with texts, whose tag names the ranking; the path of the table."""
+        target = self.ranking_file(role).parent.with_name(f"{role}-texts")
+        tag = f"{self.recipe.name}@{self.receipt(role)['ranking'][:12]}"
+        if not target.exists():
+            ranking_table.write(target, ranking, self.dataset.split(role), self.dataset.corpus(), tag)
+        elif storage.verify(target, ranking_table.KIND).receipt["tag"] != tag:
+            raise DataError("has the texts of another ranking", where=str(target), fix="remove it, and search again")
+        return str(target / ranking_table.FILE)
 
     def ranking_file(self, role: str) -> Path:
         return self.folder / "rankings" / role / "run.trec"
@@ -283,21 +288,20 @@ class Retrieval:
         """Scores of a ranking by the recipe's measures, over all questions of the split. `own`: it was searched here,
         to the recipe's depth; how deep a foreign run was searched, its longest list tells."""
         split, corpus, wanted = self.dataset.split(role), self.dataset.corpus(), self.recipe.evaluation
-        facts = self.dataset.collection.split(self.dataset.splits[role])
+        facts = self.dataset.corpus.collection.split(self.dataset.splits.names[role])
         rules = evaluation.Rules(
             run=name,
-            split=self.dataset.splits[role],
+            split=self.dataset.splits.names[role],
             self_hits="drop" if drop_self else "keep",
             overlap="refuse" if self.recipe.data.overlap == "refuse" else "allow",
             depth=min(self.recipe.search.depth, len(corpus)) if own else None,
             receipt=tuple(receipt.items()),
         )
-        trained = overlap.shared(self.dataset.split("train"), split)
+        trained = self.dataset.split("train").shared_with(split)
         if wanted.match == "judgements":
-            judged = Judgements.of(self.dataset.collection.judgements(self.dataset.splits[role]), corpus)
             return evaluation.by_judgements(
                 ranking,
-                judged,
+                Judgements.of(self.dataset.corpus.collection.judgements(self.dataset.splits.names[role]), corpus),
                 corpus,
                 rules,
                 names=wanted.measures,
@@ -306,20 +310,23 @@ class Retrieval:
                 trained=trained,
             )
         cuts = [int(measure.removeprefix("top")) for measure in wanted.measures]
-        positives = self._positives(role)
+        tiers, positives = tuple(self.recipe.labels[0].tiers), None
+        if split.positives.counting(tiers).lengths().sum():  # most test splits list none
+            positives = Judgements.of_positives(split, self.dataset.passages_of(role), corpus, tiers)
         return evaluation.by_answers(ranking, split, corpus, rules, cuts=cuts, positives=positives, trained=trained)
 
-    def _positives(self, role: str) -> Judgements | None:
-        """Known positives of the split, for the share of them that was found; most test splits list none."""
-        split = self.dataset.split(role)
-        tiers = self._tiers
-        if not split.positives.counting(tiers).lengths().sum():
-            return None
-        return Judgements.of_positives(split, self.dataset.passages_of(role), self.dataset.corpus(), tiers)
-
-    @cached_property
-    def _tiers(self) -> tuple[str, ...]:
-        return tuple(self.recipe.labels[0].tiers)
+    def keep_scores(self, role: str, ranking: Ranking | None, run: Path | None, drop_self: bool) -> tuple[Scores, Path]:
+        """Scores of a ranking that was searched here, or of a run file of anybody, and the folder they are kept in."""
+        if ranking is not None:
+            name, receipt, target = self.folder.name, self.receipt(role), self.folder / "scores" / role
+        else:
+            assert run is not None
+            ranking, name = Ranking.read(run, self.dataset.corpus()), run.stem
+            receipt = {"run file": storage.remembered_sha256(run)}
+            target = self.folder / "scores" / f"{role}-{run.stem}"
+        scores = self.evaluate(role, ranking, name, receipt, own=run is None, drop_self=drop_self)
+        scores.keep(target)
+        return scores, target
 
 
 def _named(ids: Sequence[str], rows: Any) -> list[str]:

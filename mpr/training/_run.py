@@ -14,9 +14,8 @@ from typing import Any
 from transformers import EvalPrediction, TrainerState, TrainingArguments
 
 from mpr import storage
-from mpr.batches.collate import Collator
+from mpr.batches.collate import Collator, PairCollator
 from mpr.batches.draw import Drawer
-from mpr.batches.pair_collate import PairCollator
 from mpr.batches.targets import Names, Targets
 from mpr.data.dataset import Dataset
 from mpr.data.pair_labels import Knowledge
@@ -29,7 +28,7 @@ from mpr.mining.clusters import QuestionClusters
 from mpr.mining.refresh import Refresh
 from mpr.models import out_of_memory
 from mpr.models.templates import PairTemplate, Template
-from mpr.models.towers import Towers
+from mpr.models.towers import DualEncoder
 from mpr.recipe.clock import Clock
 from mpr.recipe.keys import Recipe
 from mpr.recipe.rules import launch, task
@@ -69,7 +68,7 @@ class TrainingRun:
         if self.arguments.max_steps <= 0:
             self.arguments.max_steps = self._updates()
         is_sharded = launch.is_sharded(os.environ)
-        with out_of_memory.told(lambda: out_of_memory.in_training(self.recipe, is_sharded)), stoppable() as stopper:
+        with out_of_memory.becomes(lambda: out_of_memory.in_training(self.recipe, is_sharded)), stoppable() as stopper:
             resumed = self.folder.newest()
             if resumed is not None:
                 self.arguments.eval_on_start = False  # it was: the curve of the checkpoint has it
@@ -125,7 +124,7 @@ class TrainingRun:
             self.knowledge.positives,
             labels.tiers,
             self.knowledge.candidates,
-            len(self.dataset.proposable("train")),
+            len(self.dataset.splits.proposable("train")),
             self.recipe.questions_per_step,
             int(self.recipe.training["seed"]),
             mine.evidence(self.dataset, self.knowledge),
@@ -156,13 +155,13 @@ class TrainingRun:
         questions, passages = self.dataset.tokens_of_questions("train"), self.dataset.tokens_of_passages("train")
         template, sizes = PairTemplate.of(self.dataset.tokenizer()), self.recipe.towers
         return PairCollator(
-            self.drawer,
-            PairTexts(questions, passages, template, sizes.question_length, sizes.passage_length),
-            self.dataset.passages_of("train").text_hashes,
-            labels.tiers,
-            policy(labels),
-            self.share,
-            self.targets,
+            drawer=self.drawer,
+            texts=PairTexts(questions, passages, template, sizes.question_length, sizes.passage_length),
+            text_hashes=self.dataset.passages_of("train").text_hashes,
+            tiers=labels.tiers,
+            policy=policy(labels),
+            share=self.share,
+            targets=self.targets,
         )
 
     @cached_property
@@ -171,16 +170,16 @@ class TrainingRun:
         questions, passages = self.sides("train")
         store = self.dataset.passages_of("train")
         return Collator(
-            self.drawer,
-            questions,
-            None if self.recipe.towers.train == "question" else passages,
-            store.text_hashes,
-            labels.tiers,
-            policy(labels),
-            self.share,
-            self.recipe.scale.gather,
-            self.targets,
-            self.recipe.live is not None,
+            drawer=self.drawer,
+            questions=questions,
+            passages=None if self.recipe.towers.train == "question" else passages,
+            text_hashes=store.text_hashes,
+            tiers=labels.tiers,
+            policy=policy(labels),
+            share=self.share,
+            gather=self.recipe.scale.gather,
+            targets=self.targets,
+            questions_only=self.recipe.live is not None,
         )
 
     # Passages that do not learn
@@ -231,7 +230,8 @@ class TrainingRun:
         if self.recipe.own is None or self.recipe.live is not None:
             return None
         clock = Clock.of(self.recipe, self.arguments.max_steps)
-        stay = self.vectors and self.dataset.proposable("train").folder == self.dataset.passages_of("train").folder
+        proposable = self.dataset.splits.proposable("train").folder
+        stay = self.vectors and proposable == self.dataset.passages_of("train").folder
         vectors = VectorStore(Path(self.vectors)) if stay else None
         folder, device = self.folder.folder / refresh.FOLDER, str(self.arguments.device)
         return Refresh(self.dataset, folder, self.drawer, clock, device, self.group, vectors)
@@ -268,7 +268,7 @@ class TrainingRun:
         """What learns, as it starts."""
         return _learner.built(self.dataset)
 
-    def _towers(self) -> Towers:
+    def _towers(self) -> DualEncoder:
         return starts.built(self.dataset, self.recipe.scale.groups)
 
     def _evaluator(self) -> DevPool | None:

@@ -86,8 +86,8 @@ def label(
     found = stages.stage_of(row, stage)
     models = run_folder.models(folder or Path("runs") / run_folder.name(row, "trained"), found)
     dataset = Dataset(found, home, quiet, models)
-    if split not in dataset.splits:
-        raise RecipeError(f"no split '{split}'", key="--split", fix=f"known: {', '.join(dataset.splits)}")
+    if split not in dataset.splits.names:
+        raise RecipeError(f"no split '{split}'", key="--split", fix=f"known: {', '.join(dataset.splits.names)}")
     mining.mine(dataset, split)
     known = mining.knowledge(dataset, split)
     _say_labels(known)

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from mpr import storage
-from mpr.batches import _weights
+from mpr.batches import choice
 from mpr.batches.choice import Evidence
 from mpr.batches.draw import Drawer
 from mpr.data.candidates import CandidateTable
@@ -80,7 +80,7 @@ class Seen:
 def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
     found, turn, step = Seen(), Refresh.turn, MultiPositiveTrainer.training_step
 
-    def turned(this: Refresh, update: int, learning: towers.Towers) -> Any:
+    def turned(this: Refresh, update: int, learning: towers.DualEncoder) -> Any:
         noted = turn(this, update, learning)
         assert learning.training, "dropout as before"
         tokenizer = this.dataset.tokenizer()
@@ -100,7 +100,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
     return found
 
 
-def _vectors(dataset: Dataset, learning: towers.Towers, role: str) -> np.ndarray:
+def _vectors(dataset: Dataset, learning: towers.DualEncoder, role: str) -> np.ndarray:
     """One text at a time, by the towers alone."""
     store = dataset.tokens_of_questions("train") if role == "question" else dataset.tokens_of_passages("train")
     length = getattr(dataset.recipe.towers, f"{role}_length")
@@ -344,7 +344,7 @@ def test_rance_draws_by_what_each_version_measures(
 
     def turned(this: Drawer, name: str, candidates: Any, evidence: Evidence) -> None:
         turn_to(this, name, candidates, evidence)
-        seen.append((evidence.profiles[name].tolist(), this.choices[0].weight_of_rank))
+        seen.append((evidence.profiles[name].tolist(), this.choices[0].log_weight_of_rank))
 
     monkeypatch.setattr(Drawer, "turn_to", turned)
     more = ("data.corpus.splits.dev={file: train.jsonl, format: candidates}", "training.eval_strategy=epoch",
@@ -356,7 +356,7 @@ def test_rance_draws_by_what_each_version_measures(
     found = [each.rank for row in range(len(table)) for each in table.rows(row) if each.label == "known_positive"]
     share_R, weight_R = seen[2]
     assert share_R == [found.count(rank) / len(table) for rank in range(1, 7)]
-    assert np.array_equal(weight_R, _weights.rance(share_R, 2.0, 3, 1))
+    assert np.array_equal(weight_R, choice.rance(share_R, 2.0, 3, 1))
     examined(len(found), "positives among the first six", at_least=4)
 
 
