@@ -14,7 +14,7 @@ Where a launcher started several processes, all of them encode and search, and t
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -33,7 +33,8 @@ from mpr.evaluation.ranking import Ranking
 from mpr.evaluation.scores import Scores
 from mpr.formats import trec
 from mpr.recipe import faiss_settings
-from mpr.runtime.processes import Group, Place
+from mpr.runtime.processes import ALONE, Group, Place
+from mpr.runtime.progress import Progress, silent
 from mpr.search import bm25, faiss_index, search
 from mpr.search.bm25 import Analysis, Settings
 from mpr.search.faiss_index import FaissIndex
@@ -47,11 +48,6 @@ if TYPE_CHECKING:
 
 RANKING = "ranking"
 BM25 = Settings(0.9, 0.4, True, Analysis("english", "english"))  # Pyserini's values: a baseline that everybody knows
-Progress = Callable[[int], object]
-
-
-def _silent(count: int) -> None:
-    """No progress is shown."""
 
 
 @dataclass
@@ -77,7 +73,7 @@ class Retrieval:
         from mpr.search import encode
 
         model.agree(self.recipe.towers)
-        group = group or encode.ALONE
+        group = group or ALONE
         return {name: encode.run(task, self._place(name), group) for name, task in self.tasks(model, options).items()}
 
     def tasks(self, model: Model, options: Options) -> dict[str, Task]:
@@ -96,7 +92,7 @@ class Retrieval:
 
     # Search
 
-    def search(self, role: str, device: str, progress: Progress = _silent, group: Group | None = None) -> Ranking:
+    def search(self, role: str, device: str, progress: Progress = silent, group: Group | None = None) -> Ranking:
         """Ranks the corpus for every question of an evaluation split by the vectors of `vectors`; all processes of a
         launch call it."""
         group, data = group or Group(Place(0, 1, 0, 1)), self.dataset
@@ -109,7 +105,7 @@ class Retrieval:
             group.first(lambda: self._verify(corpus, questions))
             asked_QW, wanted = questions.by_row(), self.recipe.search.feedback
             if wanted is not None:  # a first search moves the questions
-                first, _ = self._found(corpus, asked_QW, made, device, _silent, group)
+                first, _ = self._found(corpus, asked_QW, made, device, silent, group)
                 asked_QW = search.of_first(search.moved_by_feedback(asked_QW, first, corpus, wanted), group.place)
             hits, facts = self._found(corpus, asked_QW, made, device, progress, group)
             ids = data.split(role).ids
@@ -204,7 +200,7 @@ class Retrieval:
         found = storage.read_manifest(self.ranking_file(role).parent, RANKING).receipt.get("recall")
         return None if found is None else Recall(**found)
 
-    def search_words(self, role: str, progress: Progress = _silent, group: Group | None = None) -> Ranking:
+    def search_words(self, role: str, progress: Progress = silent, group: Group | None = None) -> Ranking:
         """The same by BM25, a baseline for every model. The first process does it."""
         group = group or Group(Place(0, 1, 0, 1))
         group.first(lambda: self._searched_words(role, progress))

@@ -10,8 +10,7 @@ requests that were under way. A transcript is a cache, not a result: results are
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any, Protocol
 
 from mpr import storage
 from mpr.errors import DataError, excerpt
+from mpr.runtime.progress import Bar
 from mpr.storage.json_fields import Fields, Text, json_text, read_objects
 from mpr.storage.lines import write_lines
 
@@ -127,9 +127,6 @@ def place(home: Path, origin: dict[str, Any]) -> Path:
 def key_of(origin: dict[str, Any], prompt: str) -> str:
     """Under which an answer is kept."""
     return storage.json_digest({"writer": origin, "prompt": prompt})
-
-
-Bar = Callable[[str, int], AbstractContextManager[Callable[[int], object]]]
 
 
 def answers(writer: Writer, prompts: Iterable[str], count: int, home: Path, bar: Bar) -> Generator[Reply]:
