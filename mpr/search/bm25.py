@@ -30,8 +30,7 @@ from mpr.data.passages import PassageStore
 from mpr.errors import DataError
 from mpr.records import stable_hash
 from mpr.runtime.progress import Bar, Progress, silent
-from mpr.search.shards import Floats, Integers
-from mpr.storage.ragged import memory_map
+from mpr.storage.ragged import Floats, Integers, memory_map
 
 KIND = "bm25"
 _WORD = re.compile(r"(?u)\b\w\w+\b")

@@ -31,8 +31,9 @@ from mpr.runtime.progress import Progress, bar
 from mpr.search import padding, vectors
 from mpr.search.inference import COMPUTE, ROLES, Model, Worker, refuse_empty, unusable
 from mpr.search.padding import Constants, PaddingPlan
-from mpr.search.shards import Floats, Integers, widened
+from mpr.search.shards import widened
 from mpr.search.vectors import DTYPES, Unfinished, VectorStore
+from mpr.storage.ragged import Floats, Integers
 
 _PATIENCE = timedelta(days=30)  # for the slowest process; one that failed or was killed is noticed at once
 _MANIFEST_BYTES = 2_000  # of a shard's manifest and its lines in that of the store

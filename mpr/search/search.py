@@ -31,9 +31,10 @@ from mpr.runtime import randomness
 from mpr.runtime.processes import Place
 from mpr.runtime.progress import Progress, silent
 from mpr.search.exact import Exact
-from mpr.search.shards import Floats, Integers, Share, Store
+from mpr.search.shards import Share, Store
 from mpr.search.top_k import TopK, merge, recall, refuse_depth
 from mpr.search.vectors import VectorStore
+from mpr.storage.ragged import Floats, Integers
 
 BATCH = 1_000  # questions searched at a time
 SAMPLE = 1_000  # questions that an approximate search is compared with exact search on, at most
