@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 
 from mpr.batches import relations
 from mpr.batches.draw import Drawer, Step
-from mpr.batches.pairs import Integers
 from mpr.batches.policy import Policy
 from mpr.batches.relations import Block, Relations
 from mpr.batches.targets import NOTHING, Targets
 from mpr.data.token_batches import PairTexts, Side
 from mpr.data.tokens import PADDING
 from mpr.errors import RecipeError
+from mpr.storage.ragged import Integers
 
 _STRICT = Policy("ignore", "ignore", "ignore", "ignore")
 

@@ -30,8 +30,8 @@ from numpy.typing import NDArray
 from mpr.batches.policy import Policy
 from mpr.data.positives import PositiveIndex, tier_codes
 from mpr.data.tokens import PADDING
+from mpr.storage.ragged import Integers
 
-Integers = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
 

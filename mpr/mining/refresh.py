@@ -35,11 +35,11 @@ from mpr.data.candidates import CandidateTable
 from mpr.data.dataset import Dataset
 from mpr.errors import Problem, Problems, RecipeError, StorageError
 from mpr.mining import _rank_profile
-from mpr.mining.mine import ALONE, Kept, Mining
+from mpr.mining.mine import Kept, Mining
 from mpr.models.towers import DualEncoder
 from mpr.recipe.clock import Clock
 from mpr.runtime import randomness
-from mpr.runtime.processes import Group
+from mpr.runtime.processes import ALONE, Group
 from mpr.search.inference import Model
 from mpr.search.vectors import VectorStore
 from mpr.sources import Learner, Source

@@ -32,7 +32,7 @@ from mpr.models.towers import DualEncoder
 from mpr.recipe.clock import Clock
 from mpr.recipe.keys import Recipe
 from mpr.recipe.rules import launch, task
-from mpr.runtime.processes import Group
+from mpr.runtime.processes import ALONE, Group
 from mpr.search import encode
 from mpr.search.inference import Model
 from mpr.search.vectors import VectorStore
@@ -61,7 +61,7 @@ class TrainingRun:
     """Where those of passages that do not learn are: what `freeze` answered on the first process."""
     clusters: str = ""
     """Where those of questions are: what `cluster` answered on the first process."""
-    group: Group = field(default_factory=lambda: mine.ALONE)
+    group: Group = field(default_factory=lambda: ALONE)
 
     def run(self) -> bool:
         """True when training is over; False when it was stopped on request after a checkpoint."""

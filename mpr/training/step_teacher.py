@@ -19,9 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from mpr import storage
@@ -37,9 +35,9 @@ from mpr.recipe.keys import Towers
 from mpr.recipe.rules import labels
 from mpr.recipe.rules import task as task_rules
 from mpr.search.inference import COMPUTE
+from mpr.storage.ragged import Integers
 
 AT_ONCE = 256  # texts encoded at a time: the vectors of all questions are kept, of passages those of one piece
-Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

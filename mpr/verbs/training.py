@@ -99,10 +99,10 @@ def label(
 
 def _together(place: Place) -> AbstractContextManager[Group]:
     """The processes of a launch; torch, which takes a while to load, only where there are several."""
-    from mpr.mining import mine as mining
+    from mpr.runtime.processes import ALONE
 
     if place.world == 1:
-        return nullcontext(mining.ALONE)
+        return nullcontext(ALONE)
     from mpr.search import encode as encoding
 
     return encoding.together()
