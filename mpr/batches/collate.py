@@ -20,15 +20,19 @@ from numpy.typing import NDArray
 
 from mpr.batches import relations
 from mpr.batches.draw import Drawer, Step
-from mpr.batches.policy import Policy
-from mpr.batches.relations import Block, Relations
+from mpr.batches.relations import Block, Policy, Relations
 from mpr.batches.targets import NOTHING, Targets
 from mpr.data.token_batches import Side
 from mpr.data.tokens import PADDING
 from mpr.errors import RecipeError
 
 Integers = NDArray[np.int64]
-_STRICT = Policy("ignore", "ignore", "ignore", "ignore")
+
+
+class _Strict:
+    """The policy under which nothing that is known of a question is a negative of it."""
+
+    siblings = shared = duplicates = doubtful = "ignore"
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,7 @@ class Collator:
         nothing = np.zeros(0, dtype=np.int64)
         block = Block(question_Q, passage_P, nothing, nothing, nothing, nothing)
         index, tiers = self.drawer.positives, self.tiers
-        return relations.build(block, index, self.text_hashes, tiers, _STRICT, in_batch=True).negatives_QP
+        return relations.build(block, index, self.text_hashes, tiers, _Strict(), in_batch=True).negatives_QP
 
     def _padded(self, block: Block) -> Block:
         processes = self.share[1]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from mpr.batches import collate, relations
 from mpr.batches.draw import Drawer
-from mpr.batches.policy import Policy
+from mpr.batches.relations import Policy
 from mpr.batches.targets import NOTHING, Targets
 from mpr.data.token_batches import PairTexts
 

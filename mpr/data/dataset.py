@@ -203,7 +203,7 @@ class Dataset:
 
     def _tiers(self, role: str) -> tuple[str, ...]:
         """Tiers that count; they decide which training questions are usable."""
-        return tuple(self.recipe.labels[0].tiers) if role == "train" else ()  # type: ignore[attr-defined]
+        return self.recipe.tiers if role == "train" else ()
 
     def tokenizer(self) -> Any:
         """The encoder's own, or one learned from the corpus for an encoder from random weights."""

@@ -130,12 +130,11 @@ class Refresh:
 
     def _profile(self, learner: Learner) -> list[float]:
         """P(r) of the weights as they are, of all questions of the validation split that have a positive."""
-        labels: Any = self.dataset.recipe.labels[0]
         asked = Mining.of(self.dataset, "validation", self.part, learner)
         if self.dataset.proposable("validation").folder != self.dataset.proposable("train").folder:
             what, fix = "its texts are not those that training searches", "choose a split over the same passages"
             raise RecipeError(what, key="validation.split", fix=fix)
-        positives, source = asked.ground.questions.positives.counting(labels.tiers), asked.source
+        positives, source = asked.ground.questions.positives.counting(self.dataset.recipe.tiers), asked.source
         encoded: Any = source
         encoded.encoded()
         found: list[float] = self.group.first(lambda: _listed(source, positives, self.part.depth))

@@ -17,7 +17,7 @@ from mpr import __version__
 from mpr.catalogue import Parameters
 from mpr.errors import DataError, Problem, RecipeError, excerpt, nearest
 from mpr.recipe.keys import Towers
-from mpr.recipe.rules.towers import unlike
+from mpr.recipe import rules
 from mpr.recipe.strict_yaml import dotted
 from mpr.storage.json_fields import decode, refusal_of
 
@@ -197,7 +197,7 @@ def agree(contract: Contract, towers: Towers, tokenizer: str, where: str = "", *
         fix = "write what the model was trained with, or start from another model"
     problems = [
         Problem(f"the model was trained with {before}, the recipe says {now}", where, f"towers.{key}", fix)
-        for key, before, now in unlike(contract.towers, public(towers, contract.bases), starting=starting)
+        for key, before, now in rules.unlike(contract.towers, public(towers, contract.bases), starting=starting)
     ]
     if tokenizer != contract.tokenizer:
         what = f"the model was trained with tokenizer {contract.tokenizer[:16]}..., this is {tokenizer[:16]}..."

@@ -21,7 +21,6 @@ from mpr.models import lengths, pretrained, towers
 from mpr.models.contract import Base
 from mpr.models.towers import Tokens
 from mpr.recipe import keys
-from mpr.recipe.rules import task
 from mpr.recipe.strict_yaml import dotted
 
 IDENTITY = "torch.nn.modules.linear.Identity"  # what sentence-transformers is told to do with the score: nothing
@@ -84,7 +83,7 @@ def build(settings: keys.Towers, tokenizer: Any, seed: int, groups: int = 1) -> 
 
     What a base has no weights for, such as the last layer, is a function of the seed alone.
     """
-    for path, what, fix in task.contradictions(settings, task.CROSS_ENCODER):
+    for path, what, fix in rules.of_task(settings, keys.CROSS_ENCODER):
         raise RecipeError(what, key=dotted(path), fix=fix)
     with torch.random.fork_rng(devices=[]):
         if settings.new is not None:

@@ -31,7 +31,6 @@ from mpr.models import lengths, pretrained, towers
 from mpr.models.contract import Base
 from mpr.models.similarity import inner_products
 from mpr.recipe import keys
-from mpr.recipe.rules import task
 from mpr.recipe.strict_yaml import dotted
 
 PUBLISHED = "linear.weight"  # the projection in ColBERT's own checkpoints, beside the weights of its encoder
@@ -101,7 +100,7 @@ def build(settings: keys.Towers, tokenizer: Any, seed: int, groups: int = 1) -> 
 
     The projection is the base's own where that is a published ColBERT, and otherwise a function of the seed alone.
     """
-    for path, what, fix in task.contradictions(settings, task.LATE_INTERACTION):
+    for path, what, fix in rules.of_task(settings, keys.LATE_INTERACTION):
         raise RecipeError(what, key=dotted(path), fix=fix)
     with torch.random.fork_rng(devices=[]):
         base = projection = None

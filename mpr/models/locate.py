@@ -21,7 +21,7 @@ from typing import Any
 from mpr import storage
 from mpr.errors import DataError, MprError, Problem, RecipeError, StorageError, excerpt
 from mpr.models import contract
-from mpr.recipe.rules import task
+from mpr.recipe.keys import SCORERS
 
 KIND = "model"  # as `towers_folder` writes it, which would load torch
 DATA = (".json", ".safetensors", ".txt")
@@ -153,7 +153,7 @@ def _verified(staging: Path, where: str, key: str) -> dict[str, Any]:
             [replace(each, where=_there(each, staging, where), key=key, fix=edited) for each in error.problems]
         ) from error
     try:
-        if contract.task(staging) not in task.SCORERS:  # whose readers look at theirs when they open them
+        if contract.task(staging) not in SCORERS:  # whose readers look at theirs when they open them
             contract.read(staging)
     except DataError as error:
         raise DataError([replace(each, where=_there(each, staging, where)) for each in error.problems]) from error

@@ -20,7 +20,6 @@ from mpr.errors import DataError, RecipeError
 from mpr.models import adapters, lengths, pretrained, templates
 from mpr.models.contract import Base
 from mpr.recipe import keys
-from mpr.recipe.rules import task, towers
 from mpr.recipe.strict_yaml import dotted
 from mpr.runtime import randomness
 
@@ -192,8 +191,7 @@ def learning(settings: keys.Towers, question: Encoder, passage: Encoder, seed: i
 
 
 def _refuse(settings: keys.Towers) -> None:
-    of_this_kind = task.contradictions(settings, task.DUAL_ENCODER)
-    for path, what, fix in (*towers.contradictions(settings), *of_this_kind):
+    for path, what, fix in (*rules.of_towers(settings), *rules.of_task(settings, keys.DUAL_ENCODER)):
         raise RecipeError(what, key=dotted(path), fix=fix)
 
 

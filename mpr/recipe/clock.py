@@ -79,4 +79,4 @@ class Clock:
 def of(recipe: Recipe) -> Clock | None:
     """Of a recipe whose model mines for itself between steps; None where none does, or the length is unknown."""
     updates = schedule.updates(recipe)
-    return None if recipe.own is None or recipe.live is not None or not updates else Clock.of(recipe, updates)
+    return None if recipe.own is None or recipe.step_search is not None or not updates else Clock.of(recipe, updates)

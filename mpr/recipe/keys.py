@@ -64,7 +64,17 @@ else:
         ),
     )
 
+
+def declared(label: LabelPart, constant: str) -> Any:
+    """What the file of a label declares under this name; nothing where it does not."""
+    return getattr(catalogue.find("labels", label.name), constant, ())
+
+
+DUAL_ENCODER, CROSS_ENCODER, LATE_INTERACTION = "dual_encoder", "cross_encoder", "late_interaction"
+SCORERS = {CROSS_ENCODER: "a cross-encoder", LATE_INTERACTION: "a late-interaction model"}
+"""Tasks of models that give a pair a score and cannot search, as messages call these."""
 DESCRIBING = ("paper", "varies", "published", "expected", "draft")  # keys that cannot change what a row gives
+STEP_SCORES = "live_QP"  # a target that is known of every cell, in the step
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
 Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 
@@ -330,12 +340,48 @@ class Recipe(Parameters):
         return dict(self._earlier)
 
     @property
+    def stages(self) -> tuple[Recipe, ...]:
+        """The stages of a row in order, each a recipe without a plan; a recipe without a plan is its only stage."""
+        return self._stages or (self,)
+
+    @property
+    def is_cross_encoder(self) -> bool:
+        """Whether it trains one; also of what its model folder is."""
+        return self.task == CROSS_ENCODER
+
+    @property
+    def is_late_interaction(self) -> bool:
+        """The same of a late-interaction model."""
+        return self.task == LATE_INTERACTION
+
+    @property
+    def known(self) -> Any:
+        """The label `known_positives`, which every recipe has once, before the others: the rules see to it."""
+        return self.labels[0]
+
+    @property
+    def tiers(self) -> tuple[str, ...]:
+        """Tiers of known positives that count as positive."""
+        return tuple(self.known.tiers)
+
+    @property
+    def cross_encoders(self) -> list[str]:
+        """Those that labels run, each once."""
+        scores = (getattr(label, "scores", None) for label in self.labels)
+        return list(dict.fromkeys(str(one.cross_encoder) for one in scores if one is not None and one.cross_encoder))
+
+    @property
+    def step_teacher(self) -> Any:
+        """The label whose model scores every step; None: there is none."""
+        return next((label for label in self.labels if STEP_SCORES in declared(label, "PROVIDES")), None)
+
+    @property
     def own(self) -> Any:
         """The source whose candidates the model under training finds; None: there is none."""
         return next((source for source in self.sources if getattr(source, "model", None) == "self"), None)
 
     @property
-    def live(self) -> Any:
+    def step_search(self) -> Any:
         """The source that every step searches with its own questions; None: candidates are there before a step."""
         if self.towers.train != "question" or self.refresh is None or self.refresh.every != 1:
             return None

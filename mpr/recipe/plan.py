@@ -16,7 +16,6 @@ from mpr.recipe._backbones import Backbone
 from mpr.recipe._costs import Memory
 from mpr.recipe.keys import DESCRIBING, Recipe
 from mpr.recipe.keys_draw import PAIRED, Negatives
-from mpr.recipe.stages import stages_of
 from mpr.storage import json_digest
 
 UNKNOWN = "unknown"
@@ -50,7 +49,7 @@ def digest(recipe: Recipe) -> str:
     measured rows what they are. Hence the rule: a default never changes. With a plan it is that of all its stages.
     """
     if recipe.plan:
-        return json_digest([[stage.stage, digest(stage)] for stage in stages_of(recipe)])
+        return json_digest([[stage.stage, digest(stage)] for stage in recipe.stages])
     content = recipe.model_dump(mode="json", by_alias=True, exclude=set(DESCRIBING), exclude_defaults=True)
     content["data"]["corpus"].pop("folder", None)  # where a pinned file lies does not change what is in it
     return json_digest(content)
@@ -58,7 +57,7 @@ def digest(recipe: Recipe) -> str:
 
 def resolve(recipe: Recipe) -> Plan:
     """Nothing is read or downloaded."""
-    offered, stages = corpora.of(recipe.data.corpus), stages_of(recipe)
+    offered, stages = corpora.of(recipe.data.corpus), recipe.stages
     each = [_facts(stage, offered) for stage in stages]
     about = {"name": recipe.name, "digest": digest(recipe)}
     pins = {name: pin for stage in stages for name, pin in _pins(stage, offered)}
@@ -171,13 +170,13 @@ def _work_lines(recipe: Recipe, backbone: Backbone | None, facts: dict[str, Any]
             "questions", f"those of a step from {clusters.per_batch:,} of {clusters.k:,} clusters, {clusters.model}"
         )
     drawn = [_negatives(entry) for entry in recipe.draw.negatives]
-    if recipe.live is not None:
+    if recipe.step_search is not None:
         drawn = [f"{each}, found anew in every step" for each in drawn]
     in_batch = ["the other passages of the step"] if recipe.draw.in_batch else []
     remembered = recipe.scale.negative_cache
     earlier = [] if remembered is None else [f"the last {remembered.size:,} passages, by their vectors of then"]
     yield _line("negatives", ", ".join(drawn + in_batch + earlier))
-    if recipe.own is not None and recipe.live is None:
+    if recipe.own is not None and recipe.step_search is None:
         yield _line("refresh", _refresh(recipe, facts["refreshed_passages"]))
     for term in recipe.objective:
         params = term.model_dump(mode="json", by_alias=True, exclude={"name"}, exclude_unset=True)

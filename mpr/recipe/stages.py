@@ -37,19 +37,14 @@ NAME = "[A-Za-z][A-Za-z0-9_-]{0,63}"  # no dots: `--set plan.<name>.<key>`
 Add = Callable[[Path_, str, str], None]
 
 
-def stages_of(recipe: Recipe) -> tuple[Recipe, ...]:
-    """The stages of a row in order, each a recipe without a plan; a recipe without a plan is its only stage."""
-    return recipe._stages or (recipe,)
-
-
 def is_last(row: Recipe, stage: Recipe) -> bool:
     """Whether the model of this stage of a plan is the row's."""
-    return bool(row.plan) and stage.stage == stages_of(row)[-1].stage
+    return bool(row.plan) and stage.stage == row.stages[-1].stage
 
 
 def stage_of(row: Recipe, name: str | None) -> Recipe:
     """The stage of that name; without one the row itself, which then must have no plan."""
-    stages = {stage.stage: stage for stage in stages_of(row)}
+    stages = {stage.stage: stage for stage in row.stages}
     known = f"stages: {', '.join(stages)}"
     if name is None:
         if row.plan:
@@ -64,8 +59,8 @@ def stage_of(row: Recipe, name: str | None) -> Recipe:
 
 def head_of(recipe: Recipe) -> Recipe:
     """The stage whose start is where the row's model comes from: back from the last one, from start to start."""
-    known = {stage.stage: stage for stage in stages_of(recipe)}
-    found = stages_of(recipe)[-1]
+    known = {stage.stage: stage for stage in recipe.stages}
+    found = recipe.stages[-1]
     while (name := model_names.stage(found.start)) is not None:
         found = known[name]
     return found

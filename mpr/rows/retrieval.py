@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -312,14 +312,10 @@ class Retrieval:
     def _positives(self, role: str) -> Judgements | None:
         """Known positives of the split, for the share of them that was found; most test splits list none."""
         split = self.dataset.split(role)
-        tiers = self._tiers
+        tiers = self.recipe.tiers
         if not split.positives.counting(tiers).lengths().sum():
             return None
         return Judgements.of_positives(split, self.dataset.passages_of(role), self.dataset.corpus(), tiers)
-
-    @cached_property
-    def _tiers(self) -> tuple[str, ...]:
-        return tuple(self.recipe.labels[0].tiers)
 
 
 def _named(ids: Sequence[str], rows: Any) -> list[str]:

@@ -11,7 +11,6 @@ from mpr.models import cross_encoder, cross_encoder_folder, late_interaction, la
 from mpr.models.cross_encoder import CrossEncoder
 from mpr.models.late_interaction import LateInteraction
 from mpr.models.towers import Towers
-from mpr.recipe.rules import task
 from mpr.training import starts
 
 Learner: TypeAlias = Towers | CrossEncoder | LateInteraction
@@ -21,9 +20,9 @@ def built(dataset: Dataset) -> Learner:
     """The model of the dataset's recipe, ready to learn."""
     recipe = dataset.recipe
     about: Any = recipe.towers, dataset.tokenizer(), int(recipe.training["seed"]), recipe.scale.groups
-    if task.is_cross_encoder(recipe):
+    if recipe.is_cross_encoder:
         return cross_encoder.build(*about)
-    if task.is_late_interaction(recipe):
+    if recipe.is_late_interaction:
         return late_interaction.build(*about)
     return starts.built(dataset, recipe.scale.groups)
 

@@ -32,9 +32,8 @@ from mpr.errors import DataError, NumbersError
 from mpr.models import contract, late_interaction, late_interaction_folder, stage_models, towers_folder
 from mpr.models.similarity import inner_products
 from mpr.models.templates import Template
+from mpr.recipe import keys
 from mpr.recipe.keys import Towers
-from mpr.recipe.rules import labels
-from mpr.recipe.rules import task as task_rules
 from mpr.search.inference import COMPUTE
 
 AT_ONCE = 256  # texts encoded at a time: the vectors of all questions are kept, of passages those of one piece
@@ -67,7 +66,7 @@ class Scorer:
                 lambda role, given: (tokenwise.vectors(given), given["attention_mask"].bool()),
                 lambda question, passage: late_interaction.best_matches(*question, *passage),
             )
-        if task == task_rules.CROSS_ENCODER:
+        if task == keys.CROSS_ENCODER:
             what = "is a cross-encoder, which would have to read every passage of the step with every question"
             fix = "let a late-interaction model or a dual encoder teach, or store its scores (label `teacher`)"
             raise DataError(what, where=str(folder), key="labels.model", fix=fix)
@@ -94,7 +93,7 @@ class LiveTeacher:
     @classmethod
     def of(cls, dataset: Dataset, rank: int, device: torch.device) -> LiveTeacher | None:
         """The teacher of the dataset's recipe; None: it has none."""
-        label = labels.live_teacher(dataset.recipe)
+        label = dataset.recipe.step_teacher
         if label is None:
             return None
         scorer = Scorer.opened(located(dataset), dataset.recipe.scale.groups)
@@ -142,19 +141,19 @@ def _sides(dataset: Dataset, scorer: Scorer) -> tuple[Side, Side]:
 
 def located(dataset: Dataset) -> Path:
     """The folder of the teacher that the recipe names."""
-    label, key = labels.live_teacher(dataset.recipe), "labels.model"
+    label, key = dataset.recipe.step_teacher, "labels.model"
     return stage_models.located(label.model, dataset.models, dataset.home, key=key, quiet=dataset.quiet)
 
 
 def prepare(dataset: Dataset) -> dict[str, str]:
     """For the first process: the teacher can be opened, and its token ids are there. Its digest, if there is one."""
-    if labels.live_teacher(dataset.recipe) is not None:
+    if dataset.recipe.step_teacher is not None:
         _sides(dataset, Scorer.opened(located(dataset)))
     return model_digest(dataset)
 
 
 def model_digest(dataset: Dataset) -> dict[str, str]:
     """Which model it is."""
-    if labels.live_teacher(dataset.recipe) is None:
+    if dataset.recipe.step_teacher is None:
         return {}
     return {"model of the live teacher": storage.read_manifest(located(dataset)).digest}

@@ -39,7 +39,7 @@ def reproduce(
     import logging
 
     from mpr.recipe import read as recipe_file
-    from mpr.recipe.rules import task
+    from mpr.recipe.keys import SCORERS
     from mpr.rows.pipeline import Pipeline
     from mpr.rows.reproduction import Reproduction, chosen
     from mpr.rows.stages import Row
@@ -48,8 +48,8 @@ def reproduce(
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     given = list(overrides or ())
     read = recipe_file.load(recipe, given)
-    if read.task in task.SCORERS:
-        what = f"{task.SCORERS[read.task]} cannot search, so it has no row of its own"
+    if read.task in SCORERS:
+        what = f"{SCORERS[read.task]} cannot search, so it has no row of its own"
         fix = "train it with `mpr train`, and name its model under `scores` of a label"
         raise RecipeError(what, where=str(recipe), key="task", fix=fix)
     first = int(read.training["seed"])

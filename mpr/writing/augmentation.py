@@ -48,13 +48,12 @@ class Made:
 def augment(dataset: Dataset, least: int, steps: list[Step], target: Path) -> Made:
     """Writes the store `target`, or says what is in it if the same was written before."""
     split, store = dataset.split("train"), dataset.passages_of("train")
-    tiers: tuple[str, ...] = tuple(dataset.recipe.labels[0].tiers)  # type: ignore[attr-defined]
-    wanted, few = _wanted(split.positives.counting(tiers), least)
+    wanted, few = _wanted(split.positives.counting(dataset.recipe.tiers), least)
     receipt: dict[str, Any] = {
         "writers": [writer.origin for _, writer in steps],
         "prompt": ">".join(prompt.name for prompt, _ in steps),
         "least": least,
-        "tiers": list(tiers),
+        "tiers": list(dataset.recipe.tiers),
         "questions": split.manifest.digest,
         "passages": store.manifest.digest,
         "mpr": __version__,

@@ -164,7 +164,7 @@ def _objective_fits_positives(recipe: Recipe) -> Iterator[Finding]:
 
 def _objective_is_fed(recipe: Recipe) -> Iterator[Finding]:
     """What an objective needs besides scores must come from a label or a source; their files say what they provide."""
-    given = [*ALWAYS_GIVEN, *(() if recipe.live is None else LIVE_GIVES)]
+    given = [*ALWAYS_GIVEN, *(() if recipe.step_search is None else LIVE_GIVES)]
     for folder, parts in (("labels", recipe.labels), ("sources", recipe.sources)):
         for part in parts:
             given.extend(getattr(catalogue.find(folder, part.name), "PROVIDES", ()))

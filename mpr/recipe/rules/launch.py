@@ -20,7 +20,7 @@ def chosen(row: Recipe, stage: str | None, place: Place) -> tuple[Recipe, ...]:
     """What to train: the stage that is asked for, or all of them, which one process alone can do."""
     if stage is not None:
         return (recipe_plan.stage_of(row, stage),)
-    stages = recipe_plan.stages_of(row)
+    stages = row.stages
     if row.plan and (place.world > 1 or any(each.scale.processes > 1 for each in stages)):
         commands = "; ".join(f"{_launcher(each)} {_command()} --stage {each.stage}" for each in stages)
         raise RecipeError("several processes train one stage at a time", key="plan", fix=f"in this order: {commands}")
@@ -136,7 +136,7 @@ def _sharding(recipe: Recipe, environment: Mapping[str, str]) -> Iterator[Proble
             yield Problem(
                 what, key="scale.processes", fix=f"write {key}: {needed}, as recipes/accelerate/fsdp.yaml does"
             )
-    if recipe.own is not None and recipe.live is None:
+    if recipe.own is not None and recipe.step_search is None:
         what = "the model under training encodes with its own weights, which FSDP cuts up"
         yield Problem(what, key="sources.model", fix="launch with DDP, or mine with the folder of a trained model")
     if recipe.towers.lora is not None:

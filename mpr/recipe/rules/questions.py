@@ -55,7 +55,7 @@ def _augmented_counts(recipe: Recipe) -> Iterator[Finding]:
     if "augmented" not in getattr(recipe.labels[0], "tiers", ("augmented",)):
         what = "does not count augmented, the tier of what data.augment brings"
         yield ("labels", 0, "tiers"), what, "add it, or set data.augment: null"
-    if recipe.live is not None:
+    if recipe.step_search is not None:
         what = "a search in every step would find augmented passages, which are for training alone"
         yield ("data", "augment"), what, "set it to null, or refresh less often"
 

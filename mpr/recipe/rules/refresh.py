@@ -58,7 +58,7 @@ def _is_own(source: Any) -> bool:
 
 
 def _live_search_fits(recipe: Recipe) -> Iterator[Finding]:
-    live, positives = recipe.live, recipe.draw.positives
+    live, positives = recipe.step_search, recipe.draw.positives
     append: Any = ("draw", "positives", "append")
     if live is None:
         if positives.append is not None:
@@ -75,7 +75,7 @@ def _live_search_fits(recipe: Recipe) -> Iterator[Finding]:
 
 
 def _live_negatives_fit(recipe: Recipe) -> Iterator[Finding]:
-    name, path = recipe.live.as_, ("draw", "negatives")
+    name, path = recipe.step_search.as_, ("draw", "negatives")
     for number, entry in enumerate(recipe.draw.negatives):
         if entry.from_ != name or number:
             what = f"negatives come from the search of the step, '{name}', alone"
