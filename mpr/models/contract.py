@@ -16,8 +16,8 @@ from pydantic import Field, ValidationError
 from mpr import __version__
 from mpr.catalogue import Parameters
 from mpr.errors import DataError, Problem, RecipeError, excerpt, nearest
-from mpr.recipe.keys import Towers
 from mpr.recipe import rules
+from mpr.recipe.keys import Towers
 from mpr.recipe.strict_yaml import dotted
 from mpr.storage.json_fields import decode, refusal_of
 
@@ -190,7 +190,7 @@ def agree(contract: Contract, towers: Towers, tokenizer: str, where: str = "", *
     """Refuses to use the model in any way but the one it was trained for, naming every difference.
 
     `tokenizer` is the digest of the tokenizer that the texts were or will be tokenised with. `starting`: to train on
-    from it, with what that may add (`tower_rules.unlike`).
+    from it, with what that may add (`rules.unlike`).
     """
     fix = "use the recipe that the model was trained with, or train another model"
     if starting:

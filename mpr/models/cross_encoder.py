@@ -20,7 +20,7 @@ from mpr.errors import RecipeError
 from mpr.models import lengths, pretrained, towers
 from mpr.models.contract import Base
 from mpr.models.towers import Tokens
-from mpr.recipe import keys
+from mpr.recipe import keys, rules
 from mpr.recipe.strict_yaml import dotted
 
 IDENTITY = "torch.nn.modules.linear.Identity"  # what sentence-transformers is told to do with the score: nothing

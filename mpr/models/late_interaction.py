@@ -30,7 +30,7 @@ from mpr.errors import DataError, RecipeError
 from mpr.models import lengths, pretrained, towers
 from mpr.models.contract import Base
 from mpr.models.similarity import inner_products
-from mpr.recipe import keys
+from mpr.recipe import keys, rules
 from mpr.recipe.strict_yaml import dotted
 
 PUBLISHED = "linear.weight"  # the projection in ColBERT's own checkpoints, beside the weights of its encoder

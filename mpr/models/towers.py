@@ -19,7 +19,7 @@ from torch.nn import functional
 from mpr.errors import DataError, RecipeError
 from mpr.models import adapters, lengths, pretrained, templates
 from mpr.models.contract import Base
-from mpr.recipe import keys
+from mpr.recipe import keys, rules
 from mpr.recipe.strict_yaml import dotted
 from mpr.runtime import randomness
 

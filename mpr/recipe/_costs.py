@@ -12,7 +12,6 @@ from mpr.corpora import Collection
 from mpr.recipe import _backbones, clock, model_names, schedule
 from mpr.recipe._backbones import Backbone
 from mpr.recipe.keys import Recipe
-from mpr.recipe.rules import labels
 
 TOKENS_PER_WORD = 1.35  # BERT's word pieces a word of English Wikipedia, and
 BYTES_PER_WORD = 6.3  # bytes with the space; both measured, see docs/plan.md
@@ -113,7 +112,7 @@ def memory(recipe: Recipe, backbone: Backbone) -> Memory | None:
     if _recomputes(recipe):
         kept = backbone.layers * 4.0 * backbone.width + per_layer  # the input of every layer, and one layer at a time
     activations = tokens * (kept + embedding_bytes(backbone))
-    if labels.live_teacher(recipe) is not None:
+    if recipe.step_teacher is not None:
         teacher, read = _teacher(recipe), schedule.passages_per_step(recipe)
         if teacher is None or read is None:
             return None
@@ -124,7 +123,7 @@ def memory(recipe: Recipe, backbone: Backbone) -> Memory | None:
 
 def _teacher(recipe: Recipe) -> tuple[Recipe, Backbone] | None:
     """The model that is asked in every step, where it is a stage's: of any other the size is not known here."""
-    name = model_names.stage(labels.live_teacher(recipe).model)
+    name = model_names.stage(recipe.step_teacher.model)
     stage = None if name is None else recipe.earlier.get(name)
     backbone = None if stage is None else _backbones.of(stage.towers)
     return None if stage is None or backbone is None else (stage, backbone)
@@ -175,7 +174,7 @@ def training_flops(recipe: Recipe, backbone: Backbone) -> float | None:
     times = 3.0 if recipe.towers.lora is None else 2.0  # frozen weights need no gradient of their own
     times += (recipe.scale.cache is not None) + _recomputes(recipe)  # each is one more forward pass
     asked = 0.0
-    if labels.live_teacher(recipe) is not None:
+    if recipe.step_teacher is not None:
         teacher, read = _teacher(recipe), schedule.passages_per_step(recipe)
         if teacher is None or read is None:
             return None

@@ -39,6 +39,7 @@ _AMBIGUOUS = re.compile(  # what some version of YAML takes for a number, a date
 )
 
 Path_ = tuple[str | int, ...]  # the way to a value: ("draw", "negatives", 0, "k")
+Finding = tuple[Path_, str, str]  # the key to change, what is wrong with it, and how to fix that
 
 
 @dataclass
