@@ -167,10 +167,11 @@ def _differences(before: dict[str, Any], now: dict[str, Any], inside: str = "") 
         if isinstance(one, dict) and isinstance(other, dict):
             yield from _differences(one, other, f"{inside}{key}.")
         elif one != other:
-            before_text, now_text = (
-                excerpt(each) if isinstance(each, str) else json.dumps(each) for each in (one, other)
-            )
-            yield inside + key, before_text, now_text
+            yield inside + key, _shown(one), _shown(other)
+
+
+def _shown(value: Any) -> str:
+    return excerpt(value) if isinstance(value, str) else json.dumps(value)
 
 
 def start_is_pinned(recipe: Recipe) -> Iterator[Finding]:
