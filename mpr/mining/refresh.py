@@ -5,7 +5,7 @@ before update 0, N, 2N, ...    weights as they are -> vectors of passages and qu
 <run>/refresh/<source>-<update>-<digest>/    the table, a committed artefact; its receipt names the weights' digest
 ```
 
-Which version a draw reads is a function of its number (`mpr/recipe/clock.py`), so the draws stay a pure function of
+Which version a draw reads is a function of its number (`mpr/recipe/schedule.py`), so the draws stay a pure function of
 seed, number and table. Vectors are thrown away when their table is there. A table is thrown away when neither the
 draws to come nor a checkpoint needs it: a checkpoint names the tables that a run which continues from it cannot make
 again, because the weights that made them are gone.
@@ -37,7 +37,7 @@ from mpr.errors import Problem, Problems, RecipeError, StorageError
 from mpr.mining import _rank_profile
 from mpr.mining.mine import ALONE, Kept, Mining
 from mpr.models.towers import Towers
-from mpr.recipe.clock import Clock
+from mpr.recipe.schedule import RefreshSchedule
 from mpr.runtime import randomness
 from mpr.runtime.processes import Group
 from mpr.search.inference import Model
@@ -57,7 +57,7 @@ class Refresh:
     dataset: Dataset
     folder: Path
     drawer: Drawer
-    clock: Clock
+    clock: RefreshSchedule
     device: str = "cpu"
     group: Group = field(default_factory=lambda: ALONE)
     passages: VectorStore | None = None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mpr.corpora import Collection
-from mpr.recipe import _backbones, clock, model_names, schedule
+from mpr.recipe import _backbones, model_names, schedule
 from mpr.recipe._backbones import Backbone
 from mpr.recipe.keys import Recipe
 
@@ -81,7 +81,7 @@ def refreshed_passages(recipe: Recipe, offered: Collection) -> int | None:
     """
     if recipe.own is None or recipe.towers.train == "question":
         return 0
-    made = clock.of(recipe)
+    made = schedule.refreshes(recipe)
     if made is None or offered.size is None or offered.split(recipe.data.train).inline:
         return None
     return len(made.versions()) * offered.size

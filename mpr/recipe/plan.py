@@ -11,7 +11,7 @@ from typing import Any
 
 from mpr import corpora
 from mpr.corpora import Collection
-from mpr.recipe import _backbones, _costs, clock, model_names, schedule
+from mpr.recipe import _backbones, _costs, model_names, schedule
 from mpr.recipe._backbones import Backbone
 from mpr.recipe._costs import Memory
 from mpr.recipe.keys import DESCRIBING, Recipe
@@ -253,7 +253,7 @@ def _negatives(entry: Negatives) -> str:
 
 
 def _refresh(recipe: Recipe, passages: int | None) -> str:
-    made, wanted = clock.of(recipe), recipe.refresh
+    made, wanted = schedule.refreshes(recipe), recipe.refresh
     often = "once" if wanted is None else f"every {wanted.every:,} updates"
     times = UNKNOWN if made is None else f"{len(made.versions()):,}"
     share = "" if wanted is None or wanted.questions == 1 else f" for {wanted.questions:.0%} of the questions"

@@ -29,9 +29,9 @@ from mpr.mining.refresh import Refresh
 from mpr.models import out_of_memory
 from mpr.models.templates import PairTemplate, Template
 from mpr.models.towers import Towers
-from mpr.recipe.clock import Clock
 from mpr.recipe.keys import Recipe
 from mpr.recipe.rules import launch
+from mpr.recipe.schedule import RefreshSchedule
 from mpr.runtime.processes import Group
 from mpr.search import encode
 from mpr.search.inference import Model
@@ -228,7 +228,7 @@ class TrainingRun:
         """What brings candidates that the model under training finds between steps."""
         if self.recipe.own is None or self.recipe.step_search is not None:
             return None
-        clock = Clock.of(self.recipe, self.arguments.max_steps)
+        clock = RefreshSchedule.of(self.recipe, self.arguments.max_steps)
         stay = self.vectors and self.dataset.proposable("train").folder == self.dataset.passages_of("train").folder
         vectors = VectorStore(Path(self.vectors)) if stay else None
         folder, device = self.folder.folder / refresh.FOLDER, str(self.arguments.device)

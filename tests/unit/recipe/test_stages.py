@@ -11,7 +11,7 @@ import pytest
 
 from mpr.errors import RecipeError
 from mpr.publishing import board
-from mpr.recipe import _schema, plan, strict_yaml
+from mpr.recipe import plan, reference, strict_yaml
 from mpr.recipe import read as recipe_file
 from mpr.recipe import stages as recipe_plan
 from mpr.recipe.keys import Recipe
@@ -246,7 +246,7 @@ def test_the_plan_adds_trainings_up() -> None:
 
 
 def test_the_schema_takes_a_plan_and_refuses_what_the_reader_refuses(examined: Examined) -> None:
-    validator = jsonschema.Draft202012Validator(_schema.recipe_schema())
+    validator = jsonschema.Draft202012Validator(reference.recipe_schema())
     value = strict_yaml.parse((ABOVE + PLAN).encode(), "r.yaml").value
     validator.validate(value)
     tried = 0
