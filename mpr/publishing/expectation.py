@@ -13,7 +13,7 @@ from typing import Any
 from mpr import storage
 from mpr.errors import DataError, RecipeError
 from mpr.recipe import read, strict_yaml
-from mpr.recipe.keys_results import Band
+from mpr.recipe.keys import Band
 from mpr.rows import band
 from mpr.rows.result import Result
 

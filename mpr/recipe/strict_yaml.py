@@ -241,6 +241,15 @@ def leaves(value: Any, path: Path_ = ()) -> Iterator[tuple[Path_, Any]]:
         yield path, value
 
 
+def holds(value: Any, path: Path_) -> bool:
+    """Whether there are mappings all the way, and something in the last one."""
+    for part in path:
+        if not isinstance(value, dict) or part not in value:
+            return False
+        value = value[part]
+    return True
+
+
 def scalar(text: str) -> Any:
     """The value of one `--set key=value`, read by the same rules as the file (lists and mappings in flow style)."""
     document = parse(text.encode(), "--set")

@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mpr.recipe.keys_results import Feedback
+from mpr.recipe.keys import Feedback
 from mpr.search.top_k import Hits
 from mpr.search.vectors import VectorStore
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from mpr import corpora
 from mpr.errors import DataError, nearest
-from mpr.recipe import model_names, stages
+from mpr.recipe import model_names
 from mpr.recipe.keys import DESCRIBING, Recipe
-from mpr.recipe.strict_yaml import Finding, Path_
+from mpr.recipe.strict_yaml import Finding, Path_, holds
 
 PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
@@ -142,7 +142,7 @@ def paper_is_named(recipe: Recipe) -> Iterator[Finding]:
 def varies_exist(recipe: Recipe) -> Iterator[Finding]:
     content = recipe.model_dump(mode="json", by_alias=True)
     for number, key in enumerate(recipe.varies):
-        if not stages.holds(content, tuple(key.split("."))):
+        if not holds(content, tuple(key.split("."))):
             yield ("varies", number), f"'{key}' is not a key of this recipe", "name keys with dots"
         if key.split(".")[0] in DESCRIBING:
             yield ("varies", number), f"'{key}' describes a row", "name a key that changes a result"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mpr.errors import RecipeError
-from mpr.recipe.keys_results import Feedback
+from mpr.recipe.keys import Feedback
 from mpr.search import feedback, search
 from mpr.search.top_k import Hits
 from tests.conftest import Examined
