@@ -89,7 +89,7 @@ def refreshed_passages(recipe: Recipe, offered: Collection) -> int | None:
 
 def encoded_questions(recipe: Recipe, questions: int) -> int:
     """Questions that are read by themselves: none of a cross-encoder, which reads each with a passage."""
-    return 0 if recipe.task == "cross_encoder" else questions
+    return 0 if recipe.is_cross_encoder else questions
 
 
 def memory(recipe: Recipe, backbone: Backbone) -> Memory | None:
@@ -116,8 +116,10 @@ def memory(recipe: Recipe, backbone: Backbone) -> Memory | None:
         teacher, read = _teacher(recipe), schedule.passages_per_step(recipe)
         if teacher is None or read is None:
             return None
-        states += 4.0 * towers(teacher[0]) * teacher[1].parameters
-        activations += _block_tokens(recipe, teacher[0], read) * activation_bytes(teacher[1], half=False)
+        (stage, shape), questions = teacher, int(recipe.training["per_device_train_batch_size"])
+        states += 4.0 * towers(stage) * shape.parameters
+        texts = questions * stage.towers.question_length + read * stage.towers.passage_length
+        activations += texts * activation_bytes(shape, half=False)
     return Memory(states, activations)
 
 
@@ -127,12 +129,6 @@ def _teacher(recipe: Recipe) -> tuple[Recipe, Backbone] | None:
     stage = None if name is None else recipe.earlier.get(name)
     backbone = None if stage is None else _backbones.of(stage.towers)
     return None if stage is None or backbone is None else (stage, backbone)
-
-
-def _block_tokens(recipe: Recipe, reader: Recipe, passages: int) -> int:
-    """Tokens of a step at full length, as another model reads it."""
-    questions = int(recipe.training["per_device_train_batch_size"])
-    return questions * reader.towers.question_length + passages * reader.towers.passage_length
 
 
 def _tokens_at_once(recipe: Recipe, passages: int) -> int:
