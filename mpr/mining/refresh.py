@@ -36,7 +36,7 @@ from mpr.data.dataset import Dataset
 from mpr.errors import Problem, Problems, RecipeError, StorageError
 from mpr.mining import _rank_profile
 from mpr.mining.mine import ALONE, Kept, Mining
-from mpr.models.towers import Towers
+from mpr.models.towers import DualEncoder
 from mpr.recipe.schedule import RefreshSchedule
 from mpr.runtime import randomness
 from mpr.runtime.processes import Group
@@ -76,7 +76,7 @@ class Refresh:
 
     # The times
 
-    def turn(self, update: int, towers: Towers) -> dict[str, float]:
+    def turn(self, update: int, towers: DualEncoder) -> dict[str, float]:
         """Called right before an update that may read another version than the one before: mines if that is due, and
         points the drawer to what is in force. What is to be logged."""
         noted: dict[str, float] = {}
@@ -101,7 +101,7 @@ class Refresh:
 
     # One version
 
-    def _refreshed(self, update: int, towers: Towers) -> dict[str, float]:
+    def _refreshed(self, update: int, towers: DualEncoder) -> dict[str, float]:
         began, was_training = time.monotonic(), towers.training
         try:
             table = self._made(update, towers)
@@ -118,7 +118,7 @@ class Refresh:
             log.info("candidates of '%s' by the weights before update %d: %s", self.part.as_, update, _said(noted))
         return noted
 
-    def _made(self, update: int, towers: Towers) -> CandidateTable:
+    def _made(self, update: int, towers: DualEncoder) -> CandidateTable:
         learner = self._learner(towers)
         work = self._work(update, learner)
         if not self.group.first(lambda: _is_sound(work.target)):
@@ -140,7 +140,7 @@ class Refresh:
         found: list[float] = self.group.first(lambda: _listed(source, positives, self.part.depth))
         return found
 
-    def _learner(self, towers: Towers) -> Learner:
+    def _learner(self, towers: DualEncoder) -> Learner:
         tokenizer = self.dataset.tokenizer()
         model = replace(Model.of(towers, tokenizer, "the model under training"), backend=tokenizer)
         return Learner(model, self.folder, self.device, self.group, self.passages)

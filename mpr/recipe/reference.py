@@ -12,7 +12,7 @@ from __future__ import annotations
 import ast
 import inspect
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -27,6 +27,7 @@ from mpr.recipe._training_arguments import Argument
 from mpr.recipe.keys import Recipe
 from mpr.recipe.rules import training
 from mpr.recipe.strict_yaml import dotted
+from mpr.runtime import markdown
 
 NOT_RECIPES = ("accelerate",)  # folders of recipes/ that hold other YAML files
 PLANS = Path("tests/golden/plans")
@@ -167,7 +168,7 @@ def _readme(root: Path, recipes: dict[Path, Recipe]) -> Iterator[str]:
         row = f"{paper.row}, {paper.dataset} ({paper.arxiv})" if paper else "our own"
         facts = dict(line.split(maxsplit=1) for line in plan.resolve(recipe).lines if line[0] != " ")
         rows.append((f"[{name}]({name})", row, facts["positives"], facts["objective"], facts["step"]))
-    yield from _table(("recipe", "row", "positives", "objective", "a step"), rows)
+    yield markdown.table(("recipe", "row", "positives", "objective", "a step"), rows)
     whole = recipe_schema()
     yield "\n## Keys\n"
     yield "A key without a default is required.\n"
@@ -177,21 +178,6 @@ def _readme(root: Path, recipes: dict[Path, Recipe]) -> Iterator[str]:
     yield _PLAN
     for folder in catalogue.FOLDERS:
         yield from _catalogue(folder, whole)
-
-
-def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
-    head = tuple(head)
-    yield f"| {' | '.join(head)} |"
-    yield f"|{'---|' * len(head)}"
-    for row in rows:
-        yield f"| {' | '.join(_cell(text) for text in row)} |"
-
-
-def _cell(text: str) -> str:
-    """Text of a table cell: bars end cells everywhere, angle brackets are tags outside of code."""
-    pieces = text.replace("|", "\\|").split("`")
-    pieces[::2] = [piece.replace("<", "&lt;").replace(">", "&gt;") for piece in pieces[::2]]
-    return "`".join(pieces)
 
 
 def _keys(place: dict[str, Any], whole: dict[str, Any], without: tuple[str, ...] = ()) -> Iterator[str]:
@@ -207,7 +193,7 @@ def _keys(place: dict[str, Any], whole: dict[str, Any], without: tuple[str, ...]
         for name, entry in place["properties"].items()
         if name not in without
     )
-    yield from _table(("key", "type", "default", "meaning"), rows)
+    yield markdown.table(("key", "type", "default", "meaning"), rows)
 
 
 def _sections(place: dict[str, Any], whole: dict[str, Any], above: str) -> Iterator[str]:
@@ -271,9 +257,9 @@ def _training() -> Iterator[str]:
     yield "version. Required, because they change a result:\n"
     required = [(f"`{name}`", why) for name, why in training.REQUIRED.items()]
     required += [(" or ".join(f"`{name}`" for name in names), why) for names, why in training.ONE_OF.items()]
-    yield from _table(("key", "meaning"), required)
+    yield markdown.table(("key", "meaning"), required)
     yield "\nRefused, because mpr sets them:\n"
-    yield from _table(("key", "why"), ((f"`{name}`", why) for name, why in training.OWNED.items()))
+    yield markdown.table(("key", "why"), ((f"`{name}`", why) for name, why in training.OWNED.items()))
 
 
 def _catalogue(folder: str, whole: dict[str, Any]) -> Iterator[str]:

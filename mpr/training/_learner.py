@@ -4,35 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from mpr.data.dataset import Dataset
-from mpr.models import cross_encoder, cross_encoder_folder, late_interaction, late_interaction_folder, towers_folder
-from mpr.models.cross_encoder import CrossEncoder
-from mpr.models.late_interaction import LateInteraction
-from mpr.models.towers import Towers
+from mpr.models.kinds import KINDS, AnyModel
+from mpr.models.towers import DualEncoder
+from mpr.recipe.keys import DUAL_ENCODER
 from mpr.training import starts
 
-Learner: TypeAlias = Towers | CrossEncoder | LateInteraction
+Learner = AnyModel
 
 
 def built(dataset: Dataset) -> Learner:
     """The model of the dataset's recipe, ready to learn."""
     recipe = dataset.recipe
-    about: Any = recipe.towers, dataset.tokenizer(), int(recipe.training["seed"]), recipe.scale.groups
-    if recipe.is_cross_encoder:
-        return cross_encoder.build(*about)
-    if recipe.is_late_interaction:
-        return late_interaction.build(*about)
-    return starts.built(dataset, recipe.scale.groups)
+    if recipe.task == DUAL_ENCODER:
+        return starts.built(dataset, recipe.scale.groups)
+    seed = int(recipe.training["seed"])
+    return KINDS[recipe.task].build(recipe.towers, dataset.tokenizer(), seed, recipe.scale.groups)
 
 
 def write(target: Path, model: Learner, dataset: Dataset, receipt: Mapping[str, Any]) -> None:
     """Commits the folder of a trained model."""
-    tokenizer = dataset.tokenizer()
-    if isinstance(model, CrossEncoder):
-        cross_encoder_folder.write(target, model, tokenizer, receipt)
-    elif isinstance(model, LateInteraction):
-        late_interaction_folder.write(target, model, tokenizer, receipt)
-    else:
-        towers_folder.write(target, starts.without_adapters_of_its_own(dataset, model), tokenizer, receipt)
+    if isinstance(model, DualEncoder):
+        model = starts.without_adapters_of_its_own(dataset, model)
+    KINDS[dataset.recipe.task].write(target, model, dataset.tokenizer(), receipt)

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mpr.models.similarity import inner_products
+from mpr.models.towers import inner_products
 from mpr.recipe import keys
 from mpr.runtime import randomness
 from mpr.training import _block

@@ -28,7 +28,7 @@ from mpr.mining.clusters import QuestionClusters
 from mpr.mining.refresh import Refresh
 from mpr.models import out_of_memory
 from mpr.models.templates import PairTemplate, Template
-from mpr.models.towers import Towers
+from mpr.models.towers import DualEncoder
 from mpr.recipe.keys import Recipe
 from mpr.recipe.rules import launch
 from mpr.recipe.schedule import RefreshSchedule
@@ -68,7 +68,7 @@ class TrainingRun:
         if self.arguments.max_steps <= 0:
             self.arguments.max_steps = self._updates()
         is_sharded = launch.is_sharded(os.environ)
-        with out_of_memory.told(lambda: out_of_memory.in_training(self.recipe, is_sharded)), stoppable() as stopper:
+        with out_of_memory.becomes(lambda: out_of_memory.in_training(self.recipe, is_sharded)), stoppable() as stopper:
             resumed = self.folder.newest()
             if resumed is not None:
                 self.arguments.eval_on_start = False  # it was: the curve of the checkpoint has it
@@ -118,10 +118,11 @@ class TrainingRun:
 
     @cached_property
     def drawer(self) -> Drawer:
+        draw = self.recipe.draw
+        if self.recipe.step_search is not None:
+            draw = draw.model_copy(update={"negatives": ()})
         return Drawer(
-            self.recipe.draw
-            if self.recipe.step_search is None
-            else self.recipe.draw.model_copy(update={"negatives": ()}),
+            draw,
             self.knowledge.positives,
             self.recipe.tiers,
             self.knowledge.candidates,
@@ -266,7 +267,7 @@ class TrainingRun:
         """What learns, as it starts."""
         return _learner.built(self.dataset)
 
-    def _towers(self) -> Towers:
+    def _towers(self) -> DualEncoder:
         return starts.built(self.dataset, self.recipe.scale.groups)
 
     def _evaluator(self) -> DevPool | None:

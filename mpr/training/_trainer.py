@@ -31,7 +31,7 @@ from mpr.mining.refresh import Refresh
 from mpr.models import out_of_memory
 from mpr.models.cross_encoder import CrossEncoder
 from mpr.models.late_interaction import LateInteraction
-from mpr.models.towers import Towers
+from mpr.models.towers import DualEncoder
 from mpr.recipe import keys
 from mpr.recipe.keys import Recipe
 from mpr.training import _block as scale
@@ -69,7 +69,7 @@ class MultiPositiveTrainer(CommittedCheckpoints):
 
     def __init__(
         self,
-        towers: Towers | CrossEncoder | LateInteraction,
+        towers: DualEncoder | CrossEncoder | LateInteraction,
         args: TrainingArguments,
         *,
         recipe: Recipe,
@@ -105,11 +105,11 @@ class MultiPositiveTrainer(CommittedCheckpoints):
         self.stream = self._stream(towers, collator)
 
     def _stream(
-        self, towers: Towers | CrossEncoder | LateInteraction, collator: Collator | PairCollator
+        self, towers: DualEncoder | CrossEncoder | LateInteraction, collator: Collator | PairCollator
     ) -> Stream | None:
         """Negatives of earlier steps, where the recipe wants them."""
         wanted, device = self.recipe.scale.negative_cache, self.args.device
-        if wanted is None or not isinstance(towers, Towers) or isinstance(collator, PairCollator):
+        if wanted is None or not isinstance(towers, DualEncoder) or isinstance(collator, PairCollator):
             return None
         passages = collator.passages
         if passages is None:
@@ -291,7 +291,7 @@ class MultiPositiveTrainer(CommittedCheckpoints):
         model, batch = self.model_wrapped, self.args.per_device_eval_batch_size
         was_training = model.training
         model.eval()
-        with torch.no_grad(), out_of_memory.told(lambda: out_of_memory.in_validation(batch)):
+        with torch.no_grad(), out_of_memory.becomes(lambda: out_of_memory.in_validation(batch)):
             ranks = self.evaluator.ranks(model, self.args.device)
         model.train(was_training)
         measures = self.compute_metrics(EvalPrediction(predictions=ranks, label_ids=self.evaluator.owner_N))

@@ -108,21 +108,21 @@ def prepared(recipe: Any, folder: Any, dataset: Any, world: int, held: ExitStack
     """
     from mpr import storage
     from mpr.mining import clusters, mine
-    from mpr.models import local_inputs, towers_folder
+    from mpr.models import contract, local_inputs
     from mpr.training import step_teacher
     from mpr.training.run_folder import identity
 
     held.enter_context(folder.held())
     digests = {role: store.manifest.digest for role, store in dataset.prepare_training().items()}
     if dataset.start is not None:
-        digests["start"] = storage.verify(dataset.start, towers_folder.KIND).digest
+        digests["start"] = storage.verify(dataset.start, contract.KIND).digest
     digests |= {f"candidates {name}": table.manifest.digest for name, table in mine.mine(dataset).items()}
     digests |= {name: store.digest for name, store in mine.label_stores(dataset).items()}
     digests |= clusters.model_digest(dataset) | step_teacher.prepare(dataset) | local_inputs.encoders(recipe)
     folder.claim(identity(recipe, digests, world))
     if not folder.model.exists():
         return dict(folder.progress())
-    storage.verify(folder.model, towers_folder.KIND)
+    storage.verify(folder.model, contract.KIND)
     log.info("already trained: %s", folder.model)
     return {}
 

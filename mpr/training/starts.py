@@ -11,13 +11,13 @@ import copy
 from pathlib import Path
 
 from mpr.data.dataset import Dataset
-from mpr.models import adapters, contract, templates, towers, towers_folder
-from mpr.models.towers import Towers
+from mpr.models import contract, templates, towers, towers_folder
+from mpr.models.towers import DualEncoder
 from mpr.recipe import stages
 from mpr.search.inference import Model
 
 
-def built(dataset: Dataset, groups: int = 1) -> Towers:
+def built(dataset: Dataset, groups: int = 1) -> DualEncoder:
     """The towers of the dataset's recipe, ready to learn."""
     recipe, folder = dataset.recipe, dataset.start
     settings, tokenizer, seed = recipe.towers, dataset.tokenizer(), int(recipe.training["seed"])
@@ -42,10 +42,8 @@ def untrained(dataset: Dataset) -> Model:
     return Model.of(built(first), first.tokenizer(), contract.base_name(head.start))
 
 
-def without_adapters_of_its_own(dataset: Dataset, trained: Towers) -> Towers:
+def without_adapters_of_its_own(dataset: Dataset, trained: DualEncoder) -> DualEncoder:
     """The same towers; adapters that came on top of a whole model are merged, because no base has its weights."""
     if dataset.start is not None and contract.read(dataset.start).weights != "adapter":
-        for encoder in trained.encoders():
-            if adapters.is_on(encoder.backbone):
-                encoder.backbone = adapters.merged(encoder.backbone)
+        trained.merge_adapters()
     return trained
