@@ -21,15 +21,18 @@ from numpy.typing import NDArray
 
 from mpr.batches import relations
 from mpr.batches.draw import Drawer, Step
-from mpr.batches.policy import Policy
-from mpr.batches.relations import Block, Relations
+from mpr.batches.relations import Block, Policy, Relations
 from mpr.batches.targets import NOTHING, Targets
 from mpr.data.token_batches import PairTexts, Side
 from mpr.data.tokens import PADDING
 from mpr.errors import RecipeError
 from mpr.storage.ragged import Integers
 
-_STRICT = Policy("ignore", "ignore", "ignore", "ignore")
+
+class _Strict:
+    """The policy under which nothing that is known of a question is a negative of it."""
+
+    siblings = shared = duplicates = doubtful = "ignore"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +122,7 @@ class Collator(StepCollator):
         nothing = np.zeros(0, dtype=np.int64)
         block = Block(question_Q, passage_P, nothing, nothing, nothing, nothing)
         index, tiers = self.drawer.positives, self.tiers
-        return relations.build(block, index, self.text_hashes, tiers, _STRICT, in_batch=True).negatives_QP
+        return relations.build(block, index, self.text_hashes, tiers, _Strict(), in_batch=True).negatives_QP
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,7 +31,6 @@ from mpr.errors import DataError
 from mpr.mining._known_positives import Sifter
 from mpr.recipe.keys import Recipe
 from mpr.recipe.keys_draw import ANCHORED
-from mpr.recipe.rules import labels
 from mpr.runtime import processes
 from mpr.runtime.processes import ALONE, Group, Place
 from mpr.runtime.progress import bar
@@ -72,7 +71,7 @@ def mine(
     for source in mined_sources(dataset.recipe):
         work = Mining.of(dataset, role, source)
         made[source.as_] = work.done(group, chunk)
-    if role == "train" and not labels.scorers(dataset.recipe):
+    if role == "train" and not dataset.recipe.cross_encoders:
         # What labels keep beside the split is written now.
         group.first(lambda: sorted(knowledge(dataset, until=until).counts))
     return made
@@ -113,7 +112,7 @@ def knowledge(dataset: Dataset, role: str = "train", until: str | None = None) -
     known = Knowledge(
         split.positives,
         {name: mined[name].negatives if name in mined else split.candidates(name) for name in proposed},
-        tuple(dataset.recipe.labels[0].tiers),  # type: ignore[attr-defined]
+        dataset.recipe.tiers,
         {name: table.removed for name, table in mined.items()},
     )
     known, ground = replace(known, before=known), ground_of(dataset, role)
@@ -165,7 +164,7 @@ def label_stores(dataset: Dataset, role: str = "train") -> dict[str, PairScores]
 
 def scorers(dataset: Dataset) -> dict[str, Path]:
     """The cross-encoders that labels run, by the names that the recipe has for them -> their folders."""
-    names = labels.scorers(dataset.recipe)
+    names = dataset.recipe.cross_encoders
     if not names:
         return {}
     from mpr.models import locate

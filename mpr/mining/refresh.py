@@ -5,7 +5,7 @@ before update 0, N, 2N, ...    weights as they are -> vectors of passages and qu
 <run>/refresh/<source>-<update>-<digest>/    the table, a committed artefact; its receipt names the weights' digest
 ```
 
-Which version a draw reads is a function of its number (`mpr/recipe/clock.py`), so the draws stay a pure function of
+Which version a draw reads is a function of its number (`mpr/recipe/schedule.py`), so the draws stay a pure function of
 seed, number and table. Vectors are thrown away when their table is there. A table is thrown away when neither the
 draws to come nor a checkpoint needs it: a checkpoint names the tables that a run which continues from it cannot make
 again, because the weights that made them are gone.
@@ -37,7 +37,7 @@ from mpr.errors import Problem, Problems, RecipeError, StorageError
 from mpr.mining import _rank_profile
 from mpr.mining.mine import Kept, Mining
 from mpr.models.towers import DualEncoder
-from mpr.recipe.clock import Clock
+from mpr.recipe.schedule import RefreshSchedule
 from mpr.runtime import randomness
 from mpr.runtime.processes import ALONE, Group
 from mpr.search.inference import Model
@@ -57,7 +57,7 @@ class Refresh:
     dataset: Dataset
     folder: Path
     drawer: Drawer
-    clock: Clock
+    clock: RefreshSchedule
     device: str = "cpu"
     group: Group = field(default_factory=lambda: ALONE)
     passages: VectorStore | None = None
@@ -130,12 +130,11 @@ class Refresh:
 
     def _profile(self, learner: Learner) -> list[float]:
         """P(r) of the weights as they are, of all questions of the validation split that have a positive."""
-        labels: Any = self.dataset.recipe.labels[0]
         asked = Mining.of(self.dataset, "validation", self.part, learner)
         if self.dataset.splits.proposable("validation").folder != self.dataset.splits.proposable("train").folder:
             what, fix = "its texts are not those that training searches", "choose a split over the same passages"
             raise RecipeError(what, key="validation.split", fix=fix)
-        positives, source = asked.ground.questions.positives.counting(labels.tiers), asked.source
+        positives, source = asked.ground.questions.positives.counting(self.dataset.recipe.tiers), asked.source
         encoded: Any = source
         encoded.encoded()
         found: list[float] = self.group.first(lambda: _listed(source, positives, self.part.depth))

@@ -303,7 +303,7 @@ class Retrieval:
                 trained=trained,
             )
         cuts = [int(measure.removeprefix("top")) for measure in wanted.measures]
-        tiers, positives = tuple(self.recipe.labels[0].tiers), None
+        tiers, positives = self.recipe.tiers, None
         if split.positives.counting(tiers).lengths().sum():  # most test splits list none
             positives = Judgements.of_positives(split, self.dataset.passages_of(role), corpus, tiers)
         return evaluation.by_answers(ranking, split, corpus, rules, cuts=cuts, positives=positives, trained=trained)

@@ -9,7 +9,7 @@ from typing import Any
 from mpr.data.dataset import Dataset
 from mpr.models.kinds import KINDS, AnyModel
 from mpr.models.towers import DualEncoder
-from mpr.recipe.rules import task
+from mpr.recipe.keys import DUAL_ENCODER
 from mpr.training import starts
 
 Learner = AnyModel
@@ -18,7 +18,7 @@ Learner = AnyModel
 def built(dataset: Dataset) -> Learner:
     """The model of the dataset's recipe, ready to learn."""
     recipe = dataset.recipe
-    if recipe.task == task.DUAL_ENCODER:
+    if recipe.task == DUAL_ENCODER:
         return starts.built(dataset, recipe.scale.groups)
     seed = int(recipe.training["seed"])
     return KINDS[recipe.task].build(recipe.towers, dataset.tokenizer(), seed, recipe.scale.groups)

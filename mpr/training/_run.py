@@ -21,7 +21,6 @@ from mpr.data.dataset import Dataset
 from mpr.data.pair_labels import Knowledge
 from mpr.data.token_batches import PairTexts, Side
 from mpr.errors import RecipeError
-from mpr.labels.known_positives import policy
 from mpr.metrics import ranks as rank_measures
 from mpr.mining import clusters, mine, refresh
 from mpr.mining.clusters import QuestionClusters
@@ -29,9 +28,9 @@ from mpr.mining.refresh import Refresh
 from mpr.models import out_of_memory
 from mpr.models.templates import PairTemplate, Template
 from mpr.models.towers import DualEncoder
-from mpr.recipe.clock import Clock
 from mpr.recipe.keys import Recipe
-from mpr.recipe.rules import launch, task
+from mpr.recipe.rules import launch
+from mpr.recipe.schedule import RefreshSchedule
 from mpr.runtime.processes import ALONE, Group
 from mpr.search import encode
 from mpr.search.inference import Model
@@ -118,11 +117,13 @@ class TrainingRun:
 
     @cached_property
     def drawer(self) -> Drawer:
-        labels: Any = self.recipe.labels[0]
+        draw = self.recipe.draw
+        if self.recipe.step_search is not None:
+            draw = draw.model_copy(update={"negatives": ()})
         return Drawer(
-            self.recipe.draw if self.recipe.live is None else self.recipe.draw.model_copy(update={"negatives": ()}),
+            draw,
             self.knowledge.positives,
-            labels.tiers,
+            self.recipe.tiers,
             self.knowledge.candidates,
             len(self.dataset.splits.proposable("train")),
             self.recipe.questions_per_step,
@@ -151,22 +152,20 @@ class TrainingRun:
     @property
     def pair_collator(self) -> PairCollator:
         """Of a cross-encoder."""
-        labels: Any = self.recipe.labels[0]
         questions, passages = self.dataset.tokens_of_questions("train"), self.dataset.tokens_of_passages("train")
         template, sizes = PairTemplate.of(self.dataset.tokenizer()), self.recipe.towers
         return PairCollator(
             drawer=self.drawer,
             texts=PairTexts(questions, passages, template, sizes.question_length, sizes.passage_length),
             text_hashes=self.dataset.passages_of("train").text_hashes,
-            tiers=labels.tiers,
-            policy=policy(labels),
+            tiers=self.recipe.tiers,
+            policy=self.recipe.known,
             share=self.share,
             targets=self.targets,
         )
 
     @cached_property
     def collator(self) -> Collator:
-        labels: Any = self.recipe.labels[0]
         questions, passages = self.sides("train")
         store = self.dataset.passages_of("train")
         return Collator(
@@ -174,12 +173,12 @@ class TrainingRun:
             questions=questions,
             passages=None if self.recipe.towers.train == "question" else passages,
             text_hashes=store.text_hashes,
-            tiers=labels.tiers,
-            policy=policy(labels),
+            tiers=self.recipe.tiers,
+            policy=self.recipe.known,
             share=self.share,
             gather=self.recipe.scale.gather,
             targets=self.targets,
-            questions_only=self.recipe.live is not None,
+            questions_only=self.recipe.step_search is not None,
         )
 
     # Passages that do not learn
@@ -194,8 +193,8 @@ class TrainingRun:
         wanted, passages = self.recipe.encoding, self.dataset.passages_of("train")
         options = encode.Options(wanted.dtype, wanted.compute, str(self.arguments.device), quiet=self.dataset.quiet)
         store = _fixed_passages.kept(self._start(), passages, self.dataset.tokens_of_passages("train"), options)
-        if self.recipe.live is not None:
-            _step_search.prepare(self.recipe.live, store)
+        if self.recipe.step_search is not None:
+            _step_search.prepare(self.recipe.step_search, store)
         return str(store.folder)
 
     def _start(self) -> Model:
@@ -220,16 +219,16 @@ class TrainingRun:
         if not self.vectors:
             return None
         store, device = VectorStore(Path(self.vectors)), self.arguments.device
-        if self.recipe.live is None:
+        if self.recipe.step_search is None:
             return FrozenPassages(store, device)
         return LiveSearch.of(self.recipe, store, self.collator, device)
 
     @cached_property
     def refresh(self) -> Refresh | None:
         """What brings candidates that the model under training finds between steps."""
-        if self.recipe.own is None or self.recipe.live is not None:
+        if self.recipe.own is None or self.recipe.step_search is not None:
             return None
-        clock = Clock.of(self.recipe, self.arguments.max_steps)
+        clock = RefreshSchedule.of(self.recipe, self.arguments.max_steps)
         proposable = self.dataset.splits.proposable("train").folder
         stay = self.vectors and proposable == self.dataset.passages_of("train").folder
         vectors = VectorStore(Path(self.vectors)) if stay else None
@@ -262,7 +261,7 @@ class TrainingRun:
 
     @property
     def _reads_pairs(self) -> bool:
-        return task.is_cross_encoder(self.recipe)
+        return self.recipe.is_cross_encoder
 
     def _model(self) -> _learner.Learner:
         """What learns, as it starts."""
@@ -275,10 +274,10 @@ class TrainingRun:
         wanted = self.recipe.validation
         if wanted is None:
             return None
-        split, labels = self.dataset.split("validation"), self.recipe.labels[0]
+        split = self.dataset.split("validation")
         return DevPool.of(
             *self.sides("validation"),
-            split.positives.counting(labels.tiers),  # type: ignore[attr-defined]
+            split.positives.counting(self.recipe.tiers),
             [split.candidates(name) for name in split.sources],
             at_most=wanted.questions,
             each=wanted.candidates,

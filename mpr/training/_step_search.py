@@ -93,7 +93,7 @@ class LiveSearch:
 
     @classmethod
     def of(cls, recipe: Recipe, store: VectorStore, collator: Collator, device: torch.device) -> LiveSearch:
-        source, passages = recipe.live, FrozenPassages(store, device)
+        source, passages = recipe.step_search, FrozenPassages(store, device)
         if source.depth > len(store):
             what = f"source '{source.as_}' looks for the {source.depth:,} best of {len(store):,} passages"
             raise RecipeError(what, key="sources.depth", fix=f"choose a depth from 1 to {len(store):,}")

@@ -31,8 +31,8 @@ from mpr.models import out_of_memory
 from mpr.models.cross_encoder import CrossEncoder
 from mpr.models.late_interaction import LateInteraction
 from mpr.models.towers import DualEncoder
+from mpr.recipe import keys
 from mpr.recipe.keys import Recipe
-from mpr.recipe.rules import task
 from mpr.training import _block as scale
 from mpr.training import _monitor
 from mpr.training._checkpoints import CommittedCheckpoints
@@ -170,8 +170,8 @@ class MultiPositiveTrainer(CommittedCheckpoints):
     ) -> Any:
         """The loss of one draw; its gradient, averaged over processes, is that of the whole step."""
         share = self.collator.share
-        if self.recipe.task in task.SCORERS:
-            loss = scale.pair_loss if task.is_cross_encoder(self.recipe) else scale.late_interaction_loss
+        if self.recipe.task in keys.SCORERS:
+            loss = scale.pair_loss if self.recipe.is_cross_encoder else scale.late_interaction_loss
             found = loss(model, inputs, self.terms, share, self.completed)
             self._note(found)
         elif self.stream is None:

@@ -33,7 +33,6 @@ def mine(
     from mpr.data.dataset import Dataset
     from mpr.mining import mine as mining
     from mpr.recipe import read, stages
-    from mpr.recipe.rules import labels
     from mpr.runtime.processes import Place
     from mpr.training import run_folder
 
@@ -47,7 +46,7 @@ def mine(
         made = mining.mine(dataset, group=group)
     for name, table in made.items() if place.rank == 0 else ():
         typer.echo(f"{name:<12} {table.summary()}  {table.manifest.digest[:12]}  {table.folder}")
-    if place.rank == 0 and labels.scorers(found):
+    if place.rank == 0 and found.cross_encoders:
         typer.echo("labels ask a cross-encoder: `mpr label RECIPE` runs it, or training does by itself")
     elif place.rank == 0:
         _say_labels(mining.knowledge(Dataset(found, home, True, models)))
