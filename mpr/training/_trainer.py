@@ -120,7 +120,7 @@ class MultiPositiveTrainer(CommittedCheckpoints):
                 collator.negatives_among(question_Q.cpu().numpy(), row_C.cpu().numpy())
             ).to(device),
             lambda row_N: {name: part.to(device) for name, part in passages.tokens(row_N.cpu().numpy()).items()},
-            float(getattr(self.recipe.objective[0], "temperature", 1.0)),
+            self.terms.divisor(towers.width),
             int(self.recipe.training["seed"]),
         )
 
@@ -242,7 +242,8 @@ class MultiPositiveTrainer(CommittedCheckpoints):
     def _observed(self, found: scale.Found) -> dict[str, float]:
         """Of this process's questions in one step."""
         seen = found.seen
-        divisor = _divisor(self.recipe.objective[0], seen.own_OD.shape[1])
+        first: Any = self.recipe.objective[0]
+        divisor = first.divisor(seen.own_OD.shape[1]) if first.has_softmax else None
         observed = _monitor.observe(seen.scores_OP, seen.positives_OP, seen.negatives_OP, found.pull(), divisor)
         if seen.given_OP is not None:
             return observed
@@ -318,13 +319,6 @@ def _compute_outputs_in_32_bits(accelerator: Any) -> None:
     if plugin is not None and policy is not None:
         full = {"reduce_dtype": torch.float32, "output_dtype": torch.float32}
         plugin.mixed_precision_policy = type(policy)(param_dtype=policy.param_dtype, **full)
-
-
-def _divisor(entry: Any, width: int) -> float | None:
-    """What a term divides scores by before its softmax; None: it has none."""
-    if getattr(entry, "scaling", "") == "none":
-        return None
-    return float(getattr(entry, "temperature", 1.0)) * (width**0.5 if getattr(entry, "sqrt_width", False) else 1.0)
 
 
 def _counted(name: str) -> str:
