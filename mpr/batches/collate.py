@@ -26,6 +26,7 @@ from mpr.batches.targets import NOTHING, Targets
 from mpr.data.token_batches import Side
 from mpr.data.tokens import PADDING
 from mpr.errors import RecipeError
+from mpr.runtime.processes import ALONE, Place
 
 Integers = NDArray[np.int64]
 _STRICT = Policy("ignore", "ignore", "ignore", "ignore")
@@ -39,9 +40,9 @@ class Collator:
     ids alone. Where a step searches for its passages (`is_live`, `mpr/training/_step_search.py`) these are unknown
     yet, and the batch has questions only.
 
-    `share` is (this process, number of processes). Questions and passages are dealt out in equal numbers; what does
-    not divide is filled with padding, which is neither positive nor negative for anyone. Without `gather` the step
-    falls apart into one block for each process: its own rows with their own passages, and no others.
+    Every process gets an equal number of questions and of passages to encode; what does not divide is filled with
+    padding, which is neither positive nor negative for anyone. Without `gather` the step falls apart into one block for
+    each process: its own rows with their own passages, and no others.
     """
 
     drawer: Drawer
@@ -50,29 +51,29 @@ class Collator:
     text_hashes: NDArray[np.uint64]
     tiers: tuple[str, ...]
     policy: Policy
-    share: tuple[int, int] = (0, 1)
+    place: Place = ALONE
     gather: bool = True
     targets: Targets = NOTHING
     is_live: bool = False
 
     def __call__(self, numbers: Sequence[int]) -> dict[str, Any]:
-        step, share = self.step(only(numbers))
+        step, place = self.step(only(numbers))
         batch: dict[str, Any] = {
             "draw": step.number,
-            "question": self.questions.tokens(_dealt(step.block.question_Q, share)),
+            "question": self.questions.tokens(_dealt(step.block.question_Q, place)),
             "question_ids": torch.from_numpy(step.block.question_Q),
         }
         if self.passages is not None:
-            batch["passage"] = self.passages.tokens(_dealt(step.block.passage_P, share))
+            batch["passage"] = self.passages.tokens(_dealt(step.block.passage_P, place))
         return batch if self.is_live else {**batch, **self.related(step)}
 
-    def step(self, number: int) -> tuple[Step, tuple[int, int]]:
-        """A draw as this process sees it, and its share of what is in it."""
+    def step(self, number: int) -> tuple[Step, Place]:
+        """A draw as this process sees it, and which part of what is in it this process encodes."""
         step = self.drawer(number)
         block = self._padded(step.block)
         if self.gather:
-            return replace(step, block=block), self.share
-        return replace(step, block=apart(block, self.share)), (0, 1)
+            return replace(step, block=block), self.place
+        return replace(step, block=apart(block, self.place)), ALONE
 
     def related(self, step: Step) -> dict[str, Any]:
         """What a batch holds besides texts: the passages of the step, and who is what for whom."""
@@ -92,7 +93,7 @@ class Collator:
         return relations.build(block, index, self.text_hashes, tiers, _STRICT, in_batch=True).negatives_QP
 
     def _padded(self, block: Block) -> Block:
-        processes = self.share[1]
+        processes = self.place.world
         return replace(
             block, question_Q=_filled(block.question_Q, processes), passage_P=_filled(block.passage_P, processes)
         )
@@ -122,15 +123,15 @@ def _filled(rows: Integers, multiple: int) -> Integers:
     return np.concatenate([rows, np.full(missing, PADDING, dtype=np.int64)])
 
 
-def _dealt(rows: Integers, share: tuple[int, int]) -> Integers:
-    each = len(rows) // share[1]
-    return rows[share[0] * each : (share[0] + 1) * each]
+def _dealt(rows: Integers, place: Place) -> Integers:
+    each = len(rows) // place.world
+    return rows[place.rank * each : (place.rank + 1) * each]
 
 
-def apart(block: Block, share: tuple[int, int]) -> Block:
+def apart(block: Block, place: Place) -> Block:
     """This process's rows with the passages drawn for them, filled up to the width of the widest block: all processes
     must have the same number of texts to encode."""
-    rank, processes = share
+    rank, processes = place.rank, place.world
     each = len(block.question_Q) // processes
     owner_N, negative_owner_N = block.positive_row_N // each, block.negative_row_N // each
     passages = [
@@ -140,7 +141,7 @@ def apart(block: Block, share: tuple[int, int]) -> Block:
     missing = max(map(len, passages)) - len(passages[rank])
     own_N, negative_own_N = owner_N == rank, negative_owner_N == rank
     return Block(
-        _dealt(block.question_Q, share),
+        _dealt(block.question_Q, place),
         np.concatenate([passages[rank], np.full(missing, PADDING, dtype=np.int64)]),
         block.positive_row_N[own_N] - rank * each,
         block.positive_N[own_N],

@@ -22,6 +22,7 @@ from mpr.batches.draw import Drawer
 from mpr.batches.policy import Policy
 from mpr.batches.targets import NOTHING, Targets
 from mpr.data.token_batches import PairTexts
+from mpr.runtime.processes import ALONE, Place
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,12 @@ class PairCollator:
     text_hashes: NDArray[np.uint64]
     tiers: tuple[str, ...]
     policy: Policy
-    share: tuple[int, int] = (0, 1)
+    place: Place = ALONE
     targets: Targets = NOTHING
 
     def __call__(self, numbers: Sequence[int]) -> dict[str, Any]:
         step = self.drawer(collate.only(numbers))
-        block = collate.apart(step.block, self.share)
+        block = collate.apart(step.block, self.place)
         related = relations.build(
             block, self.drawer.positives, self.text_hashes, self.tiers, self.policy, in_batch=False
         )

@@ -228,7 +228,7 @@ class Mining:
         """The table, made where it is not there yet. Every process of the group calls it."""
         place, size = group.place, chunk or _chunk(len(self.ground.questions), group.place.world)
         if not group.first(partial(self.opened, place.world)):
-            self.propose(size, (place.rank, place.world))
+            self.propose(size, place)
             _wait(place)
             group.first(partial(self.finish, size))
         return CandidateTable(self.target)
@@ -252,9 +252,9 @@ class Mining:
             self.source(np.arange(min(1, len(self.ground.questions))))
         return there
 
-    def propose(self, chunk: int, share: tuple[int, int]) -> None:
-        """Writes the chunks of this process that are not there yet; `share` is (its number, number of processes)."""
-        mine = self._parts(chunk)[share[0] :: share[1]]
+    def propose(self, chunk: int, place: Place) -> None:
+        """Writes the chunks of this process that are not there yet."""
+        mine = self._parts(chunk)[place.rank :: place.world]
         ranges = [tuple(map(int, part.name.split("-"))) for part in mine]
         what = f"mining {self.receipt['source']['name']}"
         with self.ground.bar(what, sum(last - first for first, last in ranges)) as progress:

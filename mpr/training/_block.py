@@ -31,6 +31,7 @@ from torch.nn.parallel import DistributedDataParallel
 from mpr.errors import MprError, RecipeError
 from mpr.models import lengths
 from mpr.recipe.keys import Cache
+from mpr.runtime.processes import Place
 from mpr.training._loss import Seen, Sums, Terms, targets_of
 
 Batch = Mapping[str, Any]
@@ -70,12 +71,12 @@ def block_loss(
     model: Model,
     batch: Batch,
     terms: Terms,
-    share: tuple[int, int],
+    place: Place,
     *,
     gather: bool,
     completed: Completed | None = None,
 ) -> Found:
-    """Encodes this process's share and computes the loss. The model is called once, as DDP would have it.
+    """Encodes this process's part and computes the loss. The model is called once, as DDP would have it.
 
     `completed` brings what the collator could not know. Where it is passages whose vectors do not learn, only questions
     are encoded.
@@ -83,7 +84,7 @@ def block_loss(
     own_OD, own_ND = model(question=batch["question"], passage=batch.get("passage"))
     if completed is not None:
         batch = completed(own_OD, batch)
-    return vector_loss(own_OD, own_ND, batch, terms, share, gather=gather)
+    return vector_loss(own_OD, own_ND, batch, terms, place, gather=gather)
 
 
 def vector_loss(
@@ -91,16 +92,16 @@ def vector_loss(
     own_ND: Tensor | None,
     batch: Batch,
     terms: Terms,
-    share: tuple[int, int],
+    place: Place,
     *,
     gather: bool,
     remembered_O: Tensor | None = None,
 ) -> Found:
-    """The same from vectors. `batch` has the relations of the whole step, or without `gather` of this share.
+    """The same from vectors. `batch` has the relations of the whole step, or without `gather` of this part.
 
     Without vectors of own passages those of all passages of the block are in the batch, on every process.
     """
-    rank, processes = share
+    rank, processes = place.rank, place.world
     together = gather and processes > 1
     passage_PD = batch["passage_PD"] if own_ND is None else gathered(own_ND, rank) if together else own_ND
     _refuse_other_shapes(own_OD, passage_PD, batch, processes if together else 1)
@@ -119,7 +120,7 @@ def vector_loss(
 
 
 def given_loss(
-    scores_QP: Tensor, batch: Batch, terms: Terms, share: tuple[int, int], completed: Completed | None = None
+    scores_QP: Tensor, batch: Batch, terms: Terms, place: Place, completed: Completed | None = None
 ) -> Found:
     """The loss of the whole step from scores that no two vectors made: those of this process's own block."""
     questions, passages = scores_QP.shape
@@ -136,7 +137,7 @@ def given_loss(
         own_QP=batch.get("own_QP"),
         given_OP=scores_QP,
     )
-    return loss_of(seen, batch, terms, share[1])
+    return loss_of(seen, batch, terms, place.world)
 
 
 def loss_of(seen: Seen, batch: Batch, terms: Terms, processes: int) -> Found:
@@ -214,7 +215,7 @@ def cached_step(
     model: Model,
     batch: Batch,
     terms: Terms,
-    share: tuple[int, int],
+    place: Place,
     cache: Cache,
     *,
     gather: bool,
@@ -227,13 +228,13 @@ def cached_step(
     `backward` is called once a chunk, with a number whose gradient is the chunk's. It is the place for the loss scaler
     and for the division by accumulation steps: the gradient of the vectors is computed without either, in 32 bits.
     """
-    _refuse_wrapper(model, share)
+    _refuse_wrapper(model, place)
     calls = _calls(batch, cache)
     own_OD, own_ND, states = _vectors(model, batch, calls, autocast)
     ready = batch if completed is None else completed(own_OD, batch)
     leaves = [side.requires_grad_() for side in (own_OD, own_ND) if side is not None]
     with torch.enable_grad():
-        found = vector_loss(own_OD, own_ND, ready, terms, share, gather=gather)
+        found = vector_loss(own_OD, own_ND, ready, terms, place, gather=gather)
     gradients = torch.autograd.grad(found.loss, leaves)
     found = replace(found, loss=found.loss.detach())
     _push(model, batch, calls, states, gradients, autocast, backward)
@@ -306,10 +307,10 @@ def _quiet(model: Any) -> AbstractContextManager[Any]:
     return model.no_sync() if hasattr(model, "no_sync") else nullcontext()
 
 
-def _refuse_wrapper(model: Any, share: tuple[int, int]) -> None:
+def _refuse_wrapper(model: Any, place: Place) -> None:
     """Only DDP is known to add up chunks and to synchronise once. DeepSpeed would update the weights at each chunk."""
     inner = getattr(model, "_orig_mod", model)
-    foreign = share[1] > 1 and not isinstance(inner, DistributedDataParallel)
+    foreign = place.world > 1 and not isinstance(inner, DistributedDataParallel)
     if foreign or type(inner).__module__.startswith("deepspeed"):
         what = f"the gradient cache works on one process or under DDP, not with {type(inner).__name__}"
         raise RecipeError(what, key="scale.cache", fix="train with DDP, or remove scale.cache")
@@ -336,19 +337,17 @@ class _Dice:
             yield
 
 
-def pair_loss(
-    model: Any, batch: Batch, terms: Terms, share: tuple[int, int], completed: Completed | None = None
-) -> Found:
+def pair_loss(model: Any, batch: Batch, terms: Terms, place: Place, completed: Completed | None = None) -> Found:
     """Scores the pairs of this process and computes the loss of the whole step. The model is called once."""
     scores_N: Tensor = model(pair=batch["pair"])
     shape = tuple(batch["positives_QP"].shape)
     scores_QP = scores_N.new_zeros(shape[0] * shape[1]).index_copy(0, batch["cell_N"], scores_N).view(shape)
-    return given_loss(scores_QP, batch, terms, share, completed)
+    return given_loss(scores_QP, batch, terms, place, completed)
 
 
 def late_interaction_loss(
-    model: Any, batch: Batch, terms: Terms, share: tuple[int, int], completed: Completed | None = None
+    model: Any, batch: Batch, terms: Terms, place: Place, completed: Completed | None = None
 ) -> Found:
     """Scores this process's block and computes the loss of the whole step. The model is called once."""
     scores_QP: Tensor = model(question=batch["question"], passage=batch["passage"])
-    return given_loss(scores_QP, batch, terms, share, completed)
+    return given_loss(scores_QP, batch, terms, place, completed)

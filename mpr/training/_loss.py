@@ -135,6 +135,8 @@ class Terms:
     def __init__(self, entries: Sequence[Part]) -> None:
         if not entries:
             raise RecipeError("no term", key="objective", fix="name at least one objective")
+        self.first: Any = entries[0]
+        """The one by whose scale scores are looked at."""
         self.terms = tuple(Term.of(entry, number) for number, entry in enumerate(entries))
 
     @property

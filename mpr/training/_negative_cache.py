@@ -29,6 +29,7 @@ from torch import Tensor
 from mpr.models.similarity import inner_products
 from mpr.recipe import keys
 from mpr.runtime import randomness
+from mpr.runtime.processes import ALONE
 from mpr.training import _block
 from mpr.training._loss import Terms
 
@@ -97,7 +98,7 @@ class Stream:
         """The loss of a step, and what is worth watching in the cache; afterwards the cache knows this step."""
         own_OD, own_PD = model(question=batch["question"], passage=batch["passage"])
         remembered_O, watched = self._remembered(model, own_OD, batch)
-        found = _block.vector_loss(own_OD, own_PD, batch, terms, (0, 1), gather=True, remembered_O=remembered_O)
+        found = _block.vector_loss(own_OD, own_PD, batch, terms, ALONE, gather=True, remembered_O=remembered_O)
         column_N = batch["positives_QP"].any(dim=0).nonzero()[:, 0]
         self.cache.add(batch["passage_ids"][column_N], own_PD.detach()[column_N])
         return found, watched

@@ -33,7 +33,7 @@ from mpr.models.towers import Towers
 from mpr.recipe.clock import Clock
 from mpr.recipe.keys import Recipe
 from mpr.recipe.rules import launch, task
-from mpr.runtime.processes import Group
+from mpr.runtime.processes import Group, Place
 from mpr.search import encode
 from mpr.search.inference import Model
 from mpr.search.vectors import VectorStore
@@ -56,7 +56,7 @@ class TrainingRun:
     recipe: Recipe
     dataset: Dataset
     folder: RunFolder
-    share: tuple[int, int]
+    place: Place
     arguments: TrainingArguments
     vectors: str = ""
     """Where those of passages that do not learn are: what `freeze` answered on the first process."""
@@ -161,7 +161,7 @@ class TrainingRun:
             self.dataset.passages_of("train").text_hashes,
             labels.tiers,
             policy(labels),
-            self.share,
+            self.place,
             self.targets,
         )
 
@@ -177,7 +177,7 @@ class TrainingRun:
             store.text_hashes,
             labels.tiers,
             policy(labels),
-            self.share,
+            self.place,
             self.recipe.scale.gather,
             self.targets,
             self.recipe.live is not None,
@@ -211,7 +211,7 @@ class TrainingRun:
 
     def _completed(self) -> _block.Completed | None:
         """What a step needs and the collator cannot know: passages that are not encoded in it, a teacher's scores."""
-        passages, teacher = self._passages(), LiveTeacher.of(self.dataset, self.share[0], self.arguments.device)
+        passages, teacher = self._passages(), LiveTeacher.of(self.dataset, self.place.rank, self.arguments.device)
         if passages is None or teacher is None:
             return passages or teacher
         return lambda own_OD, batch: teacher(own_OD, passages(own_OD, batch))
@@ -283,8 +283,8 @@ class TrainingRun:
             at_most=wanted.questions,
             each=wanted.candidates,
             batch=self.arguments.per_device_eval_batch_size,
-            share=self.share,
-            quiet=self.arguments.disable_tqdm or self.share[0] > 0,
+            place=self.place,
+            quiet=self.arguments.disable_tqdm or self.place.rank > 0,
         )
 
     def _refuse_measure_of_nothing(self, pool: int) -> None:
@@ -296,7 +296,7 @@ class TrainingRun:
             raise RecipeError(what, key="training.metric_for_best_model", fix=fix)
 
     def _say(self, resumed: Any) -> None:
-        if self.share[0]:
+        if self.place.rank:
             return
         positives = self.drawer.drawable.lengths(self.drawer.questions)
         log.info(
@@ -314,7 +314,7 @@ class TrainingRun:
             log.info("in-batch negatives do not grow with accumulation: use scale.cache for a larger block")
 
     def _write_metrics(self, trainer: MultiPositiveTrainer) -> None:
-        if self.share[0] == 0:
+        if self.place.rank == 0:
             entries = [
                 {
                     name: None if isinstance(value, float) and not math.isfinite(value) else value

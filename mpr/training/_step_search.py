@@ -39,6 +39,7 @@ from mpr.data.tokens import PADDING
 from mpr.errors import RecipeError
 from mpr.recipe.keys import Recipe
 from mpr.recipe.keys_draw import Draw
+from mpr.runtime.processes import Place
 from mpr.search import faiss_index
 from mpr.search.exact import Exact
 from mpr.search.top_k import Hits
@@ -101,8 +102,8 @@ class LiveSearch:
         return cls(passages, search, collator, recipe.draw, source.as_, source.depth)
 
     def __call__(self, own_OD: Tensor, batch: Mapping[str, Any]) -> dict[str, Any]:
-        step, share = self.collator.step(int(batch["draw"]))
-        found = self.found(step, self._hits(own_OD, share))
+        step, place = self.collator.step(int(batch["draw"]))
+        found = self.found(step, self._hits(own_OD, place))
         shortages = {self.name: found.short} if found.short else {}
         related = self.collator.related(replace(step, block=found.block, shortages=shortages))
         related["ranks_QP"] = torch.from_numpy(_ranks(found))
@@ -111,13 +112,13 @@ class LiveSearch:
         ready = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in related.items()}
         return {**batch, **ready, "passage_PD": self.passages.vectors(found.block.passage_P)}
 
-    def _hits(self, own_OD: Tensor, share: tuple[int, int]) -> Integers:
+    def _hits(self, own_OD: Tensor, place: Place) -> Integers:
         """Rows of passages for every question of the block, those of other processes included."""
         hits = self.search(own_OD.detach().float().cpu().numpy(), self.depth)
         own_OK = torch.from_numpy(hits.rows_QK).to(own_OD.device)
-        if share[1] == 1:
+        if place.world == 1:
             return hits.rows_QK
-        parts = [torch.empty_like(own_OK) for _ in range(share[1])]
+        parts = [torch.empty_like(own_OK) for _ in range(place.world)]
         distributed.all_gather(parts, own_OK)
         return np.asarray(torch.cat(parts).cpu().numpy())
 

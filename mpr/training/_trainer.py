@@ -120,7 +120,7 @@ class MultiPositiveTrainer(CommittedCheckpoints):
                 collator.negatives_among(question_Q.cpu().numpy(), row_C.cpu().numpy())
             ).to(device),
             lambda row_N: {name: part.to(device) for name, part in passages.tokens(row_N.cpu().numpy()).items()},
-            self.terms.divisor(towers.width),
+            self.terms.first.divisor(towers.width),
             int(self.recipe.training["seed"]),
         )
 
@@ -170,14 +170,14 @@ class MultiPositiveTrainer(CommittedCheckpoints):
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """The loss of one draw; its gradient, averaged over processes, is that of the whole step."""
-        share = self.collator.share
+        place = self.collator.place
         if self.recipe.task in task.SCORERS:
             loss = scale.pair_loss if task.is_cross_encoder(self.recipe) else scale.late_interaction_loss
-            found = loss(model, inputs, self.terms, share, self.completed)
+            found = loss(model, inputs, self.terms, place, self.completed)
             self._note(found)
         elif self.stream is None:
             gather = self.recipe.scale.gather
-            found = scale.block_loss(model, inputs, self.terms, share, gather=gather, completed=self.completed)
+            found = scale.block_loss(model, inputs, self.terms, place, gather=gather, completed=self.completed)
             self._note(found)
         else:
             found, watched = self.stream.loss(model, inputs, self.terms)
@@ -196,7 +196,7 @@ class MultiPositiveTrainer(CommittedCheckpoints):
                 model,
                 inputs,
                 self.terms,
-                self.collator.share,
+                self.collator.place,
                 self.recipe.scale.cache,
                 gather=self.recipe.scale.gather,
                 completed=self.completed,
@@ -242,7 +242,7 @@ class MultiPositiveTrainer(CommittedCheckpoints):
     def _observed(self, found: scale.Found) -> dict[str, float]:
         """Of this process's questions in one step."""
         seen = found.seen
-        first: Any = self.recipe.objective[0]
+        first = self.terms.first
         divisor = first.divisor(seen.own_OD.shape[1]) if first.has_softmax else None
         observed = _monitor.observe(seen.scores_OP, seen.positives_OP, seen.negatives_OP, found.pull(), divisor)
         if seen.given_OP is not None:

@@ -93,7 +93,7 @@ def _train(launch: Launch, recipe: Any, target: Path, place: Any) -> None:
         processes.refuse_other_disk(place, dataset.folder, dataset.folder.exists())
         processes.refuse_other_disk(place, folder.folder, folder.progress() == begun)
         environment.seed_everything(arguments.seed)
-        training = TrainingRun(recipe, dataset, folder, (place.rank, place.world), arguments, group=group)
+        training = TrainingRun(recipe, dataset, folder, place, arguments, group=group)
         training.vectors = group.first(training.freeze)
         training.clusters = group.first(training.cluster)
         if not training.run():

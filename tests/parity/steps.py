@@ -31,6 +31,7 @@ from mpr.data.tokens import PADDING
 from mpr.models import lengths
 from mpr.recipe.keys import ObjectivePart, Part
 from mpr.recipe.keys_draw import Draw
+from mpr.runtime.processes import ALONE, Place
 from mpr.storage.ragged import Ragged
 
 QUESTIONS, PASSAGES, WORDS, WIDTH = 9, 30, 50, 6
@@ -60,7 +61,7 @@ class Side:
 
 
 def collator(
-    share: tuple[int, int] = (0, 1),
+    place: Place = ALONE,
     rows: int = 5,
     policy: Policy = POLICY,
     *,
@@ -94,7 +95,7 @@ def collator(
     drawer = Drawer(config, PositiveIndex.of(known), TIERS, candidates, PASSAGES, rows, 3)
     hashes = (np.arange(PASSAGES) % 21).astype(np.uint64)  # the last nine texts are copies of the first, across topics
     sides: Any = Side("question", 4), Side("passage", 9)
-    return Collator(drawer, *sides, hashes, TIERS, policy, share, gather, Targets(owned=True))
+    return Collator(drawer, *sides, hashes, TIERS, policy, place, gather, Targets(owned=True))
 
 
 def with_targets(batch: dict[str, Any]) -> dict[str, Any]:

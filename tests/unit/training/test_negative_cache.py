@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from mpr.recipe.keys import NegativeCache as Settings
+from mpr.runtime.processes import Place
 from mpr.training import _block as scale
 from mpr.training._loss import Seen, Terms
 from mpr.training._negative_cache import EMPTY, NegativeCache, Stream, drawn
@@ -153,7 +154,7 @@ def full_gradient(entry: Any, collator: Any, batch: dict[str, Any], rows: list[i
         "positives_QP": torch.cat([batch["positives_QP"], torch.zeros(1, len(more), dtype=torch.bool)], dim=1),
         "negatives_QP": torch.cat([batch["negatives_QP"], torch.ones(1, len(more), dtype=torch.bool)], dim=1),
     }
-    scale.block_loss(model, wide, Terms([entry]), (0, 1), gather=True).loss.backward()
+    scale.block_loss(model, wide, Terms([entry]), Place(), gather=True).loss.backward()
     return gradient(model)
 
 

@@ -17,6 +17,7 @@ from mpr.batches.policy import Policy
 from mpr.data.positives import PositiveIndex
 from mpr.data.tokens import PADDING
 from mpr.recipe.keys_draw import Draw
+from mpr.runtime.processes import Place
 from mpr.search import faiss_index
 from mpr.search.exact import Exact
 from mpr.storage.ragged import Ragged
@@ -79,7 +80,7 @@ def step(found: LiveSearch, own_OD: Tensor, number: int = 0) -> dict[str, Any]:
 def adore(batch: dict[str, Any], own_OD: Tensor, cut: int) -> Tensor:
     """The loss of a step by ADORE's term."""
     options = {"phi": "logistic", "weight": "drr", "ranks": "given", "cut": cut, "reduce": "query_mean"}
-    return _block.vector_loss(own_OD, None, batch, Terms([term("pairwise", **options)]), (0, 1), gather=False).loss
+    return _block.vector_loss(own_OD, None, batch, Terms([term("pairwise", **options)]), Place(), gather=False).loss
 
 
 # ---- values
@@ -164,7 +165,7 @@ def test_hits_of_others_count_only_in_batch() -> None:
 
 def test_places_that_hold_nothing_find_nothing() -> None:
     """Three processes, of which this one is not the last: the row that fills the step up brings no passage."""
-    found = live(golds((0,), (1,)), LINE, 3, share=(0, 3))
+    found = live(golds((0,), (1,)), LINE, 3, place=Place(0, 3))
     drawn, _ = found.collator.step(0)
     assert drawn.block.question_Q.tolist() == [0, 1, PADDING]
     made = found.found(drawn, np.array([[0, 1, 2], [0, 1, 2], [7, 8, 9]]))
@@ -271,7 +272,7 @@ def test_a_table_of_the_same_hits_gives_the_same_step() -> None:
     for batch in (frozen(own_OD, fixed([0])), step(searched, own_OD)):
         own_OD.grad = None
         terms = Terms([term("pairwise", phi="logistic", reduce="query_mean")])
-        loss = _block.vector_loss(own_OD, None, batch, terms, (0, 1), gather=False).loss
+        loss = _block.vector_loss(own_OD, None, batch, terms, Place(), gather=False).loss
         loss.backward()
         losses.append(float(loss.detach()))
         gradients.append(own_OD.grad)

@@ -20,6 +20,7 @@ from mpr.errors import DataError, NumbersError
 from mpr.models import late_interaction_folder, towers, towers_folder
 from mpr.models.templates import Template
 from mpr.recipe.keys import Cache
+from mpr.runtime.processes import Place
 from mpr.storage.manifest import sha256_file
 from mpr.training import _block, step_teacher
 from mpr.training._loss import Terms
@@ -205,12 +206,12 @@ def test_a_step_of_tasb_by_hand(kind: str, tmp_path: Path, examined: Examined) -
     wanted.backward()
     expected_gradient = gradients(student)
     terms = Terms([STORED, LIVE])
-    found = _block.block_loss(student, made, terms, (0, 1), gather=False, completed=asked)
+    found = _block.block_loss(student, made, terms, Place(), gather=False, completed=asked)
     assert found.loss.item() == pytest.approx(wanted.item(), rel=1e-6)
     found.loss.backward()
     assert relative_difference(gradients(student), expected_gradient) < 1e-6
     cache = Cache(questions=3, passages=2)
-    chunked = _block.cached_step(student, made, terms, (0, 1), cache, gather=False, completed=asked)
+    chunked = _block.cached_step(student, made, terms, Place(), cache, gather=False, completed=asked)
     assert chunked.loss.item() == pytest.approx(wanted.item(), rel=1e-6)
     assert relative_difference(gradients(student), expected_gradient) < 1e-6
     assert all(p.grad is None and p.requires_grad for p in asked.scorer.module.parameters())
@@ -230,7 +231,7 @@ class Fixed:
 
 
 def loss(student: Student, made: dict[str, Any], live_QP: Tensor) -> float:
-    return float(_block.block_loss(student, made, Terms([LIVE]), (0, 1), gather=False, completed=Fixed(live_QP)).loss)
+    return float(_block.block_loss(student, made, Terms([LIVE]), Place(), gather=False, completed=Fixed(live_QP)).loss)
 
 
 def test_only_margins_of_other_rows_count(tmp_path: Path) -> None:
