@@ -107,7 +107,7 @@ class Ours:
         from mpr.data.dataset import Dataset
         from mpr.recipe import read
         from mpr.runtime import environment
-        from mpr.training._run import TrainingRun
+        from mpr.training._fit import TrainingRun
         from mpr.training.launch import training_arguments
         from mpr.training.run_folder import RunFolder
 

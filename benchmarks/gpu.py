@@ -43,10 +43,14 @@ def options() -> argparse.Namespace:
 
 def _run(folder: Path, name: str, *overrides: str) -> Path:
     """A run of the quickstart recipe."""
+    from mpr.recipe import read
     from mpr.training.launch import Launch, run
 
     settings = ("training.logging_steps=1", *overrides)
-    launch = Launch(ROOT / "recipes" / "quickstart.yaml", settings, folder / "home", folder / name, quiet=True)
+    launch = (
+        read.load(ROOT / "recipes" / "quickstart.yaml", settings),
+        Launch(folder / "home", folder / name, quiet=True),
+    )
     return run(launch)
 
 

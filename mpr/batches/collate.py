@@ -37,7 +37,7 @@ class Collator:
     """Called by a DataLoader with draw numbers; returns the batch of that one draw.
 
     `passages` is None where their vectors are there already (`mpr/training/_fixed_passages.py`): the batch has their
-    ids alone. Where a step searches for its passages (`is_live`, `mpr/training/_step_search.py`) these are unknown
+    ids alone. Where a step searches for its passages (`searches`, `mpr/training/_step_search.py`) these are unknown
     yet, and the batch has questions only.
 
     Every process gets an equal number of questions and of passages to encode; what does not divide is filled with
@@ -54,7 +54,7 @@ class Collator:
     place: Place = ALONE
     gather: bool = True
     targets: Targets = NOTHING
-    is_live: bool = False
+    searches: bool = False
 
     def __call__(self, numbers: Sequence[int]) -> dict[str, Any]:
         step, place = self.step(only(numbers))
@@ -65,7 +65,7 @@ class Collator:
         }
         if self.passages is not None:
             batch["passage"] = self.passages.tokens(_dealt(step.block.passage_P, place))
-        return batch if self.is_live else {**batch, **self.related(step)}
+        return batch if self.searches else {**batch, **self.related(step)}
 
     def step(self, number: int) -> tuple[Step, Place]:
         """A draw as this process sees it, and which part of what is in it this process encodes."""

@@ -10,7 +10,14 @@ seed, number and table. Vectors are thrown away when their table is there. A tab
 draws to come nor a checkpoint needs it: a checkpoint names the tables that a run which continues from it cannot make
 again, because the weights that made them are gone.
 
-Shapes: Q questions of the split, N candidates.
+A version may measure a rank profile as well: how often each rank of its search holds a passage that is relevant.
+
+    P(r) = share of the questions with a positive at rank r,    r = 1 ... depth
+
+Of held-out questions it says where the list of a model holds what is relevant, labelled or not: RANCE (Prakash et al.)
+draws negatives by rank with weights made of it. Its sum is the mean number of positives that are found of a question.
+
+Shapes: Q questions of the split, N candidates, R ranks.
 """
 
 from __future__ import annotations
@@ -34,7 +41,6 @@ from mpr.data import candidates
 from mpr.data.candidates import CandidateTable
 from mpr.data.dataset import Dataset
 from mpr.errors import Problem, Problems, RecipeError, StorageError
-from mpr.mining import _rank_profile
 from mpr.mining.mine import ALONE, Kept, Mining
 from mpr.models.towers import Towers
 from mpr.recipe.clock import Clock
@@ -217,7 +223,7 @@ def _pairs(table: Ragged, rows: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _listed(source: Source, positives: Ragged, depth: int) -> list[float]:
     found = source(np.arange(len(positives)))
-    return [float(share) for share in _rank_profile.of_lists(found, positives, depth)]
+    return [float(share) for share in profile_of_lists(found, positives, depth)]
 
 
 def _is_sound(target: Path) -> bool:
@@ -240,3 +246,26 @@ def _version(name: str) -> int:
 def _said(noted: Mapping[str, float]) -> str:
     shown = f"{noted['refresh_seconds']:.1f} s"
     return f"{shown}, {noted['refresh_churn']:.1%} new" if "refresh_churn" in noted else shown
+
+
+# The rank profile of a search
+
+
+def profile_of_ranks(rank_N: NDArray[np.int64], questions: int, depth: int) -> NDArray[np.float64]:
+    """P(1) ... P(depth) from the ranks, counted from 1, of all positives that were found for so many questions. What
+    lies deeper is left out."""
+    counts_R = np.bincount(rank_N[rank_N <= depth], minlength=depth + 1)[1:]
+    return counts_R / max(questions, 1)
+
+
+def profile_of_lists(found: Ragged, positives: Ragged, depth: int) -> NDArray[np.float64]:
+    """The same from the list of every question, and its positives. Questions without a positive do not count."""
+    rows_Q = np.flatnonzero(positives.lengths())
+    owner_N, place_N = found.places(rows_Q)
+    owner_K, place_K = positives.places(rows_Q)
+    keys_N, keys_K = (
+        owner << 40 | np.asarray(table.columns["passage"][place], dtype=np.int64)
+        for owner, place, table in ((owner_N, place_N, found), (owner_K, place_K, positives))
+    )
+    rank_N = np.asarray(found.columns["rank"][place_N], dtype=np.int64)
+    return profile_of_ranks(rank_N[np.isin(keys_N, keys_K)], len(rows_Q), depth)

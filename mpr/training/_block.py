@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -32,6 +32,7 @@ from mpr.errors import MprError, RecipeError
 from mpr.models import lengths
 from mpr.recipe.keys import Cache
 from mpr.runtime.processes import Place
+from mpr.training import _monitor
 from mpr.training._loss import Seen, Sums, Terms, targets_of
 
 Batch = Mapping[str, Any]
@@ -53,14 +54,21 @@ class Found:
     seen: Seen
     batch: Batch
     """As the loss saw it: what was not in it before the questions were encoded is there now."""
+    more: Mapping[str, Tensor] = field(default_factory=dict)
+    """What else is logged of every step."""
 
     @property
     def watched(self) -> dict[str, Tensor]:
-        """Every term's value over the whole step, before its coefficient."""
-        return {
-            f"loss_{label}": value
-            for label, value in zip(self.terms.labels, self.terms.values(self.sums).unbind(), strict=True)
-        }
+        """Every term's value over the whole step, before its coefficient, and what else is logged of every step."""
+        values = self.terms.values(self.sums).unbind()
+        return {**{f"loss_{name}": value for name, value in zip(self.terms.labels, values, strict=True)}, **self.more}
+
+    def observed(self) -> dict[str, float]:
+        """Numbers of this process's questions in one step, for the log; not of every step, as `pull` is not."""
+        seen, first = self.seen, self.terms.first
+        divisor = first.divisor(seen.own_OD.shape[1]) if first.has_softmax else None
+        found = _monitor.observe(seen.scores_OP, seen.positives_OP, seen.negatives_OP, self.pull(), divisor)
+        return found if seen.given_OP is not None else {**found, "passage_cosine": _monitor.spread(seen.passage_PD)}
 
     def pull(self) -> Tensor:
         """Gradient of the loss on `seen.scores_OP`; another pass over the scores, so not for every step."""
@@ -254,13 +262,13 @@ def _calls(batch: Batch, cache: Cache) -> list[_Call]:
 
 def _vectors(
     model: Model, batch: Batch, calls: Sequence[_Call], autocast: Callable[[], AbstractContextManager[Any]]
-) -> tuple[Tensor, Tensor | None, list[_Dice]]:
-    """All vectors, without a graph, and what the dice looked like before each call."""
+) -> tuple[Tensor, Tensor | None, list[_RandomState]]:
+    """All vectors, without a graph, and the state of the random generators before each call."""
     device = batch["question"]["input_ids"].device
     found, states = [], []
     with torch.no_grad():
         for call in calls:
-            states.append(_Dice(device))
+            states.append(_RandomState(device))
             with autocast():
                 found.append(call(model, batch))
     torch.clear_autocast_cache()  # of weights cast without a graph, which the second pass must not be given
@@ -276,19 +284,19 @@ def _push(
     model: Model,
     batch: Batch,
     calls: Sequence[_Call],
-    states: Sequence[_Dice],
+    states: Sequence[_RandomState],
     gradients: tuple[Tensor, ...],
     autocast: Callable[[], AbstractContextManager[Any]],
     backward: Callable[[Tensor], object],
 ) -> None:
     """Encodes each chunk again, with a graph, and sends the gradient of its vectors through it."""
     frozen: set[str] = set()
-    for call, dice in zip(calls, states, strict=True):
+    for call, state in zip(calls, states, strict=True):
         is_last, side = call is calls[-1], "question" if call.passage is None else "passage"
         if side in frozen and not is_last:
             continue
         with nullcontext() if is_last else _quiet(model):
-            with dice.again(), autocast():
+            with state.again(), autocast():
                 vectors = call(model, batch)
             parts = [
                 (made_ND * gradient_ND[torch.as_tensor(rows, device=gradient_ND.device)]).sum()
@@ -316,7 +324,7 @@ def _refuse_wrapper(model: Any, place: Place) -> None:
         raise RecipeError(what, key="scale.cache", fix="train with DDP, or remove scale.cache")
 
 
-class _Dice:
+class _RandomState:
     """State of the generators that dropout draws from: the CPU's, and that of the device of the batch."""
 
     def __init__(self, device: torch.device) -> None:

@@ -18,7 +18,7 @@ from transformers import Trainer
 from mpr import storage
 from mpr.errors import StorageError
 from mpr.recipe.keys import Recipe
-from mpr.training._negative_cache import Stream
+from mpr.training.learner import StepLoss
 from mpr.training.run_folder import CHECKPOINT, RunFolder
 
 WEIGHTS = "model.safetensors"
@@ -30,7 +30,7 @@ class CommittedCheckpoints(Trainer):
 
     run: RunFolder
     recipe: Recipe
-    stream: Stream | None
+    loss: StepLoss
     _staging: Path | None = None
 
     def _get_output_dir(self, trial: Any) -> str:
@@ -90,8 +90,8 @@ class CommittedCheckpoints(Trainer):
             raise StorageError("weights are saved only inside a checkpoint that is being committed", key="trainer")
         staging = self._staging / Path(output_dir).name
         storage.make_folder(staging)
-        if self.stream is not None:
-            save_file(self.stream.cache.state(), str(staging / MEMORY))
+        if self.loss.cache is not None:
+            save_file(self.loss.cache.state(), str(staging / MEMORY))
         if state_dict is None:
             save_model(self.accelerator.unwrap_model(self.model), str(staging / WEIGHTS))
         else:
@@ -107,8 +107,8 @@ class CommittedCheckpoints(Trainer):
         from safetensors.torch import load_file, load_model
 
         path, towers = Path(resume_from_checkpoint) / WEIGHTS, self.accelerator.unwrap_model(self.model)
-        if self.stream is not None:
-            self.stream.cache.restore(load_file(path.with_name(MEMORY)))
+        if self.loss.cache is not None:
+            self.loss.cache.restore(load_file(path.with_name(MEMORY)))
         if not self.is_fsdp_enabled:
             load_model(towers, str(path))
             return

@@ -44,7 +44,7 @@ from mpr.search import faiss_index
 from mpr.search.exact import Exact
 from mpr.search.top_k import Hits
 from mpr.search.vectors import VectorStore
-from mpr.training._fixed_passages import FrozenPassages
+from mpr.training._fixed_passages import FixedPassages
 
 Integers = NDArray[np.int64]
 Search = Callable[[NDArray[np.float32], int], Hits]
@@ -71,7 +71,7 @@ def _index(source: Any, store: VectorStore) -> Path:
 
 
 @dataclass(frozen=True)
-class Found:
+class Searched:
     """The block of a step, the rank of every hit, and how many positives were hits."""
 
     block: Block
@@ -82,10 +82,10 @@ class Found:
 
 
 @dataclass(frozen=True)
-class LiveSearch:
+class StepSearch:
     """Makes a whole batch of one that has questions only."""
 
-    passages: FrozenPassages
+    passages: FixedPassages
     search: Search
     collator: Collator
     config: Draw
@@ -93,8 +93,8 @@ class LiveSearch:
     depth: int
 
     @classmethod
-    def of(cls, recipe: Recipe, store: VectorStore, collator: Collator, device: torch.device) -> LiveSearch:
-        source, passages = recipe.live, FrozenPassages(store, device)
+    def of(cls, recipe: Recipe, store: VectorStore, collator: Collator, device: torch.device) -> StepSearch:
+        source, passages = recipe.live, FixedPassages(store, device)
         if source.depth > len(store):
             what = f"source '{source.as_}' looks for the {source.depth:,} best of {len(store):,} passages"
             raise RecipeError(what, key="sources.depth", fix=f"choose a depth from 1 to {len(store):,}")
@@ -122,7 +122,7 @@ class LiveSearch:
         distributed.all_gather(parts, own_OK)
         return np.asarray(torch.cat(parts).cpu().numpy())
 
-    def found(self, step: Step, rows_QK: Integers) -> Found:
+    def found(self, step: Step, rows_QK: Integers) -> Searched:
         """Who is who among the hits. `step` has every positive that may be drawn, and no negative."""
         block, questions = step.block, step.block.question_Q
         real_Q = np.flatnonzero(questions != PADDING)
@@ -139,7 +139,7 @@ class LiveSearch:
         pairs = positive.row_N, positive.passage_N, negative.row_N, negative.passage_N
         rank_N = np.tile(np.arange(1, rows_QK.shape[1] + 1, dtype=np.int64), len(real_Q))
         short = 0 if self.config.negatives[0].all else int(self._most * len(real_Q) - len(negative.row_N))
-        return Found(Block(questions, passage_P, *pairs), hits, rank_N, int(is_hit_N.sum()), short)
+        return Searched(Block(questions, passage_P, *pairs), hits, rank_N, int(is_hit_N.sum()), short)
 
     @property
     def _most(self) -> int:
@@ -155,7 +155,7 @@ class LiveSearch:
         return ~has_hit_Q[drawn.row_N]
 
 
-def _ranks(found: Found) -> Integers:
+def _ranks(found: Searched) -> Integers:
     """Of every cell; 0 where the passage is none of the question's hits."""
     passage_P = found.block.passage_P
     ranks_QP = np.zeros((len(found.block.question_Q), len(passage_P)), dtype=np.int64)

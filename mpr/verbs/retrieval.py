@@ -46,9 +46,9 @@ def _opened(
 def _model(stages: Retrieval, place: Path | None) -> Model:
     """The trained model in a folder; without one, the encoders that the recipe starts from."""
     from mpr.search.inference import Model
-    from mpr.training import starts
+    from mpr.training import learner
 
-    return starts.untrained(stages.dataset) if place is None else Model.trained(place, stages.recipe.towers)
+    return learner.untrained(stages.dataset) if place is None else Model.trained(place, stages.recipe.towers)
 
 
 def _place(stages: Retrieval, model: str | None) -> str:

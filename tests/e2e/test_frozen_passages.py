@@ -17,7 +17,6 @@ from mpr import storage
 from mpr.errors import MprError
 from mpr.models.towers import Towers
 from mpr.training import _run as training_run
-from mpr.training import starts
 from mpr.training.launch import run
 from mpr.training.run_folder import RunFolder
 from tests.conftest import Examined
@@ -40,7 +39,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def trained(path: Path, folder: Path, kind: str, *options: str) -> RunFolder:
-    run(training.launch(path, folder, *KINDS[kind], *options))
+    run(*training.launch(path, folder, *KINDS[kind], *options))
     return RunFolder(folder)
 
 

@@ -21,9 +21,9 @@ from mpr.recipe.keys_draw import Draw
 from mpr.runtime.processes import Place
 from mpr.search.exact import Exact
 from mpr.training import _block
-from mpr.training._fixed_passages import FrozenPassages
+from mpr.training._fixed_passages import FixedPassages
 from mpr.training._loss import Terms
-from mpr.training._step_search import LiveSearch
+from mpr.training._step_search import StepSearch
 from tests.parity import steps
 from tests.unit.vectors_in_memory import store_of
 
@@ -111,7 +111,7 @@ def _completed(place: Place, kind: str, gather: bool) -> tuple[Any, Collator]:
     with torch.no_grad():
         vectors_PD = steps.Towers()(passage=base.passages.tokens(np.arange(steps.PASSAGES)))[1]  # type: ignore[union-attr]
     store = store_of(vectors_PD.float().numpy(), shards=2, seed=place.rank)
-    passages = FrozenPassages(store, torch.device("cpu"))
+    passages = FixedPassages(store, torch.device("cpu"))
     if kind == "drawn":
         return lambda own_OD, batch: steps.with_targets(passages(own_OD, batch)), replace(base, passages=None)
     positives = {"policy": "all", "append": "if_none_retrieved"}
@@ -120,9 +120,9 @@ def _completed(place: Place, kind: str, gather: bool) -> tuple[Any, Collator]:
     config = Draw.model_validate(whole)
     bare, known = config.model_copy(update={"negatives": ()}), base.drawer.positives
     drawer = Drawer(bare, known, steps.TIERS, {}, steps.PASSAGES, base.drawer.rows_per_step, 3)
-    collator = replace(base, drawer=drawer, passages=None, is_live=True)
+    collator = replace(base, drawer=drawer, passages=None, searches=True)
     search = Exact.open(store, budget_bytes=1 << 28).search
-    return LiveSearch(passages, search, collator, config, "self", 8), collator
+    return StepSearch(passages, search, collator, config, "self", 8), collator
 
 
 def _each(

@@ -183,7 +183,7 @@ def test_without_repeating_dropout_the_test_fails() -> None:
     torch.manual_seed(8)
     expected = _kept_graph(reference, inputs, entries, (2, 3))
     torch.manual_seed(8)
-    with mock.patch.object(_block._Dice, "again", return_value=nullcontext()):
+    with mock.patch.object(_block._RandomState, "again", return_value=nullcontext()):
         cached(model, inputs, entries, (2, 3))
     assert relative_difference(gradient(model), expected) > 1e-2
 
@@ -371,4 +371,4 @@ def test_other_wrappers_are_refused() -> None:
 
 def test_other_devices_are_refused() -> None:
     with pytest.raises(RecipeError, match="not on meta"):
-        _block._Dice(torch.device("meta"))
+        _block._RandomState(torch.device("meta"))

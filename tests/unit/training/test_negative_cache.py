@@ -114,7 +114,7 @@ def expected_gradient(entry: Any, collator: Any, batch: dict[str, Any], rows: li
         if probabilities[place] == 0.0:
             continue
         middle = float(probabilities[:place].sum() + probabilities[place] / 2)
-        stream._dice = lambda draw, rows_R, middle=middle: torch.tensor([middle]).double()  # type: ignore[method-assign]
+        stream._uniform = lambda draw, rows_R, middle=middle: torch.tensor([middle]).double()  # type: ignore[method-assign]
         found, _ = stream.loss(model, batch, Terms([entry]))
         found.loss.backward()
         total, weights = total + probabilities[place] * gradient(model), weights + float(probabilities[place])
@@ -235,9 +235,9 @@ def test_what_is_drawn_depends_on_seed_and_draw_alone() -> None:
     collator = steps.collator(rows=5)
     stream = stream_of(collator, Towers(), [1, 2, 3], term("nll"))
     rows = torch.arange(5)
-    assert torch.equal(stream._dice(4, rows), stream._dice(4, rows))
-    assert not torch.equal(stream._dice(4, rows), stream._dice(5, rows))
-    assert math.isclose(float(stream._dice(4, rows[2:3])), float(stream._dice(4, rows)[2]))
+    assert torch.equal(stream._uniform(4, rows), stream._uniform(4, rows))
+    assert not torch.equal(stream._uniform(4, rows), stream._uniform(5, rows))
+    assert math.isclose(float(stream._uniform(4, rows[2:3])), float(stream._uniform(4, rows)[2]))
 
 
 # ---- what is kept

@@ -22,9 +22,9 @@ from mpr.search import faiss_index
 from mpr.search.exact import Exact
 from mpr.storage.ragged import Ragged
 from mpr.training import _block
-from mpr.training._fixed_passages import FrozenPassages
+from mpr.training._fixed_passages import FixedPassages
 from mpr.training._loss import Terms
-from mpr.training._step_search import LiveSearch, _ranks
+from mpr.training._step_search import StepSearch, _ranks
 from tests.conftest import Examined
 from tests.parity.steps import Side, relative_difference, term
 from tests.unit.vectors_in_memory import brute_force, store_of
@@ -50,7 +50,7 @@ def collator(
     drawer = Drawer(drawn, PositiveIndex.of(known), ("gold",), tables or {}, passages, rows or len(known), 1)
     sides: Any = Side("question", 4), None
     hashes = changes.pop("hashes", np.arange(passages, dtype=np.uint64))
-    options = {"is_live": tables is None, **changes}
+    options = {"searches": tables is None, **changes}
     return Collator(drawer, *sides, hashes, ("gold",), options.pop("policy", IGNORED), **options)
 
 
@@ -60,20 +60,20 @@ def live(
     depth: int,
     append: str = "if_none_retrieved",
     **more: Any,
-) -> LiveSearch:
+) -> StepSearch:
     entry = {key: more.pop(key) for key in ("k", "all") if key in more}
     config = draw(append, in_batch=more.pop("in_batch", False), **entry)
     store = store_of(passages_ND.astype(np.float32), shards=2, seed=5)
     search = Exact.open(store, budget_bytes=1 << 28).search
     made = collator(known, len(passages_ND), config, **more)
-    return LiveSearch(FrozenPassages(store, CPU), search, made, config, "self", depth)
+    return StepSearch(FixedPassages(store, CPU), search, made, config, "self", depth)
 
 
 def golds(*rows: tuple[int, ...]) -> list[list[tuple[int, str]]]:
     return [[(passage, "gold") for passage in row] for row in rows]
 
 
-def step(found: LiveSearch, own_OD: Tensor, number: int = 0) -> dict[str, Any]:
+def step(found: StepSearch, own_OD: Tensor, number: int = 0) -> dict[str, Any]:
     return found(own_OD, found.collator([number]))
 
 

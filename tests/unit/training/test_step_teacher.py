@@ -24,7 +24,7 @@ from mpr.runtime.processes import Place
 from mpr.storage.manifest import sha256_file
 from mpr.training import _block, step_teacher
 from mpr.training._loss import Terms
-from mpr.training.step_teacher import LiveTeacher, Scorer
+from mpr.training.step_teacher import Scorer, StepTeacher
 from tests.conftest import Examined
 from tests.parity.steps import relative_difference, term
 from tests.unit import scorers, tiny_models
@@ -67,9 +67,9 @@ def sides(place: Path, settings: Any, tokenizer: Any) -> tuple[Side, Side]:
     return found[0], found[1]
 
 
-def teacher(place: Path, kind: str, rank: int = 0, **changes: Any) -> LiveTeacher:
+def teacher(place: Path, kind: str, rank: int = 0, **changes: Any) -> StepTeacher:
     scorer = Scorer.opened(folder_of(place, kind, **changes))
-    return LiveTeacher(kind, scorer, *sides(place, scorer.settings, scorer.tokenizer), rank, CPU, "float32")
+    return StepTeacher(kind, scorer, *sides(place, scorer.settings, scorer.tokenizer), rank, CPU, "float32")
 
 
 def ids(text: str, length: int) -> list[int]:
@@ -79,7 +79,7 @@ def ids(text: str, length: int) -> list[int]:
     return list(found.encode(text).ids)
 
 
-def expected(asked: LiveTeacher, question: int, passage: int) -> float:
+def expected(asked: StepTeacher, question: int, passage: int) -> float:
     """The score of a pair by itself, from its texts."""
     model: Any = asked.scorer.module
     rows = ids(QUESTIONS[question], 9), ids(PASSAGES[passage], 15)
@@ -175,7 +175,7 @@ def step(count: int = 4) -> dict[str, Any]:
     }
 
 
-def by_hand(student: Student, asked: LiveTeacher, made: dict[str, Any], count: int = 4) -> Tensor:
+def by_hand(student: Student, asked: StepTeacher, made: dict[str, Any], count: int = 4) -> Tensor:
     """A step of TAS-B as its code has it: two means over pairs of different rows, halved, times 0.75."""
     s = student.question[:count] @ student.passage[: 2 * count].T
     c = [[expected(asked, q, p) for p in range(2 * count)] for q in range(count)]

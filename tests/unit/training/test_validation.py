@@ -16,7 +16,7 @@ from mpr.errors import DataError
 from mpr.models.templates import Template
 from mpr.runtime.processes import Place
 from mpr.storage.ragged import Ragged
-from mpr.training._run import Measures
+from mpr.training._fit import Measures
 from mpr.training._validation import DevPool
 from tests.conftest import Examined
 from tests.unit.framings import bert
