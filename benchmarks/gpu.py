@@ -47,11 +47,8 @@ def _run(folder: Path, name: str, *overrides: str) -> Path:
     from mpr.training.launch import Launch, run
 
     settings = ("training.logging_steps=1", *overrides)
-    launch = (
-        read.load(ROOT / "recipes" / "quickstart.yaml", settings),
-        Launch(folder / "home", folder / name, quiet=True),
-    )
-    return run(launch)
+    recipe = read.load(ROOT / "recipes" / "quickstart.yaml", settings)
+    return run(recipe, Launch(folder / "home", folder / name, quiet=True))
 
 
 def _losses(folder: Path) -> list[float]:

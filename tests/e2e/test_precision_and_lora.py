@@ -28,11 +28,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 def trained(world: World, name: str, *options: str, recipe: str = "still") -> RunFolder:
-    launch = (
-        read.load(world.recipes[recipe], (*OPTIONS, *options)),
-        Launch(world.folder / "home", world.folder / name, None, True),
-    )
-    return RunFolder(run(launch))
+    wanted = read.load(world.recipes[recipe], (*OPTIONS, *options))
+    return RunFolder(run(wanted, Launch(world.folder / "home", world.folder / name, None, True)))
 
 
 def losses(folder: RunFolder) -> list[float]:

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from mpr import storage
 from mpr.errors import RecipeError
 from mpr.recipe import read
+from mpr.recipe.keys import Recipe
 from mpr.training._validation import DevPool
 from mpr.training.launch import Launch, run
 from mpr.training.run_folder import RunFolder

@@ -21,7 +21,7 @@ from mpr import storage
 from mpr.recipe import read
 from mpr.recipe.keys import Recipe
 from mpr.storage.manifest import sha256_file
-from mpr.training._fit import TrainingRun  # noqa: F401  # seconds of imports, that each child would do again
+from mpr.training import _fit  # noqa: F401  # seconds of imports, that each child would do again
 from mpr.training.launch import Launch, run
 from mpr.training.run_folder import RunFolder
 from tests.e2e import collection

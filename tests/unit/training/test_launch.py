@@ -8,6 +8,7 @@ import pytest
 
 from mpr.errors import RecipeError
 from mpr.recipe import read
+from mpr.recipe.keys import Recipe
 from mpr.training import launch as launching
 from mpr.training.launch import Launch, run
 from tests.conftest import Examined

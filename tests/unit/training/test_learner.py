@@ -81,7 +81,7 @@ def test_adapters_on_top_are_merged_in_what_is_kept(tmp_path: Path) -> None:
     assert torch.equal(vectors(built), vectors(loaded)), "fresh adapters change nothing"
     assert all("lora_" in name for name, _ in built.train().trainable())
     learned = vectors(moved(built))
-    towers_folder.write(tmp_path / "next", starts.without_adapters_of_its_own(dataset, built), BERT)
+    learner.write(tmp_path / "next", built, dataset, {})
     again, _, found = towers_folder.load(tmp_path / "next")
     assert found.weights == "merged"
     assert torch.allclose(vectors(again), learned, atol=1e-5)
@@ -101,7 +101,7 @@ def test_adapters_of_the_model_go_on_learning(tmp_path: Path) -> None:
     assert torch.equal(vectors(built), vectors(loaded))
     assert built.trainable()
     assert all("lora_" in name for name, _ in built.trainable())
-    assert starts.without_adapters_of_its_own(dataset, built) is built
+    learner.write(tmp_path / "next", built, dataset, {})
     assert all(adapters.is_on(encoder.backbone) for encoder in built.encoders()), "they fit the base, and stay apart"
 
 

@@ -115,7 +115,7 @@ def expected_gradient(entry: Any, collator: Any, batch: dict[str, Any], rows: li
             continue
         middle = float(probabilities[:place].sum() + probabilities[place] / 2)
         stream._uniform = lambda draw, rows_R, middle=middle: torch.tensor([middle]).double()  # type: ignore[method-assign]
-        found, _ = stream.loss(model, batch, Terms([entry]))
+        found = stream.loss(model, batch, Terms([entry]))
         found.loss.backward()
         total, weights = total + probabilities[place] * gradient(model), weights + float(probabilities[place])
     return total, weights
@@ -193,7 +193,7 @@ def test_a_stale_cache_is_biased(examined: Examined) -> None:
         stream = stream_of(collator, model, rows, entry)
         dice = torch.Generator().manual_seed(1)
         stream.cache.vector_CD += noise * torch.randn(stream.cache.vector_CD.shape, generator=dice).double()
-        told.append(float(stream.loss(model, batch, Terms([entry]))[1]["cache_staleness"]))
+        told.append(float(stream.loss(model, batch, Terms([entry])).watched["cache_staleness"]))
     assert told[0] < 1e-20
     assert told[0] < told[1] < told[2]
     examined(len(told), "ages", at_least=3)

@@ -1,4 +1,4 @@
-"""No batch is collated before the stretch that it belongs to has begun, however far workers read ahead."""
+"""No batch is collated before the refresh whose candidates it reads, however far workers read ahead."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class World:
 
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("first", [0, 4, 6])
-def test_batches_are_those_of_their_stretch(workers: int, first: int, examined: Examined) -> None:
-    """Also of a run that is continued at the beginning of a stretch, or within one."""
+def test_batches_are_those_of_their_refresh(workers: int, first: int, examined: Examined) -> None:
+    """Also of a run that is continued right after a refresh, or between two."""
     world = World(workers)
     counting = DataLoader(
         Draws(DRAWS), sampler=range(first, DRAWS), collate_fn=RefreshedBatches(world.begin, world.loader)
@@ -61,7 +61,7 @@ def test_one_loader_for_all_would_read_ahead() -> None:
 
 @pytest.mark.parametrize("read", [3, LENGTH, DRAWS])
 def test_no_worker_is_left(read: int, examined: Examined) -> None:
-    """Neither in the middle of a stretch, once it is closed, nor after its end."""
+    """Neither between two refreshes, once it is closed, nor right before the next."""
     world = World(2)
     batches, before = RefreshedBatches(world.begin, world.loader), set(active_children())
     for draw in range(read):
