@@ -122,7 +122,7 @@ def test_the_name_of_a_table_is_what_it_was_made_of(dataset: Dataset, tmp_path: 
 
 def test_the_draw_takes_mined_candidates_and_those_of_the_records(dataset: Dataset) -> None:
     with pytest.raises(DataError, match="source 'words' were not mined"):
-        print(mine.Mined(dataset).knowledge)
+        assert mine.Mined(dataset).knowledge
     mine.Mined(dataset).make()
     tables = mine.Mined(dataset).knowledge.candidates
     assert list(tables) == ["bm25", "words", "chance", "near"]
@@ -159,7 +159,7 @@ def test_answer_matches_become_positives_of_their_tier(tmp_path: Path) -> None:
         assert lists(after, "tier")[row] == lists(before, "tier")[row] + [1] * len(matches)
     for name in ("bm25", "nothing"):
         with pytest.raises(RecipeError, match=f"no mined source is called '{name}'"):
-            print(mine.Mined(_dataset(tmp_path, LABEL.replace("SOURCE", name))).knowledge)
+            assert mine.Mined(_dataset(tmp_path, LABEL.replace("SOURCE", name))).knowledge
 
 
 def test_depth_and_number_of_distant_positives() -> None:
