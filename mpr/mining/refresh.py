@@ -48,7 +48,7 @@ from mpr.runtime import randomness
 from mpr.runtime.processes import Group
 from mpr.search.inference import Model
 from mpr.search.vectors import VectorStore
-from mpr.sources import Learner, Source
+from mpr.sources import Learner
 from mpr.storage.ragged import Ragged
 
 log = logging.getLogger("mpr.train")
@@ -109,8 +109,10 @@ class Refresh:
 
     def _refreshed(self, update: int, towers: Towers) -> dict[str, float]:
         began, was_training = time.monotonic(), towers.training
+        tokenizer = self.dataset.tokenizer()
         try:
-            table = self._made(update, towers)
+            model = replace(Model.of(towers, tokenizer, "the model under training"), backend=tokenizer)
+            table = self._made(update, Learner(model, self.folder, self.device, self.group, self.passages))
         finally:
             towers.train(was_training)
             if self.device.startswith("cuda"):
@@ -121,11 +123,12 @@ class Refresh:
         if before is not None:
             noted["refresh_churn"] = churn(before.negatives, table.negatives)
         if self.group.place.rank == 0:
-            log.info("candidates of '%s' by the weights before update %d: %s", self.part.as_, update, _said(noted))
+            shown = f"{noted['refresh_seconds']:.1f} s"
+            shown += f", {noted['refresh_churn']:.1%} new" if "refresh_churn" in noted else ""
+            log.info("candidates of '%s' by the weights before update %d: %s", self.part.as_, update, shown)
         return noted
 
-    def _made(self, update: int, towers: Towers) -> CandidateTable:
-        learner = self._learner(towers)
+    def _made(self, update: int, learner: Learner) -> CandidateTable:
         work = self._work(update, learner)
         if not self.group.first(lambda: _is_sound(work.target)):
             source: Any = work.source
@@ -144,13 +147,10 @@ class Refresh:
         positives, source = asked.ground.questions.positives.counting(labels.tiers), asked.source
         encoded: Any = source
         encoded.encoded()
-        found: list[float] = self.group.first(lambda: _listed(source, positives, self.part.depth))
+        found: list[float] = self.group.first(
+            lambda: profile_of_lists(source(np.arange(len(positives))), positives, self.part.depth).tolist()
+        )
         return found
-
-    def _learner(self, towers: Towers) -> Learner:
-        tokenizer = self.dataset.tokenizer()
-        model = replace(Model.of(towers, tokenizer, "the model under training"), backend=tokenizer)
-        return Learner(model, self.folder, self.device, self.group, self.passages)
 
     def _work(self, update: int, learner: Learner) -> Mining:
         """The mining of a version. Its name has the digest of its receipt: equal names are equal tables."""
@@ -221,11 +221,6 @@ def _pairs(table: Ragged, rows: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.asarray(owner_N << 40 | np.asarray(table.columns["passage"][place_N], dtype=np.int64))
 
 
-def _listed(source: Source, positives: Ragged, depth: int) -> list[float]:
-    found = source(np.arange(len(positives)))
-    return [float(share) for share in profile_of_lists(found, positives, depth)]
-
-
 def _is_sound(target: Path) -> bool:
     """Whether a table is there already, from an attempt that was stopped later; a damaged one is made anew."""
     if not target.exists():
@@ -241,11 +236,6 @@ def _is_sound(target: Path) -> bool:
 
 def _version(name: str) -> int:
     return int(name.rsplit("-", 2)[1])
-
-
-def _said(noted: Mapping[str, float]) -> str:
-    shown = f"{noted['refresh_seconds']:.1f} s"
-    return f"{shown}, {noted['refresh_churn']:.1%} new" if "refresh_churn" in noted else shown
 
 
 # The rank profile of a search

@@ -112,7 +112,10 @@ def vector_loss(
     rank, processes = place.rank, place.world
     together = gather and processes > 1
     passage_PD = batch["passage_PD"] if own_ND is None else gathered(own_ND, rank) if together else own_ND
-    _refuse_other_shapes(own_OD, passage_PD, batch, processes if together else 1)
+    expected = ((processes if together else 1) * len(own_OD), len(passage_PD))
+    if tuple(batch["positives_QP"].shape) != expected:
+        what = f"relations of {tuple(batch['positives_QP'].shape)} questions by passages, vectors for {expected}"
+        raise MprError(what, fix="give collator and loss the same share and the same gather")
     seen = Seen(
         own_OD=own_OD,
         passage_PD=passage_PD,
@@ -158,13 +161,6 @@ def loss_of(seen: Seen, batch: Batch, terms: Terms, processes: int) -> Found:
     return Found(loss, terms, whole, _detached(seen), batch)
 
 
-def _refuse_other_shapes(own_OD: Tensor, passage_PD: Tensor, batch: Batch, parts: int) -> None:
-    expected = (parts * len(own_OD), len(passage_PD))
-    if tuple(batch["positives_QP"].shape) != expected:
-        what = f"relations of {tuple(batch['positives_QP'].shape)} questions by passages, vectors for {expected}"
-        raise MprError(what, fix="give collator and loss the same share and the same gather")
-
-
 def _over_processes(part: Sums, processes: int) -> Sums:
     """Sums over the whole step, without a graph."""
     both_2T = torch.stack([part.sum_T.detach(), part.weight_T.detach()])
@@ -175,11 +171,9 @@ def _over_processes(part: Sums, processes: int) -> Sums:
 
 def _detached(seen: Seen) -> Seen:
     """For looking at; holds no graph."""
-    everyone_QD = None if seen.question_QD is None else seen.question_QD.detach()
-    remembered_O = None if seen.remembered_O is None else seen.remembered_O.detach()
-    given_OP = None if seen.given_OP is None else seen.given_OP.detach()
-    bare = replace(seen, own_OD=seen.own_OD.detach(), passage_PD=seen.passage_PD.detach(), given_OP=given_OP)
-    return replace(bare, question_QD=everyone_QD, remembered_O=remembered_O)
+    names = ("own_OD", "passage_PD", "question_QD", "given_OP", "remembered_O")
+    parts = {name: getattr(seen, name) for name in names}
+    return replace(seen, **{name: part.detach() for name, part in parts.items() if part is not None})
 
 
 def gathered(own_ND: Tensor, rank: int) -> Tensor:
@@ -238,15 +232,49 @@ def cached_step(
     """
     _refuse_wrapper(model, place)
     calls = _calls(batch, cache)
-    own_OD, own_ND, states = _vectors(model, batch, calls, autocast)
+
+    # All vectors, without a graph, and the state of the random generators before each call
+    encoded, states = [], []
+    with torch.no_grad():
+        for call in calls:
+            states.append(_RandomState(batch["question"]["input_ids"].device))
+            with autocast():
+                encoded.append(call(model, batch))
+    torch.clear_autocast_cache()  # of weights cast without a graph, which the second pass must not be given
+    sides = []
+    for side, rows in enumerate(([call.question for call in calls], [call.passage for call in calls])):
+        used = [(vectors[side], part) for vectors, part in zip(encoded, rows, strict=True) if part is not None]
+        if used:
+            sides.append(lengths.in_order([vectors for vectors, _ in used], [part for _, part in used]))
+    own_OD, own_ND = sides[0], sides[1] if len(sides) > 1 else None
+
+    # The loss, and the gradient of the vectors
     ready = batch if completed is None else completed(own_OD, batch)
     leaves = [side.requires_grad_() for side in (own_OD, own_ND) if side is not None]
     with torch.enable_grad():
         found = vector_loss(own_OD, own_ND, ready, terms, place, gather=gather)
     gradients = torch.autograd.grad(found.loss, leaves)
-    found = replace(found, loss=found.loss.detach())
-    _push(model, batch, calls, states, gradients, autocast, backward)
-    return found
+
+    # Each chunk again, with a graph, and the gradient of its vectors sent through it
+    constant: set[str] = set()
+    for call, state in zip(calls, states, strict=True):
+        is_last, name = call is calls[-1], "question" if call.passage is None else "passage"
+        if name in constant and not is_last:
+            continue
+        with nullcontext() if is_last else _unsynchronised(model):
+            with state.again(), autocast():
+                vectors = call(model, batch)
+            parts = [
+                (made_ND * gradient_ND[torch.as_tensor(rows, device=gradient_ND.device)]).sum()
+                for made_ND, gradient_ND, rows in zip(vectors, gradients, (call.question, call.passage), strict=False)
+                if rows is not None
+            ]
+            surrogate = torch.stack(parts).sum()
+            if surrogate.requires_grad:
+                backward(surrogate)
+            else:
+                constant.add(name)  # a tower that does not learn needs no second pass
+    return replace(found, loss=found.loss.detach())
 
 
 def _calls(batch: Batch, cache: Cache) -> list[_Call]:
@@ -260,57 +288,7 @@ def _calls(batch: Batch, cache: Cache) -> list[_Call]:
     return [*calls, _Call(questions[-1], passages[-1])]
 
 
-def _vectors(
-    model: Model, batch: Batch, calls: Sequence[_Call], autocast: Callable[[], AbstractContextManager[Any]]
-) -> tuple[Tensor, Tensor | None, list[_RandomState]]:
-    """All vectors, without a graph, and the state of the random generators before each call."""
-    device = batch["question"]["input_ids"].device
-    found, states = [], []
-    with torch.no_grad():
-        for call in calls:
-            states.append(_RandomState(device))
-            with autocast():
-                found.append(call(model, batch))
-    torch.clear_autocast_cache()  # of weights cast without a graph, which the second pass must not be given
-    sides = []
-    for side, rows in enumerate(([call.question for call in calls], [call.passage for call in calls])):
-        used = [(vectors[side], part) for vectors, part in zip(found, rows, strict=True) if part is not None]
-        if used:
-            sides.append(lengths.in_order([vectors for vectors, _ in used], [part for _, part in used]))
-    return sides[0], sides[1] if len(sides) > 1 else None, states
-
-
-def _push(
-    model: Model,
-    batch: Batch,
-    calls: Sequence[_Call],
-    states: Sequence[_RandomState],
-    gradients: tuple[Tensor, ...],
-    autocast: Callable[[], AbstractContextManager[Any]],
-    backward: Callable[[Tensor], object],
-) -> None:
-    """Encodes each chunk again, with a graph, and sends the gradient of its vectors through it."""
-    frozen: set[str] = set()
-    for call, state in zip(calls, states, strict=True):
-        is_last, side = call is calls[-1], "question" if call.passage is None else "passage"
-        if side in frozen and not is_last:
-            continue
-        with nullcontext() if is_last else _quiet(model):
-            with state.again(), autocast():
-                vectors = call(model, batch)
-            parts = [
-                (made_ND * gradient_ND[torch.as_tensor(rows, device=gradient_ND.device)]).sum()
-                for made_ND, gradient_ND, rows in zip(vectors, gradients, (call.question, call.passage), strict=False)
-                if rows is not None
-            ]
-            surrogate = torch.stack(parts).sum()
-            if surrogate.requires_grad:
-                backward(surrogate)
-            else:
-                frozen.add(side)  # a tower that does not learn needs no second pass
-
-
-def _quiet(model: Any) -> AbstractContextManager[Any]:
+def _unsynchronised(model: Any) -> AbstractContextManager[Any]:
     """Gradients stay here until the last chunk."""
     return model.no_sync() if hasattr(model, "no_sync") else nullcontext()
 

@@ -58,7 +58,8 @@ def fit(mined: Mined, folder: RunFolder, group: Group, arguments: TrainingArgume
     recipe = dataset.recipe
 
     # What does not change in training: vectors of passages, and clusters of questions. The first process makes them.
-    passages = _opened(group.first(lambda: _passage_vectors(dataset, str(arguments.device))))
+    encoded = group.first(lambda: _passage_vectors(dataset, str(arguments.device)))
+    passages = VectorStore(Path(encoded)) if encoded else None
     clustered = group.first(lambda: _clusters(dataset, str(arguments.device)))
 
     # Draws
@@ -294,10 +295,6 @@ def _start(dataset: Dataset) -> Model:
     recipe = dataset.recipe
     begun = learner.towers_of(dataset, recipe.scale.groups)
     return Model.of(begun, dataset.tokenizer(), recipe.towers.base or "random weights")
-
-
-def _opened(folder: str) -> VectorStore | None:
-    return VectorStore(Path(folder)) if folder else None
 
 
 # What is said and written

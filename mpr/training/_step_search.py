@@ -131,7 +131,12 @@ class StepSearch:
         known = Pairs(real_Q[owner_N], passage_N)
         drawn = Pairs(block.positive_row_N, block.positive_N)
         is_hit_N = np.isin(drawn.keys(), hits.keys())
-        positive = drawn.at(is_hit_N | self._is_appended(drawn, is_hit_N, len(questions)))
+        if self.config.positives.append == "always":
+            is_appended_N = ~is_hit_N
+        else:
+            has_hit_Q = np.bincount(drawn.row_N[is_hit_N], minlength=len(questions)) > 0
+            is_appended_N = ~has_hit_Q[drawn.row_N]
+        positive = drawn.at(is_hit_N | is_appended_N)
         wanted_Q = np.full(len(questions), self._most, dtype=np.int64)
         negative = hits.first(wanted_Q, known)
         seen = hits.at(np.isin(hits.keys(), known.keys()))
@@ -146,13 +151,6 @@ class StepSearch:
         """Negatives of a question, at most."""
         entry = self.config.negatives[0]
         return self.depth if entry.all else entry.k or 0
-
-    def _is_appended(self, drawn: Pairs, is_hit_N: NDArray[np.bool_], rows: int) -> NDArray[np.bool_]:
-        """Positives that are not among the hits and enter the block nevertheless."""
-        if self.config.positives.append == "always":
-            return ~is_hit_N
-        has_hit_Q = np.bincount(drawn.row_N[is_hit_N], minlength=rows) > 0
-        return ~has_hit_Q[drawn.row_N]
 
 
 def _ranks(found: Searched) -> Integers:

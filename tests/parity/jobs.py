@@ -198,7 +198,7 @@ def counted(rank: int, world: int, sizes: tuple[int, int], accumulation: int, qu
         for micro in range(accumulation):
             batch = collator([update * accumulation + micro])
             with (
-                nullcontext() if quiet else mock.patch.object(_block, "_quiet", return_value=nullcontext()),
+                nullcontext() if quiet else mock.patch.object(_block, "_unsynchronised", return_value=nullcontext()),
                 model.no_sync() if micro < accumulation - 1 else nullcontext(),
             ):
                 step(model, batch, [steps.term("nll")], Place(rank, world), sizes)
