@@ -11,7 +11,7 @@ import typer
 from mpr import __version__
 from mpr.errors import Interrupted, MprError
 from mpr.runtime.processes import EndedElsewhere
-from mpr.verbs import board, looking, publishing, retrieval, rows, runs, training, writing
+from mpr.verbs import leaderboard, looking, publishing, retrieval, rows, runs, training, writing
 
 app = typer.Typer(
     name="mpr",
@@ -43,7 +43,7 @@ for verb in (
     *(publishing.push, publishing.pull),
 ):
     app.command()(verb)
-app.add_typer(board.app, name="leaderboard")
+app.add_typer(leaderboard.app, name="leaderboard")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -10,7 +10,7 @@ import io
 import math
 from typing import Any
 
-from mpr.publishing._panels import Curve, Figure, Panel
+from mpr.publishing._board_figures import Curve, Figure, Panel
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 _DASHES, _MARKERS = ("-", "--", ":"), ("o", "s", "^", "D", "v", "P", "X")

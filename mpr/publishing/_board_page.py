@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mpr.publishing import _board_verdicts
+from mpr.publishing._board import Board, BoardRow, Entry
+from mpr.publishing._board_figures import Figure
 from mpr.publishing._board_table import TRACKS, Table, batch, encoder, labels, objective, positives, tables
 from mpr.publishing._board_verdicts import Number
-from mpr.publishing._panels import Figure
-from mpr.publishing.board import Board, Entry, Row
 from mpr.rows import band
+from mpr.runtime import markdown
 
 UNKNOWN, NONE, DASH = "unknown", "none", "-"
 _MINUTE, _HOUR, _GIGA = 60.0, 3600.0, 1e9
@@ -42,7 +43,7 @@ row, which shows what it brought along."""
 
 
 def text(board: Board, against: Mapping[str, Mapping[str, Any]], figures: Sequence[Figure]) -> str:
-    """The whole page. `against` is `standing.plain` of all tables."""
+    """The whole page. `against`: row -> how it compares with the baseline of its table, as in the lock."""
     return "\n".join(_lines(board, against, figures)) + "\n"
 
 
@@ -67,25 +68,25 @@ def _lines(board: Board, against: Mapping[str, Mapping[str, Any]], figures: Sequ
 
 
 def _table(table: Table, against: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    measures, sources = " / ".join(table.measures), list(dict.fromkeys(_sources(table)))
+    measures, published = " / ".join(table.measures), [row.recipe.published for row in table.rows]
+    quoted = [one.source for one in published if one.source and any(one.values.get(name) for name in table.measures)]
+    sources = list(dict.fromkeys(quoted))
     yield f"\n### {table.title}\n"
     head = ("recipe", "objective", "m", "labels", "batch", "base model", f"published {measures}", f"ours {measures}")
     tail = ("verdict", "against the baseline", "hardware", "time", "memory", "commit", "receipts", "checkpoint")
-    yield f"| {' | '.join((*head, *tail))} |\n|{'---|' * len((*head, *tail))}"
-    for row in table.rows:
-        yield f"| {' | '.join(map(_cell, _row(row, table, against.get(row.name), sources)))} |"
-    for cells in _references(table):
-        yield f"| {' | '.join(map(_cell, cells))} |"
+    rows = [_row(row, table, against.get(row.name), sources) for row in table.rows]
+    yield markdown.table((*head, *tail), [*rows, *_references(table)])
     yield f"\n{_baseline(table, against)}"
     if sources:
-        yield "\n" + "  \n".join(f"[{number}] {_cell(source)}" for number, source in enumerate(sources, start=1))
+        lines = (f"[{number}] {markdown.cell(source)}" for number, source in enumerate(sources, start=1))
+        yield "\n" + "  \n".join(lines)
     more = list(table.rows[0].recipe.data.evaluate)
     if len(more) > 1:
         yield f"\nShown is `{more[0]}`; the receipts have {', '.join(more[1:])} as well."
 
 
-def _row(row: Row, table: Table, against: Mapping[str, Any] | None, sources: Sequence[str]) -> Iterator[str]:
-    entries = _board_verdicts.shown(row)
+def _row(row: BoardRow, table: Table, against: Mapping[str, Any] | None, sources: Sequence[str]) -> Iterator[str]:
+    entries, checkpoint = _board_verdicts.shown(row), row.checkpoint
     yield f"[{row.name}](../{row.path})"
     yield objective(row.recipe)
     yield from (positives(row.recipe), labels(row.recipe), batch(row.recipe), encoder(row.recipe))
@@ -95,27 +96,20 @@ def _row(row: Row, table: Table, against: Mapping[str, Any] | None, sources: Seq
     yield "baseline" if row is table.baseline else against_cell(against)
     yield from _costs(entries)
     yield _receipts(entries + row.again)
-    yield NONE if row.checkpoint is None else f"[{row.checkpoint['repo']}]({_hub(row.checkpoint)})"
+    if checkpoint is not None:
+        yield f"[{checkpoint['repo']}](https://huggingface.co/{checkpoint['repo']}/tree/{checkpoint['revision']})"
+    else:
+        yield NONE
 
 
-def _verdict(row: Row) -> str:
+def _verdict(row: BoardRow) -> str:
     found, word = _board_verdicts.verdict(row), _board_verdicts.word(row)
     draft = " (draft: inputs that nobody has pinned)" if row.recipe.draft and found == band.UNMEASURED else ""
     old = len(row.stale) if row.of("trained") and row.stale else 0
     return found + draft + (f", {word}" if word else "") + (f", {old} stale receipts not counted" if old else "")
 
 
-def _hub(checkpoint: Mapping[str, Any]) -> str:
-    return f"https://huggingface.co/{checkpoint['repo']}/tree/{checkpoint['revision']}"
-
-
-def _sources(table: Table) -> Iterator[str]:
-    for row in table.rows:
-        if row.recipe.published.source and any(row.recipe.published.values.get(name) for name in table.measures):
-            yield row.recipe.published.source
-
-
-def _published(row: Row, table: Table, sources: Sequence[str]) -> str:
+def _published(row: BoardRow, table: Table, sources: Sequence[str]) -> str:
     if row.recipe.paper is None:
         return f"{NONE}: a row of our own"
     values = [row.recipe.published.values.get(measure) for measure in table.measures]
@@ -143,11 +137,8 @@ def against_cell(found: Mapping[str, Any] | None) -> str:
     """A difference to the baseline and its p."""
     if found is None:
         return DASH
-    return f"{100 * found['difference']:+.2f}, p {_p(found['p_holm'])}"
-
-
-def _p(value: float) -> str:
-    return "< 0.0001" if value < 0.0001 else f"{value:.2g}"
+    p = "< 0.0001" if found["p_holm"] < 0.0001 else f"{found['p_holm']:.2g}"
+    return f"{100 * found['difference']:+.2f}, p {p}"
 
 
 def _baseline(table: Table, against: Mapping[str, Mapping[str, Any]]) -> str:
@@ -167,27 +158,20 @@ def _baseline(table: Table, against: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _references(table: Table) -> Iterator[Iterable[str]]:
     """BM25 once for each collection it was run on, the untrained model once for each encoder."""
-    for label, system, key in (("BM25", "bm25", lambda row: ""), ("untrained", "untrained", _encoder)):
+    for label, system in (("BM25", "bm25"), ("untrained", "untrained")):
         found: dict[tuple[str, ...], list[Entry]] = {}
         for row in table.rows:
+            name = encoder(row.recipe) if system == "untrained" else DASH
             for entry in row.of(system):
                 scores = entry.scores(row.role)
-                found.setdefault((key(row), row.role, scores["questions"], scores["right"]), []).append(entry)
+                found.setdefault((name, row.role, scores["questions"], scores["right"]), []).append(entry)
         for (name, role, *_), entries in found.items():
-            yield from _reference(label, name, role, entries, table)
-
-
-def _encoder(row: Row) -> str:
-    return encoder(row.recipe)
-
-
-def _reference(label: str, name: str, role: str, entries: Sequence[Entry], table: Table) -> Iterator[Iterable[str]]:
-    """Runs that gave the same values count once."""
-    values = {(entry.seed, str(entry.scores(role)["values"])): entry for entry in reversed(entries)}
-    kept = list(reversed(values.values()))
-    numbers = _numbers(kept, role, table.measures)
-    costs = tuple(_costs(kept))
-    yield label, DASH, DASH, DASH, DASH, name or DASH, DASH, numbers, "measured", DASH, *costs, _receipts(kept), DASH
+            # runs that gave the same values count once
+            values = {(entry.seed, str(entry.scores(role)["values"])): entry for entry in reversed(entries)}
+            kept = list(reversed(values.values()))
+            unset = [DASH] * 4  # objective, m, labels, batch
+            numbers = (DASH, _numbers(kept, role, table.measures))
+            yield [label, *unset, name, *numbers, "measured", DASH, *_costs(kept), _receipts(kept), DASH]
 
 
 # Costs and links
@@ -203,16 +187,12 @@ def _costs(entries: Sequence[Entry]) -> Iterator[str]:
     stopped = any(stage["attempts"] > 1 for run in stages for stage in run)
     seconds = sum(stage["cost"]["seconds"] for run in stages for stage in run) / len(stages)
     yield ("at least " if stopped else "") + _duration(seconds)
-    yield _memory([stage["cost"] for run in stages for stage in run])
+    costs = [stage["cost"] for run in stages for stage in run]
+    peak, gpu = (max(cost.get(name, 0) for cost in costs) / _GIGA for name in ("peak_bytes", "gpu_peak_bytes"))
+    yield f"{peak:.1f} GB" + (f", GPU {gpu:.1f} GB" if gpu else "")
     older = any(len({stage["code"] for stage in run}) > 1 for run in stages)  # kept from before, with --older-code
     commits = dict.fromkeys(f"`{_board_verdicts.commit(entry)[:9]}`" for entry in entries)
     yield ", ".join(commits) + (", and stages of other code" if older else "")
-
-
-def _memory(costs: Iterable[Mapping[str, float]]) -> str:
-    costs = list(costs)
-    peak, gpu = (max(cost.get(name, 0) for cost in costs) for name in ("peak_bytes", "gpu_peak_bytes"))
-    return f"{peak / _GIGA:.1f} GB" + (f", GPU {gpu / _GIGA:.1f} GB" if gpu else "")
 
 
 def _duration(seconds: float) -> str:
@@ -222,13 +202,11 @@ def _duration(seconds: float) -> str:
 
 
 def _receipts(entries: Iterable[Entry]) -> str:
-    links = [f"[{entry.who or ''}{' ' if entry.who else ''}{_seed(entry)}]({entry.place})" for entry in entries]
-    return " ".join(links) or DASH
+    return " ".join(f"[{_receipt(entry)}]({entry.place})" for entry in entries) or DASH
 
 
-def _seed(entry: Entry) -> str:
-    return entry.system if entry.seed is None else f"{entry.system} {entry.seed}" if entry.who else str(entry.seed)
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;").replace(">", "&gt;").replace("\n", " ")
+def _receipt(entry: Entry) -> str:
+    seed = "" if entry.seed is None else str(entry.seed)
+    if entry.who:
+        return " ".join(filter(None, (entry.who, entry.system, seed)))
+    return seed or entry.system

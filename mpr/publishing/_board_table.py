@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mpr.publishing.board import Board, Row
+from mpr.publishing._board import Board, BoardRow
 from mpr.recipe import model_names, schedule, stages
 from mpr.recipe.keys import Recipe
 
@@ -31,18 +31,18 @@ class Table:
 
     track: str
     title: str
-    rows: tuple[Row, ...]
+    rows: tuple[BoardRow, ...]
     measures: tuple[str, ...]
     """Those that are shown; the first decides."""
 
     @property
-    def baseline(self) -> Row | None:
+    def baseline(self) -> BoardRow | None:
         plain = [row for row in self.rows if is_plain(row.recipe)]
         plain = plain or [row for row in self.rows if row.recipe.plan and _is_nll(row.recipe)]
         return min(plain, key=_shortest) if plain else None
 
 
-def _shortest(row: Row) -> tuple[bool, int, str]:
+def _shortest(row: BoardRow) -> tuple[bool, int, str]:
     return not row.name.endswith("_m1"), len(row.name), row.name
 
 
@@ -59,7 +59,7 @@ def is_plain(recipe: Recipe) -> bool:
 
 def tables(board: Board) -> tuple[Table, ...]:
     """Every row is in exactly one."""
-    found: dict[tuple[str, str], list[Row]] = {}
+    found: dict[tuple[str, str], list[BoardRow]] = {}
     for row in board.rows:
         found.setdefault((_track(row.recipe), _title(row.recipe)), []).append(row)
     made = [Table(track, title, tuple(rows), _measures(rows)) for (track, title), rows in found.items()]
@@ -96,7 +96,7 @@ def _is_pretrained(recipe: Recipe) -> bool:
     return recipe.towers.base is not None or (recipe.start is not None and model_names.is_elsewhere(recipe.start))
 
 
-def _measures(rows: Sequence[Row]) -> tuple[str, ...]:
+def _measures(rows: Sequence[BoardRow]) -> tuple[str, ...]:
     """A deciding measure and a second one: those that most rows have."""
     having = Counter(measure for row in rows for measure in row.recipe.evaluation.measures)
 

@@ -9,8 +9,8 @@ Shapes: Q questions.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpr.evaluation import significance
+from mpr.publishing._board import AUTHORS, BoardRow, Entry
 from mpr.publishing._board_table import Table
-from mpr.publishing.board import AUTHORS, Entry, Row
 from mpr.recipe import plan
 from mpr.rows import band
 
@@ -29,7 +29,7 @@ _TIE = 1e-12  # means over seeds of equal values may differ by this
 
 @dataclass(frozen=True)
 class Number:
-    """A measure over seeds, in percent."""
+    """A measure over seeds, in percent unless another scale is given."""
 
     mean: float
     deviation: float | None
@@ -37,8 +37,8 @@ class Number:
     seeds: int
 
     @classmethod
-    def of(cls, means: Sequence[float | None]) -> Number | None:
-        values = [100.0 * value for value in means if value is not None]
+    def of(cls, means: Sequence[float | None], scale: float = 100.0) -> Number | None:
+        values = [scale * value for value in means if value is not None]
         if not values:
             return None
         return cls(fmean(values), stdev(values) if len(values) > 1 else None, len(values))
@@ -62,7 +62,7 @@ class Against:
 # Numbers and verdicts
 
 
-def shown(row: Row, system: str = "trained") -> tuple[Entry, ...]:
+def shown(row: BoardRow, system: str = "trained") -> tuple[Entry, ...]:
     """The results that the table shows: those of the recipe as it is, else the stale ones, which it calls so."""
     return row.of(system) or tuple(entry for entry in row.stale if entry.system == system and not entry.who)
 
@@ -71,7 +71,7 @@ def number(entries: Iterable[Entry], role: str, measure: str) -> Number | None:
     return Number.of([entry.means(role).get(measure) for entry in entries if role in entry.result.document["scores"]])
 
 
-def verdict(row: Row) -> str:
+def verdict(row: BoardRow) -> str:
     """`exact`, `within`, `above`, `below`, `unmeasured`, `stale`, `failed`, or that there is no band yet."""
     trained = row.of("trained")
     if not trained:
@@ -83,11 +83,8 @@ def verdict(row: Row) -> str:
         return EXACT
     if row.recipe.expected is None:
         return NO_BAND
-    return band.worst(found for entry in (*trained, *repeats) for found in _words(row, entry))
-
-
-def _words(row: Row, entry: Entry) -> Iterator[str]:
-    yield from band.verdict(row.recipe.expected, entry.means(row.role)).values()
+    verdicts = [band.verdict(row.recipe.expected, entry.means(row.role)) for entry in (*trained, *repeats)]
+    return band.worst(word for by_measure in verdicts for word in by_measure.values())
 
 
 def _is_exact(entry: Entry, runs: Sequence[Entry]) -> bool:
@@ -99,7 +96,7 @@ def _values(entry: Entry) -> dict[str, Any]:
     return {role: (scores["questions"], scores["values"]) for role, scores in entry.result.document["scores"].items()}
 
 
-def word(row: Row) -> str:
+def word(row: BoardRow) -> str:
     """What may be claimed: measured by the authors, repeated by them elsewhere, reproduced by others."""
     if not shown(row):
         return ""
@@ -136,7 +133,7 @@ def against_baseline(table: Table) -> dict[str, Against]:
     }
 
 
-def _same_rules(base: Entry, base_row: Row, other: Entry, row: Row, measure: str) -> bool:
+def _same_rules(base: Entry, base_row: BoardRow, other: Entry, row: BoardRow, measure: str) -> bool:
     ours, theirs = base.scores(base_row.role), other.scores(row.role)
     same = all(ours[fact] == theirs[fact] for fact in ("questions", "right"))
     if not same or measure not in ours["values"] or measure not in theirs["values"]:
@@ -154,8 +151,3 @@ def _difference(
     difference_Q = own_Q - base_Q
     difference_Q[np.abs(difference_Q) <= _TIE] = 0.0
     return np.asarray(difference_Q[~np.isnan(difference_Q)], dtype=np.float64)
-
-
-def plain(found: dict[str, Against]) -> dict[str, Any]:
-    """For JSON; equal content reads back as equal."""
-    return {name: asdict(one) for name, one in found.items()}

@@ -7,7 +7,7 @@ the number of questions that it goes over. What is not known is said to be unkno
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,12 +19,19 @@ from mpr.recipe import plan
 from mpr.recipe import stages as recipe_plan
 from mpr.recipe.keys import Recipe
 from mpr.rows.result import Result
+from mpr.runtime import markdown
 
 UNKNOWN = "unknown"
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _STAGES = ("data", "mine", "label", "train", "encode", "search", "evaluate")
 _PREDICTED = ("GPU memory", "disk", "time", "digest", "recipe", "")  # lines of a plan that are no fact of this run
 _PACKAGES = ("torch", "transformers", "tokenizers", "accelerate", "peft", "faiss-cpu", "numpy")
+
+_LORA = {
+    "full": "",
+    "adapter": " These are adapters (LoRA), to be put on the base that is named below.",
+    "merged": " Adapters (LoRA) were added to the weights after training; scores are of the model as trained.",
+}
 
 
 @dataclass(frozen=True)
@@ -53,24 +60,18 @@ class Facts:
 
 def render(facts: Facts) -> str:
     """All of README.md."""
-    parts = [
-        f"---\n{_metadata(facts)}\n---",
-        f"# {facts.repo}",
-        *_draft(facts),
-        _introduction(facts),
-        "## Results",
-        *_results(facts),
-        "## Use",
-        *_use(facts),
-        "## What it was trained for is how it must be used",
-        _contract(facts.contract),
-        "## Training",
-        *_training(facts),
-        "## Cost",
-        _cost(facts.document["stages"]),
-        "## Receipts",
-        _receipts(facts),
-    ]
+    parts = [f"---\n{_metadata(facts)}\n---", f"# {facts.repo}"]
+    if facts.reasons:
+        listed = "\n".join(f"> - {reason}" for reason in facts.reasons)
+        parts.append(f"> **This is a draft and no row of any table.** Its numbers must not be cited:\n{listed}")
+    parts.append(
+        f"A dense retriever that was trained with several positive passages per question by mpr {facts.contract.mpr}, "
+        f"from the recipe `{facts.document['row']}` in this repository.{_LORA[facts.contract.weights]}"
+    )
+    parts += ["## Results", *_results(facts), "## Use", *_use(facts)]
+    parts += ["## What it was trained for is how it must be used", _contract(facts.contract)]
+    parts += ["## Training", *_training(facts), "## Cost", _cost(facts.document["stages"])]
+    parts += ["## Receipts", _receipts(facts)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -83,13 +84,30 @@ def _metadata(facts: Facts) -> str:
     """The front matter. Structured results are for rows; a draft has none."""
     from huggingface_hub import EvalResult, ModelCardData
 
-    results = [] if facts.reasons else [EvalResult(**entry) for entry in _entries(facts)]
+    corpus, pins = facts.recipe.data.corpus.name, corpora.of(facts.recipe.data.corpus).pins
+    sets = list({pin.repo: pin.revision for pin in pins if _REPO.fullmatch(pin.repo) and pin.revision}.items())
+    results = [
+        EvalResult(
+            task_type="text-retrieval",
+            task_name="Text Retrieval",
+            dataset_type=sets[0][0] if sets else corpus,
+            dataset_name=f"{corpus}, {scores['split']} ({role})",
+            dataset_split=scores["split"],
+            dataset_revision=sets[0][1] if sets else None,
+            metric_type=measure,
+            metric_name=f"{measure}, mean over {found['questions']} questions",
+            metric_value=found["mean"],
+        )
+        for role, scores in facts.document["scores"].items()
+        for measure, found in _ordered(scores["measures"])
+        if found["mean"] is not None and not facts.reasons
+    ]
     hub = [base.name for base in facts.bases if not base.local]
     relation = "adapter" if facts.contract.weights == "adapter" else "finetune"
     more: dict[str, Any] = {"base_model_relation": relation} if hub else {}
     data = ModelCardData(
         base_model=hub or None,
-        datasets=[name for name, _ in _data_sets(facts)] or None,
+        datasets=[name for name, _ in sets] or None,
         library_name="sentence-transformers",
         license=facts.licence,
         pipeline_tag="feature-extraction",
@@ -101,49 +119,6 @@ def _metadata(facts: Facts) -> str:
     return data.to_yaml(line_break="\n").strip()
 
 
-def _entries(facts: Facts) -> Iterator[dict[str, Any]]:
-    sets = list(_data_sets(facts))
-    for role, scores in facts.document["scores"].items():
-        for measure, found in _ordered(scores["measures"]):
-            if found["mean"] is not None:
-                yield {
-                    "task_type": "text-retrieval",
-                    "task_name": "Text Retrieval",
-                    "dataset_type": sets[0][0] if sets else facts.recipe.data.corpus.name,
-                    "dataset_name": f"{facts.recipe.data.corpus.name}, {scores['split']} ({role})",
-                    "dataset_split": scores["split"],
-                    "dataset_revision": sets[0][1] if sets else None,
-                    "metric_type": measure,
-                    "metric_name": f"{measure}, mean over {found['questions']} questions",
-                    "metric_value": found["mean"],
-                }
-
-
-def _data_sets(facts: Facts) -> Iterator[tuple[str, str]]:
-    """(id, commit) of the data sets on the Hub that the recipe reads."""
-    pins = corpora.of(facts.recipe.data.corpus).pins
-    found = {pin.repo: pin.revision for pin in pins if _REPO.fullmatch(pin.repo) and pin.revision}
-    yield from found.items()
-
-
-def _draft(facts: Facts) -> Iterator[str]:
-    if facts.reasons:
-        listed = "\n".join(f"> - {reason}" for reason in facts.reasons)
-        yield f"> **This is a draft and no row of any table.** Its numbers must not be cited:\n{listed}"
-
-
-def _introduction(facts: Facts) -> str:
-    document = facts.document
-    lora = {"full": "", "adapter": " These are adapters (LoRA), to be put on the base that is named below.",
-            "merged": " Adapters (LoRA) were added to the weights after training; scores are of the model as trained."}[
-        facts.contract.weights
-    ]  # fmt: skip
-    return (
-        f"A dense retriever that was trained with several positive passages per question by mpr "
-        f"{facts.contract.mpr}, from the recipe `{document['row']}` in this repository.{lora}"
-    )
-
-
 def _results(facts: Facts) -> Iterator[str]:
     seed = facts.document["seed"]
     yield f"One run with one seed ({seed}); how much another seed changes, it cannot tell. Measures are in percent."
@@ -151,21 +126,22 @@ def _results(facts: Facts) -> Iterator[str]:
         counted = scores["counts"].get("questions")
         over = f", {counted:,} questions count" if isinstance(counted, int) else ""
         yield f"### {role}: `{scores['split']}`{over}\n\nRight is: {scores['right']}"
-        yield _measures(facts, role, scores)
+        others = {other.name: other.document["scores"][role]["measures"] for other in facts.baselines}
+        rows = []
+        for measure, found in _ordered(scores["measures"]):
+            beside = [percent(other[measure]["mean"] if measure in other else None) for other in others.values()]
+            rows.append([f"`{measure}`", percent(found["mean"]), *beside, f"{found['questions']:,}"])
+        yield _table(["measure", "this model", *others, "questions"], rows)
         if again := scores["counts"].get("also_trained_on"):
             yield f"{again:,} of these questions were also trained on, which the recipe allows."
         if scores["by_known_positives"]:
             yield "By the number of known positives of a question:"
-            yield _by_positives(scores)
-
-
-def _measures(facts: Facts, role: str, scores: Mapping[str, Any]) -> str:
-    others = {other.name: other.document["scores"][role]["measures"] for other in facts.baselines}
-    rows = []
-    for measure, found in _ordered(scores["measures"]):
-        beside = [percent(measured[measure]["mean"]) if measure in measured else "-" for measured in others.values()]
-        rows.append([f"`{measure}`", percent(found["mean"]), *beside, f"{found['questions']:,}"])
-    return _table(["measure", "this model", *others, "questions"], rows)
+            names = [name for name, _ in _ordered(scores["measures"])]
+            groups = [
+                [group, f"{found['questions']:,}", *(percent(found.get(name)) for name in names)]
+                for group, found in scores["by_known_positives"].items()
+            ]
+            yield _table(["positives", "questions", *(f"`{name}`" for name in names)], groups)
 
 
 def _ordered(measures: Mapping[str, Any]) -> list[tuple[str, Any]]:
@@ -176,15 +152,6 @@ def _ordered(measures: Mapping[str, Any]) -> list[tuple[str, Any]]:
         return name == "found", name, int(cut or 0)
 
     return sorted(measures.items(), key=place)
-
-
-def _by_positives(scores: Mapping[str, Any]) -> str:
-    names = [name for name, _ in _ordered(scores["measures"])]
-    rows = [
-        [group, f"{found['questions']:,}", *(percent(found.get(name)) for name in names)]
-        for group, found in scores["by_known_positives"].items()
-    ]
-    return _table(["positives", "questions", *(f"`{name}`" for name in names)], rows)
 
 
 def _use(facts: Facts) -> Iterator[str]:
@@ -230,27 +197,19 @@ def _training(facts: Facts) -> Iterator[str]:
 
 
 def _cost(stages: Mapping[str, Any]) -> str:
+    def place(name: str) -> tuple[int, str]:
+        """Kinds in the order of the work; those of a plan (`train warmup`) by name."""
+        kind, _, rest = name.partition(" ")
+        return _STAGES.index(kind), rest
+
     rows = []
-    for name, stage in sorted(stages.items(), key=_place):
-        cost = stage["cost"]
+    for name in sorted(stages, key=place):
+        stage, cost = stages[name], stages[name]["cost"]
         again = f" (the last of {stage['attempts']} attempts)" if stage.get("attempts", 1) > 1 else ""
-        gpu = cost.get("gpu_peak_bytes")
-        rows.append(
-            [
-                name,
-                stage.get("hardware", UNKNOWN),
-                f"{cost['seconds']:,.1f} s{again}",
-                f"{cost['peak_bytes'] / 1e9:.2f} GB",
-                "-" if gpu is None else f"{gpu / 1e9:.2f} GB",
-            ]
-        )
+        gpu = f"{cost['gpu_peak_bytes'] / 1e9:.2f} GB" if "gpu_peak_bytes" in cost else "-"
+        time, memory = f"{cost['seconds']:,.1f} s{again}", f"{cost['peak_bytes'] / 1e9:.2f} GB"
+        rows.append([name, stage.get("hardware", UNKNOWN), time, memory, gpu])
     return _table(["stage", "hardware", "time", "peak memory", "peak GPU memory"], rows)
-
-
-def _place(stage: tuple[str, Any]) -> tuple[int, str]:
-    """Kinds in the order of the work; those of a plan (`train warmup`) by name."""
-    kind, _, name = stage[0].partition(" ")
-    return _STAGES.index(kind), name
 
 
 def _receipts(facts: Facts) -> str:
@@ -275,13 +234,8 @@ def _receipts(facts: Facts) -> str:
     )
 
 
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+def _table(head: list[str], rows: Iterable[list[str]]) -> str:
+    return markdown.table(head, rows, [" --- "] * len(head))
 
 
 def _quoted(text: str) -> str:

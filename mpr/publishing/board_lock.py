@@ -1,25 +1,25 @@
 """leaderboard/rows.json: the checksum of everything that the leaderboard was written from, and of what was written.
 
-It binds each row to its recipe, its receipts and its questions, so that any later edit of one of them is found and the
-row named, without computing anything anew: p-values and pictures are taken from here. It is no signature; it shows
-edits and forgotten rebuilds, not the malice of somebody who rebuilds.
+A check compares every file with these checksums, so that an edit is found and its row named. Then it writes the page
+and the checksums once more, in memory, and compares. Only p-values and pictures are not made again: they are expensive,
+so the recorded ones count. This is no signature: whoever rebuilds the leaderboard can write what they like.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from mpr import storage
-from mpr.errors import DataError, MprError, Problem, Problems
-from mpr.publishing import _board_page, _board_table, _board_verdicts, _panels, _pictures
-from mpr.publishing import board as leaderboard
-from mpr.publishing._panels import Figure
-from mpr.publishing.board import FOLDER, Board, Row
+from mpr.errors import DataError, Problem
+from mpr.publishing import _board as leaderboard
+from mpr.publishing import _board_drawing, _board_figures, _board_page, _board_table, _board_verdicts
+from mpr.publishing._board import FOLDER, Board, BoardRow
+from mpr.publishing._board_figures import Figure
 from mpr.recipe import reference
 
 LOCK, PAGE = "rows.json", "README.md"
@@ -40,176 +40,117 @@ class Checked:
 
 def build(root: Path, redraw: bool = False) -> list[Path]:
     """Writes what differs, pictures only where their numbers changed; returns it. The lock comes last."""
-    board, old = leaderboard.read(root), _old(root)
+    board = leaderboard.read(root)
     tables = _board_table.tables(board)
-    against = {
-        name: one
-        for table in tables
-        for name, one in _board_verdicts.plain(_board_verdicts.against_baseline(table)).items()
-    }
-    figures = _pictures.figures(tables)
-    files = {
-        Path("figures") / f"{figure.name}.svg": _drawn(root, figure, old, redraw) for figure in figures if figure.panels
-    }
-    files[Path(PAGE)] = _board_page.text(board, against, figures).encode()
-    gone = [path for path in (root / FOLDER / "figures").glob("*.svg") if Path("figures") / path.name not in files]
-    changed = [root / FOLDER / place for place, data in files.items() if not _is(root / FOLDER / place, data)]
+    compared = [_board_verdicts.against_baseline(table) for table in tables]
+    against = {name: asdict(found) for rows in compared for name, found in rows.items()}
+    figures = _board_figures.figures(tables)
+    try:
+        old = leaderboard.read_signed(board.folder / LOCK)
+    except DataError:  # the pictures of a lock that cannot be trusted are drawn anew
+        old = {"figures": {}, "written": {}}
+    files: dict[Path, bytes] = {}
+    for figure in figures:
+        place = f"figures/{figure.name}.svg"
+        path = board.folder / place
+        is_same = old["figures"].get(figure.name) == figure.digest and path.is_file()
+        if figure.panels and (redraw or not is_same or storage.sha256_file(path) != old["written"].get(place)):
+            files[path] = _board_drawing.draw(figure)
+    files[board.folder / PAGE] = _board_page.text(board, against, figures).encode()
+    shown = {f"{figure.name}.svg" for figure in figures if figure.panels}
+    gone = [path for path in (board.folder / "figures").glob("*.svg") if path.name not in shown]
     for path in gone:
         storage.remove(path)
-    for path in changed:
-        storage.write_file(path, files[path.relative_to(root / FOLDER)])
-    lock = leaderboard.document(leaderboard.signed(_content(board, against, figures)))
-    if not _is(root / FOLDER / LOCK, lock):
-        storage.write_file(root / FOLDER / LOCK, lock)
-        changed.append(root / FOLDER / LOCK)
+    changed = [path for path, data in files.items() if _write(path, data)]
+    lock = board.folder / LOCK
+    if _write(lock, leaderboard.document(_lock(board, against, figures))):
+        changed.append(lock)
     return gone + changed
 
 
 def check(root: Path) -> Checked:
     """Refuses any edit since the build, naming the row; loads no torch, draws and tests nothing."""
-    path = root / FOLDER / LOCK
+    path, page = root / FOLDER / LOCK, root / FOLDER / PAGE
     if not path.is_file():
         raise DataError("is missing", where=str(path), fix=_REBUILD)
-    problems = Problems(DataError)
-    lock = _read(path, problems)
-    problems.found.extend(_differences(root, lock))
-    problems.stop_if_any()
+    lock = leaderboard.read_signed(path, fix=_MEND)
+    paths = [*reference.recipe_paths(root), *leaderboard.files(root)]
+    if problems := list(_differences(root, paths, lock)):
+        raise DataError(problems)
     board = leaderboard.read(root)
-    figures = _pictures.figures(_board_table.tables(board))
-    page = _board_page.text(board, lock["against"], figures).encode()
-    if not _is(root / FOLDER / PAGE, page):
-        where = str(root / FOLDER / PAGE)
-        raise DataError("is not what this code makes of rows and results", where=where, fix=_REBUILD)
-    if _content(board, lock["against"], figures) != {name: lock[name] for name in lock if name != "digest"}:
-        raise DataError("is not what this code makes of rows and results", where=str(path), fix=_REBUILD)
-    return Checked(len(board.rows), len(board.rows) + len(_listed(lock)) + 1)
+    figures = _board_figures.figures(_board_table.tables(board))
+    what = "is not what this code makes of rows and results"
+    wanted, found = _board_page.text(board, lock["against"], figures).encode(), page.read_bytes()
+    if found != wanted:
+        raise DataError(what, where=str(page), key=_first_difference(wanted, found), fix=_MEND)
+    if _lock(board, lock["against"], figures) != lock:
+        raise DataError(what, where=str(path), fix=_REBUILD)
+    return Checked(len(board.rows), len(paths))
 
 
-def _content(board: Board, against: Mapping[str, Any], figures: tuple[Figure, ...]) -> dict[str, Any]:
-    places = [PAGE, *(f"figures/{figure.name}.svg" for figure in figures if figure.panels)]
-    return {
+def _lock(board: Board, against: Mapping[str, Any], figures: Sequence[Figure]) -> dict[str, Any]:
+    """What rows.json says of the files that lie there."""
+    shown = [figure for figure in figures if figure.panels]
+    places = [PAGE, *(f"figures/{figure.name}.svg" for figure in shown)]
+    content = {
         "format": 1,
         "rows": {row.name: _row(board, row) for row in board.rows},
         "against": dict(against),
-        "figures": {figure.name: _panels.digest(figure) for figure in figures if figure.panels},
+        "figures": {figure.name: figure.digest for figure in shown},
         "written": {place: storage.sha256_file(board.folder / place) for place in places},
-    }
-
-
-def _row(board: Board, row: Row) -> dict[str, Any]:
-    """What a row is bound to, and the digest of it."""
-    own = board.folder / "results" / row.name
-    receipts = [path for path in leaderboard.files(board.root) if path.is_relative_to(own)]
-    asked = {str(scores["questions"]) for entry in row.entries for scores in entry.result.document["scores"].values()}
-    questions = [board.folder / leaderboard.question_file(digest) for digest in sorted(asked)]
-    content = {
-        "recipe": {"path": row.path, "sha256": storage.sha256_file(board.root / row.path)},
-        "files": {
-            path.relative_to(board.folder).as_posix(): storage.sha256_file(path) for path in receipts + questions
-        },
     }
     return leaderboard.signed(content)
 
 
-def _listed(lock: Mapping[str, Any]) -> dict[str, tuple[str, list[str]]]:
-    """Place below leaderboard/ -> (sha256, rows it belongs to)."""
-    found: dict[str, tuple[str, list[str]]] = {place: (sha256, []) for place, sha256 in lock["written"].items()}
+def _row(board: Board, row: BoardRow) -> dict[str, Any]:
+    """What a row is bound to, and the digest of it."""
+    paths = list(leaderboard.files(board.root, f"results/{row.name}"))
+    asked = {str(scores["questions"]) for entry in row.entries for scores in entry.result.document["scores"].values()}
+    paths += [board.folder / leaderboard.question_file(digest) for digest in sorted(asked)]
+    files = {path.relative_to(board.folder).as_posix(): storage.sha256_file(path) for path in paths}
+    recipe = {"path": row.path, "sha256": storage.sha256_file(board.root / row.path)}
+    return leaderboard.signed({"recipe": recipe, "files": files})
+
+
+def _differences(root: Path, paths: Iterable[Path], lock: Mapping[str, Any]) -> Iterator[Problem]:
+    """What is on the disk against what was built, file by file; what the page says is compared later."""
+    built: dict[str, tuple[str, list[str]]] = {}  # place -> (sha256, rows it belongs to)
+    for place, sha256 in lock["written"].items():
+        built[f"{FOLDER}/{place}"] = (sha256, [])
     for name, row in lock["rows"].items():
+        built[row["recipe"]["path"]] = (row["recipe"]["sha256"], [name])
         for place, sha256 in row["files"].items():
-            found.setdefault(place, (sha256, []))[1].append(name)
-    return found
+            built.setdefault(f"{FOLDER}/{place}", (sha256, []))[1].append(name)
+    there = {path.relative_to(root).as_posix() for path in paths} - {f"{FOLDER}/{LOCK}"}
+    for place in sorted(there | built.keys()):
+        sha256, rows = built.get(place, ("", _rows_of_new(Path(place))))
+        key = f"row{'s' if len(rows) > 1 else ''} {', '.join(rows)}" if rows else ""
+        if place not in there:
+            yield Problem("is missing", place, key, "restore it; if it was removed on purpose, " + _REBUILD)
+        elif not sha256:
+            yield Problem("is new since the leaderboard was built", place, key, _REBUILD)
+        elif place != f"{FOLDER}/{PAGE}" and storage.sha256_file(root / place) != sha256:
+            yield Problem("was edited since the leaderboard was built", place, key, _MEND)
 
 
-def _differences(root: Path, lock: Mapping[str, Any]) -> Iterator[Problem]:
-    """What is on the disk against what was built, file by file."""
-    paths = {path.relative_to(root).as_posix(): path for path in reference.recipe_paths(root)}
-    known = {row["recipe"]["path"]: (name, row["recipe"]["sha256"]) for name, row in lock["rows"].items()}
-    for place in sorted(paths.keys() | known.keys()):
-        name, sha256 = known.get(place, (Path(place).stem, ""))
-        yield from _difference(root / place, place, sha256, f"row {name}", place in paths)
-    listed = _listed(lock)
-    there = {path.relative_to(root / FOLDER).as_posix(): path for path in leaderboard.files(root)}
-    there.pop(LOCK, None)
-    for place in sorted(there.keys() | listed.keys()):
-        sha256, rows = listed.get(place, ("", _rows_of(place)))
-        named = f"row{'s' if len(rows) > 1 else ''} {', '.join(rows)}" if rows else ""
-        for problem in _difference(root / FOLDER / place, str(FOLDER / place), sha256, named, place in there):
-            yield dataclasses.replace(problem, key=_line(root, lock)) if place == PAGE else problem
+def _rows_of_new(place: Path) -> list[str]:
+    """The row that a file which nobody built belongs to."""
+    if place.parts[0] != FOLDER.name:
+        return [place.stem]
+    return [place.parts[2]] if place.parts[1] == "results" and len(place.parts) > 3 else []
 
 
-def _difference(path: Path, place: str, sha256: str, key: str, is_there: bool) -> Iterator[Problem]:
-    if not is_there:
-        yield Problem("is missing", place, key, "restore it; if it was removed on purpose, " + _REBUILD)
-    elif not sha256:
-        yield Problem("is new since the leaderboard was built", place, key, _REBUILD)
-    elif storage.sha256_file(path) != sha256:
-        yield Problem("was edited since the leaderboard was built", place, key, _MEND)
+def _first_difference(wanted: bytes, found: bytes) -> str:
+    """The row of the first line of the page that is not what it should be, or the number of the line."""
+    lines = enumerate(zip_longest(wanted.split(b"\n"), found.split(b"\n")), start=1)
+    number, line = next((number, one) for number, (one, other) in lines if one != other)
+    row = re.match(rb"\| \[(\w+)\]", line or b"")
+    return f"row {row[1].decode()}" if row else f"line {number}"
 
 
-def _rows_of(place: str) -> list[str]:
-    parts = Path(place).parts
-    return [parts[1]] if parts[0] == "results" and len(parts) > 2 else []
-
-
-def _line(root: Path, lock: Mapping[str, Any]) -> str:
-    """The row of the first line of the page that is not what it should be, as far as it can be told."""
-    try:
-        board = leaderboard.read(root)
-        figures = _pictures.figures(_board_table.tables(board))
-        wanted = _board_page.text(board, lock["against"], figures).split("\n")
-        found = (root / FOLDER / PAGE).read_bytes().decode("utf-8", "replace").split("\n")
-    except (MprError, OSError):
-        return ""
-    for number, line in enumerate(wanted):
-        if number >= len(found) or found[number] != line:
-            name = line.removeprefix("| [").partition("]")[0]
-            return f"row {name}" if name in lock["rows"] else f"line {number + 1}"
-    return ""
-
-
-def _read(path: Path, problems: Problems) -> dict[str, Any]:
-    """The lock. One that was edited is refused, with the row that was edited where it can be told."""
-    try:
-        return leaderboard.read_signed(path)
-    except DataError as error:
-        problems.found.extend(Problem(found.what, found.where, _edited(path), _MEND) for found in error.problems)
-    problems.stop_if_any()
-    raise AssertionError
-
-
-def _edited(path: Path) -> str:
-    """Rows of a lock whose own digest does not hold."""
-    try:
-        rows = json.loads(path.read_bytes())["rows"]
-        bad = [name for name, row in rows.items() if leaderboard.signed(_without_digest(row)) != row]
-    except (ValueError, KeyError, AttributeError, TypeError):
-        return ""
-    return f"row {', '.join(bad)}" if bad else ""
-
-
-def _without_digest(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name != "digest"}
-
-
-def _old(root: Path) -> dict[str, Any]:
-    """The figures of the last build; none if it cannot be trusted."""
-    try:
-        return leaderboard.read_signed(root / FOLDER / LOCK)
-    except DataError:
-        return {"figures": {}, "written": {}}
-
-
-def _drawn(root: Path, figure: Figure, old: Mapping[str, Any], redraw: bool) -> bytes:
-    """The picture that lies there if its numbers are the same, else a new one."""
-    place = f"figures/{figure.name}.svg"
-    path = root / FOLDER / place
-    same = old["figures"].get(figure.name) == _panels.digest(figure)
-    if same and not redraw and path.is_file() and storage.sha256_file(path) == old["written"].get(place):
-        return path.read_bytes()
-    from mpr.publishing import _board_drawing as figures
-
-    return figures.draw(figure)
-
-
-def _is(path: Path, data: bytes) -> bool:
-    return path.is_file() and path.read_bytes() == data
+def _write(path: Path, data: bytes) -> bool:
+    """Whether the file had to change."""
+    if path.is_file() and path.read_bytes() == data:
+        return False
+    storage.write_file(path, data)
+    return True

@@ -17,7 +17,7 @@ import gzip
 import hashlib
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -28,7 +28,8 @@ from mpr.models import contract
 from mpr.models.contract import Contract
 from mpr.publishing import _card
 from mpr.publishing._card import Facts
-from mpr.publishing.secret_scan import Scan
+from mpr.publishing._card_snippets import is_adapted
+from mpr.publishing._secret_scan import Scan
 from mpr.recipe import plan, read
 from mpr.recipe.keys import Recipe
 from mpr.rows.result import Result
@@ -79,7 +80,7 @@ class File:
         return storage.remembered_sha256(self.source)
 
     def kinds(self, scan: Scan) -> list[str]:
-        """What must not leave, in its bytes or in those under the compression."""
+        """What must not leave this machine, in its bytes or in those under the compression."""
         with File(self.name, self.raw).open() if self.raw is not None else self.open() as file:
             return scan.kinds(file, bool(_PROSE.fullmatch(self.name)))
 
@@ -107,7 +108,7 @@ class Publication:
     def card(self) -> str:
         return next(file.source for file in self.files if file.name == CARD).decode()  # type: ignore[union-attr]
 
-    def refuse_leaks(self, scan: Scan) -> None:
+    def refuse_secrets(self, scan: Scan) -> None:
         """Nothing is sent if anything in it must not leave."""
         problems = Problems(DataError)
         for file in self.files:
@@ -120,8 +121,8 @@ class Publication:
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What the person who publishes says."""
+class PushOptions:
+    """What the person who pushes says."""
 
     run: Path
     repo: str
@@ -132,34 +133,44 @@ class Wish:
     baselines: tuple[Path, ...] = ()
     licence: str | None = None
     draft: bool = False
+    merged: bool = False
+    """Adapters are added to the weights first."""
+    data: tuple[str, ...] = ()
+    """Artefacts that become data sets of their own: `candidates`, `vectors`."""
+    home: Path = Path(".mpr")
+    public: tuple[str, ...] = ()
+    """Names of users and hosts that may be told."""
 
 
-def of_run(wish: Wish) -> Publication:
+def of_run(options: PushOptions) -> Publication:
     """The model of a finished run with all that belongs to it, or every reason why it cannot be published."""
-    result = Result.of_run(wish.run)
+    run, result = options.run, Result.of_run(options.run)
     if result.document["system"] != "trained":
         what = f"is the result of '{result.document['system']}', which has no model of its own"
-        raise DataError(what, where=str(wish.run), fix="push the trained run, and name this one with --baseline")
-    _refuse_names(result, wish.run)
-    _refuse_links(wish, result)
-    recipe, text = _recipe(wish, result)
-    folder = wish.model or wish.run / "model"
+        raise DataError(what, where=str(run), fix="push the trained run, and name this one with --baseline")
+    _refuse_names(result, run)
+    folder = options.model or run / "model"
+    _refuse_links(run, folder, result)
+    recipe, text = _recipe(options, result)
     model = list(_model_files(folder))
     reasons = tuple(why_no_row(result))
-    if reasons and not wish.draft:
+    if reasons and not options.draft:
         fix = "make the run again without it, or push it with --draft --private for yourself"
-        raise DataError([Problem(f"cannot be published: {reason}", str(wish.run), fix=fix) for reason in reasons])
-    _refuse_other_model(result, folder, wish.run)
+        raise DataError([Problem(f"cannot be published: {reason}", str(run), fix=fix) for reason in reasons])
+    measured, manifest = (result.document["model"] or {}).get("digest"), storage.read_manifest(folder, "model")
+    if measured not in (manifest.digest, manifest.receipt.get("merged from")):
+        what = f"is not the model that was measured: result.json says {str(measured)[:12]}, this is "
+        raise DataError(what + manifest.digest[:12], where=str(folder), fix=f"finish the run again: {run}")
     made = contract.read(folder)
     contract.agree(made, recipe.towers, made.tokenizer, str(folder))
     refuse_bad_bases(made, folder)
-    baselines = tuple(_baseline(path, result) for path in wish.baselines)
-    runs = [file for role in result.document["scores"] for file in _ranking(wish.run, role, result)]
-    facts = Facts(wish.repo, result, made, recipe, baselines, wish.licence, reasons)
+    baselines = tuple(_baseline(path, result) for path in options.baselines)
+    rankings = [file for role in result.document["scores"] for file in _ranking(run, role, result)]
+    facts = Facts(options.repo, result, made, recipe, baselines, options.licence, reasons)
     beside = [File("recipe.yaml", text), File("result.json", result.to_bytes())]
-    files = [*model, *beside, *runs, File(CARD, _card.render(facts).encode())]
+    files = [*model, *beside, *rankings, File(CARD, _card.render(facts).encode())]
     title = f"{result.document['row']}, {result.name}, result {result.digest[:12]}"
-    return Publication(wish.repo, "model", title, tuple(sorted(files, key=lambda file: file.name)), reasons)
+    return Publication(options.repo, "model", title, tuple(sorted(files, key=lambda file: file.name)), reasons)
 
 
 def why_no_row(result: Result) -> Iterator[str]:
@@ -183,24 +194,26 @@ def refuse_bad_bases(made: Contract, folder: Path) -> None:
         if base is not None and not base.local and not _REPO.fullmatch(base.name):
             what = f"names {excerpt(base.name)} as its base, which is no name of a repository"
             problems.add(what, where=str(folder / contract.FILE), fix="train the model again")
-        elif _is_adapted(made, role) and (base is None or base.local or not _COMMIT.fullmatch(base.revision or "")):
+        elif is_adapted(made, role) and (base is None or base.local or not _COMMIT.fullmatch(base.revision or "")):
             where = "random weights" if base is None else f"'{base.name}', which is no commit on the Hub"
             what = f"holds adapters of the {role} tower on {where}; nobody could use them"
             problems.add(what, where=str(folder), fix="push the model with the adapters added: --merged")
     problems.stop_if_any()
 
 
-def _is_adapted(made: Contract, role: str) -> bool:
-    return made.weights == "adapter" and made.towers.lora is not None and made.towers.lora.towers in ("both", role)
+def merged_model(options: PushOptions) -> Path:
+    """A copy of the model that needs no base, kept in the run folder."""
+    from mpr.models import towers_folder
 
-
-def local_bases(wish: Wish) -> tuple[Path | None, Path | None]:
-    """The folders that a recipe's encoders come from, where they are folders: adapters can only be merged with them."""
-    towers = _recipe(wish, Result.of_run(wish.run))[0].towers
-    first, second = (
-        Path(base) if base and Path(base).is_dir() else None for base in (towers.base, towers.passage_base)
-    )
-    return first, second
+    source, target = options.run / "model", options.run / "model-merged"
+    if not target.exists():
+        towers = _recipe(options, Result.of_run(options.run))[0].towers
+        bases = (Path(base) if base and Path(base).is_dir() else None for base in (towers.base, towers.passage_base))
+        towers_folder.merge(source, target, *bases)
+    origin = storage.verify(target, towers_folder.KIND).receipt.get("merged from")
+    if origin != storage.verify(source, towers_folder.KIND).digest:
+        raise DataError("was merged from another model", where=str(target), fix="remove it, and push again")
+    return target
 
 
 def _model_files(folder: Path) -> Iterator[File]:
@@ -213,14 +226,6 @@ def _model_files(folder: Path) -> Iterator[File]:
         yield File(name, folder / name)
     problems.stop_if_any()
     yield File(MANIFEST, folder / MANIFEST)
-
-
-def _refuse_other_model(result: Result, folder: Path, run: Path) -> None:
-    measured = (result.document["model"] or {}).get("digest")
-    manifest = storage.read_manifest(folder, "model")
-    if measured not in (manifest.digest, manifest.receipt.get("merged from")):
-        what = f"is not the model that was measured: result.json says {str(measured)[:12]}, this is "
-        raise DataError(what + manifest.digest[:12], where=str(folder), fix=f"finish the run again: {run}")
 
 
 def _ranking(run: Path, role: str, result: Result) -> Iterator[File]:
@@ -242,24 +247,20 @@ def _ranking(run: Path, role: str, result: Result) -> Iterator[File]:
         yield File(f"{name}/run.trec.gz", gzip.compress(path.read_bytes(), mtime=0), raw=path)
 
 
-def _recipe(wish: Wish, result: Result) -> tuple[Recipe, bytes]:
+def _recipe(options: PushOptions, result: Result) -> tuple[Recipe, bytes]:
     """The recipe that ran, checked by its digest, and the text of its file."""
     row, said = result.document["row"], result.document["recipe"]
-    path = wish.recipe or next(iter(_candidates(wish.run, row)), None)
+    inside = options.run / "recipe" / f"{row}.yaml"
+    found = [inside] if inside.is_file() else sorted(Path("recipes").rglob(f"{row}.yaml"))
+    path = options.recipe or next(iter(found), None)
     if path is None:
         what = f"the recipe of row '{row}' is neither in the run folder nor below recipes/"
-        raise DataError(what, where=str(wish.run), fix="name its file with --recipe")
-    overrides = [text for text in said["overrides"] if not text.endswith("=(a folder)")]
-    found = read.load(path, overrides)
-    if plan.digest(found) != said["digest"]:
-        what = f"is not the recipe that ran: its digest is {plan.digest(found)[:12]}, not {said['digest'][:12]}"
+        raise DataError(what, where=str(options.run), fix="name its file with --recipe")
+    recipe = read.load(path, [text for text in said["overrides"] if not text.endswith("=(a folder)")])
+    if plan.digest(recipe) != said["digest"]:
+        what = f"is not the recipe that ran: its digest is {plan.digest(recipe)[:12]}, not {said['digest'][:12]}"
         raise DataError(what, where=str(path), fix="restore it, or name the right file with --recipe")
-    return found, path.read_bytes()
-
-
-def _candidates(run: Path, row: str) -> Sequence[Path]:
-    inside = run / "recipe" / f"{row}.yaml"
-    return [inside] if inside.is_file() else sorted(Path("recipes").rglob(f"{row}.yaml"))
+    return recipe, path.read_bytes()
 
 
 def _refuse_names(result: Result, run: Path) -> None:
@@ -269,20 +270,15 @@ def _refuse_names(result: Result, run: Path) -> None:
             raise DataError(f"{excerpt(name)} is no plain name", where=str(run / "result.json"), fix="make it again")
 
 
-def _refuse_links(wish: Wish, result: Result) -> None:
+def _refuse_links(run: Path, model: Path, result: Result) -> None:
     """A link may lead to anything on this machine; what is published lies in the run folder itself."""
-    run, roles = wish.run, list(result.document["scores"])
-    row = result.document["row"]
-    places = [run / "result.json", run / "recipe", run / "recipe" / f"{row}.yaml", wish.model or run / "model"]
+    row, roles = result.document["row"], list(result.document["scores"])
+    places = [run / "result.json", run / "recipe", run / "recipe" / f"{row}.yaml", model]
     places += [run / kind for kind in ("scores", "rankings")]
     places += [run / kind / role for kind in ("scores", "rankings") for role in roles]
-    problems = Problems(DataError)
-    for place in places:
-        if place.is_symlink():
-            problems.add(
-                "is a link, and links are not published", where=str(place), fix="put the files themselves there"
-            )
-    problems.stop_if_any()
+    what, fix = "is a link, and links are not published", "put the files themselves there"
+    if links := [Problem(what, str(place), fix=fix) for place in places if place.is_symlink()]:
+        raise DataError(links)
 
 
 def _baseline(path: Path, result: Result) -> Result:

@@ -16,6 +16,7 @@ from mpr.recipe import _schema, plan, read, stages
 from mpr.recipe.keys import Recipe
 from mpr.recipe.rules import training
 from mpr.recipe.strict_yaml import dotted
+from mpr.runtime import markdown
 
 NOT_RECIPES = ("accelerate",)  # folders of recipes/ that hold other YAML files
 PLANS = Path("tests/golden/plans")
@@ -122,7 +123,7 @@ def _is(path: Path, data: bytes) -> bool:
 def _readme(root: Path, recipes: dict[Path, Recipe]) -> Iterator[str]:
     yield _INTRODUCTION
     yield f"## The {len(recipes)} recipes\n"
-    yield from _table(("recipe", "row", "positives", "objective", "a step"), _rows(root, recipes))
+    yield markdown.table(("recipe", "row", "positives", "objective", "a step"), _rows(root, recipes))
     whole = _schema.recipe_schema()
     yield "\n## Keys\n"
     yield "A key without a default is required.\n"
@@ -142,21 +143,6 @@ def _rows(root: Path, recipes: dict[Path, Recipe]) -> Iterator[tuple[str, ...]]:
         yield f"[{name}]({name})", row, facts["positives"], facts["objective"], facts["step"]
 
 
-def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
-    head = tuple(head)
-    yield f"| {' | '.join(head)} |"
-    yield f"|{'---|' * len(head)}"
-    for row in rows:
-        yield f"| {' | '.join(_cell(text) for text in row)} |"
-
-
-def _cell(text: str) -> str:
-    """Text of a table cell: bars end cells everywhere, angle brackets are tags outside of code."""
-    pieces = text.replace("|", "\\|").split("`")
-    pieces[::2] = [piece.replace("<", "&lt;").replace(">", "&gt;") for piece in pieces[::2]]
-    return "`".join(pieces)
-
-
 def _keys(place: dict[str, Any], whole: dict[str, Any], without: tuple[str, ...] = ()) -> Iterator[str]:
     """A table of the keys of one mapping."""
     required = place.get("required", ())
@@ -165,7 +151,7 @@ def _keys(place: dict[str, Any], whole: dict[str, Any], without: tuple[str, ...]
         for name, entry in place["properties"].items()
         if name not in without
     )
-    yield from _table(("key", "type", "default", "meaning"), rows)
+    yield markdown.table(("key", "type", "default", "meaning"), rows)
 
 
 def _default(name: str, entry: dict[str, Any], required: Iterable[str]) -> str:
@@ -241,9 +227,9 @@ def _training() -> Iterator[str]:
     yield "version. Required, because they change a result:\n"
     required = [(f"`{name}`", why) for name, why in training.REQUIRED.items()]
     required += [(" or ".join(f"`{name}`" for name in names), why) for names, why in training.ONE_OF.items()]
-    yield from _table(("key", "meaning"), required)
+    yield markdown.table(("key", "meaning"), required)
     yield "\nRefused, because mpr sets them:\n"
-    yield from _table(("key", "why"), ((f"`{name}`", why) for name, why in training.OWNED.items()))
+    yield markdown.table(("key", "why"), ((f"`{name}`", why) for name, why in training.OWNED.items()))
 
 
 def _catalogue(folder: str, whole: dict[str, Any]) -> Iterator[str]:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from mpr.verbs.arguments import Home, Quiet, Root
-
-if TYPE_CHECKING:
-    from mpr.publishing.hub import Pushed
-    from mpr.publishing.publication import Publication, Wish
 
 
 def push(
@@ -49,76 +44,34 @@ def push(
     Everything is read for secrets first. The token is that of `hf auth login` or $HF_TOKEN.
     Example: mpr push runs/quickstart-seed42 me/quickstart --dry-run
     """
-    from mpr.publishing import hub, published_data
-    from mpr.publishing import publication as publications
-    from mpr.publishing.secret_scan import Scan
+    from mpr.publishing import hub
+    from mpr.publishing.publication import PushOptions
 
-    wish = publications.Wish(run, _checked(repo), recipe, None, tuple(baseline or ()), licence, draft)
-    if merged:
-        wish = replace(wish, model=_merged(wish))
-    wanted = [publications.of_run(wish)]
-    kinds = [kind for kind, asked in (("candidates", candidates), ("vectors", vectors)) if asked]
-    wanted += [published_data.of_run(run, home, repo, kind, draft=draft) for kind in kinds]
-    scan = Scan.here(hub.login(), [run, Path()], [repo, *(public or ())])
-    for each in wanted:
-        each.refuse_leaks(scan)
+    data = tuple(kind for kind, asked in (("candidates", candidates), ("vectors", vectors)) if asked)
+    options = PushOptions(
+        run, repo, recipe, baselines=tuple(baseline or ()), licence=licence, draft=draft, merged=merged, data=data,
+        home=home, public=tuple(public or ()),
+    )  # fmt: skip
+    wanted = hub.publications(options)
     if dry_run:
         for each in wanted:
-            _print(each)
+            typer.echo(f"{each.kind} {each.repo}: {each.title}")
+            for file in each.files:
+                made = ", compressed" if file.raw is not None else ""
+                typer.echo(f"{file.bytes:>14,} bytes  {file.sha256}  {file.name}{made}")
+            typer.echo(f"\n{each.card}")
         typer.echo("nothing was sent: this was a dry run")
         return
-    _quieten(quiet)
-    for each in wanted:
-        _told(each.repo, hub.push(each, private=private, create_pr=create_pr))
-
-
-def _quieten(quiet: bool) -> None:
     if quiet:
         from huggingface_hub.utils.tqdm import disable_progress_bars
 
         disable_progress_bars()
-
-
-def _told(repo: str, pushed: Pushed) -> None:
-    for name in pushed.removed:
-        typer.echo(f"removed: {name}, which an earlier push left")
-    what = pushed.request or pushed.url if pushed.changed else "it is all there already"
-    typer.echo(f"pushed: {repo}@{pushed.commit}  {what}")
-
-
-def _checked(repo: str) -> str:
-    """A name that can be one: what else stands there must not become an address."""
-    from mpr.errors import RecipeError
-    from mpr.models.locate import split_name
-
-    name, revision = split_name(repo, "REPO")
-    if revision is not None:
-        raise RecipeError("one cannot push to a commit", key="REPO", fix="leave the revision out")
-    return name
-
-
-def _merged(wish: Wish) -> Path:
-    """A copy of the model that needs no base, kept in the run folder."""
-    from mpr import storage
-    from mpr.errors import DataError
-    from mpr.models import towers_folder
-    from mpr.publishing.publication import local_bases
-
-    source, target = wish.run / "model", wish.run / "model-merged"
-    if not target.exists():
-        towers_folder.merge(source, target, *local_bases(wish))
-    origin = storage.verify(target, towers_folder.KIND).receipt.get("merged from")
-    if origin != storage.verify(source, towers_folder.KIND).digest:
-        raise DataError("was merged from another model", where=str(target), fix="remove it, and push again")
-    return target
-
-
-def _print(publication: Publication) -> None:
-    typer.echo(f"{publication.kind} {publication.repo}: {publication.title}")
-    for file in publication.files:
-        made = ", compressed" if file.raw is not None else ""
-        typer.echo(f"{file.bytes:>14,} bytes  {file.sha256}  {file.name}{made}")
-    typer.echo(f"\n{publication.card}")
+    for each in wanted:
+        pushed = hub.push(each, private=private, create_pr=create_pr)
+        for name in pushed.removed:
+            typer.echo(f"removed: {name}, which an earlier push left")
+        what = pushed.request or pushed.url if pushed.changed else "it is all there already"
+        typer.echo(f"pushed: {each.repo}@{pushed.commit}  {what}")
 
 
 def pull(
@@ -156,11 +109,11 @@ def pull(
 def _published(root: Path, row: str, revision: str | None) -> tuple[str, str]:
     """The pinned repository of a row, which is said, and the digest of its model."""
     from mpr.errors import RecipeError
-    from mpr.publishing import row_checkpoint
+    from mpr.publishing import board_entries
 
     if revision is not None:
         fix = "leave it out, or name the repository"
         raise RecipeError("the leaderboard says which commit a row is at", key="--revision", fix=fix)
-    found = row_checkpoint.find(root, row)
+    found = board_entries.checkpoint_of(root, row)
     typer.echo(f"row {row}: {found.repo}@{found.revision}")
     return f"{found.repo}@{found.revision}", found.model

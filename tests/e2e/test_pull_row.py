@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from mpr import storage
-from mpr.publishing import board
-from mpr.publishing.board import document, signed
+from mpr.publishing import _board
+from mpr.publishing._board import document, signed
 from tests import published
 from tests.conftest import Examined
 from tests.hub_login import reading
@@ -40,7 +40,7 @@ class Tree:
 
     @property
     def link(self) -> Path:
-        return self.root / board.FOLDER / "results" / ROW / "checkpoint.json"
+        return self.root / _board.FOLDER / "results" / ROW / "checkpoint.json"
 
     def add(self, *more: object) -> None:
         published.said("leaderboard", "add", self.run, "--root", self.root, *more)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mpr.publishing import expectation
+from mpr.publishing import board_entries
 from mpr.recipe import read
 from mpr.recipe.keys import Band
 from tests.e2e import small_rows
@@ -28,7 +28,7 @@ def test_a_run_outside_the_band_is_kept_and_refused(
         bands = {each: Band(mean=50, low=0, high=100, seeds=3) for each in measures}
         middle = value + shift
         bands[name] = Band(mean=middle, low=middle - 0.5, high=middle + 0.5, seeds=3)
-        expectation.write(tmp_path / "small.yaml", bands)
+        board_entries.write_expected(tmp_path / "small.yaml", bands)
         said("reproduce", "small.yaml", "--no-baselines", "--quiet", code=code)
         told = capsys.readouterr()
         assert told.out.count("kept: its receipt verifies") == 6

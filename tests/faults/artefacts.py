@@ -124,7 +124,7 @@ def _built(task: str, **towers: Any) -> tuple[Any, Tokenizer]:
     transformers.utils.logging.disable_progress_bar()
     tokenizer = vocabulary.learn(lambda: iter(["a small text of a small corpus"] * 3), _ENCODER)
     settings = Towers(new=_ENCODER, share=True, normalize=False, question_length=8, **towers)
-    return import_module(f"mpr.{task}").build(settings, tokenizer, 1), tokenizer
+    return import_module(f"mpr.models.{task}").build(settings, tokenizer, 1), tokenizer
 
 
 def _model(target: Path) -> None:

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from mpr import storage
 from mpr.errors import DataError
+from mpr.publishing import _board as leaderboard
 from mpr.publishing import _board_drawing, board_entries, board_lock, expectation  # noqa: F401
-from mpr.publishing import board as leaderboard
 from mpr.rows.receipts import Receipts
 from mpr.rows.result import Result
 from tests import boards
@@ -64,7 +64,9 @@ def grown(root: Path, runs: Path) -> None:
     board_entries.add(root, runs / f"{ROW}-{SEED}")
     board_lock.build(root)
     row = leaderboard.read(root).row(ROW)
-    expectation.write(root / row.path, expectation.bands([one.result for one in row.of("trained")], row.role))
+    board_entries.write_expected(
+        root / row.path, board_entries.bands([one.result for one in row.of("trained")], row.role)
+    )
     board_lock.build(root)
 
 
@@ -110,13 +112,13 @@ def _states(old: Path, runs: Path, root: Path) -> dict[str, set[bytes]]:
             states.setdefault(name, set()).add(data)
 
     note()
-    build, write = board_lock.build, expectation.write
+    build, write = board_lock.build, board_entries.write_expected
     board_entries.add(root, runs / f"{ROW}-{SEED}")
     note()
     build(root)
     note()
     row = leaderboard.read(root).row(ROW)
-    write(root / row.path, expectation.bands([one.result for one in row.of("trained")], row.role))
+    write(root / row.path, board_entries.bands([one.result for one in row.of("trained")], row.role))
     note()
     build(root)
     note()

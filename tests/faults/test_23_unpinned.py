@@ -12,7 +12,7 @@ import pytest
 
 from mpr import storage
 from mpr.errors import DataError, RecipeError
-from mpr.publishing import board, board_entries, board_lock
+from mpr.publishing import _board, board_entries, board_lock
 from mpr.recipe import read
 from mpr.rows.result import FILE, Result
 from tests import boards, shipped
@@ -57,7 +57,7 @@ def attempt(root: Path, path: Path, name: str, **changes: Any) -> DataError:
     folder = boards.run(root.parent / name.replace(" ", "-").replace("/", "-"), path, "trained", 42, 0.5, **changes)
     with pytest.raises(DataError) as refused:
         board_entries.add(root, folder)
-    assert not list(board.files(root))
+    assert not list(_board.files(root))
     return refused.value
 
 
@@ -113,7 +113,7 @@ def test_other_doors(tmp_path: Path, examined: Examined) -> None:
                 with pytest.raises(DataError, match="was edited" if run.name == "lie0" else "is a draft"):
                     board_entries.add(root, run, **ways)  # type: ignore[arg-type]
                 tried += 1
-    assert not list(board.files(root))
+    assert not list(_board.files(root))
     examined(tried, "attempts", at_least=30)
 
 
@@ -122,7 +122,7 @@ def test_a_recipe_that_becomes_a_draft_loses_its_place(tmp_path: Path) -> None:
     path = boards.recipe(root, "row", "quickstart")
     runs = [boards.run(tmp_path / str(seed), path, "trained", seed, 0.5) for seed in (42, 43)]
     board_entries.add(root, runs[0])
-    board.read(root)
+    _board.read(root)
     path.write_text(path.read_text().replace("varies: []\n", "varies: []\ndraft: true\n"))
     with pytest.raises(DataError, match="is a draft"):
         board_entries.add(root, runs[1])

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from mpr.errors import MprError
-from mpr.publishing import board, board_lock
+from mpr.publishing import _board, board_lock
 from mpr.recipe import reference
 from tests import boards, shipped
 from tests.conftest import Examined
@@ -36,7 +36,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def published(root: Path) -> list[Path]:
-    return [*reference.recipe_paths(root), *board.files(root)]
+    return [*reference.recipe_paths(root), *_board.files(root)]
 
 
 def edits(data: bytes, count: int = EDITS) -> Iterator[bytes]:
@@ -55,7 +55,7 @@ def rows_of(root: Path, path: Path) -> set[str]:
     if place.parts[1] == "results":
         return {place.parts[2]}
     if place.parts[1] == "questions":
-        return {row.name for row in board.read(root).rows if row.entries}
+        return {row.name for row in _board.read(root).rows if row.entries}
     return set()
 
 
@@ -146,9 +146,9 @@ def test_a_repaired_checksum_does_not_help(built: Path, tmp_path: Path) -> None:
     root = Path(shutil.copytree(built, tmp_path / "tree"))
     page, lock = root / "leaderboard" / "README.md", root / "leaderboard" / "rows.json"
     page.write_text(page.read_text().replace(" ± ", " ± 1", 1))
-    content = board.read_signed(lock)
+    content = _board.read_signed(lock)
     content["written"]["README.md"] = board_lock.storage.sha256_file(page)
-    lock.write_bytes(board.document(board.signed(_without_digest(content))))
+    lock.write_bytes(_board.document(_board.signed(_without_digest(content))))
     assert "is not what this code makes of rows and results" in str(refusal(root))
 
 

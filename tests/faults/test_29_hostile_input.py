@@ -28,7 +28,7 @@ from mpr import storage
 from mpr.errors import MprError
 from mpr.models import locate, pretrained, towers_folder
 from mpr.publishing import publication
-from mpr.publishing.publication import Wish
+from mpr.publishing.publication import PushOptions
 from mpr.recipe import read
 from mpr.recipe.read import load
 from mpr.rows.result import Result
@@ -271,11 +271,11 @@ def test_links_out_of_the_run_folder(tmp_path: Path, examined: Examined) -> None
         (run / place).unlink()
         os.symlink(secret, run / place)
         with pytest.raises(MprError):
-            publication.of_run(Wish(run, "tester/small"))
+            publication.of_run(PushOptions(run, "tester/small"))
         (run / place).unlink()
         (run / place).write_bytes(kept)
         tried += 1
-    publication.of_run(Wish(run, "tester/small"))
+    publication.of_run(PushOptions(run, "tester/small"))
     for name in ("metrics.jsonl", "result.json"):
         document = Result.of_run(run)
         (run / name).unlink()
@@ -302,7 +302,7 @@ def test_names_that_are_paths(tmp_path: Path, name: str, examined: Examined) -> 
         kept = (run / "result.json").read_bytes()
         published.resealed(run, change)
         with pytest.raises(MprError):
-            publication.of_run(Wish(run, "tester/small"))
+            publication.of_run(PushOptions(run, "tester/small"))
         (run / "result.json").write_bytes(kept)
         tried += 1
     text = (run / "recipe" / "small.yaml").read_text("utf-8")

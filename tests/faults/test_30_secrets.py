@@ -26,7 +26,7 @@ from huggingface_hub import constants
 
 from mpr import storage
 from mpr.models import contract
-from mpr.publishing import _card, secret_scan
+from mpr.publishing import _card, _secret_scan
 from mpr.publishing._card import Facts
 from mpr.recipe import read as recipe_file
 from mpr.rows.result import Result
@@ -61,7 +61,7 @@ STRANGERS = (
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(Path, "home", lambda: Path(f"/home/{USER}"))
-    monkeypatch.setattr(secret_scan.getpass, "getuser", lambda: USER)
+    monkeypatch.setattr(_secret_scan.getpass, "getuser", lambda: USER)
     monkeypatch.setattr(socket, "gethostname", lambda: f"{HOST}.ostrand.example")
     for kind, value in CANARIES.items():
         if kind.startswith("the value of"):
@@ -192,7 +192,7 @@ def test_the_search_of_what_was_sent_can_find(server: HubServer, run: Path) -> N
     recipe = run / "recipe" / "small.yaml"
     recipe.write_text(recipe.read_text("utf-8") + f"# {text}\n", "utf-8")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mpr.publishing.publication.Publication.refuse_leaks", lambda self, scan: None)
+        patch.setattr("mpr.publishing.publication.Publication.refuse_secrets", lambda self, scan: None)
         published.said("push", run, REPO, "--quiet")
     assert text.encode() in sent(server)
 

@@ -12,9 +12,9 @@ from dataclasses import asdict
 
 import pytest
 
+from mpr.publishing import _board as leaderboard
 from mpr.publishing import _board_page, _board_table, _board_verdicts
-from mpr.publishing import board as leaderboard
-from mpr.publishing.board import Row
+from mpr.publishing._board import BoardRow
 from tests import shipped
 from tests.conftest import Examined
 
@@ -40,7 +40,7 @@ def lines(text: str) -> Iterator[Line]:
             yield dict(zip(head, cells, strict=True))
 
 
-def wrong(line: Line, rows: dict[str, Row], against: dict[str, dict[str, object]]) -> Iterator[str]:
+def wrong(line: Line, rows: dict[str, BoardRow], against: dict[str, dict[str, object]]) -> Iterator[str]:
     """What a line says that the leaderboard does not."""
     if not {"what", "row"} <= line.keys() <= {"what", "row", *MEASURES, *AGAINST}:
         yield f"columns that nobody compares: {', '.join(line)}"
@@ -65,7 +65,7 @@ def wrong(line: Line, rows: dict[str, Row], against: dict[str, dict[str, object]
 
 
 @pytest.fixture(scope="module")
-def board() -> tuple[dict[str, Row], dict[str, dict[str, object]]]:
+def board() -> tuple[dict[str, BoardRow], dict[str, dict[str, object]]]:
     found = leaderboard.read(shipped.ROOT)
     against = {
         name: asdict(one)
@@ -76,7 +76,7 @@ def board() -> tuple[dict[str, Row], dict[str, dict[str, object]]]:
 
 
 def test_tables_say_what_was_measured(
-    board: tuple[dict[str, Row], dict[str, dict[str, object]]], examined: Examined
+    board: tuple[dict[str, BoardRow], dict[str, dict[str, object]]], examined: Examined
 ) -> None:
     found = list(lines(PAGE.read_text("utf-8")))
     problems = [problem for line in found for problem in wrong(line, *board)]
@@ -84,7 +84,7 @@ def test_tables_say_what_was_measured(
     examined(len(found), "lines of tables", at_least=60)
 
 
-def test_a_wrong_number_is_found(board: tuple[dict[str, Row], dict[str, dict[str, object]]]) -> None:
+def test_a_wrong_number_is_found(board: tuple[dict[str, BoardRow], dict[str, dict[str, object]]]) -> None:
     text = "| what | row | nDCG@10 | against NLL |\n|---|---|--:|--:|\n"
     text += "| four | `world_joint_lh_m4` | 18.31 ± 0.65 | +3.79, p 0.00026 |\n"
     (line,) = lines(text)

@@ -16,9 +16,9 @@ import pytest
 from mpr.errors import DataError
 from mpr.evaluation import comparison
 from mpr.evaluation.scores import Scores
-from mpr.publishing import _board_page, _board_table, _board_verdicts, board, board_lock
+from mpr.publishing import _board, _board_page, _board_table, _board_verdicts, board_lock
+from mpr.publishing._board import Board, BoardRow
 from mpr.publishing._board_table import INVENTED, OURS, PAPERS, Table
-from mpr.publishing.board import Board, Row
 from mpr.recipe.keys_results import Band
 from tests import boards, shipped
 from tests.conftest import Examined
@@ -55,7 +55,7 @@ def cells(root: Path, row: str) -> dict[str, str]:
 
 
 def test_every_shipped_recipe_is_in_one_table(examined: Examined) -> None:
-    rows = tuple(Row(name, recipe) for name, recipe in shipped.recipes().items())
+    rows = tuple(BoardRow(name, recipe) for name, recipe in shipped.recipes().items())
     made = _board_table.tables(Board(shipped.ROOT, rows))
     names = [row.name for table in made for row in table.rows]
     assert sorted(names) == sorted(row.name for row in rows)
@@ -73,7 +73,7 @@ def test_every_shipped_recipe_is_in_one_table(examined: Examined) -> None:
 
 
 def test_baselines_and_measures() -> None:
-    rows = tuple(Row(name, recipe) for name, recipe in shipped.recipes().items())
+    rows = tuple(BoardRow(name, recipe) for name, recipe in shipped.recipes().items())
     made = {table.title: table for table in _board_table.tables(Board(shipped.ROOT, rows))}
     wanted = {"NQ": "nq_nll_m1", "TREC": "trec_nll_m1", "SQuAD": "squad_nll_m1"}
     judged = "local (scifact, passages 5c4e938a), test"
@@ -84,7 +84,7 @@ def test_baselines_and_measures() -> None:
 
 
 def tables(root: Path) -> dict[str, Table]:
-    return {table.track: table for table in _board_table.tables(board.read(root))}
+    return {table.track: table for table in _board_table.tables(_board.read(root))}
 
 
 def test_tables_of_the_small_board(built: Path) -> None:
@@ -174,7 +174,7 @@ def test_other_questions_are_not_compared(copy: Path) -> None:
 
 
 def test_verdicts_of_the_band(built: Path) -> None:
-    row = board.read(built).row("trec_joint_m4")
+    row = _board.read(built).row("trec_joint_m4")
     means = [100 * (entry.means("test")["top20"] or 0.0) for entry in row.of("trained")]
     cases = [
         ((min(means), max(means)), "within"),
@@ -185,7 +185,7 @@ def test_verdicts_of_the_band(built: Path) -> None:
     for (low, high), verdict in cases:
         expected = {"top20": Band(mean=statistics.mean(means), low=low, high=high, seeds=3)}
         recipe = row.recipe.model_copy(update={"expected": expected})
-        assert _board_verdicts.verdict(Row(row.path, recipe, row.entries)) == verdict
+        assert _board_verdicts.verdict(BoardRow(row.path, recipe, row.entries)) == verdict
     assert _board_verdicts.verdict(row) == _board_verdicts.NO_BAND
 
 
@@ -206,9 +206,9 @@ def test_a_changed_recipe_makes_its_results_stale(copy: Path) -> None:
 
 
 def test_building_again_changes_nothing(copy: Path) -> None:
-    before = {path: path.read_bytes() for path in board.files(copy)}
+    before = {path: path.read_bytes() for path in _board.files(copy)}
     assert board_lock.build(copy) == []
-    assert {path: path.read_bytes() for path in board.files(copy)} == before
+    assert {path: path.read_bytes() for path in _board.files(copy)} == before
     assert board_lock.build(copy, redraw=True) == [], "drawn anew, the same bytes"
     assert board_lock.check(copy).rows == 8
 

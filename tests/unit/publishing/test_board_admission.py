@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mpr.errors import DataError, StorageError
-from mpr.publishing import _board_verdicts, board, board_entries, board_lock
+from mpr.publishing import _board, _board_verdicts, board_entries, board_lock
 from mpr.rows.result import Result, questions_digest
 from tests import boards
 from tests.conftest import Examined
@@ -27,7 +27,7 @@ def run(root: Path, system: str = "trained", seed: int = 42, quality: float = 0.
 
 
 def files(root: Path) -> dict[str, bytes]:
-    return {path.relative_to(root).as_posix(): path.read_bytes() for path in board.files(root)}
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in _board.files(root)}
 
 
 def test_a_run_is_copied_byte_for_byte(root: Path) -> None:
@@ -42,7 +42,7 @@ def test_a_run_is_copied_byte_for_byte(root: Path) -> None:
         **{f"leaderboard/results/row/{name}.json": (made[name] / "result.json").read_bytes() for name in made},
         f"leaderboard/questions/{digest[:12]}.txt": "".join(f"{name}\n" for name in boards.QUESTIONS).encode(),
     }
-    row = board.read(root).row("row")
+    row = _board.read(root).row("row")
     assert [len(row.of(system)) for system in ("trained", "untrained", "bm25")] == [2, 1, 1]
     assert not row.stale
 
@@ -136,7 +136,7 @@ def test_two_recipes_of_one_name(root: Path) -> None:
     with pytest.raises(DataError, match="the name of 2 recipes"):
         board_entries.add(root, run(root))
     with pytest.raises(DataError, match="has the name of"):
-        board.read(root)
+        _board.read(root)
 
 
 def test_another_result_of_the_same_seed(root: Path) -> None:
@@ -147,7 +147,7 @@ def test_another_result_of_the_same_seed(root: Path) -> None:
         board_entries.add(root, second)
     assert files(root) == before
     assert len(board_entries.add(root, second, replace=True)) == 1
-    assert board.read(root).row("row").of("trained")[0].result.document == Result.of_run(second).document
+    assert _board.read(root).row("row").of("trained")[0].result.document == Result.of_run(second).document
 
 
 def test_repeats_and_reproductions(root: Path) -> None:
@@ -155,13 +155,13 @@ def test_repeats_and_reproductions(root: Path) -> None:
     with pytest.raises(DataError, match="not measured yet"):
         board_entries.add(root, same, again="authors")
     board_entries.add(root, same)
-    row = board.read(root).row("row")
+    row = _board.read(root).row("row")
     assert (_board_verdicts.word(row), _board_verdicts.verdict(row)) == ("measured", _board_verdicts.NO_BAND)
     board_entries.add(root, same, again="authors")
-    row = board.read(root).row("row")
+    row = _board.read(root).row("row")
     assert (_board_verdicts.word(row), _board_verdicts.verdict(row)) == ("repeated", _board_verdicts.EXACT)
     board_entries.add(root, other, again="Jane_Doe")
-    row = board.read(root).row("row")
+    row = _board.read(root).row("row")
     assert _board_verdicts.word(row).startswith("reproduced by Jane_Doe (20")
     assert boards.COMMIT[:9] in _board_verdicts.word(row)
     assert _board_verdicts.verdict(row) == _board_verdicts.NO_BAND, "not the same values"
@@ -190,12 +190,12 @@ def test_failures(root: Path) -> None:
         with pytest.raises(DataError, match="is no reason"):
             board_entries.fail(root, path, bad)
     board_entries.fail(root, path, "loss not finite at update 20, on two cores")
-    row = board.read(root).row("row")
+    row = _board.read(root).row("row")
     assert _board_verdicts.verdict(row) == "failed: loss not finite at update 20, on two cores"
     board_lock.build(root)
     assert _board_verdicts.verdict(row) in (root / "leaderboard" / "README.md").read_text()
     _edit_recipe(root, path)
-    assert _board_verdicts.verdict(board.read(root).row("row")) == _board_verdicts.STALE
+    assert _board_verdicts.verdict(_board.read(root).row("row")) == _board_verdicts.STALE
 
 
 def test_strangers_in_the_folder_are_refused(root: Path, examined: Examined) -> None:
@@ -209,9 +209,9 @@ def test_strangers_in_the_folder_are_refused(root: Path, examined: Examined) -> 
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
         with pytest.raises(DataError):
-            board.read(root)
+            _board.read(root)
         path.unlink()
         if not any(path.parent.iterdir()) and path.parent.name == "stranger":
             path.parent.rmdir()
-    assert board.read(root).rows
+    assert _board.read(root).rows
     examined(len(places), "places where no result belongs", at_least=5)

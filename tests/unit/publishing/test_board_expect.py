@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mpr.errors import DataError, RecipeError
-from mpr.publishing import expectation
+from mpr.publishing import board_entries
 from mpr.recipe import read
 from mpr.recipe.keys_results import Band
 from mpr.rows import band
@@ -27,12 +27,12 @@ def test_every_shipped_recipe_keeps_every_other_byte(tmp_path: Path, examined: E
     for name in shipped.NAMES:
         text, recipe = shipped.text(name), shipped.recipes()[name]
         bands = dict.fromkeys(recipe.evaluation.measures, BANDS["top20"])
-        made = expectation.written(text, bands)
+        made = board_entries.with_expected(text, bands)
         at = text.index("expected:")
         if recipe.expected is None:
             old = text[at:].partition("\n")[0] + "\n"
-            assert made == text[:at] + expectation.block(bands) + text[at:].removeprefix(old)
-        assert expectation.written(made, bands) == made, "twice is once"
+            assert made == text[:at] + board_entries.expected_block(bands) + text[at:].removeprefix(old)
+        assert board_entries.with_expected(made, bands) == made, "twice is once"
         path = tmp_path / f"{recipe.name}.yaml"
         path.write_text(made, encoding="utf-8")
         assert read.load(path).model_dump() == recipe.model_copy(update={"expected": bands}).model_dump()
@@ -43,8 +43,8 @@ def test_every_shipped_recipe_keeps_every_other_byte(tmp_path: Path, examined: E
 def test_writing(name: str, tmp_path: Path) -> None:
     path = boards.recipe(tmp_path, "row", name)
     every = dict.fromkeys(read.load(path).evaluation.measures, BANDS["top20"])
-    expectation.write(path, every)
-    assert path.read_bytes() == expectation.written(shipped.text(name), every).encode()
+    board_entries.write_expected(path, every)
+    assert path.read_bytes() == board_entries.with_expected(shipped.text(name), every).encode()
 
 
 @pytest.mark.parametrize(
@@ -60,11 +60,11 @@ def test_writing(name: str, tmp_path: Path) -> None:
     ],
 )
 def test_block(before: str, after: str) -> None:
-    assert expectation.written(before, BANDS) == after
+    assert board_entries.with_expected(before, BANDS) == after
 
 
 def test_more_seeds_are_not_called_wide() -> None:
-    assert "wide" not in expectation.block({"top20": Band(mean=51.2, low=48.0, high=54.4, seeds=5)})
+    assert "wide" not in board_entries.expected_block({"top20": Band(mean=51.2, low=48.0, high=54.4, seeds=5)})
 
 
 def test_a_file_that_would_say_something_else_is_left_alone(tmp_path: Path) -> None:
@@ -75,18 +75,18 @@ def test_a_file_that_would_say_something_else_is_left_alone(tmp_path: Path) -> N
         path.write_text(text)
         assert read.load(path).expected is None
         with pytest.raises(RecipeError):
-            expectation.write(path, BANDS)
+            board_entries.write_expected(path, BANDS)
         assert path.read_text() == text
 
 
 def test_bands_of_results(tmp_path: Path) -> None:
     path = boards.recipe(tmp_path, "row", "quickstart")
     results = [Result.of_run(boards.run(tmp_path / str(seed), path, "trained", seed, 0.5)) for seed in boards.SEEDS]
-    found = expectation.bands(results, "test")
+    found = board_entries.bands(results, "test")
     assert set(found) == {"top1", "top5", "top20", "top100"}
     means = [result.document["scores"]["test"]["measures"]["top20"]["mean"] for result in results]
     assert found["top20"] == band.of(means)
     assert len(set(means)) == 3
     for few in (results[:2], [*results[:2], results[0]]):
         with pytest.raises(DataError, match="a band needs 3"):
-            expectation.bands(few, "test")
+            board_entries.bands(few, "test")

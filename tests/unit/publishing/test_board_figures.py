@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from mpr.publishing import _board_drawing, _board_table, _panels, _pictures, board, board_lock
-from mpr.publishing._panels import Curve, Figure, Panel
+from mpr.publishing import _board, _board_drawing, _board_figures, _board_table, board_lock
+from mpr.publishing._board_figures import Curve, Figure, Panel
 from tests import boards
 from tests.conftest import Examined
 
@@ -22,11 +22,11 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def shown(root: Path) -> dict[str, Figure]:
-    return {figure.name: figure for figure in _pictures.figures(_board_table.tables(board.read(root)))}
+    return {figure.name: figure for figure in _board_figures.figures(_board_table.tables(_board.read(root)))}
 
 
 def means(root: Path, row: str, system: str = "trained") -> tuple[float, float]:
-    found = [100 * (entry.means("test")["top20"] or 0.0) for entry in board.read(root).row(row).of(system)]
+    found = [100 * (entry.means("test")["top20"] or 0.0) for entry in _board.read(root).row(row).of(system)]
     return statistics.mean(found), statistics.stdev(found) if len(found) > 1 else 0.0
 
 
@@ -75,7 +75,7 @@ def test_accuracy_by_known_positives(built: Path) -> None:
     assert panel.ticks == ("0", "1", "2", "3", "4+")
     assert [(curve.label, curve.is_reference) for curve in panel.curves][-2:] == [("BM25", True), ("untrained", True)]
     assert all(curve.x == (1, 2, 3, 4) for curve in panel.curves), "no question has none"
-    values = [entry.values("test", "top20")[::6].mean() for entry in board.read(built).row("world").of("trained")]
+    values = [entry.values("test", "top20")[::6].mean() for entry in _board.read(built).row("world").of("trained")]
     assert panel.curves[0].y[0] == pytest.approx(100 * statistics.mean(map(float, values)))
 
 
@@ -147,4 +147,4 @@ def test_drawing() -> None:
     time = Figure("f", "Title", "x", "rows", (Panel("a", "y", many),), is_time=True)
     assert _board_drawing.draw(time) != made
     assert _board_drawing.draw(time, "png").startswith(b"\x89PNG")
-    assert _panels.digest(figure) != _panels.digest(time)
+    assert figure.digest != time.digest

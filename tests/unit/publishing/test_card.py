@@ -16,7 +16,7 @@ from mpr.models import contract
 from mpr.models.contract import Base, Contract
 from mpr.publishing import _card
 from mpr.publishing._card import Facts
-from mpr.publishing.publication import Wish, of_run, refuse_bad_bases
+from mpr.publishing.publication import PushOptions, of_run, refuse_bad_bases
 from mpr.recipe import read as recipe_file
 from mpr.rows.result import Result
 from tests import published
@@ -35,7 +35,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def card_of(run: Path, **wish: Any) -> str:
-    return of_run(Wish(run, REPO, **wish)).card
+    return of_run(PushOptions(run, REPO, **wish)).card
 
 
 def metadata(card: str) -> dict[str, Any]:

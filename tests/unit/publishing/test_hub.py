@@ -23,7 +23,6 @@ from tests.hub_server import HubServer
 REPO = "tester/small"
 CARD_TEXT = b"---\nlibrary_name: sentence-transformers\n---\n# A card\n"
 FILES = {"config.json": b"{}", "model.safetensors": b"\0\1" * 50_000, "rankings/test/run.trec": b"q 0 p 1 2 x\n"}
-NO_PAUSE = (0.0, 0.0)
 
 
 def publication(files: dict[str, bytes] = FILES, repo: str = REPO, kind: str = "model") -> Publication:
@@ -39,7 +38,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
 
 def refused(made: Publication, kind: type[MprError] = DataError, **options: bool) -> str:
     with pytest.raises(kind) as caught:
-        hub.push(made, pauses=NO_PAUSE, **options)
+        hub.push(made, **options)
     return str(caught.value)
 
 
@@ -141,19 +140,34 @@ def test_somebody_else_commits_in_the_meantime(server: HubServer) -> None:
 
 @pytest.mark.parametrize("how", ["drop", 503, 500, 429, "drop after"])
 def test_a_network_that_breaks_once(server: HubServer, how: str | int) -> None:
-    """Sent again if it did not arrive; not sent twice if it did."""
-    server.add(REPO, {"config.json": b"old"})
+    """The push says to run it again, which sends it if it did not arrive, and sends nothing if it did."""
+    before = server.add(REPO, {"config.json": b"old"})
     server.fail("commit", how)
-    assert hub.push(publication(), pauses=NO_PAUSE).commit == server.repos[REPO].head
+    said = refused(publication(), Interrupted)
+    assert "run the same command again: what has arrived is not sent twice" in said
+    arrived = how == "drop after"
+    assert theirs(server) == ({**FILES, CARD: CARD_TEXT} if arrived else {"config.json": b"old"})
+    assert (server.repos[REPO].head != before) == arrived
+    again = hub.push(publication())
+    assert (again.commit, again.changed) == (server.repos[REPO].head, not arrived)
     assert theirs(server) == {**FILES, CARD: CARD_TEXT}
     assert len(server.repos[REPO].history()) == 3
+    assert [route for route, _ in server.requests].count("commit") == (1 if arrived else 2)
 
 
-def test_a_network_that_breaks_while_another_commits(server: HubServer) -> None:
+@pytest.mark.parametrize("how", ["drop", "drop after"])
+def test_a_network_that_breaks_while_another_commits(server: HubServer, how: str) -> None:
+    """What another wrote in the meantime stays, whether or not the push had arrived."""
     server.add(REPO, {"config.json": b"old"})
-    server.fail("commit", "drop")
-    server.before["info"] = lambda: server.before.__setitem__("info", lambda: server.add(REPO, {"x": b"theirs"}))
-    assert "somebody else committed to it in the meantime" in refused(publication())
+    server.fail("commit", how)
+    refused(publication(), Interrupted)
+    server.add(REPO, {"x": b"theirs"})
+    server.before["commit"] = lambda: server.add(REPO, {"LICENSE": b"theirs"})
+    if how == "drop":
+        assert "somebody else committed to it in the meantime" in refused(publication())
+    assert hub.push(publication()).changed == (how == "drop")
+    wanted = {**FILES, CARD: CARD_TEXT, "x": b"theirs"}
+    assert theirs(server) == (wanted | {"LICENSE": b"theirs"} if how == "drop" else wanted)
 
 
 @pytest.mark.parametrize("how", ["drop", 503])
@@ -161,9 +175,10 @@ def test_a_network_that_stays_broken(server: HubServer, how: str | int) -> None:
     before = server.add(REPO, {"config.json": b"old"})
     server.fail("commit", how, times=99)
     with pytest.raises(Interrupted) as caught:
-        hub.push(publication(), pauses=NO_PAUSE)
+        hub.push(publication())
     assert caught.value.exit_code == 75
-    assert "stands at its former commit; run the same command again" in str(caught.value)
+    assert "could not be reached to the end" in str(caught.value)
+    assert "run the same command again" in str(caught.value)
     assert server.repos[REPO].head == before
     assert theirs(server) == {"config.json": b"old"}
     server.failures.clear()
@@ -180,9 +195,9 @@ def test_no_hub_at_all(monkeypatch: pytest.MonkeyPatch, server: HubServer) -> No
 PUSH = """
 import sys
 from tests.unit.publishing.test_hub import publication
-from mpr import hub
+from mpr.publishing import hub
 print("sending", flush=True)
-hub.push(publication(), pauses=(0.0,))
+hub.push(publication())
 print("sent")
 """
 
@@ -190,7 +205,7 @@ print("sent")
 def test_killed_while_it_sends(server: HubServer, tmp_path: Path) -> None:
     """The process dies with half of the commit on the wire: the repository is what it was, and the next succeeds."""
     before = server.add(REPO, {"config.json": b"old"})
-    root = Path(hub.__file__).parents[1]
+    root = Path(hub.__file__).parents[2]
     process = subprocess.Popen([sys.executable, "-c", PUSH], cwd=root, env=server.environment(tmp_path),
                                stdout=subprocess.PIPE, text=True)  # fmt: skip
     server.fail("commit", lambda: os.kill(process.pid, signal.SIGKILL))

@@ -16,8 +16,8 @@ import pytest
 from mpr import storage
 from mpr.errors import DataError, MprError
 from mpr.publishing import publication
-from mpr.publishing.publication import File, Publication, Wish, of_run
-from mpr.publishing.secret_scan import Scan
+from mpr.publishing._secret_scan import Scan
+from mpr.publishing.publication import File, Publication, PushOptions, of_run
 from mpr.rows.result import Result
 from tests import published
 from tests.conftest import Examined
@@ -34,7 +34,7 @@ def names(made: Publication) -> list[str]:
     return [file.name for file in made.files]
 
 
-def refused(wish: Wish) -> str:
+def refused(wish: PushOptions) -> str:
     with pytest.raises(MprError) as caught:
         of_run(wish)
     return str(caught.value)
@@ -42,7 +42,7 @@ def refused(wish: Wish) -> str:
 
 def test_the_list(run: Path, examined: Examined) -> None:
     """All of the model, the recipe, the result, the runs, the card; each with the bytes that lie there."""
-    made = of_run(Wish(run, REPO))
+    made = of_run(PushOptions(run, REPO))
     model = [path.relative_to(run / "model").as_posix() for path in (run / "model").rglob("*") if path.is_file()]
     beside = ["README.md", "recipe.yaml", "result.json", "rankings/test/manifest.json", "rankings/test/run.trec"]
     assert names(made) == sorted(model + beside)
@@ -62,7 +62,7 @@ def test_the_list(run: Path, examined: Examined) -> None:
 
 def test_nothing_else_ever_goes(run: Path, examined: Examined) -> None:
     """Strangers in the run folder stay; in an artefact they end the push."""
-    before = names(of_run(Wish(run, REPO)))
+    before = names(of_run(PushOptions(run, REPO)))
     strangers = [
         "optimizer.pt",
         "training_args.bin",
@@ -74,12 +74,12 @@ def test_nothing_else_ever_goes(run: Path, examined: Examined) -> None:
     for name in strangers:
         (run / name).parent.mkdir(parents=True, exist_ok=True)
         (run / name).write_bytes(b"x")
-    assert names(of_run(Wish(run, REPO))) == before
+    assert names(of_run(PushOptions(run, REPO))) == before
     kept = {"checkpoints", "metrics.jsonl", "run.json", "vectors", "receipts"}
     assert kept <= {path.name for path in run.iterdir()}
     assert not kept & {name.partition("/")[0] for name in before}
     (run / "model" / "pytorch_model.bin").write_bytes(b"x")
-    assert "pytorch_model.bin: file is not in the manifest" in refused(Wish(run, REPO))
+    assert "pytorch_model.bin: file is not in the manifest" in refused(PushOptions(run, REPO))
     examined(len(strangers) + len(kept), "things that stayed", at_least=10)
 
 
@@ -96,7 +96,9 @@ def test_a_model_with_a_stranger_in_its_manifest(run: Path, tmp_path: Path, name
         for file in manifest.files:
             stage.write(file, (run / "model" / file).read_bytes())
         stage.write(name, b"x")
-    assert f"holds '{name}', which is no file of a model of mpr" in refused(Wish(run, REPO, model=tmp_path / "other"))
+    assert f"holds '{name}', which is no file of a model of mpr" in refused(
+        PushOptions(run, REPO, model=tmp_path / "other")
+    )
 
 
 def _draft(document: dict[str, Any]) -> None:
@@ -126,8 +128,8 @@ def _mixed(document: dict[str, Any]) -> None:
 )
 def test_what_is_no_row(run: Path, change: Callable[[dict[str, Any]], object], why: str) -> None:
     published.resealed(run, change)
-    assert why in refused(Wish(run, REPO))
-    made = of_run(Wish(run, REPO, draft=True))
+    assert why in refused(PushOptions(run, REPO))
+    made = of_run(PushOptions(run, REPO, draft=True))
     assert len(made.reasons) == 1
     assert why in made.reasons[0]
     assert f"> - {made.reasons[0]}" in made.card
@@ -136,7 +138,7 @@ def test_what_is_no_row(run: Path, change: Callable[[dict[str, Any]], object], w
 
 
 def test_a_row_is_no_draft_even_if_asked(run: Path) -> None:
-    made = of_run(Wish(run, REPO, draft=True))
+    made = of_run(PushOptions(run, REPO, draft=True))
     assert made.reasons == ()
     assert "draft" not in made.card
 
@@ -152,58 +154,60 @@ def test_pieces_of_other_runs(run: Path, tmp_path: Path, examined: Examined) -> 
         kept = tmp_path / "kept"
         shutil.move(run / place, kept)
         shutil.copytree(untrained / place, run / place)
-        assert says in refused(Wish(run, REPO))
+        assert says in refused(PushOptions(run, REPO))
         shutil.rmtree(run / place)
         shutil.move(kept, run / place)
         tried += 1
-    of_run(Wish(run, REPO))
+    of_run(PushOptions(run, REPO))
     manifest = storage.read_manifest(run / "model")
     with storage.stage(tmp_path / "other", "model", {"updates": 9}) as stage:
         for file in manifest.files:
             stage.write(file, (run / "model" / file).read_bytes())
-    assert "is not the model that was measured" in refused(Wish(run, REPO, model=tmp_path / "other"))
+    assert "is not the model that was measured" in refused(PushOptions(run, REPO, model=tmp_path / "other"))
     recipe = run / "recipe" / "small.yaml"
     recipe.write_text(recipe.read_text("utf-8").replace("learning_rate: 1.0e-3", "learning_rate: 2.0e-3"), "utf-8")
-    assert "is not the recipe that ran" in refused(Wish(run, REPO))
+    assert "is not the recipe that ran" in refused(PushOptions(run, REPO))
     examined(tried + 2, "foreign pieces", at_least=4)
 
 
 def test_overrides_are_part_of_the_recipe(run: Path) -> None:
     recipe = run / "recipe" / "small.yaml"
     recipe.write_text(recipe.read_text("utf-8").replace("max_steps: 2", "max_steps: 5"), "utf-8")
-    assert "is not the recipe that ran" in refused(Wish(run, REPO))
+    assert "is not the recipe that ran" in refused(PushOptions(run, REPO))
 
     def override(document: dict[str, Any]) -> None:
         document["recipe"]["overrides"] = ["training.max_steps=2", "data.corpus.folder=(a folder)"]
 
     published.resealed(run, override)
-    assert "`training.max_steps=2`" in of_run(Wish(run, REPO)).card
+    assert "`training.max_steps=2`" in of_run(PushOptions(run, REPO)).card
 
 
 def test_the_recipe_is_looked_for(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = (run / "recipe" / "small.yaml").read_bytes()
     shutil.rmtree(run / "recipe")
     monkeypatch.chdir(tmp_path)
-    assert "is neither in the run folder nor below recipes/ (name its file with --recipe)" in refused(Wish(run, REPO))
+    assert "is neither in the run folder nor below recipes/ (name its file with --recipe)" in refused(
+        PushOptions(run, REPO)
+    )
     (tmp_path / "recipes" / "mini").mkdir(parents=True)
     (tmp_path / "recipes" / "mini" / "small.yaml").write_bytes(text)
-    of_run(Wish(run, REPO))
+    of_run(PushOptions(run, REPO))
     (tmp_path / "named.yaml").write_bytes(text)
-    of_run(Wish(run, REPO, recipe=tmp_path / "named.yaml"))
+    of_run(PushOptions(run, REPO, recipe=tmp_path / "named.yaml"))
 
 
 def test_systems_without_a_model_are_baselines(run: Path) -> None:
     words, start = run.with_name("small-bm25"), run.with_name("small-seed42-untrained")
     for other in (words, start):
-        assert "which has no model of its own" in refused(Wish(other, REPO))
-    card = of_run(Wish(run, REPO, baselines=(words, start))).card
+        assert "which has no model of its own" in refused(PushOptions(other, REPO))
+    card = of_run(PushOptions(run, REPO, baselines=(words, start))).card
     assert "| measure | this model | bm25 | untrained-seed42 | questions |" in card
 
     def other_questions(document: dict[str, Any]) -> None:
         document["scores"]["test"]["questions"] = "0" * 64
 
     published.resealed(words, other_questions)
-    assert "was not measured on the questions of 'test'" in refused(Wish(run, REPO, baselines=(words,)))
+    assert "was not measured on the questions of 'test'" in refused(PushOptions(run, REPO, baselines=(words,)))
 
 
 def test_links_are_refused(run: Path, tmp_path: Path, examined: Examined) -> None:
@@ -221,20 +225,20 @@ def test_links_are_refused(run: Path, tmp_path: Path, examined: Examined) -> Non
         away = tmp_path / f"away{number}"
         shutil.move(run / place, away)
         os.symlink(away, run / place)
-        assert f"{run / place}: is a link" in refused(Wish(run, REPO))
+        assert f"{run / place}: is a link" in refused(PushOptions(run, REPO))
         (run / place).unlink()
         shutil.move(away, run / place)
-    of_run(Wish(run, REPO))
+    of_run(PushOptions(run, REPO))
     away = tmp_path / "weights"
     shutil.move(run / "model" / "model.safetensors", away)
     os.symlink(away, run / "model" / "model.safetensors")
-    assert "is a link or a device, not a file" in refused(Wish(run, REPO))
+    assert "is a link or a device, not a file" in refused(PushOptions(run, REPO))
     examined(len(places) + 1, "links", at_least=9)
 
 
 def test_a_large_run_is_compressed_the_same_way_each_time(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(publication, "LARGE", 100)
-    one, two = (of_run(Wish(run, REPO)) for _ in range(2))
+    one, two = (of_run(PushOptions(run, REPO)) for _ in range(2))
     found = next(file for file in one.files if file.name == "rankings/test/run.trec.gz")
     assert gzip.decompress(found.open().read()) == (run / "rankings" / "test" / "run.trec").read_bytes()
     assert [file.sha256 for file in one.files] == [file.sha256 for file in two.files]
@@ -251,16 +255,16 @@ def test_results_that_were_edited_or_lead_elsewhere(run: Path, examined: Examine
         document["scores"]["../../outside"] = document["scores"].pop("test")
 
     published.resealed(run, role)
-    assert "'../../outside' is no plain name" in refused(Wish(run, REPO))
+    assert "'../../outside' is no plain name" in refused(PushOptions(run, REPO))
 
     def row(document: dict[str, Any]) -> None:
         document["row"] = "../small"
 
     published.resealed(run, row)
-    assert "names no row and system" in refused(Wish(run, REPO))
+    assert "names no row and system" in refused(PushOptions(run, REPO))
     path = run / "result.json"
     path.write_text(re.sub(r'"seed": 42', '"seed": 43', path.read_text("utf-8")), "utf-8")
-    assert "was edited" in refused(Wish(run, REPO))
+    assert "was edited" in refused(PushOptions(run, REPO))
     examined(3, "results")
 
 
@@ -278,4 +282,4 @@ def test_what_a_push_may_replace() -> None:
 def test_read_again(run: Path) -> None:
     assert Result.of_run(run).document["environment"]["code"]["commit"] == published.COMMIT
     with pytest.raises(DataError):
-        of_run(Wish(run / "nowhere", REPO))
+        of_run(PushOptions(run / "nowhere", REPO))

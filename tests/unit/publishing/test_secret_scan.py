@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mpr.publishing import secret_scan
-from mpr.publishing.secret_scan import Scan
+from mpr.publishing import _secret_scan
+from mpr.publishing._secret_scan import Scan
 from tests.conftest import Examined
 
 # Assembled here, so that this very file holds no secret's shape.
@@ -46,7 +46,7 @@ def kinds(text: str | bytes, scan: Scan, describes: bool = True) -> list[str]:
 def scan(monkeypatch: pytest.MonkeyPatch) -> Scan:
     monkeypatch.setattr(Path, "home", lambda: Path("/home/anabrel"))
     monkeypatch.setattr(socket, "gethostname", lambda: "teith7.ostrand.example")
-    monkeypatch.setattr(secret_scan.getpass, "getuser", lambda: "anabrel")
+    monkeypatch.setattr(_secret_scan.getpass, "getuser", lambda: "anabrel")
     return Scan.here("login-token-of-this-machine", [Path("/data/velmora/runs")], (), VARIABLES | INNOCENT)
 
 
@@ -92,7 +92,7 @@ def test_names_count_in_descriptions_only_and_paths_everywhere(scan: Scan) -> No
 
 
 def test_what_is_public_and_what_names_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(secret_scan.getpass, "getuser", lambda: "root")
+    monkeypatch.setattr(_secret_scan.getpass, "getuser", lambda: "root")
     monkeypatch.setattr(socket, "gethostname", lambda: "teith7")
     monkeypatch.setattr(Path, "home", lambda: Path("/"))
     scan = Scan.here(None, (), ["Anabrel/my-model"], {"USER": "anabrel", "HOSTNAME": "ab"})
@@ -102,11 +102,11 @@ def test_what_is_public_and_what_names_nobody(monkeypatch: pytest.MonkeyPatch) -
 
 def test_across_the_pieces_that_are_read(scan: Scan, monkeypatch: pytest.MonkeyPatch, examined: Examined) -> None:
     """A secret at any place around the end of a piece, and in the last of several."""
-    monkeypatch.setattr(secret_scan, "_CHUNK", 2 * secret_scan._OVERLAP)
+    monkeypatch.setattr(_secret_scan, "_CHUNK", 2 * _secret_scan._OVERLAP)
     secret, tried = next(iter(SHAPES)).encode(), 0
     for piece in (1, 2):
         for before in range(-len(secret) - 2, 3):
-            text = b"." * (piece * secret_scan._CHUNK + before) + secret + b"." * 30
+            text = b"." * (piece * _secret_scan._CHUNK + before) + secret + b"." * 30
             assert kinds(text, scan) == [SHAPES[secret.decode()]]
             tried += 1
     examined(tried, "places around the end of a piece", at_least=80)
@@ -115,7 +115,7 @@ def test_across_the_pieces_that_are_read(scan: Scan, monkeypatch: pytest.MonkeyP
 def test_random_bytes_and_plain_prose_are_innocent(scan: Scan, examined: Examined) -> None:
     noise = np.random.default_rng(5).integers(0, 256, 8 << 20, dtype=np.uint8).tobytes()
     assert kinds(noise, scan, False) == []
-    root = Path(secret_scan.__file__).parents[1]
+    root = Path(_secret_scan.__file__).parents[2]
     sources = [path for folder in ("mpr", "recipes") for path in (root / folder).rglob("*") if path.is_file()]
     texts = [path for path in sources if path.suffix in (".py", ".yaml", ".json", ".md")]
     assert [path for path in texts if kinds(path.read_bytes(), scan)] == []

@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 
 from mpr.errors import RecipeError
-from mpr.publishing import board
+from mpr.publishing import _board
 from mpr.recipe import _schema, plan, strict_yaml
 from mpr.recipe import read as recipe_file
 from mpr.recipe import stages as recipe_plan
@@ -227,7 +227,7 @@ def test_the_digest_is_that_of_all_stages(examined: Examined) -> None:
     other = [[plan.digest(stage) for stage in recipe_plan.stages_of(read(text, changes[1]))]]
     own = [plan.digest(stage) for stage in recipe_plan.stages_of(row)]
     assert [one == two for one, two in zip(own, other[0], strict=True)] == [True, False, True]
-    assert board.digest_with(row, 43) == plan.digest(read(text, "training.seed=43")) != plan.digest(row)
+    assert _board.digest_with(row, 43) == plan.digest(read(text, "training.seed=43")) != plan.digest(row)
     examined(len(changes), "changes", at_least=7)
 
 

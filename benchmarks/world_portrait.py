@@ -1,4 +1,9 @@
-"""Portrait: the figures of a world that its documentation quotes."""
+"""The figures of an invented world that docs/invented_world.md quotes: size, positives, noise, lexical difficulty.
+
+    python benchmarks/world_portrait.py
+
+Prints them for the default world, as Markdown.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +13,8 @@ from statistics import fmean, median
 from mpr.corpora._world.questions import Asked
 from mpr.corpora._world.supervision import DEPTH, distant_groups
 from mpr.corpora._world.world import SPLITS, World
+from mpr.corpora.invented_world import Collection, Params
+from mpr.runtime import markdown
 
 CUTS = (1, 5, 20, 100)
 _SHOWN = 7  # columns of the histogram
@@ -16,12 +23,11 @@ _SHOWN = 7  # columns of the histogram
 def portrait(world: World, seed: int) -> str:
     """Size, positives, noise and lexical difficulty as markdown."""
     asked = [one for split in SPLITS for one in world.asked[split]]
-    return "\n".join([*_size(world), "", *_positives(world, asked), "", *_noise(world, seed), "", *_difficulty(world)])
+    return "\n".join([*_size(world), "", _positives(world, asked), "", *_noise(world, seed), "", _difficulty(world)])
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    lines = [head, ["---", *("--:" for _ in head[1:])], *rows]
-    return [f"| {' | '.join(line)} |" for line in lines]
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    return markdown.table(head, rows, [" --- ", *[" --: "] * (len(head) - 1)])
 
 
 def _size(world: World) -> list[str]:
@@ -38,7 +44,7 @@ def _size(world: World) -> list[str]:
     ]
 
 
-def _positives(world: World, asked: Sequence[Asked]) -> list[str]:
+def _positives(world: World, asked: Sequence[Asked]) -> str:
     counts = [len(world.support(one)) for one in asked]
     head = ["true positives of a question", *(str(n) for n in range(1, _SHOWN)), f"{_SHOWN} or more"]
     exactly = [sum(count == n for count in counts) for n in range(1, _SHOWN)]
@@ -62,25 +68,25 @@ def _noise(world: World, seed: int) -> list[str]:
     ]
     only = [len(world.only_the_words(one)) for split in SPLITS for one in world.asked[split]]
     note = f"Passages that contain an answer without supporting it: {median(only):.0f} a question (median), "
-    return [*_table(head, rows), "", f"{note}{fmean(only):.1f} (mean)."]
+    return [_table(head, rows), "", f"{note}{fmean(only):.1f} (mean)."]
 
 
-def _difficulty(world: World) -> list[str]:
+def _difficulty(world: World) -> str:
     parts: dict[str, Callable[[Asked], bool]] = {
         "test": lambda one: True,
         "test, unseen half": lambda one: one.unseen,
         "test, other half": lambda one: not one.unseen,
     }
-    hits = {id(one): _hits(world, one) for one in world.asked["test"]}
+    ranks = {id(one): _first_ranks(world, one) for one in world.asked["test"]}
     rows = []
     for name, belongs in parts.items():
         for number, what in enumerate(("answer", "support")):
-            chosen = [hits[id(one)][number] for one in world.asked["test"] if belongs(one)]
+            chosen = [ranks[id(one)][number] for one in world.asked["test"] if belongs(one)]
             rows.append([f"{name}: {what}", *(f"{fmean(rank <= cut for rank in chosen):.3f}" for cut in CUTS)])
     return _table(["lexical ranking finds", *(f"top-{cut}" for cut in CUTS)], rows)
 
 
-def _hits(world: World, asked: Asked) -> tuple[int, int]:
+def _first_ranks(world: World, asked: Asked) -> tuple[int, int]:
     """Rank of the first passage with an answer, and of the first that supports it; DEPTH + 1 if there is none."""
     ranked = [row for row, _ in world.lexical.best(asked.question.text, DEPTH)]
     matching = set(world.lexical.containing(asked.question.answers))
@@ -88,3 +94,7 @@ def _hits(world: World, asked: Asked) -> tuple[int, int]:
     by_answer = (rank for rank, row in enumerate(ranked, start=1) if row in matching)
     by_truth = (rank for rank, row in enumerate(ranked, start=1) if world.passages[row].id in support)
     return next(by_answer, DEPTH + 1), next(by_truth, DEPTH + 1)
+
+
+if __name__ == "__main__":
+    print(portrait(Collection(Params()).world, Params().seed))

@@ -73,7 +73,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Row:
+class BoardRow:
     """One recipe and everything that was measured with it."""
 
     path: str
@@ -112,17 +112,17 @@ class Board:
     """All rows of a source tree."""
 
     root: Path
-    rows: tuple[Row, ...]
+    rows: tuple[BoardRow, ...]
 
     @property
     def folder(self) -> Path:
         return self.root / FOLDER
 
     @cached_property
-    def by_name(self) -> dict[str, Row]:
+    def by_name(self) -> dict[str, BoardRow]:
         return {row.name: row for row in self.rows}
 
-    def row(self, name: str) -> Row:
+    def row(self, name: str) -> BoardRow:
         if name not in self.by_name:
             raise DataError(f"'{name}' is the name of no recipe", key="row", fix="rows are the files of recipes/")
         return self.by_name[name]
@@ -167,22 +167,22 @@ def signed(content: Mapping[str, Any]) -> dict[str, Any]:
     return {**content, "digest": manifest.json_digest(dict(content))}
 
 
-def read_signed(path: Path) -> dict[str, Any]:
+def read_signed(path: Path, fix: str = _RESTORE) -> dict[str, Any]:
     """A small file of ours; one that was edited is refused."""
     try:
         content = json.loads(path.read_bytes())
         found = signed({name: value for name, value in content.items() if name != "digest"})
     except (OSError, ValueError, AttributeError) as error:
-        raise DataError(f"cannot be read: {error}", where=str(path), fix=_RESTORE) from error
+        raise DataError(f"cannot be read: {error}", where=str(path), fix=fix) from error
     if found != content or document(found) != path.read_bytes():
-        raise DataError("was edited: its digest does not match what it says", where=str(path), fix=_RESTORE)
+        raise DataError("was edited: its digest does not match what it says", where=str(path), fix=fix)
     return found
 
 
-def _row(root: Path, path: Path, recipe: Recipe, problems: Problems) -> Row:
+def _row(root: Path, path: Path, recipe: Recipe, problems: Problems) -> BoardRow:
     folder, entries = root / FOLDER / "results" / recipe.name, []
     notes: dict[str, Any] = {"failed": None, "checkpoint": None}
-    for place in (path for path in files(root) if path.is_relative_to(folder)):
+    for place in files(root, f"results/{recipe.name}"):
         try:
             if place.parent == folder and place.stem in notes and place.suffix == ".json":
                 notes[place.stem] = read_signed(place)
@@ -190,7 +190,7 @@ def _row(root: Path, path: Path, recipe: Recipe, problems: Problems) -> Row:
                 entries.append(_entry(root, folder, place, recipe))
         except DataError as error:
             problems.found.extend(error.problems)
-    return Row(path.relative_to(root).as_posix(), recipe, tuple(entries), **notes)
+    return BoardRow(path.relative_to(root).as_posix(), recipe, tuple(entries), **notes)
 
 
 def _entry(root: Path, folder: Path, place: Path, recipe: Recipe) -> Entry:
@@ -222,7 +222,10 @@ def seed_of(result: Result) -> int | None:
 
 
 def _verify_questions(path: Path, scores: Mapping[str, Any], where: str) -> None:
-    ids = _ids(path)
+    try:
+        ids = path.read_bytes().decode("utf-8").split("\n")[:-1]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot be read: {error}", where=str(path), fix=_RESTORE) from error
     if questions_digest(ids) != scores["questions"]:
         raise DataError("was edited: its checksum is not that of the result", where=str(path), fix=_RESTORE)
     for name, values in scores["values"].items():
@@ -231,16 +234,8 @@ def _verify_questions(path: Path, scores: Mapping[str, Any], where: str) -> None
             raise DataError(what, where=where, fix=_RESTORE)
 
 
-def _ids(path: Path) -> list[str]:
-    try:
-        return path.read_bytes().decode("utf-8").split("\n")[:-1]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot be read: {error}", where=str(path), fix=_RESTORE) from error
-
-
-def files(root: Path) -> Iterator[Path]:
+def files(root: Path, below: str = "") -> Iterator[Path]:
     """Everything below leaderboard/, in order; locks and files under construction are not there for readers."""
-    folder = root / FOLDER
-    for path in sorted(folder.rglob("*")):
+    for path in sorted((root / FOLDER / below).rglob("*")):
         if not path.is_dir() and not path.name.startswith("."):
             yield path

@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import pytest
 
-from mpr.corpora._world.portrait import portrait
 from tests.conftest import Examined
+from tests.house.source import ROOT
 from tests.unit.invented import PLAIN, small, usual
 
-PAGE = Path(__file__).resolve().parents[3] / "docs" / "invented_world.md"
+PAGE = ROOT / "docs" / "invented_world.md"
 START, END = "<!-- measured: portrait of the default world -->\n\n", "\n\n<!-- end of portrait -->"
 # Top-1, 5, 20, 100 of a lexical ranking over all questions of several worlds: a fair baseline that can be beaten.
 BANDS = {1: (0.35, 0.55), 5: (0.6, 0.85), 20: (0.8, 0.96), 100: (0.93, 0.99)}
 
 
-def test_page_quotes_the_portrait() -> None:
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import world_portrait
+
+    return world_portrait
+
+
+def test_page_quotes_the_portrait(script: Any) -> None:
     page = PAGE.read_text(encoding="utf-8")
     assert page.count(START) == page.count(END) == 1
     quoted = page.partition(START)[2].partition(END)[0]
-    assert quoted == portrait(usual().world, usual().params.seed)
+    assert quoted == script.portrait(usual().world, usual().params.seed)
 
 
 def test_page_quotes_real_passages(examined: Examined) -> None:
@@ -42,8 +50,8 @@ def test_page_quotes_real_passages(examined: Examined) -> None:
     examined(len(quoted), "quoted sentences", at_least=4)
 
 
-def test_portrait_of_another_world_is_another() -> None:
-    assert portrait(small(seed=4).world, 4) != portrait(small(seed=5).world, 5)
+def test_portrait_of_another_world_is_another(script: Any) -> None:
+    assert script.portrait(small(seed=4).world, 4) != script.portrait(small(seed=5).world, 5)
 
 
 @pytest.mark.parametrize("cut", BANDS)

@@ -13,9 +13,10 @@ from typing import Any
 
 from mpr import storage
 from mpr.errors import DataError
-from mpr.publishing.publication import CARD, File, Publication, why_no_row
+from mpr.publishing.publication import CARD, File, Publication, PushOptions, why_no_row
 from mpr.rows.receipts import Receipts
 from mpr.rows.result import Result
+from mpr.runtime import markdown
 from mpr.storage import MANIFEST, Manifest
 
 KINDS = {"candidates": "mine", "vectors": "encode"}  # of an artefact -> stage that left it
@@ -35,11 +36,11 @@ _ABOUT = {
 }
 
 
-def of_run(run: Path, home: Path, repo: str, kind: str, *, draft: bool = False) -> Publication:
+def of_run(options: PushOptions, kind: str) -> Publication:
     """The artefacts of one kind that a finished run left or read, each at the digest that its result names."""
-    result, receipts = Result.of_run(run), Receipts(run, home)
+    run, result, receipts = options.run, Result.of_run(options.run), Receipts(options.run, options.home)
     reasons = tuple(why_no_row(result))
-    if reasons and not draft:
+    if reasons and not options.draft:
         raise DataError(f"cannot be published: {'; '.join(reasons)}", where=str(run), fix="push with --draft --private")
     outputs = result.document["stages"].get(KINDS[kind], {}).get("outputs", {})
     files: list[File] = []
@@ -53,7 +54,7 @@ def of_run(run: Path, home: Path, repo: str, kind: str, *, draft: bool = False) 
         files += _files(folder, kind, manifest)
     if not found:
         raise DataError(f"left no {kind}", where=str(run), fix=f"push without --{kind}")
-    name = f"{repo}-{kind}"
+    name = f"{options.repo}-{kind}"
     card = File(CARD, _card(name, kind, result, found, reasons).encode())
     title = f"{kind} of {result.document['row']}, {result.name}, result {result.digest[:12]}"
     return Publication(name, "dataset", title, (*files, card), reasons)
@@ -74,11 +75,10 @@ def _card(repo: str, kind: str, result: Result, found: dict[str, Manifest], reas
     data = DatasetCardData(tags=["mpr", "dense-retrieval", kind], viewer=False)
     what, code = _ABOUT[kind]
     draft = ["> **This is a draft.** " + "; ".join(reasons) + "."] if reasons else []
-    rows = [
-        f"| `{kind}/{name}` | {sum(entry['bytes'] for entry in manifest.files.values()):,} | {_size(manifest.receipt)} "
-        f"| `{manifest.digest}` |"
-        for name, manifest in found.items()
-    ]
+    rows = []
+    for name, manifest in found.items():
+        size = f"{sum(entry['bytes'] for entry in manifest.files.values()):,}"
+        rows.append([f"`{kind}/{name}`", size, _size(manifest.receipt), f"`{manifest.digest}`"])
     document = result.document
     return "\n\n".join(
         [
@@ -87,7 +87,7 @@ def _card(repo: str, kind: str, result: Result, found: dict[str, Manifest], reas
             *draft,
             f"{what} Made by `{document['row']}`, {result.name}, of mpr {document['environment']['mpr']}; recipe "
             f"`{document['recipe']['digest']}`, result `{result.digest}`.",
-            "\n".join(["| folder | bytes | holds | digest |", "| --- | --- | --- | --- |", *rows]),
+            markdown.table(("folder", "bytes", "holds", "digest"), rows, [" --- "] * 4),
             f"`{code}` reads a folder, and `mpr.storage.verify(folder)` checks every byte of it.\n",
         ]
     )

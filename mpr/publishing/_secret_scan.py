@@ -63,13 +63,19 @@ class Scan:
                 found |= dict.fromkeys(_forms(value), f"the value of the environment variable {name}")
         if login:
             found |= dict.fromkeys(_forms(login), "the token of this machine's login to the Hub")
-        told = {word.lower() for text in public for word in (text, *re.split(r"[^A-Za-z0-9]+", text))}
-        words = [(name, what) for name, what in _names(environment) if name.lower() not in told | _COMMON]
+        allowed = {word.lower() for text in public for word in (text, *re.split(r"[^A-Za-z0-9]+", text))}
+        words = [(name, what) for name, what in _names(environment) if name.lower() not in allowed | _COMMON]
         paths = [(Path.home(), "the path of the home folder"), *((place, "a path of this machine") for place in places)]
         return cls(
             literals=tuple(found.items()),
-            names=tuple([_word(name, what) for name, what in words if len(name) > 2])
-            + tuple(_place(path, what) for path, what in paths if len(path.absolute().parts) > 1),
+            names=(
+                *(_pattern(name, what, rb"A-Za-z0-9_-", re.IGNORECASE) for name, what in words if len(name) > 2),
+                *(
+                    _pattern(str(path.absolute()), what, rb"A-Za-z0-9_.-")
+                    for path, what in paths
+                    if len(path.absolute().parts) > 1
+                ),
+            ),
         )
 
     def kinds(self, file: BinaryIO, describes: bool) -> list[str]:
@@ -104,14 +110,10 @@ def _names(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     yield from ((name, "the name of the host") for name in sorted(hosts) if name)
 
 
-def _word(name: str, what: str) -> tuple[re.Pattern[bytes], str]:
-    plain = b"|".join(re.escape(form) for form in _forms(name))
-    return re.compile(rb"(?<![A-Za-z0-9_-])(" + plain + rb")(?![A-Za-z0-9_-])", re.IGNORECASE), what
-
-
-def _place(path: Path, what: str) -> tuple[re.Pattern[bytes], str]:
-    plain = b"|".join(re.escape(form) for form in _forms(str(path.absolute())))
-    return re.compile(rb"(?<![A-Za-z0-9_.-])(" + plain + rb")(?![A-Za-z0-9_.-])"), what
+def _pattern(text: str, what: str, letters: bytes, flags: int = 0) -> tuple[re.Pattern[bytes], str]:
+    """Finds the text where it stands alone: with none of `letters` before or after it."""
+    forms = b"|".join(map(re.escape, _forms(text)))
+    return re.compile(rb"(?<![" + letters + rb"])(" + forms + rb")(?![" + letters + rb"])", flags), what
 
 
 def _forms(text: str) -> tuple[bytes, ...]:

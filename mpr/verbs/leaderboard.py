@@ -85,12 +85,7 @@ def expect(recipe: OneRecipe, root: Root = Path()) -> None:
 
     Example: mpr leaderboard expect recipes/quickstart.yaml
     """
-    from mpr.publishing import board, expectation
-    from mpr.recipe import read
+    from mpr.publishing import board_entries
 
-    row = board.read(root).row(read.load(recipe).name)
-    measured = expectation.bands([entry.result for entry in row.of("trained")], row.role)
-    found = {name: measured[name] for name in row.recipe.evaluation.measures}
-    expectation.write(recipe, found)
-    for name, band in found.items():
+    for name, band in board_entries.expect(root, recipe).items():
         typer.echo(f"{name}: {band.mean} from {band.low} to {band.high}, {band.seeds} seeds")
