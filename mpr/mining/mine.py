@@ -11,8 +11,6 @@ Candidates that came with the records (`{name: file}` without a file) need no mi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -20,7 +18,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from mpr import __version__, catalogue, sources, storage
 from mpr.batches.choice import Evidence
@@ -169,9 +166,9 @@ def scorers(dataset: Dataset) -> dict[str, Path]:
 def ground_of(dataset: Dataset, role: str, source: Any = None) -> sources.Ground:
     """What sources and labels stand on; `source`: the one that is meant."""
     folder = getattr(dataset.recipe.data.corpus, "folder", None)
-    place, bars = None if folder is None else Path(folder), _bars(dataset.quiet)
+    place = None if folder is None else Path(folder)
     split, passages, models = dataset.split(role), dataset.passages_of(role), dataset.models_for(source)
-    return sources.Ground(split, passages, place, bars, dataset.home, dataset.quiet, models)
+    return sources.Ground(split, passages, place, dataset.bar, dataset.home, dataset.quiet, models)
 
 
 @dataclass(frozen=True)
@@ -293,12 +290,3 @@ class Mining:
         """Removes the chunks of a finished table, also those of runs that were stopped."""
         for folder in self.target.parent.glob(f"{self.target.name}-parts-*"):
             storage.remove(folder)
-
-
-def _bars(quiet: bool) -> sources.Bar:
-    @contextmanager
-    def bar(what: str, total: int) -> Iterator[Callable[[int], object]]:
-        with tqdm(total=total or None, desc=what, unit="", unit_scale=True, disable=quiet, leave=False) as shown:
-            yield shown.update
-
-    return bar

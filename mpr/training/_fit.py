@@ -86,7 +86,8 @@ def fit(mined: Mined, folder: RunFolder, group: Group, arguments: TrainingArgume
         trainer.add_callback(OnSave(lambda: _write_metrics(trainer, folder, place)))
 
         # Training
-        if resumed is not None and _stopped_early(recipe, state := _state(resumed)):
+        state = None if resumed is None else TrainerState.load_from_json(str(_inner(resumed) / "trainer_state.json"))
+        if state is not None and _stopped_early(recipe, state):
             trainer.state = state  # killed after it stopped and before its model was written
             _write_metrics(trainer, folder, place)
         else:
@@ -337,11 +338,6 @@ def _stopped_early(recipe: Recipe, state: TrainerState) -> bool:
 def _inner(checkpoint: Path) -> Path:
     """transformers puts its files into a folder of its own naming."""
     return checkpoint / f"checkpoint-{checkpoint.name}"
-
-
-def _state(checkpoint: Path) -> TrainerState:
-    """What transformers noted about the run up to a checkpoint."""
-    return TrainerState.load_from_json(str(_inner(checkpoint) / "trainer_state.json"))
 
 
 @dataclass(frozen=True)
