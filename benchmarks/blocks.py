@@ -30,7 +30,7 @@ class Shape:
     def towers(self, length: int) -> Any:
         from transformers import BertConfig, BertModel
 
-        from mpr.models.towers import Encoder, Towers
+        from mpr.models.towers import DualEncoder, Encoder
         from mpr.recipe import keys
 
         config = BertConfig(
@@ -55,7 +55,7 @@ class Shape:
                 "passage_length": length,
             }
         )
-        return Towers(settings, question, passage, self.groups).to(self.device).train()
+        return DualEncoder(settings, question, passage, self.groups).to(self.device).train()
 
     def context(self) -> AbstractContextManager[Any]:
         kind = getattr(torch, self.autocast, torch.float32)

@@ -11,7 +11,7 @@ import typer
 from mpr import __version__
 from mpr.errors import Interrupted, MprError
 from mpr.runtime.processes import EndedElsewhere
-from mpr.verbs import leaderboard, looking, publishing, retrieval, rows, runs, training, writing
+from mpr.verbs import check, compare, data, generate, leaderboard, publishing, reproduce, search, training
 
 app = typer.Typer(
     name="mpr",
@@ -34,12 +34,12 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
 
 
 for verb in (
-    *(rows.reproduce, rows.status, rows.verify),
-    *(looking.check, looking.plan, looking.data, looking.audit),
+    *(reproduce.reproduce, reproduce.status, reproduce.verify),
+    *(check.check, check.plan, data.data, data.audit),
     *(training.mine, training.label, training.train, training.merge),
-    *(retrieval.encode, retrieval.search, retrieval.evaluate, retrieval.compare),
-    *(writing.judge, writing.generate, writing.augment),
-    *(runs.fuse, looking.reference),
+    *(search.encode, search.search, search.evaluate, compare.compare),
+    *(generate.judge, generate.generate, generate.augment),
+    *(compare.fuse, check.reference),
     *(publishing.push, publishing.pull),
 ):
     app.command()(verb)

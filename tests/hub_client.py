@@ -5,9 +5,9 @@ process. This one imports everything once and forks for each call:
 
 ```python
 with HubServer() as server, Client(server.environment(tmp_path / "cache")) as client:
-    done = client.call("brought", "tester/tiny", commit, str(home))
+    done = client.call("from_hub", "tester/tiny", commit, str(home))
     assert done.value == str(home / "models" / ...)
-    client.call("brought", "tester/tiny", commit, str(home), network=False).error   # no socket connects
+    client.call("from_hub", "tester/tiny", commit, str(home), network=False).error   # no socket connects
 ```
 """
 
@@ -84,16 +84,16 @@ class Client:
         os.kill(self.child, signal.SIGKILL)
 
 
-def brought(name: str, revision: str | None, home: str, **options: Any) -> str:
+def from_hub(name: str, revision: str | None, home: str, **options: Any) -> str:
     from mpr.models import locate
 
-    return str(locate.brought(name, revision, Path(home), **options))
+    return str(locate.from_hub(name, revision, Path(home), **options))
 
 
-def located(text: str, home: str, revision: str | None = None, **options: Any) -> str:
+def model_folder(text: str, home: str, revision: str | None = None, **options: Any) -> str:
     from mpr.models import locate
 
-    return str(locate.located(text, Path(home), revision, **options))
+    return str(locate.model_folder(text, Path(home), revision=revision, **options))
 
 
 def base(name: str, revision: str | None) -> dict[str, Any]:

@@ -24,8 +24,8 @@ from mpr.data.passages import PassageStore
 from mpr.data.questions import SplitStore
 from mpr.data.tokens import TokenStore
 from mpr.errors import DataError, Problems
-from mpr.models import stage_models
-from mpr.models.stage_models import Models
+from mpr.models import locate
+from mpr.models.locate import Models
 from mpr.recipe.keys import Recipe
 from mpr.recipe.model_names import START
 from mpr.records import Group
@@ -47,7 +47,7 @@ class Dataset:
         if self.recipe.start is None:
             return None
         options: Any = {"key": "start", "quiet": self.quiet, "unpinned": self.recipe.draft}
-        return stage_models.located(self.recipe.start, self.models, self.home, **options)
+        return locate.model_folder(self.recipe.start, self.home, self.models, **options)
 
     def models_for(self, part: Any) -> Models:
         """Where the models are that an entry of a catalogue may name."""

@@ -8,7 +8,7 @@ Shapes: N ranked passages of all questions one after the other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -17,12 +17,6 @@ from numpy.typing import NDArray
 from mpr.data.passages import PassageStore
 from mpr.evaluation.ranking import Ranking
 from mpr.metrics.answers import AnswerMatcher
-from mpr.records import Question
-
-
-def matchers(questions: Sequence[Question]) -> list[AnswerMatcher]:
-    """One for each question; `invalid` of each lists the answers that can match nothing."""
-    return [AnswerMatcher(question.answers, question.regex, question.id) for question in questions]
 
 
 def contains_answer(
@@ -33,34 +27,29 @@ def contains_answer(
 ) -> NDArray[np.bool_]:
     """For each of the N ranked passages: does its text contain an answer of its question? Titles do not count.
 
-    Question `q` of the ranking is matched by `matching[q]`. `progress` is told the number of passages looked at.
+    Question `q` of the ranking is matched by `matching[q]`. `progress` gets the number of passages looked at.
     """
     order = np.argsort(ranking.passage_N, kind="stable")
     owner_N, row_N = ranking.owner_N, ranking.passage_N[order]
     distinct, starts = np.unique(row_N, return_index=True)
     ends = np.append(starts[1:], len(row_N))
     right_N = np.zeros(len(row_N), dtype=np.bool_)
-    for number, text in enumerate(_texts(passages, distinct)):
-        prepared: dict[bool, str] = {}
-        places = order[starts[number] : ends[number]]
-        for place, question in zip(places.tolist(), owner_N[places].tolist(), strict=True):
-            matcher = matching[question]
-            if matcher.regex not in prepared:
-                prepared[matcher.regex] = matcher.prepare(text)
-            right_N[place] = matcher.found_in_prepared(prepared[matcher.regex])
-        progress(len(places))
+    number = offset = 0
+    for batch in passages.batches():  # of each batch on disk only the wanted texts
+        wanted = distinct[number : int(np.searchsorted(distinct, offset + batch.num_rows))]
+        texts = batch.column("text").take(pa.array(wanted - offset)).to_pylist() if len(wanted) else []
+        offset += batch.num_rows
+        for text in texts:
+            prepared: dict[bool, str] = {}
+            places = order[starts[number] : ends[number]]
+            for place, question in zip(places.tolist(), owner_N[places].tolist(), strict=True):
+                matcher = matching[question]
+                if matcher.regex not in prepared:
+                    prepared[matcher.regex] = matcher.prepare(text)
+                right_N[place] = matcher.found_in_prepared(prepared[matcher.regex])
+            progress(len(places))
+            number += 1
     return right_N
-
-
-def _texts(passages: PassageStore, rows: NDArray[np.int64]) -> Iterator[str]:
-    """Texts of these rows, which ascend: a record batch at a time, and of each only what is wanted."""
-    start = 0
-    for batch in passages.batches():
-        stop = start + batch.num_rows
-        first, last = np.searchsorted(rows, (start, stop))
-        if last > first:
-            yield from batch.column("text").take(pa.array(rows[first:last] - start)).to_pylist()
-        start = stop
 
 
 def first_right(ranking: Ranking, right_N: NDArray[np.bool_]) -> NDArray[np.int32]:
@@ -73,12 +62,11 @@ def first_right(ranking: Ranking, right_N: NDArray[np.bool_]) -> NDArray[np.int3
 
 def ranks_of(ranking: Ranking, owner: NDArray[np.int64], passage: NDArray[np.int64]) -> NDArray[np.int64]:
     """Rank of each (question, passage) pair, from 1; 0 where the question's list does not have the passage."""
-    width = max(int(ranking.passage_N.max(initial=0)), int(passage.max(initial=0))) + 1
+    if not len(ranking.passage_N):
+        return np.zeros(len(passage), dtype=np.int64)
+    width = max(int(ranking.passage_N.max()), int(passage.max(initial=0))) + 1
     keys = ranking.owner_N * width + ranking.passage_N
     order = np.argsort(keys)
     wanted = np.where(passage < 0, -1, owner * width + passage)  # outside the corpus: in no list
-    places = np.minimum(np.searchsorted(keys, wanted, sorter=order), max(len(keys) - 1, 0))
-    if not len(keys):
-        return np.zeros(len(wanted), dtype=np.int64)
-    at = order[places]
+    at = order[np.minimum(np.searchsorted(keys, wanted, sorter=order), len(keys) - 1)]
     return np.where(keys[at] == wanted, ranking.rank_N[at], 0).astype(np.int64)

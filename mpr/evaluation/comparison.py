@@ -14,7 +14,6 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,13 +87,18 @@ def compare(
     moved: int = MOVED,
 ) -> Comparison:
     """Every pair of systems, or each of them against one. A system is the list of its seeds' scores."""
-    _refuse_strangers(systems, measure, against)
+    _refuse_other_facts(systems, measure, against)
     reference = next(iter(systems.values()))[0]
     defined_Q = ~np.isnan(reference.value(measure))
     ids = [identifier for identifier, kept in zip(reference.questions, defined_Q, strict=True) if kept]
     if not ids:
         raise DataError(f"'{measure}' is defined for no question", key="measure", fix="choose another measure")
-    by_seed = {name: [_values(one, measure, ids) for one in runs] for name, runs in systems.items()}
+    by_seed: dict[str, list[NDArray[np.float64]]] = {}
+    for name, runs in systems.items():
+        for one in runs:
+            places = {identifier: place for place, identifier in enumerate(one.questions)}
+            values = one.value(measure)[[places[identifier] for identifier in ids]]
+            by_seed.setdefault(name, []).append(values)
     value_Q = {name: np.mean(runs, axis=0) for name, runs in by_seed.items()}
     means = {name: [float(run.mean()) for run in runs] for name, runs in by_seed.items()}
     sides = tuple(
@@ -102,49 +106,34 @@ def compare(
         for name, runs in by_seed.items()
     )
     chosen = [*combinations(systems, 2)] if against is None else [(n, against) for n in systems if n != against]
-    pairs = [
-        dataclasses.replace(
-            _pair((one, value_Q[one]), (other, value_Q[other]), ids, seed, moved),
+    pairs = []
+    for one, other in chosen:
+        difference_Q = value_Q[one] - value_Q[other]
+        difference_Q[np.abs(difference_Q) <= _TIE] = 0.0
+        tested = significance.randomisation(difference_Q, seed)
+        rows = sorted(np.flatnonzero(difference_Q).tolist(), key=lambda row: (-abs(difference_Q[row]), ids[row]))
+        pair = Pair(
+            first=one,
+            second=other,
+            difference=float(difference_Q.mean()),
+            p=tested.p,
+            method=tested.method,
+            p_holm=None,
+            over_questions=significance.bootstrap(difference_Q, seed),
             over_seeds=significance.seed_difference(means[one], means[other]),
+            win=int((difference_Q > 0).sum()),
+            tie=int((difference_Q == 0).sum()),
+            loss=int((difference_Q < 0).sum()),
+            moved=tuple((ids[row], float(value_Q[one][row]), float(value_Q[other][row])) for row in rows[:moved]),
         )
-        for one, other in chosen
-    ]
+        pairs.append(pair)
     if len(pairs) > 1:
         adjusted = significance.holm([pair.p for pair in pairs])
         pairs = [dataclasses.replace(pair, p_holm=p) for pair, p in zip(pairs, adjusted, strict=True)]
     return Comparison(measure, len(ids), int((~defined_Q).sum()), sides, tuple(pairs))
 
 
-def _pair(
-    one: tuple[str, NDArray[Any]], other: tuple[str, NDArray[Any]], ids: list[str], seed: int, moved: int
-) -> Pair:
-    difference_Q = one[1] - other[1]
-    difference_Q[np.abs(difference_Q) <= _TIE] = 0.0
-    tested = significance.randomisation(difference_Q, seed)
-    order = sorted(np.flatnonzero(difference_Q).tolist(), key=lambda place: (-abs(difference_Q[place]), ids[place]))
-    return Pair(
-        first=one[0],
-        second=other[0],
-        difference=float(difference_Q.mean()),
-        p=tested.p,
-        method=tested.method,
-        p_holm=None,
-        over_questions=significance.bootstrap(difference_Q, seed),
-        over_seeds=None,
-        win=int((difference_Q > 0).sum()),
-        tie=int((difference_Q == 0).sum()),
-        loss=int((difference_Q < 0).sum()),
-        moved=tuple((ids[place], float(one[1][place]), float(other[1][place])) for place in order[:moved]),
-    )
-
-
-def _values(scores: Scores, measure: str, ids: Sequence[str]) -> NDArray[np.float64]:
-    """Values in the order of `ids`."""
-    places = {identifier: place for place, identifier in enumerate(scores.questions)}
-    return scores.value(measure)[[places[identifier] for identifier in ids]]
-
-
-def _refuse_strangers(systems: Mapping[str, Sequence[Scores]], measure: str, against: str | None) -> None:
+def _refuse_other_facts(systems: Mapping[str, Sequence[Scores]], measure: str, against: str | None) -> None:
     """Scores that do not measure the same thing, each difference named."""
     if len(systems) < 2 or not all(systems.values()):
         raise DataError("a comparison needs two systems with scores", key="compare", fix="name two or more")

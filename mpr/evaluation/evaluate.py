@@ -1,7 +1,7 @@
 """From a run to scores: what is right (an answer in the text, or a judgement), over which questions, under which rules.
 
 Over answers, every question of the split counts; over judgements, every judged question. One that the run does not
-have counts 0. What the run has beyond that is counted and named, never averaged. A number that cannot be meant (no
+have counts 0. What the run has beyond that is counted and named, never averaged. A number without a meaning (no
 judgement, no common question, a cut beyond the depth of the run, questions that were trained on) is refused.
 
 Shapes: Q questions that count, N ranked passages of all of them one after the other.
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 from mpr.data.passages import PassageStore
 from mpr.data.questions import SplitStore
 from mpr.errors import DataError
-from mpr.evaluation import _matching, scores
+from mpr.evaluation import _matching
 from mpr.evaluation.judgements import Judgements
 from mpr.evaluation.ranking import Named, Names, Ranking
 from mpr.evaluation.scores import Scores
 from mpr.metrics import trec_eval
+from mpr.metrics.answers import AnswerMatcher
 
 ANSWER_CUTS = (1, 5, 20, 100)
 _NAMED = 5  # ids that are shown of what is missing or left over
@@ -39,9 +40,9 @@ class Rules:
     self_hits: Literal["keep", "drop"] = "keep"
     """drop: a passage whose id is the id of its question is taken out of the list, as BEIR does."""
     overlap: Literal["refuse", "allow"] = "refuse"
-    """allow: questions that were also trained on are measured, counted, and shown apart."""
+    """allow: questions that were also trained on are measured; the measures are also given without them."""
     depth: int | None = None
-    """Passages that were asked of the search; None: the longest list of the run tells it."""
+    """Passages that the search was asked for; None: as many as the longest list of the run has."""
     receipt: tuple[tuple[str, str], ...] = ()
     """What produced the run (digests), kept with the scores."""
 
@@ -63,7 +64,7 @@ def by_answers(
     scores by their number. `trained`: (training id, id in the split), as `overlap.shared` finds them.
     """
     questions = list(split)
-    matchers = _matching.matchers(questions)
+    matchers = [AnswerMatcher(question.answers, question.regex, question.id) for question in questions]
     if not any(question.answers for question in questions):
         fix = "use its judgements, or its known positives as judgements"
         raise DataError(f"no question of '{rules.split}' has an answer", key="evaluation.match", fix=fix)
@@ -81,8 +82,8 @@ def by_answers(
         known = np.bincount(pairs[0], minlength=len(questions)).astype(np.int64)
         counts |= {"without_positives": int((known == 0).sum()), "positives_outside_the_corpus": positives.outside}
     kind = "pattern" if any(question.regex for question in questions) else "string"
-    about = asked.about(rules, f"its text contains an answer ({kind})", counts, split.manifest.digest)
-    return asked.scores(about, known, first_Q, right_N, values)
+    right = f"its text contains an answer ({kind})"
+    return asked.scores(right, counts, split.manifest.digest, known, right_N, values)
 
 
 def by_judgements(
@@ -109,31 +110,28 @@ def by_judgements(
     asked = _Asked.of(ranking, judgements.questions, passages, rules, max(cuts), trained)
     known = np.bincount(owner, minlength=len(judgements)).astype(np.int64)
     listed = [asked.ranking.row(place).tolist() for place in range(len(judgements))]
-    grades = [_grades(judgements, place) for place in range(len(judgements))]
+    parts = [slice(*judgements.offsets[place : place + 2]) for place in range(len(judgements))]
+    pairs = ((judgements.passage_N[own].tolist(), judgements.grade_N[own].tolist()) for own in parts)
+    grades = [dict(zip(*pair, strict=True)) for pair in pairs]
     values = trec_eval.judged(listed, grades, names, least)
     ranks = _matching.ranks_of(asked.ranking, owner, passage)
     right_N = np.zeros(len(asked.ranking.passage_N), dtype=np.bool_)
     found = ranks > 0
     right_N[asked.ranking.offsets[owner[found]] + ranks[found] - 1] = True
-    first_Q = _matching.first_right(asked.ranking, right_N)
     counts = asked.counts | {
         "questions_of_the_split_without_judgement": len(set(questions) - set(judgements.questions)) or None,
         "without_positives": int((known == 0).sum()),
         "judged_passages_outside_the_corpus": judgements.outside,
     }
-    about = asked.about(rules, f"{judgements.source}, grade {least} or more", counts, judgements.digest)
-    return asked.scores(about, known, first_Q, right_N, values)
-
-
-def _grades(judgements: Judgements, question: int) -> dict[int, int]:
-    part = slice(judgements.offsets[question], judgements.offsets[question + 1])
-    return dict(zip(judgements.passage_N[part].tolist(), judgements.grade_N[part].tolist(), strict=True))
+    right = f"{judgements.source}, grade {least} or more"
+    return asked.scores(right, counts, judgements.digest, known, right_N, values)
 
 
 @dataclass(frozen=True)
 class _Asked:
-    """The run brought into the order of the questions that count, and what was found out on the way."""
+    """The run in the order of the questions that count, and what was counted on the way."""
 
+    rules: Rules
     ranking: Ranking
     answered_Q: NDArray[np.bool_]
     trained_Q: NDArray[np.bool_]
@@ -152,11 +150,17 @@ class _Asked:
         cut: int,
         trained: Iterable[tuple[str, str]],
     ) -> _Asked:
-        reach, dropped, self_hits = _reach(ranking, rules.depth), 0, "kept"
+        reach, dropped, self_hits = ranking.depth if rules.depth is None else rules.depth, 0, "kept"
+        if ranking.depth > reach:
+            what = f"a list of the run has {ranking.depth:,} passages, the search is said to keep {reach:,}"
+            raise DataError(what, key="depth", fix="check which search made the run")
         if rules.self_hits == "drop":
             ranking, dropped = ranking.without_self(passages)
             self_hits = f"dropped: {dropped:,} passages that bear the id of their question"
-        _refuse_cut(cut, reach - (dropped > 0), len(passages))
+        reach -= dropped > 0
+        if reach < min(cut, len(passages)):  # a cut beyond the depth of the search would measure the depth
+            what = f"a measure looks at {cut:,} passages, the run keeps {reach:,}"
+            raise DataError(what, key="measures", fix="search deeper, or measure at a smaller cut")
         has = set(ranking.questions)
         missing = [identifier for identifier in questions if identifier not in has]
         extra = sorted(has - set(questions))
@@ -165,62 +169,44 @@ class _Asked:
             raise DataError(what, where=rules.run, key=rules.split, fix="the run is of another split")
         ours = {identifier for _, identifier in trained} & set(questions)
         if ours and rules.overlap == "refuse":
-            what = f"{len(ours):,} of {len(questions):,} questions are also trained on, first: {_few(sorted(ours))}"
+            few = ", ".join(sorted(ours)[:_NAMED])
+            what = f"{len(ours):,} of {len(questions):,} questions are also trained on, first: {few}"
             fix = "drop them from training (data.overlap: drop), or allow it and show it in the row"
             raise DataError(what, key="data.overlap", fix=fix)
-        counts: dict[str, int | None] = {
-            "answered": len(questions) - len(missing),
-            "missing_in_the_run_count_0": len(missing),
-            "in_the_run_but_not_counted": len(extra),
-            "also_trained_on": len(ours) if ours else None,
-        }
-        first = {"missing_in_the_run_count_0": missing[:_NAMED], "in_the_run_but_not_counted": extra[:_NAMED]}
-        ties = f"score down, passage {'id' if isinstance(passages, Names) else 'row'} up"
         return cls(
+            rules,
             ranking.aligned(questions),
             np.array([identifier in has for identifier in questions], dtype=np.bool_),
             np.array([identifier in ours for identifier in questions], dtype=np.bool_),
-            counts,
-            first,
-            ties,
+            {
+                "answered": len(questions) - len(missing),
+                "missing_in_the_run_count_0": len(missing),
+                "in_the_run_but_not_counted": len(extra),
+                "also_trained_on": len(ours) if ours else None,
+            },
+            {"missing_in_the_run_count_0": missing[:_NAMED], "in_the_run_but_not_counted": extra[:_NAMED]},
+            f"score down, passage {'id' if isinstance(passages, Names) else 'row'} up",
             self_hits,
         )
 
-    def about(self, rules: Rules, right: str, counts: dict[str, int | None], digest: str) -> dict[str, Any]:
-        return {
-            "run": rules.run, "split": rules.split, "right": right, "ties": self.ties, "self_hits": self.self_hits,
-            "counts": {"questions": len(self.answered_Q), **counts}, "first": self.first, "judged_by": digest,
-            "receipt": dict(rules.receipt),
-        }  # fmt: skip
-
     def scores(
         self,
-        about: dict[str, Any],
+        right: str,
+        counts: dict[str, int | None],
+        judged_by: str,
         known_Q: NDArray[np.int64],
-        first_Q: NDArray[np.int32],
         right_N: NDArray[np.bool_],
         values: dict[str, NDArray[np.float64]],
     ) -> Scores:
-        ranking = self.ranking
-        places = scores.ragged(ranking.owner_N[right_N].tolist(), ranking.rank_N[right_N].tolist(), len(ranking))
-        return Scores(about, ranking.questions, self.answered_Q, self.trained_Q, known_Q, first_Q, places, values)
-
-
-def _reach(ranking: Ranking, depth: int | None) -> int:
-    """Passages that the search kept for each question."""
-    reach = ranking.depth if depth is None else depth
-    if ranking.depth > reach:
-        what = f"a list of the run has {ranking.depth:,} passages, the search is said to keep {reach:,}"
-        raise DataError(what, key="depth", fix="check which search made the run")
-    return reach
-
-
-def _refuse_cut(cut: int, reach: int, passages: int) -> None:
-    """A cut beyond the depth of the search would measure the depth."""
-    if cut > reach and reach < passages:
-        what = f"a measure looks at {cut:,} passages, the run keeps {reach:,}"
-        raise DataError(what, key="measures", fix="search deeper, or measure at a smaller cut")
-
-
-def _few(ids: Sequence[str]) -> str:
-    return ", ".join(ids[:_NAMED])
+        """`right` says in words which passages are right, `right_N` for each ranked passage whether it is."""
+        ranking, rules = self.ranking, self.rules
+        about = {
+            "run": rules.run, "split": rules.split, "right": right, "ties": self.ties, "self_hits": self.self_hits,
+            "counts": {"questions": len(ranking), **counts}, "first": self.first, "judged_by": judged_by,
+            "receipt": dict(rules.receipt),
+        }  # fmt: skip
+        ranks: list[list[int]] = [[] for _ in ranking.questions]
+        for question, rank in zip(ranking.owner_N[right_N].tolist(), ranking.rank_N[right_N].tolist(), strict=True):
+            ranks[question].append(rank)
+        first_Q, lists = _matching.first_right(ranking, right_N), tuple(map(tuple, ranks))
+        return Scores(about, ranking.questions, self.answered_Q, self.trained_Q, known_Q, first_Q, lists, values)

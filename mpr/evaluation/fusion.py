@@ -11,7 +11,8 @@ Reciprocal rank. score(p) = sum over lists of weight / (60 + rank of p), ranks f
 
 Sums are taken in 64 bits, list by list as given, and rounded once to 32 bits. Equal scores are ordered by row.
 
-`fuse` does it for every question of several runs; `commit` keeps the result as `run.trec` with a receipt.
+`fuse` does it for every question of several rankings; `fuse_files` for run files, whose questions it counts;
+`commit` keeps the result as `run.trec` with a receipt.
 
 Shapes: K passages of one list, U passages in the union.
 """
@@ -20,15 +21,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mpr import storage
-from mpr.errors import DataError, NumbersError, RecipeError
+from mpr import __version__, storage
+from mpr.data.dataset import Dataset
+from mpr.errors import DataError, MprError, NumbersError, RecipeError
 from mpr.evaluation.ranking import Named, Ranking
 from mpr.formats import trec
 
@@ -36,6 +39,7 @@ KIND = "fusion"
 RUN_FILE = "run.trec"
 DPR_WEIGHTS = (1.0, 1.1)  # BM25, dense
 RANK_CONSTANT = 60.0
+_NAMED = 5  # ids that are shown of what is only counted otherwise
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +59,127 @@ class Ranked:
         if not np.array_equal(np.lexsort((self.rows_K, -self.scores_K)), np.arange(len(self.rows_K))):
             what = "a list is not in the canonical order (score down, passage row up)"
             raise DataError(what, key="fusion", fix="sort it; where scores are equal the order of a run means nothing")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How the lists of a question become one, as a command line says it."""
+
+    name: Literal["weighted_sum", "reciprocal_rank"]
+    weights: tuple[float, ...]
+    option: dict[str, Any]
+    """The other argument of the function of that name."""
+
+    @classmethod
+    def of(cls, count: int, weights: str | None, missing: str | None, reciprocal: bool, constant: float | None) -> Rule:
+        if count < 2:
+            raise RecipeError("one run cannot be fused", key="RUN", fix="name two or more run files")
+        try:
+            numbers = (1.0,) * count if weights is None else tuple(map(float, weights.split(",")))
+        except ValueError:
+            raise RecipeError(f"'{weights}' is no list of numbers", key="--weights", fix="such as 1,1.1") from None
+        if len(numbers) != count:
+            what = f"{len(numbers)} weights for {count} runs"
+            raise RecipeError(what, key="--weights", fix="give one for each run, in their order")
+        if reciprocal:
+            if missing is not None:
+                what = "a list without a passage adds nothing to a sum of reciprocal ranks"
+                raise RecipeError(what, key="--missing", fix="leave it out, or leave --reciprocal out")
+            return cls("reciprocal_rank", numbers, {"constant": RANK_CONSTANT if constant is None else constant})
+        if weights is None:
+            fix = "give --weights, such as 1,1.1 for BM25 and dense, or --reciprocal"
+            raise RecipeError("how is not said", key="--weights", fix=fix)
+        if constant is not None:
+            raise RecipeError("a sum of scores has no constant", key="--constant", fix="leave it out, or --reciprocal")
+        if missing not in ("minimum", "zero"):
+            what = "what is the score of a passage in a list without it?" if missing is None else f"no rule '{missing}'"
+            fix = "minimum: the lowest of that list, as Pyserini; zero: nothing, as CombSUM"
+            raise RecipeError(what, key="--missing", fix=fix)
+        return cls("weighted_sum", numbers, {"missing": missing})
+
+    def combining(self, depth: int) -> Callable[[Sequence[Ranked]], Ranked]:
+        """The function that makes one list of a question's lists."""
+        if self.name == "weighted_sum":
+            return partial(weighted_sum, weights=self.weights, k=depth, **self.option)
+        return partial(reciprocal_rank, weights=self.weights, k=depth, **self.option)
+
+    def __str__(self) -> str:
+        return " ".join([f"{self.name.replace('_', ' ')},", *(f"{key} {value}" for key, value in self.option.items())])
+
+
+@dataclass(frozen=True)
+class RunFile:
+    """A run file, its lists in the order of the split's questions."""
+
+    path: Path
+    sha256: str
+    ranking: Ranking
+    answered: frozenset[str]
+    """Questions of the split for which the run has a passage."""
+    others: tuple[str, ...]
+    """Questions of the file that the split does not have."""
+
+    @classmethod
+    def read(cls, path: Path, dataset: Dataset, role: str) -> RunFile:
+        """What is wrong with the file names it."""
+        asked = dataset.split(role).ids
+        try:
+            sha256, found = storage.sha256_file(path), Ranking.read(path, dataset.corpus())
+        except MprError as error:
+            named = [replace(problem, where=problem.where or str(path)) for problem in error.problems]
+            raise type(error)(named) from error
+        others = tuple(sorted(set(found.questions) - set(asked)))
+        if len(others) == len(found):
+            what = f"no question of the run is in '{role}', first: {', '.join(others[:_NAMED])}"
+            raise DataError(what, where=str(path), fix="name the split that it is of with --split")
+        own = found.aligned(asked)
+        answered = frozenset(one for place, one in enumerate(own.questions) if len(own.row(place)))
+        return cls(path, sha256, own, answered, others)
+
+
+def fuse_files(
+    paths: Sequence[Path], dataset: Dataset, role: str, rule: Rule, depth: int, target: Path, say: Callable[[str], None]
+) -> Ranking:
+    """Commits the fusion of these run files of one split; `say` gets what was read and which questions it covers."""
+    runs = [RunFile.read(path, dataset, role) for path in paths]
+    deepest = max(run.ranking.depth for run in runs)
+    for run, weight in zip(runs, rule.weights, strict=True):
+        own = run.ranking.depth
+        shallow = f"; shallower than {deepest:,}: what it did not keep counts as not found" if own < deepest else ""
+        say(f"{run.path}: weight {weight:g}, {len(run.answered):,} questions, up to {own:,} passages{shallow}")
+    asked = runs[0].ranking.questions
+    having = {question: sum(question in run.answered for run in runs) for question in asked}
+    groups = {
+        "in_every_run": [one for one in asked if having[one] == len(runs)],
+        "in_some_runs_only": [one for one in asked if 0 < having[one] < len(runs)],
+        "in_no_run": [one for one in asked if not having[one]],
+        "of_no_question_of_the_split_and_left_out": sorted({question for run in runs for question in run.others}),
+    }
+    say(f"questions of {role}:")
+    for name, ids in groups.items():
+        first = f" (first: {', '.join(ids[:_NAMED])})" if ids and name != "in_every_run" else ""
+        say(f"  {len(ids):>10,} {name.replace('_', ' ')}{first}")
+    receipt = {
+        "runs": [
+            {
+                "weight": weight,
+                "file": run.path.name,
+                "sha256": run.sha256,
+                "questions": len(run.answered),
+                "depth": run.ranking.depth,
+            }
+            for run, weight in zip(runs, rule.weights, strict=True)
+        ],
+        "rule": {"name": rule.name, **rule.option},
+        "depth": depth,
+        "split": {"name": dataset.splits[role], "digest": dataset.split(role).manifest.digest},
+        "passages": dataset.corpus().manifest.digest,
+        "questions": {name: len(ids) for name, ids in groups.items()},
+        "mpr": __version__,
+    }
+    fused = fuse([run.ranking for run in runs], rule.combining(depth))
+    commit(target, fused, dataset.corpus(), receipt)
+    return fused
 
 
 def weighted_sum(

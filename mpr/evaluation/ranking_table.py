@@ -12,7 +12,6 @@ Shapes: Q questions of the ranking, N passages of all questions one after the ot
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -47,9 +46,16 @@ def write(target: Path, ranking: Ranking, questions: SplitStore, corpus: Passage
 
     Questions that the split does not have, and rows that the collection does not have, are refused.
     """
-    asked_Q, collection = _places(ranking, questions), _Collection(corpus)
-    if len(ranking.passage_N) and int(ranking.passage_N.max()) >= collection.size:
-        what = f"the ranking names row {int(ranking.passage_N.max()):,} of {collection.size:,} passages"
+    places = {identifier: place for place, identifier in enumerate(questions.ids)}
+    others = [identifier for identifier in ranking.questions if identifier not in places]
+    if others:
+        what = f"{len(others):,} questions of the ranking are not in the split, first: {', '.join(others[:5])}"
+        raise DataError(what, fix="give the split that was searched for")
+    asked_Q = np.array([places[identifier] for identifier in ranking.questions], dtype=np.int64)
+    batches = list(corpus.batches())  # views of the memory map, so that holding all of them costs no texts
+    starts_B = np.concatenate([[0], np.cumsum([batch.num_rows for batch in batches])]).astype(np.int64)
+    if len(ranking.passage_N) and int(ranking.passage_N.max()) >= starts_B[-1]:
+        what = f"the ranking names row {int(ranking.passage_N.max()):,} of {int(starts_B[-1]):,} passages"
         raise DataError(what, where=str(target), fix="give the collection that was searched")
     ids, texts = pa.array(questions.ids, pa.string()), pa.array(questions.texts, pa.large_string())
     owner_N, rank_N = ranking.owner_N, ranking.rank_N.astype(np.int32)
@@ -68,45 +74,22 @@ def write(target: Path, ranking: Ranking, questions: SplitStore, corpus: Passage
         for start in range(0, len(owner_N), GROUP):
             own = slice(start, start + GROUP)
             asked = pa.array(asked_Q[owner_N[own]])
-            passage_ids, titles, passages = collection.columns(ranking.passage_N[own])
-            columns = [ids.take(asked), texts.take(asked), passage_ids, titles, passages]
+            found = _taken(batches, starts_B, ranking.passage_N[own])
+            columns = [ids.take(asked), texts.take(asked), *map(found.column, ("id", "title", "text"))]
             columns += [pa.array(rank_N[own]), pa.array(ranking.score_N[own]), pa.repeat(tag, len(asked))]
             writer.write_batch(pa.record_batch(columns, schema=SCHEMA))
 
 
-def _places(ranking: Ranking, questions: SplitStore) -> NDArray[np.int64]:
-    """Row in the split of each question of the ranking."""
-    places = {identifier: place for place, identifier in enumerate(questions.ids)}
-    strangers = [identifier for identifier in ranking.questions if identifier not in places]
-    if strangers:
-        what = f"{len(strangers):,} questions of the ranking are not in the split, first: {', '.join(strangers[:5])}"
-        raise DataError(what, fix="give the split that was searched for")
-    return np.array([places[identifier] for identifier in ranking.questions], dtype=np.int64)
-
-
-class _Collection:
-    """Passages by row. Record batches are views of the memory map, so holding all of them costs no texts."""
-
-    def __init__(self, corpus: PassageStore) -> None:
-        self._batches = list(corpus.batches())
-        sizes_B = [batch.num_rows for batch in self._batches]
-        self._starts_B = np.concatenate([[0], np.cumsum(sizes_B)]).astype(np.int64)
-
-    @property
-    def size(self) -> int:
-        return int(self._starts_B[-1])
-
-    def columns(self, rows_N: NDArray[np.int64]) -> tuple[Any, Any, Any]:
-        """Ids, titles and texts of these rows; each batch is looked into once."""
-        order_N = np.argsort(rows_N, kind="stable")
-        sorted_N = rows_N[order_N]
-        ends_B = np.searchsorted(sorted_N, self._starts_B)
-        parts = [
-            self._batches[number].take(pa.array(sorted_N[ends_B[number] : ends_B[number + 1]] - start))
-            for number, start in enumerate(self._starts_B[:-1])
-            if ends_B[number] < ends_B[number + 1]
-        ]
-        back_N = np.empty_like(order_N)
-        back_N[order_N] = np.arange(len(order_N))
-        found = pa.concat_batches(parts).take(pa.array(back_N))
-        return found.column("id"), found.column("title"), found.column("text")
+def _taken(batches: list[pa.RecordBatch], starts_B: NDArray[np.int64], rows_N: NDArray[np.int64]) -> pa.RecordBatch:
+    """These rows of the collection in their order; each batch is looked into once."""
+    order_N = np.argsort(rows_N, kind="stable")
+    sorted_N = rows_N[order_N]
+    ends_B = np.searchsorted(sorted_N, starts_B)
+    parts = [
+        batches[number].take(pa.array(sorted_N[ends_B[number] : ends_B[number + 1]] - start))
+        for number, start in enumerate(starts_B[:-1])
+        if ends_B[number] < ends_B[number + 1]
+    ]
+    back_N = np.empty_like(order_N)
+    back_N[order_N] = np.arange(len(order_N))
+    return pa.concat_batches(parts).take(pa.array(back_N))

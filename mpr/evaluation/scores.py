@@ -1,6 +1,6 @@
 """Scores: the values of every question, kept for good, and what was measured how. The result of an evaluation.
 
-A mean without its questions cannot be compared, tested or doubted, so the questions are the artefact and the means are
+A mean without its questions can be neither compared nor tested, so the questions are the artefact and the means are
 derived: `scores.arrow` has a row for each question that counts. A value is null where a measure is not defined for the
 question (the share of its positives that was found, when it has none); such questions are not in that measure's mean,
 and the mean says over how many it went. Everything else counts: what the run lacks, what has no answer, is 0.
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -159,35 +159,17 @@ def _lines(scores: Scores) -> Iterator[str]:
         mean, over = scores.mean(measure)
         yield f"{measure:<12}{_percent(mean)}{over:>12,}"
     if scores.trained_Q.any():
-        yield from _without_trained(scores)
-    yield from _by_positives(scores)
-
-
-def _without_trained(scores: Scores) -> Iterator[str]:
-    kept = ~scores.trained_Q
-    yield f"without the {int(scores.trained_Q.sum()):,} questions that were also trained on"
-    for measure in scores.values:
-        mean, over = scores.mean(measure, kept)
-        yield f"{measure:<12}{_percent(mean)}{over:>12,}"
-
-
-def _by_positives(scores: Scores) -> Iterator[str]:
-    """A line for each group; a measure that no question of a group defines is a dash."""
+        yield f"without the {int(scores.trained_Q.sum()):,} questions that were also trained on"
+        for measure in scores.values:
+            mean, over = scores.mean(measure, ~scores.trained_Q)
+            yield f"{measure:<12}{_percent(mean)}{over:>12,}"
     groups = list(scores.groups())
     if groups:
         yield f"{'positives':<12}{'questions':>10}" + "".join(f"{measure:>11}" for measure in scores.values)
-    for name, among in groups:
+    for name, among in groups:  # a dash where no question of the group defines the measure
         shown = "".join(f"{_percent(scores.mean(measure, among)[0]):>11}" for measure in scores.values)
         yield f"{name:<12}{int(among.sum()):>10,}{shown}"
 
 
 def _percent(mean: float | None) -> str:
     return f"{'-':>8}" if mean is None else f"{100 * mean:>8.2f}"
-
-
-def ragged(owner: Iterable[int], ranks: Iterable[int], questions: int) -> tuple[tuple[int, ...], ...]:
-    """Ranks of each question, ascending."""
-    lists: list[list[int]] = [[] for _ in range(questions)]
-    for question, rank in zip(owner, ranks, strict=True):
-        lists[question].append(rank)
-    return tuple(tuple(sorted(ranks)) for ranks in lists)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from mpr.catalogue import Parameters
-from mpr.labels._scores import Scores
+from mpr.labels._score_files import Scores
 
 if TYPE_CHECKING:
     from mpr.data.pair_labels import Knowledge
@@ -51,15 +51,17 @@ def applied(params: Params, known: Knowledge, ground: Ground) -> Knowledge:
 
     from mpr.data.pair_labels import Asked
     from mpr.data.positives import GREY, tier_codes
-    from mpr.labels import _scores
+    from mpr.labels import _score_files
 
     table = known.of(params.source)
     owner_N, passage_N = table.owners(), table.columns["passage"]
     looked_N = known.open(params.source) & (table.columns["rank"] <= params.window)
     if params.questions == "without_positives":
         looked_N &= ~np.isin(owner_N, known.positives.rows.owners()[known.counting])
-    scores = _scores.of(params.scores, Asked({params.source: params.window}), known, ground)
-    value_N = _scores.required(scores, table, looked_N, ground, f"candidates of '{params.source}' up to the window")
+    scores = _score_files.of(params.scores, Asked({params.source: params.window}), known, ground)
+    value_N = _score_files.required(
+        scores, table, looked_N, ground, f"candidates of '{params.source}' up to the window"
+    )
     above_N = value_N > params.promote  # False where there is no score
     best = np.flatnonzero(above_N)
     best = best[np.lexsort((best, -value_N[best], owner_N[best]))]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field, model_validator
 
 from mpr.catalogue import Parameters
-from mpr.labels._scores import Scores
+from mpr.labels._score_files import Scores
 
 if TYPE_CHECKING:
     from mpr.data.pair_labels import Knowledge
@@ -65,13 +65,15 @@ def applied(params: Params, known: Knowledge, ground: Ground) -> Knowledge:
 
     from mpr.data.pair_labels import Asked
     from mpr.data.positives import GREY
-    from mpr.labels import _scores
+    from mpr.labels import _score_files
 
     table, open_N = known.of(params.source), known.open(params.source)
     owner_N, rank_N = table.owners(), table.columns["rank"]
     looked_N = open_N & (rank_N <= params.window)
-    scores = _scores.of(params.scores, Asked({params.source: params.window}), known, ground)
-    value_N = _scores.required(scores, table, looked_N, ground, f"candidates of '{params.source}' up to the window")
+    scores = _score_files.of(params.scores, Asked({params.source: params.window}), known, ground)
+    value_N = _score_files.required(
+        scores, table, looked_N, ground, f"candidates of '{params.source}' up to the window"
+    )
     kept_N = value_N < params.keep  # False where there is no score
     grey_N = looked_N & ~kept_N
     fill_N, order_N = _fill(params, open_N, table.owners(), table.columns["passage"], rank_N)

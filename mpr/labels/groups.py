@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field, model_validator
 
 from mpr.catalogue import Parameters
-from mpr.labels._scores import Scores
+from mpr.labels._score_files import Scores
 
 if TYPE_CHECKING:
     from mpr.data.pair_labels import Knowledge
@@ -70,13 +70,13 @@ def applied(params: Params, known: Knowledge, ground: Ground) -> Knowledge:
 
     from mpr.data.pair_labels import Asked
     from mpr.data.pair_scores import PairScores, Scored
-    from mpr.labels import _scores
+    from mpr.labels import _score_files
 
     table = known.of(params.source)
     owner_N, passage_N = table.owners(), table.columns["passage"]
     looked_N = known.open(params.source) & (table.columns["rank"] <= params.depth)
-    scores = _scores.of(params.scores, Asked({params.source: params.depth}), known, ground)
-    value_N = _scores.required(scores, table, looked_N, ground, f"candidates of '{params.source}' up to the depth")
+    scores = _score_files.of(params.scores, Asked({params.source: params.depth}), known, ground)
+    value_N = _score_files.required(scores, table, looked_N, ground, f"candidates of '{params.source}' up to the depth")
     ordered = np.flatnonzero(looked_N)
     ordered = ordered[np.lexsort((ordered, -value_N[ordered], owner_N[ordered]))]
     rows, counting_K = known.positives.rows, known.counting

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from mpr.data.pair_scores import PairScores, Scored
     from mpr.formats.verdicts import Verdict
     from mpr.sources import Ground
-    from mpr.storage.ragged import Ragged
 
 TIER = "llm"
 FINDS_POSITIVES = True
@@ -91,19 +90,16 @@ def pool(known: Knowledge, source: str, window: int, answer_matches: bool) -> tu
         out = known.removed[source]
         wanted_N = (out.columns["label"] == ANSWER_MATCH) & (out.columns["rank"] <= window)
         wanted_N &= ~np.isin(keys_of(out.owners(), out.columns["passage"]), known.positives.keys())
-        parts.append((*_columns(out, wanted_N), np.full(int(wanted_N.sum()), -1)))
+        columns = (out.owners()[wanted_N], out.columns["passage"][wanted_N], out.columns["rank"][wanted_N])
+        parts.append((*columns, np.full(int(wanted_N.sum()), -1)))
     if answer_matches:
         rows = known.positives.rows
-        told_K = (rows.columns["tier"] == tier_codes(["answer_match"])[0]) & ~known.counting
-        nothing_K = np.zeros(int(told_K.sum()), dtype=np.int64)
-        parts.append((rows.owners()[told_K], rows.columns["passage"][told_K], nothing_K, nothing_K - 1))
+        listed_K = (rows.columns["tier"] == tier_codes(["answer_match"])[0]) & ~known.counting
+        nothing_K = np.zeros(int(listed_K.sum()), dtype=np.int64)
+        parts.append((rows.owners()[listed_K], rows.columns["passage"][listed_K], nothing_K, nothing_K - 1))
     owner_N, passage_N, rank_N, place_N = (np.concatenate(column) for column in zip(*parts, strict=True))
     order = np.lexsort((rank_N, owner_N))
     return owner_N[order], passage_N[order], rank_N[order], place_N[order]
-
-
-def _columns(table: Ragged, wanted_N: Any) -> tuple[Any, Any, Any]:
-    return table.owners()[wanted_N], table.columns["passage"][wanted_N], table.columns["rank"][wanted_N]
 
 
 def applied(params: Params, known: Knowledge, ground: Ground) -> Knowledge:
@@ -114,12 +110,14 @@ def applied(params: Params, known: Knowledge, ground: Ground) -> Knowledge:
 
     from mpr.data.pair_scores import keys_of
     from mpr.data.positives import GREY, tier_codes
-    from mpr.labels import _scores
+    from mpr.labels import _score_files
 
     verdicts = kept(params.judgements, ground)
     owner_N, passage_N, _, place_N = pool(known, params.source, params.window, params.answer_matches)
     value_N = verdicts.lookup(owner_N, passage_N)
-    _scores.refuse_unknown(value_N, owner_N, passage_N, ground, f"candidates of '{params.source}' up to the window")
+    _score_files.refuse_unknown(
+        value_N, owner_N, passage_N, ground, f"candidates of '{params.source}' up to the window"
+    )
     good = np.flatnonzero(value_N >= params.relevant)
     good = good[np.lexsort((good, -value_N[good], owner_N[good]))]
     before = np.arange(len(good)) - np.searchsorted(owner_N[good], owner_N[good])
@@ -165,9 +163,9 @@ def kept(wanted: Judgements, ground: Ground) -> PairScores:
 
 def _blocks(path: Path, ground: Ground) -> Iterator[Scored]:
     from mpr.formats.verdicts import read_verdicts
-    from mpr.labels import _scores
+    from mpr.labels import _score_files
 
     def grade(verdict: Verdict) -> float:
         return UNREAD if verdict.grade is None else float(verdict.grade)
 
-    return _scores.by_rows(read_verdicts(path), path, ground, grade, "judge candidates of this collection")
+    return _score_files.by_rows(read_verdicts(path), path, ground, grade, "judge candidates of this collection")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from mpr.catalogue import Parameters
-from mpr.labels._scores import Scores
+from mpr.labels._score_files import Scores
 
 if TYPE_CHECKING:
     from mpr.data.pair_labels import Knowledge
@@ -42,16 +42,16 @@ def applied(params: Params, known: Knowledge, ground: Ground) -> Knowledge:
     import numpy as np
 
     from mpr.data.pair_labels import Asked
-    from mpr.labels import _scores
+    from mpr.labels import _score_files
 
     asked = Asked(dict.fromkeys(known.candidates), positives=True)
-    scores = _scores.of(params.scores, asked, known, ground)
+    scores = _score_files.of(params.scores, asked, known, ground)
     counts = {"candidates dropped": 0, "positives dropped": 0}
     for source, table in known.candidates.items():
         passage_N = table.columns["passage"]
         value_N = scores.lookup(table.owners(), passage_N)
         if params.missing == "refuse":
-            _scores.refuse_unknown(value_N, table.owners(), passage_N, ground, f"candidates of '{source}'")
+            _score_files.refuse_unknown(value_N, table.owners(), passage_N, ground, f"candidates of '{source}'")
         wanted_N = _wanted(table, value_N, params.keep_best)
         counts["candidates dropped"] += int((~wanted_N).sum())
         known = known.with_candidates(source, table.kept(wanted_N))
@@ -59,8 +59,9 @@ def applied(params: Params, known: Knowledge, ground: Ground) -> Knowledge:
     value_K = scores.lookup(rows.owners(), rows.columns["passage"])
     open_K = known.counting & np.isnan(value_K)
     if params.missing == "refuse" and open_K.any():
-        told = known.counting
-        _scores.refuse_unknown(value_K[told], rows.owners()[told], rows.columns["passage"][told], ground, "positives")
+        counted_K = known.counting
+        pair_K = rows.owners()[counted_K], rows.columns["passage"][counted_K]
+        _score_files.refuse_unknown(value_K[counted_K], *pair_K, ground, "positives")
     counts["positives dropped"] = int(open_K.sum())
     known = replace(known, positives=index.doubted(open_K) if open_K.any() else index)
     return known.with_scores("teacher_QP", scores).noted("teacher", counts, scores)

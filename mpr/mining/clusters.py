@@ -26,7 +26,7 @@ from mpr import storage
 from mpr.errors import RecipeError
 from mpr.recipe.keys_draw import Clusters
 from mpr.recipe.model_names import START
-from mpr.search.vectors import Floats
+from mpr.search.shards import Floats
 from mpr.storage.ragged import memory_map
 
 if TYPE_CHECKING:
@@ -124,8 +124,8 @@ def model_digest(dataset: Dataset) -> dict[str, str]:
 
 
 def _located(dataset: Dataset) -> Path:
-    from mpr.models import stage_models
+    from mpr.models import locate
 
     wanted = dataset.recipe.draw.clusters
     assert wanted is not None
-    return stage_models.located(wanted.model, dataset.models, dataset.home, key="draw.clusters.model")
+    return locate.model_folder(wanted.model, dataset.home, dataset.models, key="draw.clusters.model")

@@ -156,11 +156,11 @@ def scorers(dataset: Dataset) -> dict[str, Path]:
     names = labels.scorers(dataset.recipe)
     if not names:
         return {}
-    from mpr.models import stage_models
+    from mpr.models import locate
 
     ground = ground_of(dataset, "train")
     key = "labels.scores.cross_encoder"
-    return {name: stage_models.located(name, ground.models, ground.home, key=key, quiet=ground.quiet) for name in names}
+    return {name: locate.model_folder(name, ground.home, ground.models, key=key, quiet=ground.quiet) for name in names}
 
 
 def ground_of(dataset: Dataset, role: str, source: Any = None) -> sources.Ground:

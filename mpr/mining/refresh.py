@@ -42,7 +42,7 @@ from mpr.data.candidates import CandidateTable
 from mpr.data.dataset import Dataset
 from mpr.errors import Problem, Problems, RecipeError, StorageError
 from mpr.mining.mine import ALONE, Kept, Mining
-from mpr.models.towers import Towers
+from mpr.models.towers import DualEncoder
 from mpr.recipe.clock import Clock
 from mpr.runtime import randomness
 from mpr.runtime.processes import Group
@@ -82,7 +82,7 @@ class Refresh:
 
     # The times
 
-    def turn(self, update: int, towers: Towers) -> dict[str, float]:
+    def turn(self, update: int, towers: DualEncoder) -> dict[str, float]:
         """Called right before an update that may read another version than the one before: mines if that is due, and
         points the drawer to what is in force. What is to be logged."""
         noted: dict[str, float] = {}
@@ -107,7 +107,7 @@ class Refresh:
 
     # One version
 
-    def _refreshed(self, update: int, towers: Towers) -> dict[str, float]:
+    def _refreshed(self, update: int, towers: DualEncoder) -> dict[str, float]:
         began, was_training = time.monotonic(), towers.training
         tokenizer = self.dataset.tokenizer()
         try:

@@ -9,27 +9,36 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 from pydantic import Field, ValidationError
 
 from mpr import __version__
 from mpr.catalogue import Parameters
 from mpr.errors import DataError, Problem, RecipeError, excerpt, nearest
+from mpr.models import templates
 from mpr.recipe.keys import Towers
+from mpr.recipe.rules.task import CROSS_ENCODER, DUAL_ENCODER, LATE_INTERACTION
 from mpr.recipe.rules.towers import unlike
 from mpr.recipe.strict_yaml import dotted
 from mpr.storage.json_fields import decode, refusal_of
 
 FILE = "mpr.json"
+KIND = "model"  # of a model folder as an artefact, in its manifest
 FORMAT = 1
-TASK = "dual_encoder"
 MAX_BYTES = 1 << 20
+ROLES = {"question": "query", "passage": "document"}  # our word for a side -> that of sentence-transformers
 _REDO = "restore the file, or train the model again"
+_TASKS = {
+    DUAL_ENCODER: "dual encoder, which makes vectors",
+    CROSS_ENCODER: "cross-encoder, which scores pairs",
+    LATE_INTERACTION: "late-interaction model, which compares tokens",
+}
+_Parsed = TypeVar("_Parsed", bound=Parameters)
 
 
 class Base(Parameters):
-    """The pretrained encoder that a tower started from. Never a path: those are nobody's business."""
+    """The pretrained encoder that a tower started from. Its name and never its path: paths are private."""
 
     name: str
     """Hub id, or the last part of a folder's name."""
@@ -41,8 +50,19 @@ class Base(Parameters):
     """Of its weights."""
 
 
-class Contract(Parameters):
-    """What training fixed."""
+class _Written(Parameters):
+    """A contract as a file."""
+
+    def content(self) -> dict[str, Any]:
+        """The keys in the order in which they are written."""
+        return self.model_dump(mode="json")
+
+    def to_bytes(self) -> bytes:
+        return (json.dumps(self.content(), indent=1, ensure_ascii=False) + "\n").encode()
+
+
+class Contract(_Written):
+    """What training fixed of a dual encoder."""
 
     format: Literal[1] = 1
     """Version of this file."""
@@ -89,12 +109,42 @@ class Contract(Parameters):
     def bases(self) -> tuple[Base | None, Base | None]:
         return self.question_base, self.passage_base
 
-    def to_bytes(self) -> bytes:
-        return (json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n").encode()
+
+class ScorerContract(_Written):
+    """What training fixed of a model that scores pairs and makes no vector of a text. Every kind has one of its own."""
+
+    format: Literal[1] = 1
+    """Version of this file."""
+    task: str
+    """What the model is for."""
+    mpr: str
+    """Version of mpr that wrote it."""
+    towers: Towers
+    """The recipe's towers, with names instead of folders: lengths, prompts, titles."""
+    tokenizer: str
+    """Digest of the tokenizer's definition."""
+    base: Base | None
+    """Where the first weights came from; null: random."""
+
+    @classmethod
+    def of(cls, towers: Towers, base: Base | None, tokenizer: Any, **more: Any) -> Self:
+        """The contract of a model that was trained with these towers; `more` is what its kind says besides."""
+        digest = templates.digest(tokenizer)
+        return cls(mpr=__version__, towers=public(towers, (base, None)), tokenizer=digest, base=base, **more)
+
+    def opened_tokenizer(self, folder: Path) -> Any:
+        """The tokenizer of the model folder, which must be the one of this contract."""
+        from tokenizers import Tokenizer
+
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        if templates.digest(tokenizer) != self.tokenizer:
+            what = "is not that of tokenizer.json"
+            raise DataError(what, where=str(folder / FILE), key="tokenizer", fix="restore the folder")
+        return tokenizer
 
 
 def base_name(base: str) -> str:
-    """What may be told of a base: a Hub id, or the last part of a folder's path."""
+    """How a base is named in public: a Hub id, or the last part of a folder's path."""
     return os.path.basename(os.path.abspath(base)) if Path(base).is_dir() else base
 
 
@@ -119,25 +169,13 @@ def read(folder: Path) -> Contract:
 
 
 def task(folder: Path) -> str:
-    """What the model of a folder is for. One of two towers does not say it: it has the older file."""
+    """What the model of a folder is for. The file of a dual encoder, which is the older one, does not say it."""
     value = _json(Path(folder) / FILE)
-    return str(value.get("task", TASK)) if isinstance(value, dict) else TASK
+    return str(value.get("task", DUAL_ENCODER)) if isinstance(value, dict) else DUAL_ENCODER
 
 
-def _shown_task(task: Any) -> str:
-    known = {
-        TASK: "dual encoder, which makes vectors",
-        "cross_encoder": "cross-encoder, which scores pairs",
-        "late_interaction": "late-interaction model, which compares tokens",
-    }
-    return known.get(str(task), excerpt(repr(task)))
-
-
-Kind = TypeVar("Kind", bound=Parameters)
-
-
-def parsed(kind: type[Kind], folder: Path, task: str = TASK) -> Kind:
-    """The contract of a model for that task. A model of two towers does not say its task: it has the older file."""
+def parsed(kind: type[_Parsed], folder: Path, task: str = DUAL_ENCODER) -> _Parsed:
+    """The contract of a model for that task. That of a dual encoder has no key for it: its file is the older one."""
     path = Path(folder) / FILE
     value = _json(path)
     if not isinstance(value, dict):
@@ -145,8 +183,9 @@ def parsed(kind: type[Kind], folder: Path, task: str = TASK) -> Kind:
     if value.get("format") != FORMAT:
         what = f"has format {excerpt(str(value.get('format')))}, this version of mpr reads format {FORMAT}"
         raise DataError(what, where=str(path), key="format", fix="use the version of mpr that wrote it")
-    if (found := value.get("task", TASK)) != task:
-        what = f"is of a {_shown_task(found)}, and what is wanted is a {_shown_task(task)}"
+    if (found := value.get("task", DUAL_ENCODER)) != task:
+        named = _TASKS.get(str(found), excerpt(repr(found)))
+        what = f"is of a {named}, and what is wanted is a {_TASKS[task]}"
         raise DataError(what, where=str(path), key="task", fix="give the folder of the other kind of model")
     try:
         return kind.model_validate_json(json.dumps(value))
@@ -190,7 +229,7 @@ def agree(contract: Contract, towers: Towers, tokenizer: str, where: str = "", *
     """Refuses to use the model in any way but the one it was trained for, naming every difference.
 
     `tokenizer` is the digest of the tokenizer that the texts were or will be tokenised with. `starting`: to train on
-    from it, with what that may add (`tower_rules.unlike`).
+    from it, with what that may add (`unlike` of `mpr/recipe/rules/towers.py`).
     """
     fix = "use the recipe that the model was trained with, or train another model"
     if starting:

@@ -4,27 +4,69 @@ It is transformers' model for the classification of sequences with a single outp
 score comes out in 32 bits whatever the transformer computes in. On the block of a step it fills those cells that exist
 (`mpr/batches/pair_collate.py`); the other cells are neither positive nor negative, so objectives never look at them.
 
+Its folder has files that transformers and sentence-transformers' CrossEncoder open unchanged:
+
+```
+config.json, model.safetensors             a model for the classification of sequences with one output
+tokenizer.json, tokenizer_config.json      it frames pairs, question first, as the model was trained to read them
+mpr.json, manifest.json                    the contract: task, lengths, title, frame
+```
+
 Shapes: N pairs, L tokens, Q questions and P passages of the block.
 """
 
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mpr.errors import RecipeError
-from mpr.models import lengths, pretrained, towers
-from mpr.models.contract import Base
-from mpr.models.towers import Tokens
+from mpr import storage
+from mpr.catalogue import Parameters
+from mpr.errors import DataError
+from mpr.models import contract, lengths, pretrained, towers
+from mpr.models.contract import Base, ScorerContract
+from mpr.models.lengths import Tokens
+from mpr.models.templates import PairTemplate, tokenizer_files
 from mpr.recipe import keys
-from mpr.recipe.rules import task
-from mpr.recipe.strict_yaml import dotted
+from mpr.recipe.rules.task import CROSS_ENCODER, contradictions
 
 IDENTITY = "torch.nn.modules.linear.Identity"  # what sentence-transformers is told to do with the score: nothing
+
+
+class Frame(Parameters):
+    """Special tokens around and between question and passage, and the segment of each of the five parts."""
+
+    prefix: tuple[int, ...]
+    """Before the question."""
+    between: tuple[int, ...]
+    """Between question and passage."""
+    suffix: tuple[int, ...]
+    """Behind the passage."""
+    segments: tuple[int, int, int, int, int]
+    """Of prefix, question, between, passage and suffix."""
+
+    @classmethod
+    def of(cls, template: PairTemplate) -> Frame:
+        return cls(**{key: getattr(template, key) for key in cls.model_fields})
+
+
+class PairContract(ScorerContract):
+    """What training fixed of a cross-encoder."""
+
+    task: Literal["cross_encoder"] = "cross_encoder"
+    frame: Frame
+    """How a pair becomes one text."""
+
+    def content(self) -> dict[str, Any]:
+        content = super().content()
+        content["tokenizer"], content["base"] = content.pop("tokenizer"), content.pop("base")  # behind the frame
+        return content
 
 
 class Head(torch.nn.Linear):
@@ -57,11 +99,6 @@ class CrossEncoder(towers.Recomputing, torch.nn.Module):
         scores_N1: Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask, **more).logits
         return scores_N1[:, 0]
 
-    @property
-    def _no_split_modules(self) -> set[str]:
-        """Kinds of layers that must stay whole when weights are sharded; accelerate asks for them by this name."""
-        return set(self.model._no_split_modules or ())
-
     def recomputed(self) -> list[Any]:
         return [self.model]
 
@@ -84,11 +121,15 @@ def build(settings: keys.Towers, tokenizer: Any, seed: int, groups: int = 1) -> 
 
     What a base has no weights for, such as the last layer, is a function of the seed alone.
     """
-    for path, what, fix in task.contradictions(settings, task.CROSS_ENCODER):
-        raise RecipeError(what, key=dotted(path), fix=fix)
+    towers.refuse_first(contradictions(settings, CROSS_ENCODER))
     with torch.random.fork_rng(devices=[]):
         if settings.new is not None:
-            return CrossEncoder(settings, _blank(settings, settings.new, tokenizer, seed), None, groups).train()
+            from transformers import BertForSequenceClassification
+
+            config = towers.blank_config(settings, settings.new, tokenizer)
+            config.num_labels = 1
+            towers.draw_from(seed, "backbone")
+            return CrossEncoder(settings, BertForSequenceClassification(config), None, groups).train()
         towers.draw_from(seed, "head")
         found = pretrained.load_scorer(str(settings.base), settings.revision)
     towers.refuse_other_tokenizer(found, tokenizer, "towers.base")
@@ -96,10 +137,28 @@ def build(settings: keys.Towers, tokenizer: Any, seed: int, groups: int = 1) -> 
     return CrossEncoder(settings, found.model, found.base, groups).train()
 
 
-def _blank(settings: keys.Towers, new: keys.NewEncoder, tokenizer: Any, seed: int) -> Any:
-    from transformers import BertForSequenceClassification
+def write(target: Path, model: CrossEncoder, tokenizer: Any, receipt: Mapping[str, Any] | None = None) -> None:
+    """Commits a model folder."""
+    template = PairTemplate.of(tokenizer)
+    segments = ("token_type_ids",) if model.reads_segments and template.segmented else ()
+    found = PairContract.of(model.settings, model.base, tokenizer, frame=Frame.of(template))
+    inputs = ("input_ids", "attention_mask", *segments)
+    with storage.stage(target, contract.KIND, receipt) as stage:
+        model.model.save_pretrained(stage.folder)
+        for name, data in tokenizer_files(tokenizer, model.settings.passage_length, inputs):
+            stage.write(name, data)
+        stage.write(contract.FILE, found.to_bytes())
 
-    config = towers.blank_config(settings, new, tokenizer)
-    config.num_labels = 1
-    towers.draw_from(seed, "backbone")
-    return BertForSequenceClassification(config)
+
+def load(folder: Path) -> tuple[CrossEncoder, Any, PairContract]:
+    """Model, tokenizer and contract of a folder, every byte verified, for scoring."""
+    folder = Path(folder)
+    storage.verify(folder, contract.KIND)
+    found = contract.parsed(PairContract, folder, CROSS_ENCODER)
+    with torch.random.fork_rng(devices=[]):  # what is about to be filled is drawn first
+        model = CrossEncoder(found.towers, pretrained.opened_scorer(folder), found.base)
+    tokenizer = found.opened_tokenizer(folder)
+    if Frame.of(PairTemplate.of(tokenizer)) != found.frame:
+        what = "is not that of tokenizer.json"
+        raise DataError(what, where=str(folder / contract.FILE), key="frame", fix="restore the folder")
+    return model.eval(), tokenizer, found

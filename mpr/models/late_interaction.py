@@ -13,6 +13,15 @@ up with [MASK] tokens that count, and leave out the punctuation of passages. TAS
 Vectors and scores are in 32 bits whatever the transformer computes in, and a score does not depend on what else is in
 the batch.
 
+The folder has an encoder that transformers opens unchanged, and its projection beside it:
+
+```
+config.json, model.safetensors             the encoder
+projection.safetensors                     `linear.weight`, the layer behind it, under the name that ColBERT gives it
+tokenizer.json, tokenizer_config.json
+mpr.json, manifest.json                    the contract: task, lengths, prompts, titles, tokenizer
+```
+
 Shapes: Q questions and P passages of the block, N texts, L and M tokens, W size of a token's vector.
 """
 
@@ -20,22 +29,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mpr.errors import DataError, RecipeError
-from mpr.models import lengths, pretrained, towers
-from mpr.models.contract import Base
-from mpr.models.similarity import inner_products
+from mpr import storage
+from mpr.errors import DataError
+from mpr.models import contract, lengths, pretrained, towers
+from mpr.models.contract import Base, ScorerContract
+from mpr.models.lengths import Tokens
+from mpr.models.templates import tokenizer_files
+from mpr.models.towers import inner_products
 from mpr.recipe import keys
-from mpr.recipe.rules import task
-from mpr.recipe.strict_yaml import dotted
+from mpr.recipe.rules.task import LATE_INTERACTION, contradictions
 
 PUBLISHED = "linear.weight"  # the projection in ColBERT's own checkpoints, beside the weights of its encoder
-Tokens = Mapping[str, Tensor]
+PROJECTION = "projection.safetensors"
+
+
+class TokenContract(ScorerContract):
+    """What training fixed of a late-interaction model."""
+
+    task: Literal["late_interaction"] = "late_interaction"
 
 
 class LateInteraction(towers.Recomputing, torch.nn.Module):
@@ -73,11 +91,6 @@ class LateInteraction(towers.Recomputing, torch.nn.Module):
                 vectors_NLW = functional.normalize(vectors_NLW, dim=-1)
             return functional.pad(vectors_NLW, (0, 0, 0, width - vectors_NLW.shape[1]))
 
-    @property
-    def _no_split_modules(self) -> set[str]:
-        """Kinds of layers that must stay whole when weights are sharded; accelerate asks for them by this name."""
-        return set(self.backbone._no_split_modules or ())
-
     def recomputed(self) -> list[Any]:
         return [self.backbone]
 
@@ -101,8 +114,7 @@ def build(settings: keys.Towers, tokenizer: Any, seed: int, groups: int = 1) -> 
 
     The projection is the base's own where that is a published ColBERT, and otherwise a function of the seed alone.
     """
-    for path, what, fix in task.contradictions(settings, task.LATE_INTERACTION):
-        raise RecipeError(what, key=dotted(path), fix=fix)
+    towers.refuse_first(contradictions(settings, LATE_INTERACTION))
     with torch.random.fork_rng(devices=[]):
         base = projection = None
         if settings.new is not None:
@@ -140,3 +152,39 @@ def linear(weight_WD: Tensor) -> torch.nn.Linear:
     made = torch.nn.Linear(weight_WD.shape[1], weight_WD.shape[0], bias=False, device="meta")  # nothing is drawn for it
     made.weight = torch.nn.Parameter(weight_WD)
     return made
+
+
+def write(target: Path, model: LateInteraction, tokenizer: Any, receipt: Mapping[str, Any] | None = None) -> None:
+    """Commits a model folder."""
+    length = max(model.settings.question_length, model.settings.passage_length)
+    with storage.stage(target, contract.KIND, receipt) as stage:
+        model.backbone.save_pretrained(stage.folder)
+        if model.projection is not None:
+            pretrained.save_tensors({PUBLISHED: model.projection.weight}, stage, PROJECTION)
+        for name, data in tokenizer_files(tokenizer, length):
+            stage.write(name, data)
+        stage.write(contract.FILE, TokenContract.of(model.settings, model.base, tokenizer).to_bytes())
+
+
+def load(folder: Path) -> tuple[LateInteraction, Any, TokenContract]:
+    """Model, tokenizer and contract of a folder, every byte verified, for scoring."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    folder = Path(folder)
+    storage.verify(folder, contract.KIND)
+    found = contract.parsed(TokenContract, folder, LATE_INTERACTION)
+    with torch.random.fork_rng(devices=[]):  # what is about to be filled is drawn first
+        backbone = pretrained.opened(folder)
+    wanted, projection = found.towers.projection, None
+    if wanted is not None:
+        where, fix = str(folder / PROJECTION), "restore the folder"
+        try:
+            projection = linear(load_file(folder / PROJECTION)[PUBLISHED])
+        except (SafetensorError, KeyError, OSError) as error:
+            raise DataError(f"is not the projection of this model: {error}", where=where, fix=fix) from error
+        if projection.weight.shape != (wanted, backbone.config.hidden_size):
+            what = f"has the shape {tuple(projection.weight.shape)}, the contract says {wanted} numbers a token"
+            raise DataError(what, where=where, fix=fix)
+    tokenizer = found.opened_tokenizer(folder)
+    return LateInteraction(found.towers, backbone, projection, found.base).eval(), tokenizer, found

@@ -80,16 +80,10 @@ def groups(needed: Sequence[int], most: int, price: int = PRICE) -> list[list[in
         with_cut_KK[0] = best_K  # no cut at all: what fewer groups cost
         cuts.append(with_cut_KK.argmin(axis=0))
         best_K = with_cut_KK.min(axis=0)
-    return _groups(rows, [int(start) for start in start_K], cuts)
-
-
-def _groups(rows: list[int], starts: list[int], cuts: list[np.ndarray]) -> list[list[int]]:
-    """The rows between the cuts, found from the last group to the first."""
-    found, end = [], len(starts)
-    for cut_K in reversed(cuts):
-        start = int(cut_K[end - 1])
-        if start:
-            found.append(rows[starts[start] : starts[end] if end < len(starts) else len(rows)])
+    bounds, end, found = [*start_K.tolist(), len(rows)], len(start_K), []
+    for cut_K in reversed(cuts):  # from the last group to the first
+        if start := int(cut_K[end - 1]):
+            found.append(rows[bounds[start] : bounds[end]])
             end = start
-    found.append(rows[: starts[end] if end < len(starts) else len(rows)])
+    found.append(rows[: bounds[end]])
     return found[::-1]

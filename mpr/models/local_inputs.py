@@ -1,7 +1,7 @@
-"""What a recipe brings by name alone: files beside its collection, and models and encoders in folders of this machine.
+"""Inputs that a recipe names by a path: files beside its collection, and models and encoders in folders.
 
-A name does not say what is in a file. Digests here are of what is there now, so that receipts notice when somebody
-exchanges it, pinned or not. Files of the collection itself name the folder of the data (`mpr/data/dataset.py`).
+A path does not say what is in a file. Digests here are of what is there now, so that receipts notice when a file was
+exchanged, pinned or not. Files of the collection itself are covered by the folder of the data (`mpr/data/dataset.py`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ FILE = "file"  # every key that names one is called so
 
 
 def files(recipe: Recipe, *keys: str) -> dict[str, str]:
-    """Checksums of the files that are named below these keys; of `data`, what is brought besides the collection."""
+    """Checksums of the files that are named below these keys; of `data`, the files besides the collection."""
     wanted: Any = {key: {"augment"} if key == "data" else True for key in keys}
     content = recipe.model_dump(mode="json", by_alias=True, include=wanted)
     folder = getattr(recipe.data.corpus, "folder", None)

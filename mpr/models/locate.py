@@ -1,9 +1,13 @@
-"""A trained model on the Hub, brought to this disk: the very artefact that was pushed, verified before it is opened.
+"""The folder of a model that a recipe or a command names: a path, a commit on the Hub, or a stage of a plan.
 
-A model folder has a manifest, and so has its repository. What the manifest lists is fetched at a pinned commit into a
-stage, compared byte by byte, and committed wholly or not at all as `<home>/models/<owner>--<name>-<commit>/`, with the
-digest of the folder that was pushed: vectors made with either are the same work. What the manifest does not list (the
-card, results) stays on the Hub, and so does everything that is no data file: a pickle is not even downloaded.
+This is the one place where a name becomes a folder. Of a plan, `stage:<name>` is the model of an earlier stage and
+`start` is the model that a training starts from.
+
+A model on the Hub is the very artefact that was pushed. A model folder has a manifest, and so has its repository. What
+the manifest lists is fetched at a pinned commit into a stage, compared byte by byte, and committed wholly or not at all
+as `<home>/models/<owner>--<name>-<commit>/`, with the digest of the folder that was pushed: vectors made with either
+are the same work. What the manifest does not list (the card, results) stays on the Hub, and so does everything that is
+no data file: a pickle is not even downloaded.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ import glob
 import json
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,15 +25,20 @@ from typing import Any
 from mpr import storage
 from mpr.errors import DataError, MprError, Problem, RecipeError, StorageError, excerpt
 from mpr.models import contract
+from mpr.models.contract import KIND
+from mpr.recipe import model_names
+from mpr.recipe.model_names import START
 from mpr.recipe.rules import task
 
-KIND = "model"  # as `towers_folder` writes it, which would load torch
 DATA = (".json", ".safetensors", ".txt")
 _NAME = re.compile(r"(?!.*(--|\.\.))[a-zA-Z0-9][\w.-]*/[a-zA-Z0-9][\w.-]*", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _NOTES = ".cache"  # of the client, about what it downloaded
 _PATIENCE = 86_400.0  # seconds to wait for a process that is at it
 log = logging.getLogger(__name__)
+
+Models = Mapping[str, Path]
+"""Name of a stage -> its model folder, which may not be there yet; `start`: what this training starts from."""
 
 
 def split_name(text: str, key: str = "model") -> tuple[str, str | None]:
@@ -43,43 +52,55 @@ def split_name(text: str, key: str = "model") -> tuple[str, str | None]:
     return name, revision or None
 
 
-def located(
-    text: str,
+def model_folder(
+    reference: str,
     home: Path,
+    models: Models | None = None,
     revision: str | None = None,
     *,
     key: str = "model",
     quiet: bool = False,
     unpinned: bool = False,
 ) -> Path:
-    """The model folder of that path, or of `org/name@<commit>` on the Hub; `revision` may give the commit instead."""
-    if Path(text).is_dir():
+    """The model folder of that path, of `org/name@<commit>` on the Hub, or of `stage:<name>` or `start` in `models`.
+
+    `revision` may give the commit instead. Without `models` there is no plan, and its words are read as paths.
+    """
+    name = START if reference == START else model_names.stage(reference)
+    if models is not None and name is not None:
+        if name not in models:
+            what = "this training starts from no model" if name == START else f"no earlier stage is called '{name}'"
+            raise DataError(what, key=key, fix=f"known: {', '.join(models) or 'none'}")
+        if not models[name].is_dir():
+            what = f"the model of '{reference}' is not there yet"
+            fix = "`mpr train RECIPE` trains all stages in order; with --stage this one comes after that one"
+            raise DataError(what, where=str(models[name]), key=key, fix=fix)
+        return models[name]
+    if Path(reference).is_dir():
         if revision is not None:
             raise RecipeError("a folder has no revision", key=key, fix="remove the revision, or name a Hub repository")
-        return Path(text)
-    return brought(text, revision, home, quiet, unpinned=unpinned, key=key)
+        return Path(reference)
+    return from_hub(reference, revision, home, quiet, unpinned=unpinned, key=key)
 
 
-def brought(
+def from_hub(
     name: str, revision: str | None, home: Path, quiet: bool = False, *, unpinned: bool = False, key: str = "model"
 ) -> Path:
-    """The verified folder of a model repository at a commit; fetched if it is not there yet.
+    """The verified folder of a model repository at a commit; downloaded if it is not there yet.
 
     The commit is given by `revision` or in the name (`org/name@<commit>`). Without one it is refused, unless `unpinned`
-    allows to take the newest commit, which is then said.
+    allows to take the newest commit, which is then logged.
     """
     name, own = split_name(name, key)
     if own is not None and revision not in (None, own):
         raise RecipeError(f"'{name}' is pinned to two commits", key=key, fix="give one of them")
-    revision = revision or own
-    if revision is None:
-        revision = _newest(name, unpinned, key)
+    revision = revision or own or _newest(name, unpinned, key)
     _refuse_moving(name, revision, key)
     target = Path(home) / "models" / f"{name.replace('/', '--')}-{revision[:12]}"
     if not target.exists():
         with storage.lock(target.with_name(f".{target.name}.bringing"), _PATIENCE):
-            if not target.exists():  # the process that we waited for has brought it
-                _bring(name, revision, target, quiet, key)
+            if not target.exists():  # otherwise the process that we waited for has downloaded it
+                _download(name, revision, target, quiet, key)
     storage.verify(target, KIND)
     return target
 
@@ -104,7 +125,7 @@ def _newest(name: str, allowed: bool, key: str) -> str:
     return found
 
 
-def _bring(name: str, revision: str, target: Path, quiet: bool, key: str) -> None:
+def _download(name: str, revision: str, target: Path, quiet: bool, key: str) -> None:
     """Commits what the repository's manifest lists, under the manifest that it came with."""
     from huggingface_hub import hf_hub_download, snapshot_download
 
@@ -146,23 +167,21 @@ def _verified(staging: Path, where: str, key: str) -> dict[str, Any]:
     edited = (
         "it was changed after it was pushed, or the download is not whole: try again, or pin the commit of the push"
     )
+
+    def there(problem: Problem) -> str:
+        return problem.where.replace(str(staging), where)  # the place in the stage, as a place in the repository
+
     try:
         manifest = storage.verify(staging, KIND)
     except StorageError as error:
-        raise StorageError(
-            [replace(each, where=_there(each, staging, where), key=key, fix=edited) for each in error.problems]
-        ) from error
+        found = [replace(each, where=there(each), key=key, fix=edited) for each in error.problems]
+        raise StorageError(found) from error
     try:
         if contract.task(staging) not in task.SCORERS:  # whose readers look at theirs when they open them
             contract.read(staging)
     except DataError as error:
-        raise DataError([replace(each, where=_there(each, staging, where)) for each in error.problems]) from error
+        raise DataError([replace(each, where=there(each)) for each in error.problems]) from error
     return manifest.receipt
-
-
-def _there(problem: Problem, staging: Path, where: str) -> str:
-    """A place in the stage, as a place in the repository."""
-    return problem.where.replace(str(staging), where)
 
 
 def _foreign(what: str, where: str, key: str) -> DataError:
@@ -175,10 +194,10 @@ def _explained(name: str, revision: str, key: str) -> Iterator[None]:
     """Whatever the client runs into becomes one error that says what is wanted and how to get it."""
     from huggingface_hub.errors import HfHubHTTPError
 
-    leaks: Any = HfHubHTTPError.__mro__[1]  # what httpx, or in later clients httpx2, raises when a connection breaks
+    broken: Any = HfHubHTTPError.__mro__[1]  # what httpx, or in later clients httpx2, raises when a connection breaks
     try:
         yield
-    except (OSError, RuntimeError, ValueError, leaks) as error:
+    except (OSError, RuntimeError, ValueError, broken) as error:
         raise _translated(error, name, revision, key) from error
 
 

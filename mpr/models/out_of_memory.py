@@ -18,7 +18,7 @@ _ANOTHER = "as another run (--fork NAME, or another folder), since the recipe is
 
 
 @contextmanager
-def told(refusal: Callable[[], RecipeError]) -> Iterator[None]:
+def becomes(refusal: Callable[[], RecipeError]) -> Iterator[None]:
     """Turns whatever torch, its CPU allocator or numpy raise when memory runs out into the refusal."""
     try:
         yield

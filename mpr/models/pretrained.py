@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from mpr import storage
 from mpr.errors import DataError, RecipeError, excerpt
 from mpr.models import contract
 from mpr.models.contract import Base, base_name
+from mpr.recipe.rules.task import DUAL_ENCODER
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -47,12 +48,10 @@ class Pretrained:
 def load(name: str, revision: str | None, key: str = "towers.base") -> Pretrained:
     """The encoder of that folder or Hub repository; `key` is the recipe's key that named it."""
     folder = located(name, revision, key)
-    if (folder / contract.FILE).is_file() and contract.task(folder) != contract.TASK:
+    if (folder / contract.FILE).is_file() and contract.task(folder) != DUAL_ENCODER:
         what = f"is a trained model of its own kind, task: {contract.task(folder)}"
         raise DataError(what, where=str(folder), key=key, fix="name the encoder that it was trained from")
-    local = Path(name).is_dir()
-    commit = None if local else revision or folder.name  # the cache names a snapshot by its commit
-    base = Base(name=base_name(name), local=local, revision=commit, sha256=digest(folder))
+    base = _origin(name, revision, folder)
     model = opened(folder)
     if model.config.model_type != "dpr":
         return Pretrained(model, None, base, folder)
@@ -65,10 +64,14 @@ def load_scorer(name: str, revision: str | None, key: str = "towers.base") -> Pr
     """The same as a model that gives a text one score. Of the layers on top of its encoder, those that are not in the
     folder are drawn from torch's generator."""
     folder = located(name, revision, key)
-    local = Path(name).is_dir()
-    commit = None if local else revision or folder.name
-    base = Base(name=base_name(name), local=local, revision=commit, sha256=digest(folder))
+    base = _origin(name, revision, folder)
     return Pretrained(opened_scorer(folder, fresh=True), None, base, folder)
+
+
+def _origin(name: str, revision: str | None, folder: Path) -> Base:
+    local = Path(name).is_dir()
+    commit = None if local else revision or folder.name  # the cache names a snapshot by its commit
+    return Base(name=base_name(name), local=local, revision=commit, sha256=digest(folder))
 
 
 def located(name: str, revision: str | None, key: str, more: tuple[str, ...] = ()) -> Path:
@@ -153,6 +156,14 @@ def tensor(folder: Path, name: str) -> torch.Tensor | None:
     return None
 
 
+def save_tensors(tensors: Mapping[str, torch.Tensor], stage: storage.Stage, name: str) -> None:
+    """A file of these tensors in a folder under construction."""
+    from safetensors.torch import save_file
+
+    plain = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
+    save_file(plain, stage.folder / name, {"format": "pt"})
+
+
 def opened(folder: Path) -> Any:
     """The model in a folder, every weight of it from the file, in 32 bits."""
     weight_files(folder)
@@ -185,20 +196,15 @@ def opened_scorer(folder: Path, *, fresh: bool = False) -> Any:
     if not hasattr(model, "classifier"):
         what = f"{kind.__name__} reads its score off the last token, not the first"
         raise DataError(what, where=str(folder), fix="use an encoder that reads in both directions")
-    _refuse_gaps_below(model, found["missing_keys"], found["unexpected_keys"], folder, fresh)
-    return model
-
-
-def _refuse_gaps_below(
-    model: Any, missing: Iterable[str], unexpected: Iterable[str], folder: Path, fresh: bool
-) -> None:
-    """Coverage of the encoder both ways, and unless it is `fresh` of what is on top of it."""
+    # Both must cover the encoder, and unless it is `fresh` what is on top of it too.
     prefix = f"{model.base_model_prefix}."
-    top = ("pooler",) if fresh else ()
-    below = [key for key in missing if not fresh or key.startswith(prefix)]
+    missing = [key for key in found["missing_keys"] if not fresh or key.startswith(prefix)]
+    missing = [key.removeprefix(prefix) for key in missing]
+    if fresh:
+        missing = [key for key in missing if key.split(".")[0] != "pooler"]
     encoder = getattr(model, model.base_model_prefix)
-    gaps = [key.removeprefix(prefix) for key in below if key.removeprefix(prefix).split(".")[0] not in top]
-    _refuse_gaps(encoder, gaps, [key.removeprefix(prefix) for key in unexpected], folder)
+    _refuse_gaps(encoder, missing, [key.removeprefix(prefix) for key in found["unexpected_keys"]], folder)
+    return model
 
 
 def _from_folder(kind: Any, config: Any, folder: Path, **options: Any) -> tuple[Any, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""A tokenizer: its identity, and the special tokens that it puts around one text or around a pair of texts."""
+"""A tokenizer: its identity, its files, and the special tokens that it puts around one text or a pair of texts."""
 
 from __future__ import annotations
 
@@ -9,6 +9,13 @@ from itertools import pairwise
 from typing import Any
 
 from mpr.errors import DataError
+
+_SPECIAL = {  # names under which other programs look for special tokens
+    "unk_token": ("[UNK]", "<unk>"),
+    "cls_token": ("[CLS]", "<s>"),
+    "sep_token": ("[SEP]", "</s>"),
+    "mask_token": ("[MASK]", "<mask>"),
+}
 
 
 @dataclass(frozen=True)
@@ -79,7 +86,13 @@ class PairTemplate:
         ends = [0, places[0][0], places[0][-1] + 1, places[1][0], places[1][-1] + 1, len(found.ids)]
         parts = [slice(first, last) for first, last in pairwise(ends)]
         ids = [tuple(found.ids[part]) for part in parts]
-        return cls(ids[0], ids[2], ids[4], _segments(found.type_ids, parts), Template.of(tokenizer).pad)
+        kinds = [set(found.type_ids[part]) for part in parts]
+        if any(len(kind) > 1 for kind in kinds):
+            what = "the tokenizer gives the special tokens of a pair several segments"
+            raise DataError(what, key="towers.base", fix="use another base for a cross-encoder")
+        first, second, third, fourth, fifth = (kind.pop() if kind else 0 for kind in kinds)
+        segments = (first, second, third, fourth, fifth)
+        return cls(ids[0], ids[2], ids[4], segments, Template.of(tokenizer).pad)
 
     @property
     def special(self) -> int:
@@ -92,10 +105,33 @@ class PairTemplate:
         return len(set(self.segments)) > 1
 
 
-def _segments(type_ids: list[int], parts: list[slice]) -> tuple[int, int, int, int, int]:
-    found = [set(type_ids[part]) for part in parts]
-    if any(len(kinds) > 1 for kinds in found):
-        what = "the tokenizer gives the special tokens of a pair several segments"
-        raise DataError(what, key="towers.base", fix="use another base for a cross-encoder")
-    first, second, third, fourth, fifth = (kinds.pop() if kinds else 0 for kinds in found)
-    return first, second, third, fourth, fifth
+def tokenizer_files(
+    tokenizer: Any, length: int, inputs: tuple[str, ...] = ("input_ids", "attention_mask")
+) -> list[tuple[str, bytes]]:
+    """The definition as it is, and what transformers needs beside it to use that very definition.
+
+    `inputs`, what the model is given, keeps it from making segment ids: both texts of a pair are segment 0.
+    """
+    definition = json.loads(tokenizer.to_str()) | {"padding": None, "truncation": None}
+    special = {token["content"] for token in definition["added_tokens"] if token["special"]}
+    named = {key: token for key, tokens_ in _SPECIAL.items() for token in tokens_ if token in special}
+    pad: str | None = tokenizer.id_to_token(Template.of(tokenizer).pad)
+    if pad not in special:  # padding is masked, so any special token will do; a word would become a special token
+        if not special:
+            what = "the tokenizer has no special token, and programs that read the model need one for padding"
+            raise DataError(what, key="towers.base", fix="add a padding token to tokenizer.json")
+        pad = min(special, key=lambda each: (tokenizer.token_to_id(each), each))
+    content = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_input_names": list(inputs),
+        "model_max_length": length,
+        "padding_side": "right",
+        "truncation_side": "right",
+        "clean_up_tokenization_spaces": False,
+        "pad_token": pad,
+        **named,
+    }
+    return [
+        ("tokenizer.json", (json.dumps(definition, indent=1, ensure_ascii=False) + "\n").encode()),
+        ("tokenizer_config.json", (json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()),
+    ]

@@ -9,7 +9,7 @@ Shapes: N texts, L tokens, D size of the hidden vectors, W size of the vectors t
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -17,14 +17,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from mpr.errors import DataError, RecipeError
-from mpr.models import adapters, lengths, pretrained, templates
+from mpr.models import _adapters, lengths, pretrained, templates
 from mpr.models.contract import Base
+from mpr.models.lengths import Tokens
 from mpr.recipe import keys
 from mpr.recipe.rules import task, towers
+from mpr.recipe.rules.training import Finding
 from mpr.recipe.strict_yaml import dotted
 from mpr.runtime import randomness
-
-Tokens = Mapping[str, Tensor]
 
 
 class Encoder(torch.nn.Module):
@@ -46,7 +46,7 @@ class Encoder(torch.nn.Module):
     @property
     def transformer(self) -> Any:
         """The plain transformer, under its adapters if it has any."""
-        return adapters.under(self.backbone)
+        return _adapters.under(self.backbone)
 
     @property
     def hidden(self) -> int:
@@ -81,6 +81,13 @@ def pooled(hidden_NLD: Tensor, mask_NL: Tensor, pooling: str) -> Tensor:
     return hidden_NLD[torch.arange(len(hidden_NLD), device=hidden_NLD.device), place_N]
 
 
+def inner_products(left_ND: Tensor, right_MD: Tensor) -> Tensor:
+    """The similarity of every vector with every other, in 32 bits at least, whatever autocast would do."""
+    kind = torch.promote_types(torch.promote_types(left_ND.dtype, right_MD.dtype), torch.float32)
+    with torch.autocast(left_ND.device.type, enabled=False):
+        return left_ND.to(kind) @ right_MD.to(kind).T
+
+
 class Recomputing:
     """Keeps one vector per token and layer and computes the rest again in the backward pass, when the Trainer calls for
     it by either name. It is no ABC: FSDP gives modules another class, and those of an ABC have another layout."""
@@ -91,8 +98,14 @@ class Recomputing:
     def activation_checkpointing_enable(
         self, activation_checkpointing_kwargs: Mapping[str, Any] | None = None, **options: Any
     ) -> None:
+        given = {"use_reentrant": False, **(activation_checkpointing_kwargs or {})}
         for transformer in self.recomputed():
-            _checkpoint_activations(transformer, activation_checkpointing_kwargs, **options)
+            by_its_name = getattr(transformer, "activation_checkpointing_enable", None)
+            try:
+                (by_its_name or transformer.gradient_checkpointing_enable)(dict(given), **options)
+            except ValueError as error:
+                fix = "set it to false, or use scale.cache"
+                raise RecipeError(str(error), key="training.gradient_checkpointing", fix=fix) from error
 
     def gradient_checkpointing_enable(
         self, gradient_checkpointing_kwargs: Mapping[str, Any] | None = None, **options: Any
@@ -100,8 +113,13 @@ class Recomputing:
         """The same by the name that transformers before 5.23 calls."""
         self.activation_checkpointing_enable(gradient_checkpointing_kwargs, **options)
 
+    @property
+    def _no_split_modules(self) -> set[str]:
+        """Kinds of layers that must stay whole when weights are sharded; accelerate asks for them by this name."""
+        return {name for transformer in self.recomputed() for name in transformer._no_split_modules or ()}
 
-class Towers(Recomputing, torch.nn.Module):
+
+class DualEncoder(Recomputing, torch.nn.Module):
     """Both encoders under one forward, so that a distributed wrapper sees one. Shared towers are one module.
 
     `groups`: a side's texts are encoded in at most so many groups of similar length (mpr/models/lengths.py).
@@ -129,8 +147,17 @@ class Towers(Recomputing, torch.nn.Module):
 
     @property
     def _no_split_modules(self) -> set[str]:
-        """Kinds of layers that must stay whole when weights are sharded; accelerate asks for them by this name."""
         return {name for encoder in self.encoders() for name in encoder.transformer._no_split_modules or ()}
+
+    @property
+    def has_adapters(self) -> bool:
+        return any(_adapters.is_on(encoder.backbone) for encoder in self.encoders())
+
+    def merge_adapters(self) -> None:
+        """Adds the adapters to the weights of their encoders."""
+        for encoder in self.encoders():
+            if _adapters.is_on(encoder.backbone):
+                encoder.backbone = _adapters.merged(encoder.backbone)
 
     def forward(self, question: Tokens | None = None, passage: Tokens | None = None) -> tuple[Any, Any]:
         """Vectors of the questions and of the passages; None for a side that is not given."""
@@ -152,23 +179,13 @@ class Towers(Recomputing, torch.nn.Module):
         ]
 
 
-def _checkpoint_activations(model: Any, given: Mapping[str, Any] | None = None, **options: Any) -> None:
-    """Has a transformer keep one vector per token and layer; it may refuse."""
-    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
-    try:
-        enable({"use_reentrant": False, **(given or {})}, **options)
-    except ValueError as error:
-        fix = "set it to false, or use scale.cache"
-        raise RecipeError(str(error), key="training.gradient_checkpointing", fix=fix) from error
-
-
-def build(settings: keys.Towers, tokenizer: Any, seed: int, groups: int = 1) -> Towers:
+def build(settings: keys.Towers, tokenizer: Any, seed: int, groups: int = 1) -> DualEncoder:
     """The towers of a recipe, ready to learn. `tokenizer` is the `tokenizers.Tokenizer` of mpr/data/_vocabulary.py.
 
     Random weights are a function of the seed alone, not of any generator's state. Separate towers start from equal
     weights, as two copies of one pretrained encoder do: two random spaces would have nothing in common.
     """
-    _refuse(settings)
+    refuse_first((*towers.contradictions(settings), *task.contradictions(settings, task.DUAL_ENCODER)))
     with torch.random.fork_rng(devices=[]):
         question = _encoder(settings, tokenizer, "question", seed)
         if settings.share:
@@ -177,23 +194,34 @@ def build(settings: keys.Towers, tokenizer: Any, seed: int, groups: int = 1) -> 
             passage = copy.deepcopy(question)
         else:
             passage = _encoder(settings, tokenizer, "passage", seed)
-            _refuse_unlike(question, passage)
+            if question.width != passage.width:
+                what = f"makes vectors of {passage.width} numbers, base of {question.width}"
+                fix = "use two encoders of one size, or a projection"
+                raise RecipeError(what, key="towers.passage_base", fix=fix)
     return learning(settings, question, passage, seed, groups)
 
 
-def learning(settings: keys.Towers, question: Encoder, passage: Encoder, seed: int, groups: int = 1) -> Towers:
-    """Encoders as towers of a training: with adapters where the recipe wants them, and what shall not learn frozen."""
+def learning(settings: keys.Towers, question: Encoder, passage: Encoder, seed: int, groups: int = 1) -> DualEncoder:
+    """Encoders as towers of a training: with adapters where the recipe wants them, and what shall not learn frozen.
+
+    Both towers get equal adapters; with adapters on one tower alone, the other is frozen as a whole.
+    """
     if settings.lora is not None:
         with torch.random.fork_rng(devices=[]):
-            _adapt(settings.lora, question, passage, seed)
+            for role, encoder in {"question": question, "passage": passage}.items():
+                if settings.lora.towers not in ("both", role):
+                    encoder.requires_grad_(False)
+                elif not _adapters.is_on(encoder.backbone):
+                    draw_from(seed, "adapters")
+                    encoder.backbone = _adapters.put_on(encoder.backbone, settings.lora)
     if settings.train == "question":
         passage.requires_grad_(False)
-    return Towers(settings, question, passage, groups).train()
+    return DualEncoder(settings, question, passage, groups).train()
 
 
-def _refuse(settings: keys.Towers) -> None:
-    of_this_kind = task.contradictions(settings, task.DUAL_ENCODER)
-    for path, what, fix in (*towers.contradictions(settings), *of_this_kind):
+def refuse_first(findings: Iterable[Finding]) -> None:
+    """Raises the first of the problems that rules of the recipe find."""
+    for path, what, fix in findings:
         raise RecipeError(what, key=dotted(path), fix=fix)
 
 
@@ -253,16 +281,6 @@ def draw_from(seed: int, purpose: str) -> None:
     torch.default_generator.manual_seed(int(randomness.bits(seed, f"towers {purpose}")) >> 32)
 
 
-def _adapt(lora: keys.Lora, question: Encoder, passage: Encoder, seed: int) -> None:
-    """Adapters where the recipe wants them, equal ones on both towers; a tower without them is frozen whole."""
-    for role, encoder in {"question": question, "passage": passage}.items():
-        if lora.towers not in ("both", role):
-            encoder.requires_grad_(False)
-        elif not adapters.is_on(encoder.backbone):
-            draw_from(seed, "adapters")
-            encoder.backbone = adapters.put_on(encoder.backbone, lora)
-
-
 def _refuse_role(settings: keys.Towers, found: pretrained.Pretrained, role: str, key: str) -> None:
     """DPR's encoders come in pairs; one of them in the place of the other works and learns worse, so it is refused."""
     alone = not settings.share and settings.passage_base is None
@@ -302,9 +320,3 @@ def _longest(model: Any) -> int | None:
             return part.num_embeddings - (0 if part.padding_idx is None else part.padding_idx + 1)
     longest = getattr(model.config, "max_position_embeddings", None)
     return longest if isinstance(longest, int) and longest > 0 else None
-
-
-def _refuse_unlike(question: Encoder, passage: Encoder) -> None:
-    if question.width != passage.width:
-        what = f"makes vectors of {passage.width} numbers, base of {question.width}"
-        raise RecipeError(what, key="towers.passage_base", fix="use two encoders of one size, or a projection")

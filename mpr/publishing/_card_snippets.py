@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 
-from mpr.models.contract import Contract
-from mpr.models.sentence_layout import ROLES
+from mpr.models.contract import ROLES, Contract
 
 _QUESTION = "who wrote the salt road"
 _TITLE, _TEXT = "The Salt Road", "A novel that Ana Brel wrote in the north."

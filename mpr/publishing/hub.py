@@ -18,7 +18,7 @@ from typing import Any
 
 from mpr import storage
 from mpr.errors import DataError, Interrupted, MprError, RecipeError, excerpt
-from mpr.models import locate
+from mpr.models import contract, locate
 from mpr.publishing import _published_data, publication
 from mpr.publishing._secret_scan import Scan
 from mpr.publishing.publication import File, Publication, PushOptions
@@ -160,17 +160,17 @@ def pull(
     name, own = locate.split_name(name, "NAME")
     if own is not None and revision not in (None, own):
         raise RecipeError("two revisions were given", key="--revision", fix="give one of them")
-    folder = locate.brought(name, own or revision, home, quiet, unpinned=True, key="NAME")
-    manifest = storage.read_manifest(folder, locate.KIND)
+    folder = locate.from_hub(name, own or revision, home, quiet, unpinned=True, key="NAME")
+    manifest = storage.read_manifest(folder, contract.KIND)
     if measured not in (None, manifest.digest, manifest.receipt.get("merged from")):
         fix = "tell the maintainers of the row; `mpr pull OWNER/NAME@COMMIT` brings it all the same"
         raise DataError("is another model than the one that was measured", where=f"{name}@{revision}", fix=fix)
     if to is None:
         return folder
-    with storage.stage(to, locate.KIND, manifest.receipt) as stage:
+    with storage.stage(to, contract.KIND, manifest.receipt) as stage:
         for file in manifest.files:
             with open(folder / file, "rb") as source, stage.open(file) as copy:
                 shutil.copyfileobj(source, copy)
-    if storage.verify(to, locate.KIND).digest != manifest.digest:
+    if storage.verify(to, contract.KIND).digest != manifest.digest:
         raise DataError("changed while it was copied", where=str(folder), fix=f"remove {to} and {_AGAIN}")
     return to

@@ -210,8 +210,8 @@ def merged_model(options: PushOptions) -> Path:
         towers = _recipe(options, Result.of_run(options.run))[0].towers
         bases = (Path(base) if base and Path(base).is_dir() else None for base in (towers.base, towers.passage_base))
         towers_folder.merge(source, target, *bases)
-    origin = storage.verify(target, towers_folder.KIND).receipt.get("merged from")
-    if origin != storage.verify(source, towers_folder.KIND).digest:
+    origin = storage.verify(target, contract.KIND).receipt.get("merged from")
+    if origin != storage.verify(source, contract.KIND).digest:
         raise DataError("was merged from another model", where=str(target), fix="remove it, and push again")
     return target
 

@@ -1,6 +1,6 @@
 """How a recipe names a model: a folder, `org/name@<commit>` on the Hub, or one of the words below.
 
-`mpr/models/stage_models.py` finds the folder; here are only the words, for those who read recipes without opening
+`mpr/models/locate.py` finds the folder; here are only the words, for those who read recipes without opening
 anything.
 """
 

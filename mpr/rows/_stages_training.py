@@ -28,8 +28,7 @@ from mpr.recipe import model_names, plan
 from mpr.recipe import stages as recipe_plan
 from mpr.recipe.keys import Recipe
 from mpr.recipe.rules import labels
-from mpr.rows._stage import Made, Stage, digests_of
-from mpr.rows.receipts import Receipt
+from mpr.rows.receipts import Made, Receipt, Stage, digests_of
 from mpr.training import run_folder
 
 BY_STAGE = "data of"  # fact of the receipt of the data: the part of it that each stage of a plan trains on
@@ -122,7 +121,7 @@ class Training:
         found = clusters.model_digest(self.dataset)
         if labels.live_teacher(self.recipe) is None:
             return found
-        from mpr.training import step_teacher  # it loads torch, which the standing of other rows does without
+        from mpr.training import step_teacher  # it loads torch, which other rows do not need for their status
 
         return {**found, **step_teacher.model_digest(self.dataset)}
 

@@ -1,8 +1,9 @@
 """A row from its recipe to its result: every stage in turn, each skipped only if its receipt verifies.
 
-A stage that was stopped goes on where it was. One whose receipt does not verify is done again, and it is said why: what
-it left is taken away first, and with it the receipts of the stages after it lose their ground. A trained model is the
-exception. It is never thrown away because the recipe or the code changed: that is refused, with what to do.
+A stage that was stopped goes on where it was. One whose receipt does not verify is done again, and the reason is
+printed; what it left is removed first. The stages after it read what it makes, so they are done again if that differs.
+A trained model is the exception: it is never removed because the recipe or the code changed. That is refused, with what
+to do.
 """
 
 from __future__ import annotations
@@ -17,10 +18,9 @@ from mpr import storage
 from mpr.errors import RecipeError, StorageError
 from mpr.evaluation.scores import Scores
 from mpr.rows import result
-from mpr.rows._stage import Stage
-from mpr.rows.receipts import OTHER_CODE, Receipt, Receipts
+from mpr.rows._stages import Row
+from mpr.rows.receipts import OTHER_CODE, Receipt, Receipts, Stage
 from mpr.rows.result import Result
-from mpr.rows.stages import Row
 from mpr.runtime import environment
 from mpr.training import run_folder
 
@@ -30,103 +30,78 @@ STAGES = ("data", "mine", "train", "encode", "search", "evaluate")  # of a row w
 NAMES = f"{run_folder.RECEIPTS}/stages.json"  # of the stages of a row that has others, in their order
 
 
-def _silent(line: str) -> None:
-    """Nobody listens."""
-
-
 @dataclass
 class Pipeline:
     """Makes one system of a row."""
 
     row: Row
-    say: Callable[[str], None] = _silent
+    say: Callable[[str], object] = lambda line: None
     older_code: bool = False
     """What other code made is kept, and its receipt says which code that was."""
 
-    @property
-    def receipts(self) -> Receipts:
-        return Receipts(self.row.folder, self.row.home)
-
     def run(self) -> Result:
         """Does what is missing, and leaves `result.json`; one process at a time works on a run folder."""
-        with storage.lock(self.row.folder / ".row.lock"):
-            done: dict[str, Receipt] = {}
-            self._tell_stages([stage.name for stage in self.row.stages()])
-            for stage in self.row.stages():
-                done[stage.name] = self._made(stage, done)
-            return self._result(done)
+        row, done = self.row, dict[str, Receipt]()
+        with storage.lock(row.folder / ".row.lock"):
+            names = [stage.name for stage in row.stages()]
+            if not set(names) <= set(STAGES):  # for `mpr status`, which has only the folder
+                storage.write_file(row.folder / NAMES, (json.dumps(names) + "\n").encode())
+            for stage in row.stages():
+                inputs = stage.reads(done)
+                done[stage.name] = self._kept(stage, inputs) or self._made(stage, inputs)
+            place = row.folder / RECIPE / f"{row.recipe.name}.yaml"
+            if place.absolute() != row.file.absolute():
+                storage.write_file(place, row.file.read_bytes())
+            about = {"recipe": row.recipe.name, "system": row.system, "overrides": row.recipe.overrides}
+            storage.write_file(row.folder / ABOUT, (json.dumps(about, indent=1) + "\n").encode())
+            found = concluded(row, done)
+            found.write(row.folder)
+            return found
 
-    def _tell_stages(self, names: list[str]) -> None:
-        """For `mpr status`, which has only the folder: what there will be, where it is more than every row has."""
-        if not set(names) <= set(STAGES):
-            storage.write_file(self.row.folder / NAMES, (json.dumps(names) + "\n").encode())
-
-    def _made(self, stage: Stage, done: dict[str, Receipt]) -> Receipt:
-        inputs, code, receipts = stage.reads(done), environment.code_digest(), self.receipts
+    def _kept(self, stage: Stage, inputs: Mapping[str, str]) -> Receipt | None:
+        """The receipt of a stage if it verifies; otherwise None, and what is not trusted any more is removed."""
+        receipts = Receipts(self.row.folder, self.row.home)
         old = receipts.read(stage.name)
-        if old is not None and self.older_code:
-            code = old.code
         if old is None:
-            self._tell(stage, "not done yet")
-            return self._work(stage, inputs)
-        changed = receipts.changed(old, inputs, code)
-        why = changed or "; ".join(receipts.damage(old))
+            self.say(f"{stage.name:<9} ...")
+            return None
+        changed = receipts.changed(old, inputs, old.code if self.older_code else environment.code_digest())
+        why = changed or "; ".join(f"{place}: {what}" for place, what in receipts.damage(old).items())
         if not why:
             receipts.settle(stage.name)
-            self._tell(stage, "kept: its receipt verifies")
+            self.say(f"{stage.name:<9} kept: its receipt verifies")
             return old
         if changed and stage.precious is not None and (stage.precious / "model").exists():
-            raise self._precious(stage, stage.precious, changed)
-        self._tell(stage, f"done again: {why}")
-        self._cleared(stage, old, bool(changed))
-        return self._work(stage, inputs)
-
-    def _tell(self, stage: Stage, text: str) -> None:
-        self.say(f"{stage.name:<9} {text}")
-
-    def _precious(self, stage: Stage, folder: Path, changed: str) -> RecipeError:
-        restore = "keep it with --older-code" if changed == OTHER_CODE else "restore what changed"
-        what = "the run folder" if folder == self.row.folder else "this folder of the stage"
-        fix = f"{restore}, or move {what} away and run again"
-        return RecipeError(f"the trained model was {changed}", where=str(folder), key=stage.name, fix=fix)
-
-    def _cleared(self, stage: Stage, old: Receipt, changed: bool) -> None:
-        """Takes away what is not trusted any more, the receipt last."""
+            restore = "keep it with --older-code" if changed == OTHER_CODE else "restore what changed"
+            what = "the run folder" if stage.precious == self.row.folder else "this folder of the stage"
+            fix = f"{restore}, or move {what} away and run again"
+            raise RecipeError(f"the trained model was {changed}", where=str(stage.precious), key=stage.name, fix=fix)
+        self.say(f"{stage.name:<9} done again: {why}")
         for place, digest in old.outputs.items():
-            artefact = self.receipts.artefact(place)
-            own = place.startswith("run/")
+            artefact, own = receipts.artefact(place), place.startswith("run/")
             if (own and changed) or not _is(artefact, digest, remade=not own):
                 storage.remove(artefact)
-        self.receipts.discard(stage.name)
+        receipts.discard(stage.name)
+        return None
 
-    def _work(self, stage: Stage, inputs: dict[str, str]) -> Receipt:
-        attempt = self.receipts.begin(stage.name)
-        meter = environment.Meter()
+    def _made(self, stage: Stage, inputs: dict[str, str]) -> Receipt:
+        """Does a stage, and writes its receipt."""
+        receipts = Receipts(self.row.folder, self.row.home)
+        attempt, meter = receipts.begin(stage.name), environment.Meter()
         artefacts, facts = stage.work()
         receipt = Receipt(
             stage=stage.name,
             inputs=inputs,
-            outputs={self.receipts.place(path): storage.verify(path).digest for path in artefacts.values()},
+            outputs={receipts.place(path): storage.verify(path).digest for path in artefacts.values()},
             code=environment.code_digest(),
             environment=environment.snapshot(),
             cost=meter.cost(),
             attempts=attempt,
             facts=facts,
         )
-        self.receipts.write(receipt)
-        self._tell(stage, _duration(float(receipt.cost["seconds"])))
+        receipts.write(receipt)
+        self.say(f"{stage.name:<9} {_duration(float(receipt.cost['seconds']))}")
         return receipt
-
-    def _result(self, done: dict[str, Receipt]) -> Result:
-        row = self.row
-        place = row.folder / RECIPE / f"{row.recipe.name}.yaml"
-        if place.absolute() != row.file.absolute():
-            storage.write_file(place, row.file.read_bytes())
-        about = {"recipe": row.recipe.name, "system": row.system, "overrides": row.recipe.overrides}
-        storage.write_file(row.folder / ABOUT, (json.dumps(about, indent=1) + "\n").encode())
-        found = concluded(row, done)
-        found.write(row.folder)
-        return found
 
 
 def concluded(row: Row, done: Mapping[str, Receipt]) -> Result:
@@ -149,9 +124,16 @@ def _duration(seconds: float) -> str:
     return f"{seconds:,.1f} s" if seconds < 600 else time.strftime("%H:%M:%S h", time.gmtime(seconds))
 
 
-def standing(run: Path, home: Path) -> Iterator[str]:
-    """Where a run stands, stage by stage; nothing is hashed."""
-    receipts, names = Receipts(run, home), _names(run)
+def status(run: Path, home: Path) -> Iterator[str]:
+    """How far a run is, stage by stage; nothing is hashed."""
+    receipts, path = Receipts(run, home), run / NAMES
+    names: tuple[str, ...] = STAGES
+    if path.exists():
+        try:
+            names = tuple(map(str, json.loads(path.read_bytes())))
+        except (ValueError, TypeError) as error:
+            fix = "run `mpr reproduce` again: it is made anew"
+            raise StorageError(f"cannot be read: {error}", where=str(path), fix=fix) from error
     width = max(9, *map(len, names))
     for stage in names:
         receipt = receipts.read(stage)
@@ -164,15 +146,3 @@ def standing(run: Path, home: Path) -> Iterator[str]:
             folder = run / run_folder.STAGES / of if of else run
             updates = run_folder.RunFolder(folder).updates() if kind == "train" else []
             yield f"{stage:<{width}} " + (f"at update {updates[-1]:,}" if updates else "not done")
-
-
-def _names(run: Path) -> tuple[str, ...]:
-    """The stages that a run has or will have."""
-    path = run / NAMES
-    if not path.exists():
-        return STAGES
-    try:
-        return tuple(map(str, json.loads(path.read_bytes())))
-    except (ValueError, TypeError) as error:
-        fix = "run `mpr reproduce` again: it is made anew"
-        raise StorageError(f"cannot be read: {error}", where=str(path), fix=fix) from error

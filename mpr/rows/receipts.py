@@ -1,8 +1,8 @@
-"""Receipts: what a stage of a row read, what it left, with which code, where, and what it cost.
+"""Stages of a row and their receipts: what a stage read, what it left, with which code, where, and what it cost.
 
 `<run>/receipts/<stage>.json`, such as `train.json`, or with a plan `train-warmup.json`. A stage is skipped only if its
 receipt verifies: it was made from just these inputs by just this code, and every byte of what it left is as it was:
-nothing `changed`, no `damage`.
+nothing `changed`, no `damage`. `mpr/rows/_stages.py` lists the stages in their order.
 
 Places are relative, `run/model` or `home/wiki-1a2b/passages`, so that a folder can be moved.
 """
@@ -10,7 +10,7 @@ Places are relative, `run/model` or `home/wiki-1a2b/passages`, so that a folder 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,29 @@ class Receipt:
     def digest(self) -> str:
         """Of what was left: the input of the stages after it."""
         return storage.json_digest(self.outputs)
+
+
+Made = tuple[dict[str, Path], dict[str, Any]]
+"""(name -> artefact that was left, facts for the receipt)."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step from a recipe to its scores."""
+
+    name: str
+    """Of its receipt: what is done, and in a plan for which of its stages, `train warmup`."""
+    reads: Callable[[Mapping[str, Receipt]], dict[str, str]]
+    """Digests of its inputs, given the receipts of the stages before it."""
+    work: Callable[[], Made]
+    """Does what is missing; goes on where a stopped attempt was."""
+    precious: Path | None = None
+    """The folder that is never thrown away because inputs or code changed: that is refused."""
+
+
+def digests_of(done: Mapping[str, Receipt], *names: str) -> dict[str, str]:
+    """What these stages left, as the input of another."""
+    return {name: done[name].digest for name in names}
 
 
 @dataclass(frozen=True)
@@ -94,12 +117,12 @@ class Receipts:
         self.settle(receipt.stage)
 
     def settle(self, stage: str) -> None:
-        """Forgets the attempts of a finished stage; a kill behind its receipt may have left the note of them."""
+        """Removes the count of attempts of a finished stage; a kill after its receipt was written may have left it."""
         if self._begun(stage).exists():
             storage.remove(self._begun(stage))
 
     def begin(self, stage: str) -> int:
-        """Notes an attempt; which one it is."""
+        """Counts an attempt; returns its number."""
         path = self._begun(stage)
         number = 1 + (int(json.loads(path.read_bytes())["attempts"]) if path.exists() else 0)
         _write(path, {"attempts": number})
@@ -121,17 +144,15 @@ class Receipts:
             return f"made from other inputs: {', '.join(sorted(names))}"
         return OTHER_CODE if receipt.code != code else ""
 
-    def damage(self, receipt: Receipt) -> list[str]:
-        """What is not as the receipt says, one line for each artefact; every byte is read."""
-        found = []
+    def damage(self, receipt: Receipt) -> dict[str, str]:
+        """Place of an artefact -> why it is not as the receipt says; every byte is read."""
+        found = {}
         for place, digest in receipt.outputs.items():
             try:
-                actual = storage.verify(self.artefact(place)).digest
+                if storage.verify(self.artefact(place)).digest != digest:
+                    found[place] = "is another artefact than the receipt names"
             except StorageError as error:
-                found.append(f"{place}: {'; '.join(problem.what for problem in error.problems)}")
-                continue
-            if actual != digest:
-                found.append(f"{place}: is another artefact than the receipt names")
+                found[place] = "; ".join(problem.what for problem in error.problems)
         return found
 
 

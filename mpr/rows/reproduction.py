@@ -1,21 +1,27 @@
-"""What `mpr reproduce` says at the end: the row beside its baselines, its band and the published numbers.
+"""`mpr reproduce`: all runs of a row, one for each seed, its baselines, and what is printed at the end.
 
-Nothing here is rounded before it is compared, and an unknown number is written as unknown.
+Printed are the row beside its baselines, its band and the published numbers. Nothing is rounded before it is compared,
+and an unknown number is written as unknown.
 """
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mpr.errors import Problem
+from mpr.errors import Problem, RecipeError
 from mpr.evaluation import comparison
 from mpr.evaluation.scores import Scores
+from mpr.recipe import read
 from mpr.recipe.keys import Recipe
+from mpr.recipe.rules import task
 from mpr.rows import band
+from mpr.rows._stages import Row
+from mpr.rows.pipeline import Pipeline
 from mpr.rows.result import Result
+from mpr.training import run_folder
 
 _BARS = "▁▂▃▄▅▆▇█"
 _WIDTH = 60
@@ -34,14 +40,23 @@ class Reproduction:
     folders: Mapping[str, Sequence[Path]]
 
     def __str__(self) -> str:
-        return "\n".join(self._lines()) + "\n"
-
-    def _lines(self) -> Iterator[str]:
+        lines = []
         for role in self.recipe.data.evaluate:
-            yield from self._table(role)
-            yield from self._comparison(role)
-        yield from self._verdicts(next(iter(self.recipe.data.evaluate)))  # the band is of the first
-        yield from _curves(self.results["trained"][-1], chosen(self.recipe))
+            lines += [*self._table(role), *self._comparison(role)]
+        lines += self._verdicts(next(iter(self.recipe.data.evaluate)))  # the band is of the first
+        lines += _curves(self.results["trained"][-1], chosen(self.recipe))
+        return "\n".join(lines) + "\n"
+
+    def next_commands(self, file: Path) -> str:
+        """What to run next; `file` is that of the recipe."""
+        trained, role = self.folders["trained"][-1], next(iter(self.recipe.data.evaluate))
+        lines = [f"\nevery byte and score again: mpr verify {trained}", f"the model: {trained / 'model'}"]
+        if len(self.folders) > 1:
+            sides = (f"{name}=" + ",".join(f"{one}/scores/{role}" for one in own) for name, own in self.folders.items())
+            lines.append(f"question by question: mpr compare {' '.join(sides)} --measure {chosen(self.recipe)}")
+        lines.append(f"next: copy {file} to my.yaml and change a key; recipes/README.md explains them all")
+        lines.append("      mpr check my.yaml; mpr plan my.yaml; mpr reproduce my.yaml --seeds 3")
+        return "\n".join(lines) + "\n"
 
     def means(self, system: str, role: str, measure: str) -> list[float]:
         """In percent, one for each seed."""
@@ -57,7 +72,8 @@ class Reproduction:
             cells = "".join(f"{_spread(self.means(system, role, measure)):>16}" for measure in measures)
             yield f"{system:<12}{len(results):>6}{cells}"
         published = self.recipe.published.values
-        cells = "".join(f"{_known(published.get(measure)):>16}" for measure in measures)
+        known = {name: f"{value:.1f}" for name, value in published.items() if value is not None}
+        cells = "".join(f"{known.get(measure, 'unknown'):>16}" for measure in measures)
         yield f"{'published':<12}{'':>6}{cells}"
 
     def _verdicts(self, role: str) -> Iterator[str]:
@@ -114,6 +130,41 @@ class Reproduction:
             )
 
 
+def reproduce(
+    file: Path,
+    overrides: Sequence[str],
+    home: Path,
+    runs: Path,
+    say: Callable[[str], object],
+    *,
+    seeds: int = 1,
+    baselines: bool = True,
+    older_code: bool = False,
+    budget: int = 2 << 30,
+    quiet: bool = False,
+) -> Reproduction:
+    """Makes the baselines of a recipe, and one trained run for each seed, counted up from that of the recipe."""
+    recipe = read.load(file, overrides)
+    if recipe.task in task.SCORERS:
+        what = f"{task.SCORERS[recipe.task]} cannot search, so it has no row of its own"
+        fix = "train it with `mpr train`, and name its model under `scores` of a label"
+        raise RecipeError(what, where=str(file), key="task", fix=fix)
+    first = int(recipe.training["seed"])
+    wanted = [(system, first) for system in ("bm25", "untrained") if baselines]
+    wanted += [("trained", first + number) for number in range(seeds)]
+    results: dict[str, list[Result]] = {"trained": []}
+    folders: dict[str, list[Path]] = {"trained": []}
+    for system, seed in wanted:
+        one = read.load(file, overrides if seed == first else [*overrides, f"training.seed={seed}"])
+        folder = runs / run_folder.name(one, system)
+        say(str(folder))
+        row = Row(one, file, system, home, folder, quiet, budget)
+        made = Pipeline(row, lambda line: say(f"  {line}"), older_code).run()
+        results.setdefault(system, []).append(made)
+        folders.setdefault(system, []).append(folder)
+    return Reproduction(recipe, results, folders)
+
+
 def chosen(recipe: Recipe) -> str:
     """The measure that a row is compared by: top20 or ndcg10 where it is measured, otherwise the first."""
     measures = recipe.evaluation.measures
@@ -125,10 +176,6 @@ def _spread(values: Sequence[float]) -> str:
         return "undefined"
     mean = f"{statistics.fmean(values):.2f}"
     return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.2f}"
-
-
-def _known(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.1f}"
 
 
 def _curves(result: Result, measure: str) -> Iterator[str]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,17 +29,18 @@ from mpr.data.dataset import Dataset
 from mpr.data.tokens import TokenStore
 from mpr.errors import DataError, Problem, RecipeError
 from mpr.evaluation import evaluate as evaluation
+from mpr.evaluation import ranking_table
 from mpr.evaluation.judgements import Judgements
 from mpr.evaluation.ranking import Ranking
 from mpr.evaluation.scores import Scores
 from mpr.formats import trec
 from mpr.recipe import faiss_settings
 from mpr.runtime.processes import Group, Place
-from mpr.search import bm25, faiss_index, feedback, search
+from mpr.search import bm25, faiss_index, search
 from mpr.search.bm25 import Analysis, Settings
 from mpr.search.faiss_index import FaissIndex
 from mpr.search.search import Recall, Shared
-from mpr.search.top_k import Hits
+from mpr.search.top_k import TopK
 from mpr.search.vectors import VectorStore
 
 if TYPE_CHECKING:
@@ -161,17 +162,17 @@ class Retrieval:
         if wanted is None:
             return queries_QW
         hits, _ = self._found(corpus, queries_QW, made, device, _silent, group)
-        return search.of_first(feedback.moved(queries_QW, hits, corpus, wanted), group.place)
+        return search.of_first(search.moved_by_feedback(queries_QW, hits, corpus, wanted), group.place)
 
     def _found(
         self, corpus: VectorStore, queries_QW: Any, made: dict[str, Any], device: str, progress: Progress, group: Group
-    ) -> tuple[Hits, dict[str, Any]]:
+    ) -> tuple[TopK, dict[str, Any]]:
         """The hits on the first process, and what else its receipt says."""
         depth = made["depth"]
         if made["index"] == "exact":
             return search.in_batches(self._exact(corpus, device, group).search, queries_QW, depth, progress), {}
         chosen_S = search.sample(len(queries_QW))
-        hits, facts = Hits.none(0), dict[str, Any]()
+        hits, facts = TopK.none(0), dict[str, Any]()
         if group.place.rank == 0:  # it has threads of its own, and memory for one index is enough
             index = self._faiss(corpus)
             look = partial(index.search, fetch=made["fetch"], settings=made["settings"])
@@ -179,7 +180,7 @@ class Retrieval:
             facts["index digest"] = index.digest
         best = search.in_batches(self._exact(corpus, device, group).search, queries_QW[chosen_S], depth)
         if group.place.rank == 0:
-            own = Hits(hits.rows_QK[chosen_S], hits.scores_QK[chosen_S])
+            own = TopK(hits.rows_QK[chosen_S], hits.scores_QK[chosen_S])
             facts["recall"] = asdict(Recall.measured(own, best, len(queries_QW), self._cuts()))
         return hits, facts
 
@@ -220,7 +221,7 @@ class Retrieval:
         return None if found is None else Recall(**found)
 
     def search_words(self, role: str, progress: Progress = _silent, group: Group | None = None) -> Ranking:
-        """The same by BM25: the baseline to stand beside every model. The first process does it."""
+        """The same by BM25, a baseline for every model. The first process does it."""
         group = group or Group(Place(0, 1, 0, 1))
         group.first(lambda: self._searched_words(role, progress))
         return self.ranking(role)
@@ -239,6 +240,26 @@ class Retrieval:
             rows_QK[number, : len(rows)], scores_QK[number, : len(rows)] = rows, scores
             progress(1)
         self._commit(role, made, Ranking.of_rows(questions.ids, rows_QK, scores_QK))
+
+    def ranked(self, role: str, group: Group | None = None, *, words: bool = False) -> Ranking:
+        """The ranking of an evaluation split by vectors or, with `words`, by BM25; made where it is missing."""
+        group = group or Group(Place(0, 1, 0, 1))
+        with self.dataset.bar(f"search {role}", group.first(lambda: len(self.dataset.split(role)))) as progress:
+            if words:
+                return self.search_words(role, progress, group)
+            from mpr.search import encode
+
+            return self.search(role, encode.device(group.place), progress, group)
+
+    def write_texts(self, role: str, ranking: Ranking) -> str:
+        """The ranking as a table with texts, whose tag names the ranking; the path of the table."""
+        target = self.ranking_file(role).parent.with_name(f"{role}-texts")
+        tag = f"{self.recipe.name}@{self.receipt(role)['ranking'][:12]}"
+        if not target.exists():
+            ranking_table.write(target, ranking, self.dataset.split(role), self.dataset.corpus(), tag)
+        elif storage.verify(target, ranking_table.KIND).receipt["tag"] != tag:
+            raise DataError("has the texts of another ranking", where=str(target), fix="remove it, and search again")
+        return str(target / ranking_table.FILE)
 
     def ranking_file(self, role: str) -> Path:
         return self.folder / "rankings" / role / "run.trec"
@@ -294,10 +315,9 @@ class Retrieval:
         )
         trained = overlap.shared(self.dataset.split("train"), split)
         if wanted.match == "judgements":
-            judged = Judgements.of(self.dataset.collection.judgements(self.dataset.splits[role]), corpus)
             return evaluation.by_judgements(
                 ranking,
-                judged,
+                Judgements.of(self.dataset.collection.judgements(self.dataset.splits[role]), corpus),
                 corpus,
                 rules,
                 names=wanted.measures,
@@ -306,20 +326,23 @@ class Retrieval:
                 trained=trained,
             )
         cuts = [int(measure.removeprefix("top")) for measure in wanted.measures]
-        positives = self._positives(role)
+        tiers, positives = tuple(self.recipe.labels[0].tiers), None
+        if split.positives.counting(tiers).lengths().sum():  # most test splits list none
+            positives = Judgements.of_positives(split, self.dataset.passages_of(role), corpus, tiers)
         return evaluation.by_answers(ranking, split, corpus, rules, cuts=cuts, positives=positives, trained=trained)
 
-    def _positives(self, role: str) -> Judgements | None:
-        """Known positives of the split, for the share of them that was found; most test splits list none."""
-        split = self.dataset.split(role)
-        tiers = self._tiers
-        if not split.positives.counting(tiers).lengths().sum():
-            return None
-        return Judgements.of_positives(split, self.dataset.passages_of(role), self.dataset.corpus(), tiers)
-
-    @cached_property
-    def _tiers(self) -> tuple[str, ...]:
-        return tuple(self.recipe.labels[0].tiers)
+    def keep_scores(self, role: str, ranking: Ranking | None, run: Path | None, drop_self: bool) -> tuple[Scores, Path]:
+        """Scores of a ranking that was searched here, or of a run file of anybody, and the folder they are kept in."""
+        if ranking is not None:
+            name, receipt, target = self.folder.name, self.receipt(role), self.folder / "scores" / role
+        else:
+            assert run is not None
+            ranking, name = Ranking.read(run, self.dataset.corpus()), run.stem
+            receipt = {"run file": storage.remembered_sha256(run)}
+            target = self.folder / "scores" / f"{role}-{run.stem}"
+        scores = self.evaluate(role, ranking, name, receipt, own=run is None, drop_self=drop_self)
+        scores.keep(target)
+        return scores, target
 
 
 def _named(ids: Sequence[str], rows: Any) -> list[str]:

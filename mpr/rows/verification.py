@@ -1,22 +1,21 @@
-"""Is a finished run still what its receipts and its result say? Every byte is read, every score computed anew.
+"""`mpr verify RUN`: whether a finished run is still what its receipts and its result say.
 
-`mpr verify RUN` lists everything that is not, each with its place. Damage is looked for first: scores are computed anew
-only from a run whose bytes are as they were.
+Everything that differs is listed with its place. Every byte is read first. Scores are computed anew only from a run
+whose bytes are as they were.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 from mpr.errors import MprError, Problem, StorageError
 from mpr.evaluation.scores import Scores
 from mpr.recipe import read
 from mpr.rows import pipeline, result
+from mpr.rows._stages import Row
 from mpr.rows.receipts import Receipt, Receipts
 from mpr.rows.result import Result
-from mpr.rows.stages import Row
 
 _AGAIN = "run `mpr reproduce` again: it is made anew"
 
@@ -52,30 +51,23 @@ def mismatches(row: Row) -> list[Problem]:
             problems.append(Problem("was never finished", str(receipts.path(stage.name)), stage.name, _AGAIN))
             continue
         done[stage.name] = receipt
-        for line in receipts.damage(receipt):
-            place, _, what = line.partition(": ")
+        for place, what in receipts.damage(receipt).items():
             problems.append(Problem(what, str(receipts.artefact(place)), stage.name, _AGAIN))
-    return problems or [*_broken_links(row, receipts, done), *_other_numbers(row, done)]
-
-
-def _broken_links(row: Row, receipts: Receipts, done: dict[str, Receipt]) -> Iterator[Problem]:
-    """A stage that did not read what the stage before it left."""
-    for stage in row.stages():
+    if problems:
+        return problems
+    for stage in row.stages():  # whether each read what the stages before it left
         receipt = done[stage.name]
         if why := receipts.changed(receipt, stage.reads(done), receipt.code):
-            yield Problem(why, str(receipts.path(stage.name)), stage.name, _AGAIN)
-
-
-def _other_numbers(row: Row, done: dict[str, Receipt]) -> Iterator[Problem]:
+            problems.append(Problem(why, str(receipts.path(stage.name)), stage.name, _AGAIN))
     for role in row.recipe.data.evaluate:
-        place = row.folder / "scores" / role
-        kept = Scores.open(place)
+        folder = row.folder / "scores" / role
+        kept = Scores.open(folder)
         if row.scored(role, str(kept.about["run"])).json() != kept.json():
-            yield Problem("are not the scores of the ranking", str(place), "evaluate", _AGAIN)
+            problems.append(Problem("are not the scores of the ranking", str(folder), "evaluate", _AGAIN))
     try:
         said = Result.of_run(row.folder)
     except MprError as error:
-        yield from error.problems
-        return
+        return [*problems, *error.problems]
     if said.digest != pipeline.concluded(row, done).digest:
-        yield Problem("is not what the receipts say", str(row.folder / result.FILE), fix=_AGAIN)
+        problems.append(Problem("is not what the receipts say", str(row.folder / result.FILE), fix=_AGAIN))
+    return problems

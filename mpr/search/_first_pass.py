@@ -22,14 +22,14 @@ from torch import Tensor
 
 from mpr.errors import NumbersError, RecipeError
 from mpr.search._error_bounds import LARGEST, Norms
-from mpr.search.shards import Shard, Store, release
+from mpr.search.shards import Floats, Shard, Store, release
 
 PANEL = 2048  # passages that share one bound
 TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
-class Block:
+class PassageBlock:
     """Consecutive passages of one shard, and the largest length and loss among them."""
 
     shard: int
@@ -67,7 +67,7 @@ class FirstPass:
         """Only CUDA multiplies bfloat16 into 32-bit results."""
         return self.dtype is torch.bfloat16 and self.device.type != "cuda"
 
-    def questions(self, queries_QD: NDArray[np.float32]) -> tuple[Tensor, Norms]:
+    def questions(self, queries_QD: Floats) -> tuple[Tensor, Norms]:
         tensor_QD = torch.tensor(queries_QD).to(self.dtype)
         norms = Norms.of(queries_QD, tensor_QD.float().numpy())
         longest = max((float(norms.length.max(initial=0.0)) * float(n.length.max()) for n in self.norms), default=0.0)
@@ -76,7 +76,7 @@ class FirstPass:
             raise NumbersError(what, key="queries", fix="look at the model that encoded them")
         return tensor_QD.to(self.device), norms
 
-    def blocks(self, most: int) -> Iterator[Block]:
+    def blocks(self, most: int) -> Iterator[PassageBlock]:
         """All of the store, in pieces of at most `most` passages (a panel at least)."""
         panels = max(most // PANEL, 1)
         for number, shard in enumerate(self.store.shards):
@@ -84,16 +84,21 @@ class FirstPass:
             for first in range(0, len(norms.length), panels):
                 some = slice(first, first + panels)
                 largest = Norms(norms.length[some].max(keepdims=True), norms.lost[some].max(keepdims=True))
-                yield Block(number, first * PANEL, min((first + panels) * PANEL, count), largest)
+                yield PassageBlock(number, first * PANEL, min((first + panels) * PANEL, count), largest)
 
-    def vectors(self, block: Block) -> Tensor:
+    def vectors(self, block: PassageBlock) -> Tensor:
         """The block on the device, in the type of the pass."""
         kept_ND = self.kept[block.shard]
         if block.stop <= len(kept_ND):
             return kept_ND[block.start : block.stop]
-        vectors_BD = self._read(self.store.shards[block.shard], block.start, block.stop)
+        shard = self.store.shards[block.shard]
+        if shard.dtype == "bfloat16" and self.dtype is torch.bfloat16:
+            bits_BD = _tensor(shard.vectors[block.start : block.stop].view(np.int16))
+            vectors_BD = bits_BD.view(torch.bfloat16).to(self.device)
+        else:
+            vectors_BD = _tensor(shard.block(block.start, block.stop)).to(self.device).to(self.dtype)
         if not self.keeps:
-            release(self.store.shards[block.shard].vectors)
+            release(shard.vectors)
         return vectors_BD
 
     def scores(self, queries_QD: Tensor, vectors_BD: Tensor) -> Tensor:
@@ -101,11 +106,6 @@ class FirstPass:
             if self.dtype is torch.bfloat16 and not self.rounded_result:
                 return torch.mm(queries_QD, vectors_BD.T, out_dtype=torch.float32)
             return torch.mm(queries_QD, vectors_BD.T).float()
-
-    def _read(self, shard: Shard, start: int, stop: int) -> Tensor:
-        if shard.dtype == "bfloat16" and self.dtype is torch.bfloat16:
-            return _tensor(shard.vectors[start:stop].view(np.int16)).view(torch.bfloat16).to(self.device)
-        return _tensor(shard.block(start, stop)).to(self.device).to(self.dtype)
 
     def _open(self, number: int, shard: Shard) -> None:
         """Measures a shard panel by panel, and keeps what there is room for."""
@@ -122,7 +122,12 @@ class FirstPass:
                     f"shard {number} has vectors of shape {true_BD.shape[1:]}, the store has width {self.store.width}"
                 )
                 raise NumbersError(what, key="store", fix="encode the corpus again")
-            _refuse_infinite(number, shard.rows[start:stop], true_BD)
+            finite_B = np.isfinite(true_BD).all(axis=1)
+            if not finite_B.all():
+                bad_B = shard.rows[start:stop][~finite_B]
+                what = f"{len(bad_B):,} passage vectors of shard {number} are not finite, first: row {int(bad_B[0]):,}"
+                fix = "the model that encoded them is broken; encode the corpus again"
+                raise NumbersError(what, key="store", fix=fix)
             rounded_BD = _tensor(true_BD).to(self.dtype)
             norms = Norms.of(true_BD, rounded_BD.float().numpy())
             lengths.append(norms.length.max())
@@ -135,25 +140,13 @@ class FirstPass:
         self.kept.append(kept_ND)
 
 
-def _refuse_infinite(number: int, rows_B: NDArray[np.int64], vectors_BD: NDArray[np.float32]) -> None:
-    finite_BD = np.isfinite(vectors_BD)
-    if finite_BD.all():
-        return
-    bad_B = rows_B[~finite_BD.all(axis=1)]
-    what = f"{len(bad_B):,} passage vectors of shard {number} are not finite, first: row {int(bad_B[0]):,}"
-    raise NumbersError(what, key="store", fix="the model that encoded them is broken; encode the corpus again")
-
-
 def _fastest(device: torch.device) -> str:
     """bfloat16 where the processor multiplies it; elsewhere it is emulated and slower than 32 bits."""
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    return "bfloat16" if torch.backends.cpu.get_cpu_capability() == "AVX512" and _multiplies_bfloat16() else "float32"
-
-
-def _multiplies_bfloat16() -> bool:
     supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return bool(supported and supported())
+    is_wide = torch.backends.cpu.get_cpu_capability() == "AVX512"
+    return "bfloat16" if is_wide and supported and supported() else "float32"
 
 
 def _tensor(array: NDArray[np.generic]) -> Tensor:

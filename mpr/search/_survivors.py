@@ -17,12 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpr.errors import NumbersError
-from mpr.search.top_k import Hits
+from mpr.search.shards import Floats, Integers
+from mpr.search.top_k import TopK
 
 BYTES = 16  # of a place in a line: two ends and where the vector lies
 SPARE = 256  # places beyond those that one cut needs
 
-Settle = Callable[[NDArray[np.int64], NDArray[np.int64]], tuple[NDArray[np.int64], NDArray[np.float32]]]
+Settle = Callable[[Integers, Integers], tuple[Integers, Floats]]
 """(question, place) of N pairs -> (passage row, written score)."""
 
 
@@ -35,7 +36,7 @@ class Work:
     settled: int = 0  # times a line was settled before the end, because ties filled it
 
 
-class Contenders:
+class Survivors:
     """`floor_Q` is a written score that k passages of the question are known to reach; it only rises."""
 
     def __init__(self, questions: int, k: int, settle: Settle, work: Work) -> None:
@@ -48,17 +49,11 @@ class Contenders:
         self._upper_QC = np.full(shape, -np.inf, dtype=np.float32)
         self._place_QC = np.zeros(shape, dtype=np.int64)
 
-    def raise_floor(self, floor_Q: NDArray[np.float32]) -> None:
+    def raise_floor(self, floor_Q: Floats) -> None:
         """`floor_Q`: k passages are known to have at least this score."""
         np.maximum(self.floor_Q, floor_Q, out=self.floor_Q)
 
-    def add(
-        self,
-        question_N: NDArray[np.int64],
-        place_N: NDArray[np.int64],
-        lower_N: NDArray[np.float32],
-        upper_N: NDArray[np.float32],
-    ) -> None:
+    def add(self, question_N: Integers, place_N: Integers, lower_N: Floats, upper_N: Floats) -> None:
         near = upper_N >= self.floor_Q[question_N]
         question_N, place_N, lower_N, upper_N = question_N[near], place_N[near], lower_N[near], upper_N[near]
         if not len(question_N):
@@ -71,8 +66,8 @@ class Contenders:
         if self._uncut > len(self.floor_Q) * max(self.k // 2, 16):
             self._cut()
 
-    def best(self) -> Hits:
-        """The k best of each question; every question has at least k contenders by now."""
+    def best(self) -> TopK:
+        """The k best of each question; every question has at least k survivors by now."""
         self._cut()
         question_N, column_N = self._held(np.ones(len(self.floor_Q), dtype=bool))
         row_N, score_N = self._scored(question_N, self._place_QC[question_N, column_N])
@@ -80,15 +75,10 @@ class Contenders:
         rows_QN, scores_QN = np.full(shape, np.iinfo(np.int64).max), np.full(shape, -np.inf, dtype=np.float32)
         rows_QN[question_N, column_N], scores_QN[question_N, column_N] = row_N, score_N
         self._check(score_N, self._lower_QC[question_N, column_N], self._upper_QC[question_N, column_N])
-        return Hits.best(rows_QN, scores_QN, self.k)
+        return TopK.best(rows_QN, scores_QN, self.k)
 
     def _take(
-        self,
-        question_N: NDArray[np.int64],
-        place_N: NDArray[np.int64],
-        lower_N: NDArray[np.float32],
-        upper_N: NDArray[np.float32],
-        number_N: NDArray[np.int64],
+        self, question_N: Integers, place_N: Integers, lower_N: Floats, upper_N: Floats, number_N: Integers
     ) -> None:
         added_Q = np.bincount(question_N, minlength=len(self.floor_Q))
         if self._full(added_Q).any():
@@ -102,7 +92,7 @@ class Contenders:
         self._count_Q += added_Q
         self._uncut += len(question_N)
 
-    def _full(self, added_Q: NDArray[np.int64]) -> NDArray[np.bool_]:
+    def _full(self, added_Q: Integers) -> NDArray[np.bool_]:
         return self._count_Q + added_Q > self._lower_QC.shape[1]
 
     def _cut(self) -> None:
@@ -138,12 +128,7 @@ class Contenders:
         self.raise_floor(floor_Q)
 
     def _refill(
-        self,
-        lines_Q: NDArray[np.bool_],
-        question_N: NDArray[np.int64],
-        place_N: NDArray[np.int64],
-        lower_N: NDArray[np.float32],
-        upper_N: NDArray[np.float32],
+        self, lines_Q: NDArray[np.bool_], question_N: Integers, place_N: Integers, lower_N: Floats, upper_N: Floats
     ) -> None:
         """These lines hold the given pairs and nothing else."""
         filled = int(self._count_Q.max(initial=0))
@@ -154,19 +139,17 @@ class Contenders:
         self._place_QC[question_N, column_N] = place_N
         self._count_Q[lines_Q] = np.bincount(question_N, minlength=len(self.floor_Q))[lines_Q]
 
-    def _held(self, lines_Q: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _held(self, lines_Q: NDArray[np.bool_]) -> tuple[Integers, Integers]:
         """Question and column of every pair that these lines hold."""
         held_QC = np.arange(self._lower_QC.shape[1]) < np.where(lines_Q, self._count_Q, 0)[:, None]
         question_N, column_N = np.nonzero(held_QC)
         return question_N, column_N
 
-    def _scored(
-        self, question_N: NDArray[np.int64], place_N: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    def _scored(self, question_N: Integers, place_N: Integers) -> tuple[Integers, Floats]:
         self._work.rescored += len(place_N)
         return self._settle(question_N, place_N)
 
-    def _check(self, score_N: NDArray[np.float32], lower_N: NDArray[np.float32], upper_N: NDArray[np.float32]) -> None:
+    def _check(self, score_N: Floats, lower_N: Floats, upper_N: Floats) -> None:
         """The one thing that the proof takes on trust is how the device adds up; here it is looked at every time."""
         outside = int(((score_N < lower_N) | (score_N > upper_N)).sum())
         if outside:
@@ -179,7 +162,7 @@ def line_length(k: int) -> int:
     return 2 * k + max(k, SPARE)
 
 
-def _numbered(question_N: NDArray[np.int64]) -> NDArray[np.int64]:
+def _numbered(question_N: Integers) -> Integers:
     """Each pair's number among those of its question; questions are sorted."""
     starts = np.flatnonzero(np.diff(question_N, prepend=-1))
     return np.arange(len(question_N)) - np.repeat(starts, np.diff(starts, append=len(question_N)))

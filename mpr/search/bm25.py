@@ -30,6 +30,7 @@ from mpr import storage
 from mpr.data.passages import PassageStore
 from mpr.errors import DataError
 from mpr.records import stable_hash
+from mpr.search.shards import Floats, Integers
 from mpr.storage.ragged import memory_map
 
 KIND = "bm25"
@@ -143,7 +144,7 @@ class _Documents:
     """What bm25s takes for a list of lists, without the lists: a passage's words are listed when they are looked at."""
 
     word: NDArray[np.int32]
-    offsets: NDArray[np.int64]
+    offsets: Integers
     number: NDArray[np.int32] | None = None
     """Final number of each word."""
 
@@ -194,12 +195,12 @@ class LexicalIndex:
     def __len__(self) -> int:
         return int(self.manifest.receipt["indexed"])
 
-    def scores(self, text: str) -> NDArray[np.float32]:
+    def scores(self, text: str) -> Floats:
         """The score of every passage."""
-        found: NDArray[np.float32] = self._bm25.get_scores_from_ids(self._known(text))
+        found: Floats = self._bm25.get_scores_from_ids(self._known(text))
         return found
 
-    def scores_of(self, text: str, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    def scores_of(self, text: str, rows: Integers) -> Floats:
         """The scores of some passages, without looking at the others: as `scores(text)[rows]`, up to rounding."""
         found = np.zeros(len(rows), dtype=np.float32)
         scores = self._bm25.scores
@@ -211,14 +212,14 @@ class LexicalIndex:
             found[here] += scores["data"][first:last][place[here]]
         return found
 
-    def _known(self, text: str) -> NDArray[np.int64]:
+    def _known(self, text: str) -> Integers:
         """Numbers of the words of a text that the index has, each as often as it stands there."""
         wanted = np.array([stable_hash(word) for word in self.analysis(text)], dtype=np.uint64)
         places = np.searchsorted(self._words, wanted)
         places[places == len(self._words)] = 0
         return places[self._words[places] == wanted] if len(wanted) else places
 
-    def top(self, text: str, depth: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    def top(self, text: str, depth: int) -> tuple[Integers, Floats]:
         """Rows and scores of the best passages that share a word with the text: score down, then row up."""
         scores_P = self.scores(text)
         rows = np.flatnonzero(scores_P)

@@ -30,9 +30,9 @@ from mpr.runtime import environment
 from mpr.runtime.processes import Group, Place, joined
 from mpr.search import padding, vectors
 from mpr.search.inference import COMPUTE, ROLES, Model, Worker, refuse_empty, unusable
-from mpr.search.padding import Constants, Integers, Plan
-from mpr.search.shards import widened
-from mpr.search.vectors import DTYPES, Floats, Unfinished, VectorStore
+from mpr.search.padding import Constants, PaddingPlan
+from mpr.search.shards import Floats, Integers, widened
+from mpr.search.vectors import DTYPES, Unfinished, VectorStore
 
 ALONE = Group(Place(0, 1, 0, 1))
 _PATIENCE = timedelta(days=30)  # for the slowest process; one that failed or was killed is noticed at once
@@ -77,7 +77,7 @@ class Task:
     model: Model
     role: str
     side: Side
-    plan: Plan
+    plan: PaddingPlan
     options: Options
     ids: Callable[[Integers], list[str]]
     """Ids of rows, for what must be said about them."""
@@ -89,7 +89,7 @@ class Task:
             raise RecipeError(f"'{role}' is none of {', '.join(ROLES)}", key="encode.role", fix="choose one of them")
         lengths_N = padding.lengths(side)
         refuse_empty(side, lengths_N, ids)
-        return cls(model, role, side, Plan.of(lengths_N, options.plan_constants), options, ids)
+        return cls(model, role, side, PaddingPlan.of(lengths_N, options.plan_constants), options, ids)
 
     @property
     def width(self) -> int:
@@ -176,10 +176,10 @@ def run(task: Task, target: Path, group: Group = ALONE) -> VectorStore:
     target, meter = Path(os.path.abspath(target)), environment.Meter()
     unfinished = task.unfinished(target)
     first = group.place.rank == 0
-    if group.first(lambda: _there(target, task.work)):
+    if group.first(lambda: _is_complete(target, task.work)):
         return VectorStore(target)
     with unfinished.held() if first else nullcontext():
-        missing = group.first(lambda: _begun(task, unfinished))
+        missing = group.first(lambda: _missing(task, unfinished))
         _encode(task, unfinished, missing[group.place.rank :: group.place.world], quiet=not first)
         if group.place.world > 1:
             distributed.barrier()
@@ -187,7 +187,7 @@ def run(task: Task, target: Path, group: Group = ALONE) -> VectorStore:
     return VectorStore(target)
 
 
-def _there(target: Path, work: dict[str, Any]) -> bool:
+def _is_complete(target: Path, work: dict[str, Any]) -> bool:
     """Whether the store is complete; one of other work is refused."""
     if not os.path.lexists(target):
         return False
@@ -200,7 +200,7 @@ def _there(target: Path, work: dict[str, Any]) -> bool:
     return True
 
 
-def _begun(task: Task, unfinished: Unfinished) -> list[int]:
+def _missing(task: Task, unfinished: Unfinished) -> list[int]:
     """Shards to be made, once it is known that they fit on the disk."""
     missing = unfinished.missing()
     storage.require_space(unfinished.folder, sum(_disk(task, len(task.plan.rows(shard)), 1) for shard in missing))

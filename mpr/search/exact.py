@@ -21,15 +21,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from mpr.errors import RecipeError
-from mpr.search._error_bounds import Bound, Norms
+from mpr.search._error_bounds import Bound
 from mpr.search._first_pass import PANEL, FirstPass
-from mpr.search._survivors import BYTES, Contenders, Work, line_length
-from mpr.search.shards import Places, Store
-from mpr.search.top_k import Hits, exact_scores, refuse_depth, refuse_questions
+from mpr.search._survivors import BYTES, Survivors, Work, line_length
+from mpr.search.shards import Floats, Integers, Places, Store
+from mpr.search.top_k import TopK, exact_scores, refuse_depth, refuse_questions
 
 TILE = 1024  # questions that meet a block at once
 CELLS = {"cpu": 1 << 22, "cuda": 1 << 27}  # numbers in a block of vectors or of scores: what a cache or a GPU likes
@@ -51,7 +50,7 @@ class Room:
 
 
 @dataclass(frozen=True)
-class Plan:
+class MemoryPlan:
     """How a search uses its memory."""
 
     questions: int
@@ -59,19 +58,17 @@ class Plan:
     working: Room
 
     @classmethod
-    def of(cls, questions: int, k: int, width: int, room: Room, cuda: bool) -> Plan:
+    def of(cls, questions: int, k: int, width: int, room: Room, cuda: bool) -> MemoryPlan:
         """The largest tile and block that fit; a block's scores should stay in the processor's cache."""
         tile, cells = min(questions, TILE), CELLS["cuda" if cuda else "cpu"]
         panels = max(min(cells // tile, cells // width) // PANEL, 1)
-        while not _fits(working := _working(tile, panels * PANEL, k, width, room.device is not None), room):
+        while True:
+            working = _working(tile, panels * PANEL, k, width, room.device is not None)
+            if working.process <= room.process and (room.device is None or (working.device or 0) <= room.device):
+                return cls(tile, panels * PANEL, working)
             if tile == panels == 1:
                 raise _too_small(working, room)
             panels, tile = (panels // 2, tile) if panels > 1 else (1, (tile + 1) // 2)
-        return cls(tile, panels * PANEL, working)
-
-
-def _fits(working: Room, room: Room) -> bool:
-    return working.process <= room.process and (room.device is None or (working.device or 0) <= room.device)
 
 
 def _too_small(working: Room, room: Room) -> RecipeError:
@@ -85,16 +82,16 @@ def _too_small(working: Room, room: Room) -> RecipeError:
 
 
 def _working(tile: int, block: int, k: int, width: int, apart: bool) -> Room:
-    """Bytes at the peak: a block in two types and packed, its scores, contenders with what a cut copies, terms.
+    """Bytes at the peak: a block in two types and packed, its scores, survivors with what a cut copies, terms.
 
     `apart`: a device has copies of the block and of the questions, and the scores, of which few come back.
     """
     vectors = block * width * (4 + 2 + 2 + 8)
     scores = tile * block * (4 if apart else 2 + 4 + 1 + 4)
-    contenders = tile * line_length(k) * (BYTES + 40)
+    survivors = tile * line_length(k) * (BYTES + 40)
     questions = tile * width * (4 + 4 + 8)
     terms = torch.get_num_threads() * (AT_ONCE * width * 20 + WINDOW + 2 * AROUND)
-    process = vectors + scores + contenders + questions + terms + SLACK
+    process = vectors + scores + survivors + questions + terms + SLACK
     if not apart:
         return Room(process)
     return Room(process, (block + tile) * width * (4 + 2) + tile * block * (4 + 1 + 8) + DEVICE_SLACK)
@@ -131,7 +128,7 @@ class Exact:
         place = torch.device(device)
         free = free_on(place)
         room = Room(budget_bytes, None if free is None else free * DEVICE_SHARE // 100)
-        working = Plan.of(TILE, TYPICAL, store.width, room, place.type == "cuda").working
+        working = MemoryPlan.of(TILE, TYPICAL, store.width, room, place.type == "cuda").working
         size = sum(shard.vectors.nbytes for shard in store.shards)
         keeps = size + working.process <= budget_bytes
         spare = budget_bytes - working.process - (size if keeps else 0)
@@ -139,17 +136,17 @@ class Exact:
             spare = room.device - (working.device or 0)
         return cls(FirstPass.of(store, device, first_pass, max(spare, 0) * 3 // 4, keeps), room)
 
-    def search(self, queries_QD: NDArray[np.float32], k: int) -> Hits:
+    def search(self, queries_QD: Floats, k: int) -> TopK:
         """The k best passages of each question."""
         store = self.first.store
         refuse_questions(queries_QD, store.width)
         refuse_depth(k, len(store))
         if not len(queries_QD):
-            return Hits(np.zeros((0, k), dtype=np.int64), np.zeros((0, k), dtype=np.float32))
-        plan = Plan.of(len(queries_QD), k, store.width, self._left(), self.first.device.type == "cuda")
+            return TopK.none(0).padded(k)
+        plan = MemoryPlan.of(len(queries_QD), k, store.width, self._left(), self.first.device.type == "cuda")
         starts = range(0, len(queries_QD), plan.questions)
         found = [self._tile(queries_QD[start : start + plan.questions], k, plan.passages) for start in starts]
-        return Hits.joined(found)
+        return TopK.joined(found)
 
     def _left(self) -> Room:
         """What is left for working memory beside the store's pages and what is kept of it, on a GPU if there is one."""
@@ -159,43 +156,41 @@ class Exact:
             return Room(self.room.process - kept - pages)
         return Room(self.room.process - pages, self.room.device - kept)
 
-    def _tile(self, queries_QD: NDArray[np.float32], k: int, passages: int) -> Hits:
-        rescore = _Rescore(queries_QD, Places(tuple(self.first.store.shards)), self.first.keeps)
-        contenders = Contenders(len(queries_QD), k, rescore, self.work)
+    def _tile(self, queries_QD: Floats, k: int, passages: int) -> TopK:
+        store = self.first.store
+        rescore = _Rescore(queries_QD, Places(tuple(store.shards)), self.first.keeps)
+        survivors = Survivors(len(queries_QD), k, rescore, self.work)
         tensor_QD, norms = self.first.questions(queries_QD)
         for block in self.first.blocks(passages):
             scores_QB = self.first.scores(tensor_QD, self.first.vectors(block))
-            bound = self._bound(norms, block.norms)
+            bound = Bound.of(norms, block.norms, store.width, self.first.rounded_result)
             offset = int(rescore.places.offsets[block.shard]) + block.start
-            _offer(contenders, scores_QB, bound, offset)
+            _offer(survivors, scores_QB, bound, offset)
         self.work.questions += len(queries_QD)
-        return contenders.best()
-
-    def _bound(self, questions: Norms, block: Norms) -> Bound:
-        return Bound.of(questions, block, self.first.store.width, self.first.rounded_result)
+        return survivors.best()
 
 
-def _offer(contenders: Contenders, scores_QB: Tensor, bound: Bound, offset: int) -> None:
+def _offer(survivors: Survivors, scores_QB: Tensor, bound: Bound, offset: int) -> None:
     """Hands on the pairs of a block whose interval reaches the floor of their question."""
     count = scores_QB.shape[1]
-    if np.isneginf(contenders.floor_Q).any() and count >= contenders.k:
-        kth_Q = _kth_best(scores_QB, contenders.k)
+    if np.isneginf(survivors.floor_Q).any() and count >= survivors.k:
+        kth_Q = _kth_best(scores_QB, survivors.k)
         lower_Q, _ = bound.ends(kth_Q, np.arange(len(kth_Q)))
-        contenders.raise_floor(lower_Q)
-    index_N, approx_N = _reaching(scores_QB, bound.least(contenders.floor_Q))
+        survivors.raise_floor(lower_Q)
+    index_N, approx_N = _reaching(scores_QB, bound.least(survivors.floor_Q))
     question_N, column_N = np.divmod(index_N, count)
     lower_N, upper_N = bound.ends(approx_N, question_N)
-    contenders.add(question_N, column_N + offset, lower_N, upper_N)
+    survivors.add(question_N, column_N + offset, lower_N, upper_N)
 
 
-def _kth_best(scores_QB: Tensor, k: int) -> NDArray[np.float32]:
+def _kth_best(scores_QB: Tensor, k: int) -> Floats:
     if scores_QB.device.type != "cpu":
         return scores_QB.topk(k, dim=1).values[:, -1].cpu().numpy()
     place = scores_QB.shape[1] - k
     return np.ascontiguousarray(np.partition(scores_QB.numpy(), place, axis=1)[:, place])
 
 
-def _reaching(scores_QB: Tensor, least_Q: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def _reaching(scores_QB: Tensor, least_Q: Floats) -> tuple[Integers, Floats]:
     """Flat index and score of every pair that reaches its question's least. numpy is the quicker one on a CPU."""
     if scores_QB.device.type != "cpu":
         reach_QB = scores_QB >= torch.from_numpy(least_Q).to(scores_QB.device)[:, None]
@@ -210,19 +205,20 @@ def _reaching(scores_QB: Tensor, least_Q: NDArray[np.float32]) -> tuple[NDArray[
 class _Rescore:
     """Written scores of pairs, read in the order of the store, whatever the order of the pairs."""
 
-    queries_QD: NDArray[np.float32]
+    queries_QD: Floats
     places: Places
     keeps: bool
 
-    def __call__(
-        self, question_N: NDArray[np.int64], place_N: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    def __call__(self, question_N: Integers, place_N: Integers) -> tuple[Integers, Floats]:
         score_N = np.empty(len(place_N), dtype=np.float32)
         order_N = np.argsort(place_N, kind="stable")
-        windows = [order_N] if self.keeps else self._windows(order_N, place_N)
+        windows = [order_N]
+        if not self.keeps:  # groups of pairs that lie close together in the store need few of its pages at a time
+            window_N = place_N[order_N] // max(WINDOW // (self.queries_QD.shape[1] * 4), 1)
+            windows = np.split(order_N, np.flatnonzero(np.diff(window_N)) + 1)
         parts = [window[start : start + AT_ONCE] for window in windows for start in range(0, len(window), AT_ONCE)]
 
-        def score(part: NDArray[np.int64]) -> None:
+        def score(part: Integers) -> None:
             vectors_ND = self.places.vectors(place_N[part])
             score_N[part] = exact_scores(self.queries_QD[question_N[part]], vectors_ND)
             if not self.keeps:
@@ -230,11 +226,4 @@ class _Rescore:
 
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
             list(pool.map(score, parts))
-        rows_N = self.places.rows(place_N)
-        return rows_N, score_N
-
-    def _windows(self, order_N: NDArray[np.int64], place_N: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-        """Pairs in the order of the store, in groups that lie close together and so need few pages at a time."""
-        span = max(WINDOW // (self.queries_QD.shape[1] * 4), 1)
-        window_N = place_N[order_N] // span
-        return np.split(order_N, np.flatnonzero(np.diff(window_N)) + 1)
+        return self.places.rows(place_N), score_N

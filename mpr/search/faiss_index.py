@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mpr import storage
 from mpr.errors import DataError, NumbersError, RecipeError, StorageError
 from mpr.recipe import faiss_settings
-from mpr.search.shards import Places, Store
-from mpr.search.top_k import Hits, exact_scores, refuse_depth, refuse_questions
+from mpr.search.shards import Floats, Integers, Places, Store
+from mpr.search.top_k import TopK, exact_scores, refuse_depth, refuse_questions
 
 KIND = "faiss_index"
 BLOCK = 16_384
@@ -73,7 +72,7 @@ def _train(index: Any, store: Store, factory: str) -> int:
     return count
 
 
-def _add(index: Any, vectors_BD: NDArray[np.float32], factory: str) -> None:
+def _add(index: Any, vectors_BD: Floats, factory: str) -> None:
     try:
         index.add(vectors_BD)
     except RuntimeError as error:  # NSG wants all vectors at once, IDMap wants ids
@@ -81,7 +80,7 @@ def _add(index: Any, vectors_BD: NDArray[np.float32], factory: str) -> None:
         raise RecipeError(what, key="search.index", fix="use HNSW32, IVF4096,Flat or another kind") from error
 
 
-def _finite(vectors_BD: NDArray[np.float32], rows_B: NDArray[np.int64]) -> NDArray[np.float32]:
+def _finite(vectors_BD: Floats, rows_B: Integers) -> Floats:
     """faiss takes a NaN without a word and never finds it again."""
     good_B = np.isfinite(vectors_BD).all(axis=1)
     if not good_B.all():
@@ -115,7 +114,7 @@ class FaissIndex:
             raise StorageError(what, where=str(folder), fix="build the index again")
         return cls(Path(folder), store, index, manifest.digest)
 
-    def search(self, queries_QD: NDArray[np.float32], k: int, *, fetch: int | None = None, settings: str = "") -> Hits:
+    def search(self, queries_QD: Floats, k: int, *, fetch: int | None = None, settings: str = "") -> TopK:
         """The k best of `fetch` candidates (k if not given) that the index proposes for each question.
 
         `settings` are those of `mpr/recipe/faiss_settings.py`, for this search alone. An index that proposes fewer
@@ -133,9 +132,7 @@ class FaissIndex:
             what = f"the index has no {', '.join(left)}"
             raise RecipeError(what, key="search.settings", fix=faiss_settings.EXAMPLE)
         _, place_QC = self.index.search(np.ascontiguousarray(queries_QD), wanted, params=parameters)
-        return self._ordered(queries_QD, place_QC.astype(np.int64), k)
-
-    def _ordered(self, queries_QD: NDArray[np.float32], place_QC: NDArray[np.int64], k: int) -> Hits:
+        place_QC = place_QC.astype(np.int64)
         found_QC = place_QC >= 0
         short_Q = found_QC.sum(axis=1) < k
         if short_Q.any():
@@ -151,7 +148,7 @@ class FaissIndex:
             pair = question_N[start : start + AT_ONCE], column_N[start : start + AT_ONCE]
             rows_QC[pair] = places.rows(place_QC[pair])
             scores_QC[pair] = exact_scores(queries_QD[pair[0]], places.vectors(place_QC[pair]))
-        return Hits.best(rows_QC, scores_QC, k)
+        return TopK.best(rows_QC, scores_QC, k)
 
 
 def _parameters(index: Any, left: dict[str, int]) -> Any:

@@ -20,14 +20,13 @@ from mpr import storage
 from mpr.data.token_batches import Side
 from mpr.data.tokens import TokenStore
 from mpr.errors import DataError, Problem, RecipeError
-from mpr.models import contract, templates, towers, towers_folder
+from mpr.models import contract, out_of_memory, templates, towers, towers_folder
 from mpr.models.contract import Contract
-from mpr.models.out_of_memory import told
 from mpr.models.templates import Template
-from mpr.models.towers import Encoder, Towers
+from mpr.models.towers import DualEncoder, Encoder
 from mpr.recipe import keys as recipe
-from mpr.search.padding import Block, Integers
-from mpr.search.vectors import Floats
+from mpr.search.padding import TextBlock
+from mpr.search.shards import Floats, Integers
 
 ROLES = ("question", "passage")
 COMPUTE = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -41,7 +40,7 @@ class _TooLarge(RecipeError):
 class Model:
     """Towers that are done learning, and what says how to use them."""
 
-    towers: Towers
+    towers: DualEncoder
     template: Template
     tokenizer: str
     """Digest of the tokenizer that its texts must be tokenised with."""
@@ -72,27 +71,25 @@ class Model:
         return cls.of(towers.build(settings, tokenizer, seed), tokenizer, name)
 
     @classmethod
-    def of(cls, made: Towers, tokenizer: Any, name: str) -> Model:
+    def of(cls, made: DualEncoder, tokenizer: Any, name: str) -> Model:
         """Towers as they are now."""
-        digest = _weights_digest(made, made.settings)
-        return cls(made.eval(), Template.of(tokenizer), templates.digest(tokenizer), name, digest)
+        origins = {"base", "passage_base", "revision", "passage_revision", "train"}  # they shape no vector
+        settings = made.settings.model_dump(mode="json", exclude=origins)
+        found = hashlib.sha256(storage.json_digest(settings).encode())
+        for key, tensor in sorted(made.state_dict().items()):
+            found.update(key.encode())
+            found.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        return cls(made.eval(), Template.of(tokenizer), templates.digest(tokenizer), name, found.hexdigest())
 
     def encoder(self, role: str) -> Encoder:
         found: Encoder = getattr(self.towers, role)
         return found
 
     def side(self, role: str, store: TokenStore) -> Side:
-        """How texts of that store become its inputs, or every reason why they cannot."""
-        self._agree(role, store)
-        return Side(store, self.template, getattr(self.towers.settings, f"{role}_length"))
+        """How texts of that store become its inputs, or every reason why they cannot.
 
-    def agree(self, settings: recipe.Towers) -> None:
-        """Refuses a recipe that says anything else than what the model was trained with."""
-        if self.contract is not None:
-            contract.agree(self.contract, settings, self.tokenizer, self.name)
-
-    def _agree(self, role: str, store: TokenStore) -> None:
-        """The texts were tokenised by the model's tokenizer, with its prompt, and titles as it knows them."""
+        They must have been tokenised by the model's tokenizer, with its prompt, and titles as it knows them.
+        """
         settings, receipt, where = self.towers.settings, store.manifest.receipt, str(store.folder)
         title = settings.title if role == "passage" else "question"
         expected = {"tokenizer": self.tokenizer, "prompt": getattr(settings, f"{role}_prompt"), "title": title}
@@ -110,17 +107,12 @@ class Model:
             problems.append(Problem(what, where, f"towers.{role}_length", fix))
         if problems:
             raise RecipeError(problems)
+        return Side(store, self.template, length)
 
-
-def _weights_digest(made: Towers, settings: recipe.Towers) -> str:
-    """Of the settings that shape a vector and every tensor."""
-    origins = {"base", "passage_base", "revision", "passage_revision", "train"}
-    shape = settings.model_dump(mode="json", exclude=origins)
-    found = hashlib.sha256(storage.json_digest(shape).encode())
-    for name, tensor in sorted(made.state_dict().items()):
-        found.update(name.encode())
-        found.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
-    return found.hexdigest()
+    def agree(self, settings: recipe.Towers) -> None:
+        """Refuses a recipe that says anything else than what the model was trained with."""
+        if self.contract is not None:
+            contract.agree(self.contract, settings, self.tokenizer, self.name)
 
 
 class Texts(Protocol):
@@ -154,7 +146,7 @@ class Worker:
         with torch.inference_mode(), torch.autocast(kind, half, enabled=half != torch.float32):
             yield
 
-    def __call__(self, block: Block) -> Floats:
+    def __call__(self, block: TextBlock) -> Floats:
         """The vectors of a block, in its order; not yet looked at."""
         given = self.side.tokens(block.rows)
         missing = block.width - given["input_ids"].shape[1]
@@ -178,17 +170,14 @@ class Worker:
     def _attempt(self, given: dict[str, Tensor]) -> Floats | None:
         """None where these texts do not fit into memory and may be computed in parts."""
         try:
-            return self._forward(given)
+            with out_of_memory.becomes(lambda: self._too_large(*given["input_ids"].shape)):
+                inputs = {name: part_NL.to(self.device) for name, part_NL in given.items()}
+                vectors_NW: Floats = self.encoder(**inputs).float().cpu().numpy()
+                return vectors_NW
         except _TooLarge:
             if not self.fallback or len(given["input_ids"]) == 1:
                 raise
             return None
-
-    def _forward(self, given: dict[str, Tensor]) -> Floats:
-        with told(lambda: self._too_large(*given["input_ids"].shape)):
-            inputs = {name: part_NL.to(self.device) for name, part_NL in given.items()}
-            vectors_NW: Floats = self.encoder(**inputs).float().cpu().numpy()
-            return vectors_NW
 
     def _too_large(self, texts: int, width: int) -> RecipeError:
         fix = "allow fallback, which computes it in parts of the same width and says so in the receipt"

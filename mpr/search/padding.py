@@ -15,11 +15,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mpr.data.token_batches import Side
-
-Integers = NDArray[np.int64]
+from mpr.search.shards import Integers
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ class Constants:
 
 
 @dataclass(frozen=True)
-class Block:
+class TextBlock:
     """Texts that are encoded together."""
 
     rows: Integers
@@ -52,8 +50,11 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """All blocks and shards: block b is `order_N[start_B[b]:start_B[b + 1]]`, shard s the blocks from `first_S[s]`."""
+class PaddingPlan:
+    """All blocks and shards: block b is `order_N[start_B[b]:start_B[b + 1]]`, shard s the blocks from `first_S[s]`.
+
+    Behind the last shard `first_S` has the number of blocks.
+    """
 
     constants: Constants
     order_N: Integers
@@ -62,7 +63,7 @@ class Plan:
     first_S: Integers
 
     @classmethod
-    def of(cls, lengths_N: Integers, constants: Constants) -> Plan:
+    def of(cls, lengths_N: Integers, constants: Constants) -> PaddingPlan:
         """`lengths_N` counts the tokens of each text as they are encoded, special tokens included."""
         order_N = np.argsort(-lengths_N, kind="stable")
         needed_N = lengths_N[order_N]
@@ -74,7 +75,11 @@ class Plan:
         start_B = np.array(starts, dtype=np.int64)
         width_B = needed_N[start_B[:-1]]
         tokens_B = width_B * np.diff(start_B)
-        return cls(constants, order_N, start_B, width_B, _cut(tokens_B, constants))
+        shard = min(max(int(tokens_B.sum()) // constants.shards, constants.least), constants.most)
+        before_B = np.cumsum(tokens_B) - tokens_B
+        firsts = np.searchsorted(before_B, np.arange(0, int(tokens_B.sum()), shard), side="left")
+        first_S = np.append(np.unique(firsts[firsts < len(tokens_B)]), len(tokens_B)).astype(np.int64)
+        return cls(constants, order_N, start_B, width_B, first_S)
 
     @property
     def shards(self) -> int:
@@ -89,12 +94,12 @@ class Plan:
         first, last = self.first_S[shard], self.first_S[shard + 1]
         return self.order_N[self.start_B[first] : self.start_B[last]]
 
-    def blocks_of(self, shard: int) -> Iterator[Block]:
+    def blocks_of(self, shard: int) -> Iterator[TextBlock]:
         for number in range(int(self.first_S[shard]), int(self.first_S[shard + 1])):
             yield self.block(number)
 
-    def block(self, number: int) -> Block:
-        return Block(self.order_N[self.start_B[number] : self.start_B[number + 1]], int(self.width_B[number]))
+    def block(self, number: int) -> TextBlock:
+        return TextBlock(self.order_N[self.start_B[number] : self.start_B[number + 1]], int(self.width_B[number]))
 
     def tokens(self, shard: int | None = None) -> int:
         """Padded tokens of a shard, or of everything: what is computed."""
@@ -106,16 +111,8 @@ class Plan:
         return {**asdict(self.constants), "blocks": self.blocks, "padded_tokens": self.tokens()}
 
 
-def _cut(tokens_B: Integers, constants: Constants) -> Integers:
-    """First block of each shard, and behind the last one the number of blocks."""
-    wanted = min(max(int(tokens_B.sum()) // constants.shards, constants.least), constants.most)
-    before_B = np.cumsum(tokens_B) - tokens_B
-    firsts = np.searchsorted(before_B, np.arange(0, int(tokens_B.sum()), wanted), side="left")
-    return np.append(np.unique(firsts[firsts < len(tokens_B)]), len(tokens_B)).astype(np.int64)
-
-
 def lengths(side: Side) -> Integers:
-    """Tokens of every text of a side as it is encoded: the width that `collate.assemble` would give it alone."""
+    """Tokens of every text of a side as it is encoded: the width that it has alone."""
     title_N, text_N = side.store.title.lengths(), side.store.text.lengths()
     special = len(side.template.prefix) + len(side.template.suffix)
     between_N = np.where((title_N > 0) & (text_N > 0), len(side.template.between), 0)

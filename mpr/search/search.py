@@ -4,7 +4,15 @@ Each process of a `Shared` search searches its share of the shards for its own b
 through torch's process group and merges them, batch after batch, to the bits of one search by one process. Nothing of
 it is on disk before the ranking is: a search that is killed is begun anew.
 
-Shapes: Q questions, K passages found for each, D the width of a vector, S questions of a sample.
+A search may be done twice: pseudo-relevance feedback moves the questions towards what the first search found for them.
+
+    q' = q + weight * mean of the vectors of the first n passages
+
+The second search ranks the whole collection by q'. No passage is judged: a question whose first passages are wrong is
+moved the wrong way, so n and weight are to be chosen on questions that are not evaluated. Source: the search of RANCE
+(Prakash, Killingback and Zamani, SIGIR 2021).
+
+Shapes: Q questions, K passages found for each, D the width of a vector, N passages that some question found.
 """
 
 from __future__ import annotations
@@ -18,11 +26,13 @@ import torch
 from numpy.typing import NDArray
 from torch import distributed
 
+from mpr.recipe.keys_results import Feedback
 from mpr.runtime import randomness
 from mpr.runtime.processes import Place
 from mpr.search.exact import Exact
-from mpr.search.shards import Share, Store
-from mpr.search.top_k import Hits, merge, recall, refuse_depth
+from mpr.search.shards import Floats, Integers, Share, Store
+from mpr.search.top_k import TopK, merge, recall, refuse_depth
+from mpr.search.vectors import VectorStore
 
 BATCH = 1_000  # questions searched at a time
 SAMPLE = 1_000  # questions that an approximate search is compared with exact search on, at most
@@ -30,33 +40,50 @@ SEED = 0  # of that sample
 
 
 def exact(
-    queries_QD: NDArray[np.float32],
+    queries_QD: Floats,
     store: Store,
     k: int,
     *,
     budget_bytes: int,
     device: str = "cpu",
     first_pass: str | None = None,
-) -> Hits:
+) -> TopK:
     """Exact search of one batch. To search one store many times, open it once: `Exact.open(store, ...).search(...)`."""
     return Exact.open(store, budget_bytes=budget_bytes, device=device, first_pass=first_pass).search(queries_QD, k)
 
 
 def in_batches(
-    search: Callable[[NDArray[np.float32], int], Hits],
-    queries_QD: NDArray[np.float32],
+    search: Callable[[Floats, int], TopK],
+    queries_QD: Floats,
     k: int,
     progress: Callable[[int], object] = lambda count: None,
-) -> Hits:
+) -> TopK:
     """The k best of each question, `BATCH` questions at a time."""
-    found = [Hits.none(0).padded(k)]
+    found = [TopK.none(0).padded(k)]
     for start in range(0, len(queries_QD), BATCH):
         found.append(search(queries_QD[start : start + BATCH], k))
         progress(len(found[-1].rows_QK))
-    return Hits.joined(found)
+    return TopK.joined(found)
 
 
-def of_first(values: NDArray[np.float32], place: Place) -> NDArray[np.float32]:
+def moved_by_feedback(questions_QD: Floats, found: TopK, corpus: VectorStore, settings: Feedback) -> Floats:
+    """The questions of the second search. Of a question that found fewer passages, the mean of those."""
+    rows_QK = found.first(settings.documents).rows_QK
+    rows_N, place = np.unique(rows_QK, return_inverse=True)
+    vectors_ND = np.zeros((len(rows_N), corpus.width), dtype=np.float32)
+    for shard in corpus.shards:
+        place_M = np.flatnonzero(np.isin(shard.rows, rows_N))
+        for at, target in zip(place_M, np.searchsorted(rows_N, shard.rows[place_M]), strict=True):
+            vectors_ND[target] = shard.block(int(at), int(at) + 1)[0]
+    found_ND = vectors_ND.astype(np.float64)
+    found_ND[rows_N < 0] = 0.0  # places that hold nothing
+    count_Q = np.maximum((rows_QK >= 0).sum(axis=1), 1)
+    mean_QD = found_ND[place.reshape(rows_QK.shape)].sum(axis=1) / count_Q[:, None]
+    moved_QD: Floats = (questions_QD + settings.weight * mean_QD).astype(np.float32)
+    return moved_QD
+
+
+def of_first(values: Floats, place: Place) -> Floats:
     """An array of the first process, on all of them: the others bring one of the same shape."""
     if place.world == 1:
         return values
@@ -86,20 +113,18 @@ class Shared:
         own = Exact.open(mine, budget_bytes=budget_bytes, device=device) if len(mine) else None
         return cls(place, tuple(len(share) for share in shares), own)
 
-    def search(self, queries_QD: NDArray[np.float32], k: int) -> Hits:
+    def search(self, queries_QD: Floats, k: int) -> TopK:
         refuse_depth(k, sum(self.sizes))
         depth = min(k, self.sizes[self.place.rank])
-        found = Hits.none(len(queries_QD)) if self.own is None else self.own.search(queries_QD, depth)
-        return found if self.place.world == 1 else self._together(found, k)
-
-    def _together(self, found: Hits, k: int) -> Hits:
-        """Everybody's lists, which are of different lengths where a share is smaller than k: they travel padded."""
-        padded = found.padded(k)
+        found = TopK.none(len(queries_QD)) if self.own is None else self.own.search(queries_QD, depth)
+        if self.place.world == 1:
+            return found
+        padded = found.padded(k)  # lists are of different lengths where a share is smaller than k
         rows, scores = _gathered(padded.rows_QK, self.place), _gathered(padded.scores_QK, self.place)
         if self.place.rank:
             return padded
         parts = zip(rows, scores, self.sizes, strict=True)
-        return merge([Hits(rows_QK, scores_QK).first(size) for rows_QK, scores_QK, size in parts], k)
+        return merge([TopK(rows_QK, scores_QK).first(size) for rows_QK, scores_QK, size in parts], k)
 
 
 def _gathered(array: NDArray[Any], place: Place) -> list[NDArray[Any]]:
@@ -122,7 +147,7 @@ class Recall:
     """Depth -> share of the first so many exact hits that are among the first so many found."""
 
     @classmethod
-    def measured(cls, found: Hits, exact: Hits, of: int, cuts: Sequence[int]) -> Recall:
+    def measured(cls, found: TopK, exact: TopK, of: int, cuts: Sequence[int]) -> Recall:
         """Of the same questions, at these cuts and at the depth of both."""
         depths = sorted({*(cut for cut in cuts if cut < exact.depth), exact.depth})
         at = {str(depth): recall(found.first(depth), exact.first(depth)) for depth in depths}
@@ -134,6 +159,6 @@ class Recall:
         return f"recall of exact search: {values} (questions: {'all' if self.questions == self.of else drawn})"
 
 
-def sample(questions: int) -> NDArray[np.int64]:
+def sample(questions: int) -> Integers:
     """Which of so many questions are compared with exact search: all of a small split, otherwise drawn by a seed."""
     return np.sort(randomness.permutation(SEED, "recall of exact search", questions)[:SAMPLE])

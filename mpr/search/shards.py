@@ -20,12 +20,15 @@ from numpy.typing import NDArray
 
 from mpr.errors import DataError
 
+Floats = NDArray[np.float32]
+Integers = NDArray[np.int64]
+
 
 class Shard(Protocol):
     """`vectors` are float32, float16, or uint16 that hold the bits of bfloat16, as `dtype` says."""
 
     @property
-    def rows(self) -> NDArray[np.int64]: ...
+    def rows(self) -> Integers: ...
 
     @property
     def vectors(self) -> NDArray[Any]: ...
@@ -33,7 +36,7 @@ class Shard(Protocol):
     @property
     def dtype(self) -> str: ...
 
-    def block(self, start: int, stop: int) -> NDArray[np.float32]: ...
+    def block(self, start: int, stop: int) -> Floats: ...
 
 
 class Store(Protocol):
@@ -70,25 +73,25 @@ class Places:
     shards: tuple[Shard, ...]
 
     @cached_property
-    def offsets(self) -> NDArray[np.int64]:
+    def offsets(self) -> Integers:
         return np.cumsum([0, *(len(shard.rows) for shard in self.shards)], dtype=np.int64)
 
     @cached_property
-    def place_of(self) -> NDArray[np.int64]:
+    def place_of(self) -> Integers:
         """The place of each row: a store holds texts in an order of its own."""
         row_N = np.concatenate([shard.rows for shard in self.shards])
         place_of = np.empty(len(row_N), dtype=np.int64)
         place_of[row_N] = np.arange(len(row_N))
         return place_of
 
-    def rows(self, places_N: NDArray[np.int64]) -> NDArray[np.int64]:
+    def rows(self, places_N: Integers) -> Integers:
         """The passage at each place."""
         rows_N = np.empty(len(places_N), dtype=np.int64)
         for chosen, shard, inside in self._by_shard(places_N):
             rows_N[chosen] = shard.rows[inside]
         return rows_N
 
-    def vectors(self, places_N: NDArray[np.int64]) -> NDArray[np.float32]:
+    def vectors(self, places_N: Integers) -> Floats:
         """The vector at each place, widened to 32 bits, which changes no number."""
         width = self.shards[0].vectors.shape[1]
         vectors_ND = np.empty((len(places_N), width), dtype=np.float32)
@@ -96,15 +99,15 @@ class Places:
             vectors_ND[chosen] = widened(shard.vectors[inside], shard.dtype)
         return vectors_ND
 
-    def release(self, places_N: NDArray[np.int64]) -> None:
+    def release(self, places_N: Integers) -> None:
         """Lets go of the shards in which these places lie, and of no others: there may be hundreds."""
         for number in np.unique(self._shard_N(places_N)):
             release(self.shards[number].vectors)
 
-    def _shard_N(self, places_N: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _shard_N(self, places_N: Integers) -> Integers:
         return np.searchsorted(self.offsets, places_N, side="right") - 1
 
-    def _by_shard(self, places_N: NDArray[np.int64]) -> list[tuple[NDArray[np.int64], Shard, NDArray[np.int64]]]:
+    def _by_shard(self, places_N: Integers) -> list[tuple[Integers, Shard, Integers]]:
         shard_N = self._shard_N(places_N)
         found = []
         for number in np.unique(shard_N):
@@ -113,7 +116,7 @@ class Places:
         return found
 
 
-def widened(vectors: NDArray[Any], dtype: str) -> NDArray[np.float32]:
+def widened(vectors: NDArray[Any], dtype: str) -> Floats:
     """Stored numbers as float32, exactly. bfloat16 is the upper half of a float32."""
     if dtype == "bfloat16":
         return (vectors.astype(np.uint32) << 16).view(np.float32)

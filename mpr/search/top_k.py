@@ -13,20 +13,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mpr.errors import DataError, NumbersError, RecipeError
+from mpr.search.shards import Floats, Integers
 
 
 @dataclass(frozen=True, eq=False)
-class Hits:
+class TopK:
     """The K best passages of each question, the best first."""
 
-    rows_QK: NDArray[np.int64]
-    scores_QK: NDArray[np.float32]
+    rows_QK: Integers
+    scores_QK: Floats
 
     @classmethod
-    def best(cls, rows_QN: NDArray[np.int64], scores_QN: NDArray[np.float32], k: int) -> Hits:
+    def best(cls, rows_QN: Integers, scores_QN: Floats, k: int) -> TopK:
         """The first k of each line in the canonical order. -0.0 is written as 0.0: equal scores have equal bits."""
         scores_QN = scores_QN + np.float32(0.0)
         order_QK = np.lexsort((rows_QN, -scores_QN), axis=1)[:, :k]
@@ -34,23 +34,23 @@ class Hits:
         return cls(rows_QK.astype(np.int64), np.take_along_axis(scores_QN, order_QK, axis=1).astype(np.float32))
 
     @classmethod
-    def none(cls, questions: int) -> Hits:
+    def none(cls, questions: int) -> TopK:
         """What a process finds that has no shard."""
         return cls(np.zeros((questions, 0), dtype=np.int64), np.zeros((questions, 0), dtype=np.float32))
 
-    def first(self, k: int) -> Hits:
+    def first(self, k: int) -> TopK:
         """The k best of these."""
-        return Hits(self.rows_QK[:, :k], self.scores_QK[:, :k])
+        return TopK(self.rows_QK[:, :k], self.scores_QK[:, :k])
 
-    def padded(self, k: int) -> Hits:
+    def padded(self, k: int) -> TopK:
         """With empty places, of row -1, up to k."""
         questions, depth = self.rows_QK.shape
         rows_QK, scores_QK = np.full((questions, k), -1), np.zeros((questions, k), dtype=np.float32)
         rows_QK[:, :depth], scores_QK[:, :depth] = self.rows_QK, self.scores_QK
-        return Hits(rows_QK, scores_QK)
+        return TopK(rows_QK, scores_QK)
 
     @classmethod
-    def joined(cls, batches: Sequence[Hits]) -> Hits:
+    def joined(cls, batches: Sequence[TopK]) -> TopK:
         """Of one batch of questions after the other."""
         rows_QK = np.concatenate([hits.rows_QK for hits in batches])
         return cls(rows_QK, np.concatenate([hits.scores_QK for hits in batches]))
@@ -60,7 +60,7 @@ class Hits:
         return int(self.rows_QK.shape[1])
 
 
-def merge(found: Sequence[Hits], k: int) -> Hits:
+def merge(found: Sequence[TopK], k: int) -> TopK:
     """The k best of what was found in disjoint parts of a store: the same as one search over all of them.
 
     The order of the parts does not matter, and parts may be merged before others are: a passage among the k best of
@@ -77,10 +77,10 @@ def merge(found: Sequence[Hits], k: int) -> Hits:
         raise DataError(
             "a passage was found in two parts", key="merge", fix="let each shard be searched by one process"
         )
-    return Hits.best(rows_QN, scores_QN, k)
+    return TopK.best(rows_QN, scores_QN, k)
 
 
-def recall(found: Hits, exact: Hits) -> float:
+def recall(found: TopK, exact: TopK) -> float:
     """Share of the exact hits that `found` has too, over all questions: what an approximate index is judged by."""
     if found.rows_QK.shape != exact.rows_QK.shape or not exact.rows_QK.size:
         raise DataError("recall compares hits of the same questions and depth", key="recall", fix="search both alike")
@@ -94,7 +94,7 @@ def refuse_depth(k: int, there: int) -> None:
         raise RecipeError(what, key="search.depth", fix=f"choose a depth from 1 to {there:,}")
 
 
-def refuse_questions(queries_QD: NDArray[np.float32], width: int) -> None:
+def refuse_questions(queries_QD: Floats, width: int) -> None:
     """Only finite 32-bit vectors of the store's width can be compared with it."""
     if queries_QD.ndim != 2 or queries_QD.shape[1] != width or queries_QD.dtype != np.float32:
         what = f"question vectors are {queries_QD.dtype} of shape {queries_QD.shape}, not float32 of width {width}"
@@ -105,7 +105,7 @@ def refuse_questions(queries_QD: NDArray[np.float32], width: int) -> None:
         raise NumbersError(what, key="queries", fix="the model that encoded them is broken; look at its training")
 
 
-def exact_scores(queries_ND: NDArray[np.float32], passages_ND: NDArray[np.float32]) -> NDArray[np.float32]:
+def exact_scores(queries_ND: Floats, passages_ND: Floats) -> Floats:
     """The written score of each pair.
 
     A product of two 32-bit numbers is exact in 64 bits. Sums are taken by halves, number by number, each rounded as

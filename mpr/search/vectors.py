@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from mpr import storage
 from mpr.errors import Problem, Problems, RecipeError, StorageError
-from mpr.search.shards import widened
+from mpr.search.shards import Floats, widened
 from mpr.storage.ragged import memory_map
 
 KIND = "vectors"
@@ -39,7 +39,6 @@ DTYPES = {"float32": "<f4", "float16": "<f2", "bfloat16": "<u2"}
 ROWS, VECTORS = "rows.bin", "vectors.bin"
 ROW_BYTES = 8
 _NAME = re.compile(r"\d{5,}")
-Floats = NDArray[np.float32]
 
 
 def packed(vectors_NW: Floats, dtype: str) -> NDArray[Any]:
@@ -53,7 +52,7 @@ def packed(vectors_NW: Floats, dtype: str) -> NDArray[Any]:
 
 
 @dataclass(frozen=True)
-class Shard:
+class StoredShard:
     """Vectors `number` of so many shards, with the row of each."""
 
     folder: Path
@@ -84,19 +83,16 @@ class VectorStore:
         self.manifest = storage.read_manifest(self.folder, KIND)
         receipt = self.manifest.receipt
         self.width, self.dtype = int(receipt["width"]), str(receipt["dtype"])
-        self.shards: tuple[Shard, ...] = tuple(
-            self._shard(number, digest, len(receipt["shards"])) for number, digest in enumerate(receipt["shards"])
-        )
-
-    def _shard(self, number: int, digest: str, of: int) -> Shard:
-        folder = self.folder / _name(number)
-        found = storage.read_manifest(folder, SHARD)
-        if found.digest != digest:
-            what = (
-                f"is not the shard that belongs here: it says it is {_place(found.receipt)}, here is {number} of {of}"
-            )
-            raise StorageError(what, where=str(folder), fix="restore the folder, or delete the store and encode again")
-        return Shard(folder, self.width, self.dtype)
+        shards = []
+        for number, digest in enumerate(receipt["shards"]):
+            folder = self.folder / _name(number)
+            found = storage.read_manifest(folder, SHARD)
+            if found.digest != digest:
+                what = _misplaced(found.receipt, number, len(receipt["shards"]))
+                fix = "restore the folder, or delete the store and encode again"
+                raise StorageError(what, where=str(folder), fix=fix)
+            shards.append(StoredShard(folder, self.width, self.dtype))
+        self.shards = tuple(shards)
 
     def __len__(self) -> int:
         return int(self.manifest.receipt["vectors"])
@@ -194,10 +190,7 @@ class Unfinished:
         fix = f"restore what it was, or remove {self.folder} to begin anew"
         expected = self._receipt(number)
         if (found["shard"], found["of"]) != (number, self.count):
-            what = (
-                f"is not the shard that belongs here: it says it is {_place(found)}, here is {number} of {self.count}"
-            )
-            problems.add(what, where=str(folder), fix=fix)
+            problems.add(_misplaced(found, number, self.count), where=str(folder), fix=fix)
         for change in changes(found["work"], expected["work"]):
             if all(change not in str(problem) for problem in problems.found):
                 problems.found.append(Problem(f"was begun with {change}", str(folder), fix=fix))
@@ -217,5 +210,6 @@ def _name(number: int) -> str:
     return f"{number:05d}"
 
 
-def _place(receipt: Mapping[str, Any]) -> str:
-    return f"{receipt.get('shard')} of {receipt.get('of')}"
+def _misplaced(receipt: Mapping[str, Any], number: int, of: int) -> str:
+    says = f"{receipt.get('shard')} of {receipt.get('of')}"
+    return f"is not the shard that belongs here: it says it is {says}, here is {number} of {of}"

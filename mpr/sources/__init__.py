@@ -61,7 +61,7 @@ class Ground:
     quiet: bool = False
     """No progress bars."""
     models: Mapping[str, Path] = field(default_factory=dict)
-    """Models of earlier stages by name, and what this training starts from as `start` (mpr/models/stage_models.py)."""
+    """Models of earlier stages by name, and what this training starts from as `start` (mpr/models/locate.py)."""
     learner: Learner | None = None
     """For a source whose model is `self`."""
 

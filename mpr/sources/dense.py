@@ -109,11 +109,11 @@ class Source(sources.Source):
 
     @cached_property
     def _folder(self) -> Path:
-        from mpr.models import stage_models
+        from mpr.models import locate
 
         params, ground = self.params, self.ground
-        place = params.model, ground.models, ground.home, params.revision
-        return stage_models.located(*place, key="sources.model", quiet=ground.quiet)
+        place = params.model, ground.home, ground.models, params.revision
+        return locate.model_folder(*place, key="sources.model", quiet=ground.quiet)
 
     @cached_property
     def _model(self) -> Model:

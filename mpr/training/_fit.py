@@ -70,7 +70,7 @@ def fit(mined: Mined, folder: RunFolder, group: Group, arguments: TrainingArgume
     own = refresh_of(dataset, drawer, folder, group, arguments, passages)
 
     is_sharded = launch.is_sharded(os.environ)
-    with out_of_memory.told(lambda: out_of_memory.in_training(recipe, is_sharded)), stoppable() as stopper:
+    with out_of_memory.becomes(lambda: out_of_memory.in_training(recipe, is_sharded)), stoppable() as stopper:
         # Where it goes on
         resumed = folder.newest()
         if resumed is not None:

@@ -28,7 +28,7 @@ from torch import Tensor
 from mpr import objectives
 from mpr.batches.targets import columns_of, seen_by
 from mpr.errors import RecipeError
-from mpr.models.similarity import inner_products
+from mpr.models.towers import inner_products
 from mpr.recipe.keys import Part
 
 TARGETS = ("teacher_QP", "live_QP", "lexical_QP", "grades_QP", "ranks_QP")

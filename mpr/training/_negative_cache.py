@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from mpr.batches.collate import Collator
-from mpr.models.similarity import inner_products
+from mpr.models.towers import inner_products
 from mpr.recipe import keys
 from mpr.runtime import randomness
 from mpr.runtime.processes import ALONE

@@ -42,12 +42,12 @@ from mpr.recipe.keys_draw import Draw
 from mpr.runtime.processes import Place
 from mpr.search import faiss_index
 from mpr.search.exact import Exact
-from mpr.search.top_k import Hits
+from mpr.search.top_k import TopK
 from mpr.search.vectors import VectorStore
 from mpr.training._fixed_passages import FixedPassages
 
 Integers = NDArray[np.int64]
-Search = Callable[[NDArray[np.float32], int], Hits]
+Search = Callable[[NDArray[np.float32], int], TopK]
 BUDGET = 2 << 30  # bytes that the search of a step may add to the process; it changes no result
 
 

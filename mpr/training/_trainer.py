@@ -30,12 +30,13 @@ from mpr.batches.pair_collate import PairCollator
 from mpr.errors import NumbersError
 from mpr.mining.refresh import Refresh
 from mpr.models import out_of_memory
+from mpr.models.kinds import AnyModel
 from mpr.recipe.keys import Recipe
 from mpr.training._block import Found
 from mpr.training._checkpoints import CommittedCheckpoints
 from mpr.training._monitor import StepSums
 from mpr.training._validation import DevPool
-from mpr.training.learner import Learner, StepLoss
+from mpr.training.learner import StepLoss
 from mpr.training.run_folder import RunFolder
 
 OVERFLOWS = 30  # updates on end that an fp16 loss scaler may skip: it halves its scale each time, from 65,536
@@ -97,7 +98,7 @@ class MultiPositiveTrainer(CommittedCheckpoints):
 
     def __init__(
         self,
-        learner: Learner,
+        learner: AnyModel,
         args: TrainingArguments,
         *,
         recipe: Recipe,
@@ -274,7 +275,7 @@ class MultiPositiveTrainer(CommittedCheckpoints):
         model, batch = self.model_wrapped, self.args.per_device_eval_batch_size
         was_training = model.training
         model.eval()
-        with torch.no_grad(), out_of_memory.told(lambda: out_of_memory.in_validation(batch)):
+        with torch.no_grad(), out_of_memory.becomes(lambda: out_of_memory.in_validation(batch)):
             ranks = self.evaluator.ranks(model, self.args.device)
         model.train(was_training)
         measures = self.compute_metrics(EvalPrediction(predictions=ranks, label_ids=self.evaluator.owner_N))

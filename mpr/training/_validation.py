@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from mpr.data.token_batches import Side
 from mpr.errors import DataError
-from mpr.models.similarity import inner_products
+from mpr.models.towers import inner_products
 from mpr.runtime.processes import ALONE, Place
 from mpr.storage.ragged import Ragged
 

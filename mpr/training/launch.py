@@ -113,7 +113,7 @@ def prepared(mined: Mined, folder: RunFolder, world: int, held: ExitStack) -> di
     """
     from mpr import storage
     from mpr.mining import clusters
-    from mpr.models import local_inputs, towers_folder
+    from mpr.models import contract, local_inputs
     from mpr.training import step_teacher
     from mpr.training.run_folder import identity
 
@@ -121,14 +121,14 @@ def prepared(mined: Mined, folder: RunFolder, world: int, held: ExitStack) -> di
     held.enter_context(folder.held())
     digests = {role: store.manifest.digest for role, store in dataset.prepare_training().items()}
     if dataset.start is not None:
-        digests["start"] = storage.verify(dataset.start, towers_folder.KIND).digest
+        digests["start"] = storage.verify(dataset.start, contract.KIND).digest
     digests |= {f"candidates {name}": table.manifest.digest for name, table in mined.make().tables.items()}
     digests |= {name: store.digest for name, store in mined.stores.items()}
     digests |= clusters.model_digest(dataset) | step_teacher.prepare(dataset) | local_inputs.encoders(recipe)
     folder.claim(identity(recipe, digests, world))
     if not folder.model.exists():
         return dict(folder.progress())
-    storage.verify(folder.model, towers_folder.KIND)
+    storage.verify(folder.model, contract.KIND)
     log.info("already trained: %s", folder.model)
     return {}
 

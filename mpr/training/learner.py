@@ -15,27 +15,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 
 from mpr.batches.collate import Collator
 from mpr.batches.pair_collate import PairCollator
 from mpr.data.dataset import Dataset
-from mpr.models import (
-    adapters,
-    contract,
-    cross_encoder,
-    cross_encoder_folder,
-    late_interaction,
-    late_interaction_folder,
-    templates,
-    towers,
-    towers_folder,
-)
+from mpr.models import contract, templates, towers, towers_folder
 from mpr.models.cross_encoder import CrossEncoder
+from mpr.models.kinds import KINDS, AnyModel
 from mpr.models.late_interaction import LateInteraction
-from mpr.models.towers import Towers
+from mpr.models.towers import DualEncoder
 from mpr.recipe import stages
 from mpr.recipe.keys import Recipe
 from mpr.recipe.rules import task
@@ -45,21 +36,17 @@ from mpr.training._block import Completed, Found
 from mpr.training._loss import Terms
 from mpr.training._negative_cache import NegativeCache, Stream
 
-Learner: TypeAlias = Towers | CrossEncoder | LateInteraction
 
-
-def built(dataset: Dataset) -> Learner:
+def built(dataset: Dataset) -> AnyModel:
     """The model of the dataset's recipe, ready to learn."""
     recipe = dataset.recipe
-    about: Any = recipe.towers, dataset.tokenizer(), int(recipe.training["seed"]), recipe.scale.groups
-    if task.is_cross_encoder(recipe):
-        return cross_encoder.build(*about)
-    if task.is_late_interaction(recipe):
-        return late_interaction.build(*about)
-    return towers_of(dataset, recipe.scale.groups)
+    if recipe.task == task.DUAL_ENCODER:
+        return towers_of(dataset, recipe.scale.groups)
+    seed = int(recipe.training["seed"])
+    return KINDS[recipe.task].build(recipe.towers, dataset.tokenizer(), seed, recipe.scale.groups)
 
 
-def towers_of(dataset: Dataset, groups: int = 1) -> Towers:
+def towers_of(dataset: Dataset, groups: int = 1) -> DualEncoder:
     """The towers of the dataset's recipe, ready to learn."""
     recipe, folder = dataset.recipe, dataset.start
     settings, tokenizer, seed = recipe.towers, dataset.tokenizer(), int(recipe.training["seed"])
@@ -98,7 +85,7 @@ class StepLoss:
 
 def loss_of(
     recipe: Recipe,
-    learner: Learner,
+    learner: AnyModel,
     collator: Collator | PairCollator,
     completed: Completed | None,
     device: torch.device,
@@ -120,16 +107,9 @@ def loss_of(
     return StepLoss(partial(_block.block_loss, **about), chunked)
 
 
-def write(target: Path, model: Learner, dataset: Dataset, receipt: Mapping[str, Any]) -> None:
+def write(target: Path, model: AnyModel, dataset: Dataset, receipt: Mapping[str, Any]) -> None:
     """Commits the folder of a trained model."""
-    tokenizer = dataset.tokenizer()
-    if isinstance(model, CrossEncoder):
-        cross_encoder_folder.write(target, model, tokenizer, receipt)
-    elif isinstance(model, LateInteraction):
-        late_interaction_folder.write(target, model, tokenizer, receipt)
-    else:
-        if dataset.start is not None and contract.read(dataset.start).weights != "adapter":
-            for encoder in model.encoders():  # adapters came on top of a whole model: no base has its weights
-                if adapters.is_on(encoder.backbone):
-                    encoder.backbone = adapters.merged(encoder.backbone)
-        towers_folder.write(target, model, tokenizer, receipt)
+    if isinstance(model, DualEncoder) and dataset.start is not None:
+        if contract.read(dataset.start).weights != "adapter":
+            model.merge_adapters()  # they came on top of a whole model: no base has its weights
+    KINDS[dataset.recipe.task].write(target, model, dataset.tokenizer(), receipt)

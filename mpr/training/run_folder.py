@@ -24,7 +24,7 @@ from typing import Any
 
 from mpr import __version__, storage
 from mpr.errors import Problem, RecipeError, StorageError
-from mpr.models import locate
+from mpr.models import contract
 from mpr.recipe.keys import DESCRIBING
 from mpr.recipe.strict_yaml import dotted, leaves
 
@@ -159,11 +159,11 @@ def _read(path: Path) -> dict[str, Any]:
 def publish_last_stage(run: Path, stage: Any) -> Path:
     """The model of the last stage of a plan, copied to where every run has its model; one of before makes room."""
     source, target = of_stage(run, stage) / "model", run / "model"
-    manifest = storage.verify(source, locate.KIND)
+    manifest = storage.verify(source, contract.KIND)
     if target.exists() and storage.read_manifest(target).digest != manifest.digest:
         storage.remove(target)
     if not target.exists():
-        with storage.stage(target, locate.KIND, manifest.receipt) as staging:
+        with storage.stage(target, contract.KIND, manifest.receipt) as staging:
             for name in manifest.files:
                 with open(source / name, "rb") as file, staging.open(name) as copy:
                     shutil.copyfileobj(file, copy)

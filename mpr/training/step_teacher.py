@@ -30,9 +30,10 @@ from mpr.data import tokens
 from mpr.data.dataset import Dataset
 from mpr.data.token_batches import Side
 from mpr.errors import DataError, NumbersError
-from mpr.models import contract, late_interaction, late_interaction_folder, stage_models, towers_folder
-from mpr.models.similarity import inner_products
+from mpr.models import contract, late_interaction, locate
+from mpr.models.kinds import KINDS
 from mpr.models.templates import Template
+from mpr.models.towers import inner_products
 from mpr.recipe.keys import Towers
 from mpr.recipe.rules import labels
 from mpr.recipe.rules import task as task_rules
@@ -58,25 +59,23 @@ class Scorer:
     def opened(cls, folder: Path, groups: int = 1) -> Scorer:
         """A folder of either kind, every byte verified. `groups` as in `scale.groups`."""
         task = contract.task(folder)
-        if task == late_interaction_folder.TASK:
-            tokenwise, tokenizer, found = late_interaction_folder.load(folder)
-            tokenwise.groups = groups
-            return cls(
-                found.towers,
-                tokenizer,
-                tokenwise,
-                lambda role, given: (tokenwise.vectors(given), given["attention_mask"].bool()),
-                lambda question, passage: late_interaction.best_matches(*question, *passage),
-            )
         if task == task_rules.CROSS_ENCODER:
             what = "is a cross-encoder, which would have to read every passage of the step with every question"
             fix = "let a late-interaction model or a dual encoder teach, or store its scores (label `teacher`)"
             raise DataError(what, where=str(folder), key="labels.model", fix=fix)
-        towers, tokenizer, made = towers_folder.load(folder)
-        towers.groups = groups
+        model, tokenizer, found = KINDS.get(task, KINDS[task_rules.DUAL_ENCODER]).load(folder)
+        model.groups = groups
+        if task == task_rules.LATE_INTERACTION:
+            return cls(
+                found.towers,
+                tokenizer,
+                model,
+                lambda role, given: (model.vectors(given), given["attention_mask"].bool()),
+                lambda question, passage: late_interaction.best_matches(*question, *passage),
+            )
         sides = {"question": 0, "passage": 1}
         return cls(
-            made.towers, tokenizer, towers, lambda role, given: towers(**{role: given})[sides[role]], inner_products
+            found.towers, tokenizer, model, lambda role, given: model(**{role: given})[sides[role]], inner_products
         )
 
 
@@ -144,7 +143,7 @@ def _sides(dataset: Dataset, scorer: Scorer) -> tuple[Side, Side]:
 def located(dataset: Dataset) -> Path:
     """The folder of the teacher that the recipe names."""
     label, key = labels.live_teacher(dataset.recipe), "labels.model"
-    return stage_models.located(label.model, dataset.models, dataset.home, key=key, quiet=dataset.quiet)
+    return locate.model_folder(label.model, dataset.home, dataset.models, key=key, quiet=dataset.quiet)
 
 
 def prepare(dataset: Dataset) -> dict[str, str]:

@@ -1,9 +1,9 @@
 """A writer behind an endpoint: the chat form that most servers of language models speak (`/v1/chat/completions`).
 
-So many requests are under way at once, never more. A server that is busy, slow or broken is asked again, each time
-after a longer pause; what asking again cannot mend (a wrong key, address or model) ends at once, after the answers that
-are on their way have come in. The key is read from the environment, sent in the header of a request and nowhere else:
-it goes over https or to this machine only, follows no redirection, and a text with the key in it is never shown.
+At most `at_once` requests are under way. A server that is busy, slow or broken is asked again, each time after a longer
+pause. What asking again cannot mend (a wrong key, address or model) ends the run, after the answers that are under way
+have arrived. The key is read from the environment and sent in the header of a request, nowhere else: over https or to
+this machine only, without following redirections, and a text that contains the key is never shown.
 """
 
 from __future__ import annotations
@@ -47,17 +47,17 @@ class Settings(Parameters):
     temperature: Annotated[float, Field(ge=0.0)] = 0.0
     """0: the most probable answer, as far as the server keeps to it."""
     seed: int | None = None
-    """Sent along, for servers that mind it."""
+    """Sent along, for servers that use it."""
     at_once: Annotated[int, Field(ge=1, le=256)] = 4
     """Requests under way at once."""
     attempts: Annotated[int, Field(ge=1)] = 8
-    """How often a request is sent before its failure is believed."""
+    """How often a request is sent before it counts as failed."""
     patience: Annotated[float, Field(gt=0.0)] = 120.0
     """Seconds without a byte after which a request is sent again."""
 
 
 class _NoRedirection(urllib.request.HTTPRedirectHandler):
-    """A key must not travel on to wherever an answer points."""
+    """A key must not be sent to another address."""
 
     def redirect_request(self, *arguments: Any, **options: Any) -> None:
         return None
@@ -78,7 +78,7 @@ class Writer:
         self.settings, self._sleep = settings, sleep
         self._address = f"{_checked(settings.endpoint).rstrip('/')}/chat/completions"
         self._key = _key(settings)
-        # What is on this machine is asked directly: a proxy would see the key, as http hides nothing.
+        # A server on this machine is asked without a proxy, which would see the key: http is not encrypted.
         own = [urllib.request.ProxyHandler({})] if urlsplit(settings.endpoint).hostname in _HERE else []
         self._opener = urllib.request.build_opener(_NoRedirection, *own)
 
@@ -149,25 +149,26 @@ class Writer:
                 found: bytes = answer.read(_LARGEST + 1)
                 return found
         except urllib.error.HTTPError as error:
-            self._answered_badly(error)
+            with error:
+                try:
+                    text = self._shown(error.read(2_000).decode("utf-8", "replace"))
+                except (OSError, http.client.HTTPException):
+                    text = ""
+            if error.code in _BUSY:
+                try:  # seconds; the form with a date is rare, and our own pauses do as well
+                    pause = float(error.headers["Retry-After"])
+                except (TypeError, ValueError):
+                    pause = None
+                raise _BusyError(f"status {error.code}: {text}", pause) from None
+            key = wanted.key
+            fixes = {
+                401: f"check the variable {key}" if key else "name the variable that holds the key in `key`",
+                403: f"check what the key in {key} may do" if key else "name the variable that holds the key in `key`",
+                404: "check `endpoint`, up to /v1, and `model`",
+            }
+            self._refuse(f"answers {error.code}: {text}", fixes.get(error.code, "check the settings of the writer"))
         except (OSError, http.client.HTTPException) as error:  # refused, reset, cut short, timed out
             raise _BusyError(self._shown(getattr(error, "reason", error) or type(error).__name__)) from None
-
-    def _answered_badly(self, error: urllib.error.HTTPError) -> NoReturn:
-        with error:
-            try:
-                text = self._shown(error.read(2_000).decode("utf-8", "replace"))
-            except (OSError, http.client.HTTPException):
-                text = ""
-        if error.code in _BUSY:
-            raise _BusyError(f"status {error.code}: {text}", _seconds(error.headers.get("Retry-After"))) from None
-        key = self.settings.key
-        fixes = {
-            401: f"check the variable {key}" if key else "name the variable that holds the key in `key`",
-            403: f"check what the key in {key} may do" if key else "name the variable that holds the key in `key`",
-            404: "check `endpoint`, up to /v1, and `model`",
-        }
-        self._refuse(f"answers {error.code}: {text}", fixes.get(error.code, "check the settings of the writer"))
 
     def _read(self, data: bytes) -> Reply:
         """What was said. JSON that ends too early is asked for again; JSON of another form is another service."""
@@ -201,7 +202,7 @@ class Writer:
 
 
 def _checked(endpoint: str) -> str:
-    """An address with nothing in it that should not be seen, and safe to send a key to."""
+    """The address, which must hold no secret."""
     try:
         parts = urlsplit(endpoint)
         host = parts.hostname
@@ -216,6 +217,7 @@ def _checked(endpoint: str) -> str:
 
 
 def _key(settings: Settings) -> str | None:
+    """The value of the variable, which is refused where it cannot be a key or would be sent in the open."""
     if settings.key is None:
         return None
     found = os.environ.get(settings.key, "").strip()
@@ -228,11 +230,3 @@ def _key(settings: Settings) -> str | None:
     if parts.scheme != "https" and parts.hostname not in _HERE:
         raise RecipeError("a key would travel readable for everybody", key="endpoint", fix="use https, or no key")
     return found
-
-
-def _seconds(text: str | None) -> float | None:
-    """`Retry-After` in seconds; the form with a date is rare, and our own pauses do as well."""
-    try:
-        return None if text is None else float(text)
-    except ValueError:
-        return None

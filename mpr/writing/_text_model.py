@@ -1,8 +1,8 @@
 """A writer on this machine: any encoder-decoder or causal language model that transformers knows.
 
-The weights are safetensors, code of a repository is never run, and whatever a repository says about how to generate is
-not read: lengths and sampling are those of the settings. Greedy decoding takes prompts in batches whose composition
-follows from the list of prompts alone. A sampled answer is a function of seed and prompt, one prompt at a time.
+The weights are safetensors, code of a repository is never run, and generation settings of a repository are not read:
+lengths and sampling are those of the settings here. Greedy decoding takes prompts in batches, made of the list of
+prompts alone. A sampled answer is a function of seed and prompt, one prompt at a time.
 """
 
 from __future__ import annotations
@@ -81,8 +81,7 @@ class Writer:
     def __call__(self, prompts: Sequence[str]) -> Iterator[list[Answered]]:
         size = 1 if self.settings.sample is not None else self.settings.batch
         for start in range(0, len(prompts), size):
-            texts = self._batch(prompts[start : start + size])
-            yield [(start + place, reply) for place, reply in enumerate(texts)]
+            yield list(enumerate(self._batch(prompts[start : start + size]), start))
 
     def _batch(self, prompts: Sequence[str]) -> list[Reply]:
         import torch
@@ -109,8 +108,7 @@ class Writer:
         ends = [place for place, token in enumerate(row) if token in self._ends]
         if self._is_pair and ends[:1] == [0]:  # some decoders start with the token that also ends
             ends = ends[1:]
-        said = row[: ends[0]] if ends else row
-        text: str = self._tokenizer.decode(said, skip_special_tokens=True)
+        text: str = self._tokenizer.decode(row[: ends[0]] if ends else row, skip_special_tokens=True)
         return Reply(text.strip(), "", not ends)
 
     def _ids(self, prompt: str) -> list[int]:

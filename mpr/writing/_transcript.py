@@ -1,10 +1,10 @@
 """Transcripts: what a writer has answered, kept so that nothing is asked twice.
 
-An answer is found by its key: the digest of who is asked and of the whole prompt, hence of the model, the version of
-the prompt, the question and the passage. Answers are committed as they come in, each arrival a small store; 64 of a
-level become one of the next, so that a million answers lie in a few dozen stores. A process that is killed loses the
-requests that were under way. A transcript is memory, not a result: results are written in the order of what was asked
-(`mpr/writing/judge.py` and others), the same whenever and in how many attempts the answers came.
+An answer is found by its key: the digest of the writer and of the whole prompt, hence of the model, the version of the
+prompt, the question and the passage. Answers are committed as they arrive, each time as a small store; 64 stores of a
+level become one of the next, so that a million answers are in a few dozen stores. A process that is killed loses the
+requests that were under way. A transcript is a cache, not a result: results are written in the order of the prompts
+(`mpr/writing/judge.py` and others), whenever the answers came.
 """
 
 from __future__ import annotations
@@ -66,9 +66,6 @@ class Transcript:
             else:
                 storage.verify(part, KIND)
                 self._replies |= _read(part)
-
-    def __len__(self) -> int:
-        return len(self._replies)
 
     def get(self, key: str) -> Reply | None:
         return self._replies.get(key)
@@ -135,10 +132,24 @@ def answers(writer: Writer, prompts: Iterable[str], count: int, home: Path, bar:
     origin = writer.origin
     folder = place(home, origin)
     with storage.lock(folder.with_name(f".{folder.name}.asking")), bar("asking", count) as progress:
-        known = Transcript(folder)  # only now is nobody else adding to it
+        known = Transcript(folder)  # under the lock: nobody else adds to it now
         stream = iter(prompts)
         while chunk := list(islice(stream, _CHUNK)):
-            yield from _answered(writer, chunk, known, progress)
+            keys = [key_of(origin, prompt) for prompt in chunk]
+            first: dict[str, int] = {}
+            for number, key in enumerate(keys):
+                if known.get(key) is None:
+                    first.setdefault(key, number)
+            open_ = list(first.values())
+            progress(len(chunk) - len(open_))
+            for arrived in writer([chunk[row] for row in open_]):
+                known.keep({keys[open_[turn]]: reply for turn, reply in arrived})
+                progress(len(arrived))
+            replies = [reply for reply in map(known.get, keys) if reply is not None]
+            if len(replies) != len(chunk):
+                what = f"left {len(chunk) - len(replies):,} of {len(chunk):,} prompts without an answer"
+                raise DataError(what, key=str(origin["model"]), fix="run the same command again")
+            yield from replies
 
 
 def same(target: Path, kind: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
@@ -149,22 +160,3 @@ def same(target: Path, kind: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
             what = f"was made otherwise: {name} was {excerpt(str(receipt.get(name)))}, now {excerpt(str(value))}"
             raise DataError(what, where=str(target), fix="name another place with --to")
     return receipt
-
-
-def _answered(writer: Writer, prompts: list[str], known: Transcript, progress: Callable[[int], object]) -> list[Reply]:
-    keys = [key_of(writer.origin, prompt) for prompt in prompts]
-    first: dict[str, int] = {}
-    for number, key in enumerate(keys):
-        if known.get(key) is None:
-            first.setdefault(key, number)
-    open_ = list(first.values())
-    progress(len(prompts) - len(open_))
-    for arrived in writer([prompts[row] for row in open_]):
-        known.keep({keys[open_[turn]]: reply for turn, reply in arrived})
-        progress(len(arrived))
-    found = [known.get(key) for key in keys]
-    replies = [reply for reply in found if reply is not None]
-    if len(replies) != len(prompts):
-        what = f"left {len(prompts) - len(replies):,} of {len(prompts):,} prompts without an answer"
-        raise DataError(what, key=str(writer.origin["model"]), fix="run the same command again")
-    return replies

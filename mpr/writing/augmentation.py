@@ -1,9 +1,9 @@
-"""Augmentation: a writer says known positives in other words, for questions that have few.
+"""Augmentation: a writer rewrites known positives, for questions that have few.
 
 A question with fewer than `least` positives that count gets one new passage for each that is missing, made of its own
-first positives, each used once: with one positive it can get one more. Several questions share what was made of the
-passage they share. A prompt may be followed by another, with the same or another writer: into a language and back. An
-answer without a text and one that repeats its original are left out and counted. The result is a store with one file
+first positives, each used once: with one positive it can get one more. Questions that share a passage share what was
+made of it. A second prompt may follow, with the same or another writer: into a language and back. An answer without a
+text and one that repeats its original are left out and counted. The result is a store with one file
 (`mpr/formats/rewritten.py`) that `data.augment` names.
 """
 
@@ -38,9 +38,9 @@ class Made:
     receipt: dict[str, Any]
 
     def __str__(self) -> str:
-        told = self.receipt
-        counts = f"{told['written']:,} passages for {told['questions with few']:,} questions with few"
-        lost = f"{told['unread']:,} without a text, {told['repeats']:,} that say the same, {told['cut']:,} cut off"
+        said = self.receipt
+        counts = f"{said['written']:,} passages for {said['questions with few']:,} questions with few"
+        lost = f"{said['unread']:,} without a text, {said['repeats']:,} that say the same, {said['cut']:,} cut off"
         pin = f"{{file: {self.path}, sha256: {storage.remembered_sha256(self.path)}}}"
         return f"augmented: {self.path} ({counts}; {lost})\npin it: data.augment: {pin}, and count the tier augmented"
 
@@ -49,7 +49,13 @@ def augment(dataset: Dataset, least: int, steps: list[Step], target: Path) -> Ma
     """Writes the store `target`, or says what is in it if the same was written before."""
     split, store = dataset.split("train"), dataset.passages_of("train")
     tiers: tuple[str, ...] = tuple(dataset.recipe.labels[0].tiers)  # type: ignore[attr-defined]
-    wanted, few = _wanted(split.positives.counting(tiers), least)
+    positives = split.positives.counting(tiers)
+    have_Q = positives.lengths()
+    missing_Q = np.where(have_Q < least, np.minimum(least - have_Q, have_Q), 0)
+    wanted: dict[int, list[int]] = {}  # passage that is to be rewritten -> its questions
+    for question in np.flatnonzero(missing_Q).tolist():
+        for passage in positives.row(question, "passage")[: missing_Q[question]].tolist():
+            wanted.setdefault(passage, []).append(question)
     receipt: dict[str, Any] = {
         "writers": [writer.origin for _, writer in steps],
         "prompt": ">".join(prompt.name for prompt, _ in steps),
@@ -63,39 +69,29 @@ def augment(dataset: Dataset, least: int, steps: list[Step], target: Path) -> Ma
         return Made(target / FILE, _transcript.same(target, KIND, receipt))
     if not wanted:
         raise DataError(f"no question has fewer than {least} positives", key="--least", fix="ask for more")
-    rows, told = sorted(wanted), {"questions with few": few, "written": 0, "unread": 0, "repeats": 0, "cut": 0}
-    texts = _written([store[row].text for row in rows], [store[row].title for row in rows], steps, dataset, told)
+    few = int((have_Q < least).sum())
+    rows, counts = sorted(wanted), {"questions with few": few, "written": 0, "unread": 0, "repeats": 0, "cut": 0}
+    texts = _written([store[row].text for row in rows], [store[row].title for row in rows], steps, dataset, counts)
     model, names, questions = str(steps[-1][1].origin["model"]), store.ids(rows), split.ids
     lines = []
     for row, name, text in zip(rows, names, texts, strict=True):
         if text is not None and text_hash(text) == text_hash(store[row].text):
-            told["repeats"] += 1
+            counts["repeats"] += 1
         elif text is not None:
             asked = tuple(questions[question] for question in wanted[row])
             lines.append(Rewritten(f"augmented-{row}", name, asked, store[row].title, text, model, receipt["prompt"]))
-    told["written"] = len(lines)
+    counts["written"] = len(lines)
     if not lines:
         raise DataError(
             f"none of {len(rows):,} answers is a new text", key=receipt["prompt"], fix="look at the answers"
         )
-    with storage.stage(target, KIND, receipt | told) as stage, stage.open(FILE) as file:
+    with storage.stage(target, KIND, receipt | counts) as stage, stage.open(FILE) as file:
         rewritten.write_rewritten(file, lines)
-    return Made(target / FILE, receipt | told)
-
-
-def _wanted(positives: Any, least: int) -> tuple[dict[int, list[int]], int]:
-    """Passages that are to be rewritten with their questions, and how many questions have too few."""
-    have_Q = positives.lengths()
-    missing_Q = np.where(have_Q < least, np.minimum(least - have_Q, have_Q), 0)
-    found: dict[int, list[int]] = {}
-    for question in np.flatnonzero(missing_Q).tolist():
-        for passage in positives.row(question, "passage")[: missing_Q[question]].tolist():
-            found.setdefault(passage, []).append(question)
-    return found, int((have_Q < least).sum())
+    return Made(target / FILE, receipt | counts)
 
 
 def _written(
-    texts: list[str], titles: list[str], steps: list[Step], dataset: Dataset, told: dict[str, int]
+    texts: list[str], titles: list[str], steps: list[Step], dataset: Dataset, counts: dict[str, int]
 ) -> list[str | None]:
     """What all steps make of each text, one after another; None where an answer held no text."""
     current: list[str | None] = [*texts]
@@ -105,6 +101,6 @@ def _written(
         replies = _transcript.answers(writer, prompts, len(prompts), dataset.home, dataset.bar)
         for place, reply in zip(open_, replies, strict=True):
             current[place] = prompt.read(reply.text)
-            told["unread"] += current[place] is None
-            told["cut"] += reply.cut
+            counts["unread"] += current[place] is None
+            counts["cut"] += reply.cut
     return current

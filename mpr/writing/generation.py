@@ -1,9 +1,9 @@
-"""Generated questions: a writer reads passages and asks what they answer.
+"""Generated questions: a writer reads passages and writes questions that they answer.
 
 The result is a store with one file of questions, each with its passage as a positive of tier `generated`, in the form
 `candidates` of a local collection: a recipe trains on it as on any split, and the questions count only where its tiers
-say so. Which passages are read is a function of the seed. Whether a question is a good one, its passage found again by
-it, is for labels to say (`ce_above`, `llm`, `rank_window`), not for the writer.
+say so. Which passages are read is a function of the seed. Whether a question is good, so that its passage is found by
+it, is decided by labels (`ce_above`, `llm`, `rank_window`), not by the writer.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ class Generated:
     receipt: dict[str, Any]
 
     def __str__(self) -> str:
-        told = self.receipt
+        said = self.receipt
         return (
-            f"generated: {self.path} ({told['questions']:,} questions of {told['passages read']:,} passages; "
-            f"{told['unread']:,} answers without a question, {told['cut']:,} cut off)\n"
+            f"generated: {self.path} ({said['questions']:,} questions of {said['passages read']:,} passages; "
+            f"{said['unread']:,} answers without a question, {said['cut']:,} cut off)\n"
             f"a split of a local collection: {{file: {self.path.name}, format: candidates, "
             f"sha256: {storage.remembered_sha256(self.path)}}}"
         )
@@ -78,25 +78,25 @@ def generate(dataset: Dataset, wanted: Wanted, writer: Writer, target: Path) -> 
         return Generated(target / FILE, _transcript.same(target, KIND, receipt))
     rows = np.sort(randomness.permutation(wanted.seed, "passages to ask about", len(corpus), 0)[:count]).tolist()
     prompts = (wanted.prompt.filled(title=corpus[row].title, text=corpus[row].text) for row in rows)
-    told = {"questions": 0, "unread": 0, "cut": 0}
+    counts = {"questions": 0, "unread": 0, "cut": 0}
     written = {"writer": str(receipt["writer"]["model"]), "prompt": wanted.prompt.name}
     asking = closing(_transcript.answers(writer, prompts, count, dataset.home, dataset.bar))
     with storage.stage(target, KIND, receipt) as stage, stage.open(FILE) as file, asking as replies:
         named = zip(rows, corpus.ids(rows), replies, strict=True)
-        groups = (group for row, name, reply in named for group in _groups(row, name, reply, wanted, told))
+        groups = (group for row, name, reply in named for group in _groups(row, name, reply, wanted, counts))
         questions_jsonl.write_groups(file, groups, written=written)
-        if not told["questions"]:
+        if not counts["questions"]:
             what = f"none of {count:,} answers holds a question"
             raise DataError(what, key=wanted.prompt.name, fix="look at the answers, or use another prompt")
-        receipt |= told
+        receipt |= counts
     return Generated(target / FILE, receipt)
 
 
-def _groups(row: int, passage: str, reply: Reply, wanted: Wanted, told: dict[str, int]) -> Iterator[Group]:
+def _groups(row: int, passage: str, reply: Reply, wanted: Wanted, counts: dict[str, int]) -> Iterator[Group]:
     """The questions of one answer; their ids say which passage they were written for, by its row."""
     found = wanted.prompt.read(reply.text)
-    told["unread"] += found is None
-    told["cut"] += reply.cut
+    counts["unread"] += found is None
+    counts["cut"] += reply.cut
     for number, text in enumerate((found or [])[: wanted.each]):
-        told["questions"] += 1
+        counts["questions"] += 1
         yield Group(Question(f"g{row}-{number}", text), (Positive(passage, "generated"),))

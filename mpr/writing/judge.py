@@ -1,19 +1,20 @@
 """Judging: a writer reads candidates of a source with their question and says what is relevant.
 
-Judged is what the label `llm` looks at, and of every question some known positives, planted among them unseen, by which
-the judge is judged. The result is a store with one file of verdicts (`mpr/formats/verdicts.py`), in the order of
-questions and ranks, and a receipt: who judged with which prompt, how many answers held no grade, and how far the
-verdicts agree with what is known. Killed and started again, it asks only what was not answered
+Judged are the candidates that the label `llm` looks at, and some known positives of every question, which the judge
+cannot tell from them: they show how good the judge is. The result is a store with one file of verdicts
+(`mpr/formats/verdicts.py`), in the order of questions and ranks, and a receipt: who judged with which prompt, how many
+answers had no grade, and how far the verdicts agree with what is known. A stopped run asks only what was not answered
 (`mpr/writing/_transcript.py`).
 
-Agreement is told over judged pairs where the split is judged. Where only positives are known, candidates count as not
-relevant, which many are: then precision and kappa are lower bounds, and recall is what to look at.
+Where the split has judgements, agreement is over judged pairs. Where only positives are known, all candidates count as
+not relevant, although many are relevant: then precision and kappa are lower bounds, and recall is the measure to use.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,7 @@ from mpr.formats.verdicts import Verdict
 from mpr.labels import llm
 from mpr.mining import mine
 from mpr.writing import _transcript
-from mpr.writing._agreement import Agreement
-from mpr.writing._transcript import Reply, Writer
+from mpr.writing._transcript import Writer
 from mpr.writing.prompts import Prompt
 
 KIND = "judgements"
@@ -51,6 +51,68 @@ class Wanted:
 
 
 @dataclass(frozen=True)
+class Agreement:
+    """Of two judges about the same pairs: pairs by what is known of them and what was judged.
+
+        precision = both / judged relevant      recall = both / known relevant
+        kappa = (o - e) / (1 - e)               o: share of pairs on which they agree; e: share expected by chance
+
+    Cohen's kappa (1960) is 1 for full agreement and 0 for that of two judges who call as many pairs relevant, at
+    random. What cannot be computed, because nothing is relevant or both judges say the same of all pairs, is None.
+    """
+
+    both: int
+    """Known and judged relevant."""
+    missed: int
+    """Known as relevant only."""
+    added: int
+    """Judged relevant only."""
+    neither: int
+
+    @classmethod
+    def of(cls, pairs: Iterable[tuple[bool, bool]]) -> Agreement:
+        """From (known, judged) of each pair."""
+        counts = {(True, True): 0, (True, False): 0, (False, True): 0, (False, False): 0}
+        for known, judged in pairs:
+            counts[bool(known), bool(judged)] += 1
+        return cls(counts[True, True], counts[True, False], counts[False, True], counts[False, False])
+
+    @property
+    def pairs(self) -> int:
+        return self.both + self.missed + self.added + self.neither
+
+    @property
+    def precision(self) -> float | None:
+        return _share(self.both, self.both + self.added)
+
+    @property
+    def recall(self) -> float | None:
+        return _share(self.both, self.both + self.missed)
+
+    @property
+    def kappa(self) -> float | None:
+        if not self.pairs:
+            return None
+        known, judged = self.both + self.missed, self.both + self.added
+        chance = known * judged + (self.pairs - known) * (self.pairs - judged)  # times the square of pairs
+        return _share((self.both + self.neither) * self.pairs - chance, self.pairs**2 - chance)
+
+    @property
+    def _measures(self) -> dict[str, float | None]:
+        return {"precision": self.precision, "recall": self.recall, "kappa": self.kappa}
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """For a receipt."""
+        return {**asdict(self), **self._measures}
+
+    def __str__(self) -> str:
+        named = self._measures.items()
+        shown = ", ".join(f"{name} {'unknown' if value is None else f'{value:.3f}'}" for name, value in named)
+        return f"{shown} ({self.both:,} both, {self.missed:,} missed, {self.added:,} added, {self.neither:,} neither)"
+
+
+@dataclass(frozen=True)
 class Judged:
     """What came of it."""
 
@@ -58,17 +120,14 @@ class Judged:
     receipt: dict[str, Any]
 
     def __str__(self) -> str:
-        told = self.receipt
-        lines = [
-            f"judged: {self.path} ({told['pairs']:,} pairs, {told['planted']:,} of them planted; "
-            f"{told['relevant']:,} relevant, {told['unread']:,} without a grade, {told['cut']:,} cut off)",
-            f"agreement with {told['known by']}: {Agreement(*(told['agreement'][name] for name in _COUNTS))}",
-            f"pin it: judgements: {{file: {self.path}, sha256: {storage.remembered_sha256(self.path)}}}",
-        ]
-        return "\n".join(lines)
-
-
-_COUNTS = ("both", "missed", "added", "neither")
+        said = self.receipt
+        counts = [said["agreement"][name] for name in ("both", "missed", "added", "neither")]
+        return (
+            f"judged: {self.path} ({said['pairs']:,} pairs, {said['planted']:,} of them planted; "
+            f"{said['relevant']:,} relevant, {said['unread']:,} without a grade, {said['cut']:,} cut off)\n"
+            f"agreement with {said['known by']}: {Agreement(*counts)}\n"
+            f"pin it: judgements: {{file: {self.path}, sha256: {storage.remembered_sha256(self.path)}}}"
+        )
 
 
 def judge(dataset: Dataset, wanted: Wanted, writer: Writer, target: Path) -> Judged:
@@ -102,7 +161,17 @@ def judge(dataset: Dataset, wanted: Wanted, writer: Writer, target: Path) -> Jud
         Verdict(questions[owner], name, grade, reply.text, wanted.prompt.name, model, bool(planted))
         for owner, name, grade, reply, planted in zip(owner_N, names, grades, replies, planted_N, strict=True)
     ]
-    receipt |= _told(lines, replies, wanted) | _agreement(dataset, lines, wanted.relevant)
+    by_grade = Counter(grades)
+    receipt |= {
+        "pairs": len(lines),
+        "planted": sum(one.planted for one in lines),
+        "relevant": sum(n for grade, n in by_grade.items() if grade is not None and grade >= wanted.relevant),
+        "unread": by_grade[None],
+        "cut": sum(reply.cut for reply in replies),
+        "grades": {str(grade): count for grade, count in sorted(by_grade.items(), key=str)},
+        "answered by": dict(sorted(Counter(reply.model for reply in replies).items())),
+    }
+    receipt |= _agreement(dataset, lines, wanted.relevant)
     with storage.stage(target, KIND, receipt) as stage, stage.open(FILE) as file:
         verdicts.write_verdicts(file, lines)
     return Judged(target / FILE, receipt)
@@ -120,19 +189,6 @@ def _pairs(known: Knowledge, wanted: Wanted) -> tuple[Any, Any, Any]:
     return owners[order], passages[order], planted[order]
 
 
-def _told(lines: list[Verdict], replies: list[Reply], wanted: Wanted) -> dict[str, Any]:
-    grades = Counter(one.grade for one in lines)
-    return {
-        "pairs": len(lines),
-        "planted": sum(one.planted for one in lines),
-        "relevant": sum(count for grade, count in grades.items() if grade is not None and grade >= wanted.relevant),
-        "unread": grades[None],
-        "cut": sum(reply.cut for reply in replies),
-        "grades": {str(grade): count for grade, count in sorted(grades.items(), key=str)},
-        "answered by": dict(sorted(Counter(reply.model for reply in replies).items())),
-    }
-
-
 def _agreement(dataset: Dataset, lines: list[Verdict], relevant: int) -> dict[str, Any]:
     """With the judgements of the split, or with the known positives against everything else; unread is left out."""
     name = dataset.recipe.data.train
@@ -146,3 +202,7 @@ def _agreement(dataset: Dataset, lines: list[Verdict], relevant: int) -> dict[st
         pairs = [(one.planted, one) for one in read]
     found = Agreement.of((known, (one.grade or 0) >= relevant) for known, one in pairs)
     return {"known by": by, "agreement": found.facts}
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None

@@ -1,10 +1,10 @@
 """Prompts: what a language model is asked for, word by word, each under a name with a version.
 
-A prompt never changes under its name: what was written with it says the name, and answers are kept by it. Another
-wording is another version. `{question}`, `{title}` and `{text}` stand for the texts that are put in; what a text itself
-says, braces included, is left as it is. A prompt of a kind has a reader for what comes back: None is no answer.
+A prompt never changes under its name: results name it, and answers are kept by it. Another wording is another version.
+`{question}`, `{title}` and `{text}` are replaced by texts, whose own braces stay as they are. Each prompt has a
+function that reads the answer; it returns None where there is none.
 
-A passage may try to tell the model what to say. That is not prevented here, only seen where planted positives and known
+A passage may contain instructions to the model. That is not prevented here; it shows where planted positives and known
 negatives are judged too.
 """
 
@@ -19,7 +19,7 @@ from mpr.errors import RecipeError, nearest
 
 Kind = Literal["judge", "question", "rewrite"]
 _PLACE = re.compile(r"\{(question|title|text)\}")
-_THOUGHT = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)  # some models think aloud first
+_THOUGHT = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)  # some models write their thoughts first
 _YES_NO = re.compile(r"\W*(?:answer\W+)?(yes|no)\b", re.IGNORECASE)
 _GRADE = re.compile(r"\W*(?:grade\W+)?([0-3])\b(?!\s*(?:[-/.,]|or|to)\s*\d)", re.IGNORECASE)
 _NUMBER = re.compile(r"^\s*(?:\d{1,2}[.)]|[-*•])\s+")

@@ -27,8 +27,9 @@ from mpr.recipe import read
 from mpr.rows.retrieval import Retrieval
 from mpr.runtime import processes
 from mpr.search.exact import Exact
-from mpr.search.top_k import Hits
-from mpr.search.vectors import Floats, Unfinished
+from mpr.search.shards import Floats
+from mpr.search.top_k import TopK
+from mpr.search.vectors import Unfinished
 from tests.e2e.launched import Ended, start
 from tests.house.source import ROOT
 
@@ -112,7 +113,7 @@ def _killed(rank: int) -> None:
 
 
 def _broken(rank: int) -> None:
-    def broken(*given: object) -> Hits:
+    def broken(*given: object) -> TopK:
         raise NumbersError("a spoilt share")
 
     if rank == 1:
@@ -123,7 +124,7 @@ def _telling(rank: int) -> None:
     """Each search says what it searches in."""
     honest = Exact.search
 
-    def told(self: Exact, queries_QD: Floats, k: int) -> Hits:
+    def told(self: Exact, queries_QD: Floats, k: int) -> TopK:
         print("share", rank, len(self.first.store.shards), len(self.first.store), flush=True)
         return honest(self, queries_QD, k)
 

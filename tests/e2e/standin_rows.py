@@ -28,9 +28,9 @@ from mpr.corpora import dpr_wikipedia
 from mpr.data import _vocabulary
 from mpr.recipe import read
 from mpr.recipe.keys import NewEncoder, Recipe
+from mpr.rows._stages import Row
 from mpr.rows.pipeline import Pipeline
 from mpr.rows.result import Result
-from mpr.rows.stages import Row
 from tests import shipped
 from tests.e2e import standin_files
 from tests.e2e.standin_files import Written

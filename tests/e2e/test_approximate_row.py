@@ -6,9 +6,9 @@ from pathlib import Path
 
 from mpr import storage
 from mpr.recipe import read
+from mpr.rows._stages import Row
 from mpr.rows.pipeline import Pipeline
 from mpr.rows.receipts import Receipts
-from mpr.rows.stages import Row
 from tests.published import ROOT, smaller
 
 SETS = ("search.index='IVF4,Flat'", "search.settings='nprobe=2'", "draft=true")

@@ -16,13 +16,13 @@ from mpr import storage
 from mpr.data.dataset import Dataset
 from mpr.data.pair_labels import Asked
 from mpr.errors import RecipeError
-from mpr.labels import _scoring
+from mpr.labels import _score_models
 from mpr.mining import mine
-from mpr.models import cross_encoder_folder
+from mpr.models import cross_encoder
 from mpr.recipe import read
 from mpr.rows import pipeline
+from mpr.rows._stages import Row
 from mpr.rows.pipeline import Pipeline
-from mpr.rows.stages import Row
 from mpr.training.launch import Launch, run
 from mpr.training.run_folder import RunFolder
 from tests.conftest import Examined
@@ -86,7 +86,7 @@ def test_it_reads_question_and_passage_together(tmp_path: Path, examined: Examin
     unseen = ground.passages.rows_of([topics.name(*each) for each in numbers])
     known = replace(mine.Mined(dataset).knowledge, before=None)
     known = known.with_candidates("unseen", ragged([unseen.tolist()] * len(ground.questions)))
-    scores = _scoring.scores_of(str(folder.model), Asked({"unseen": None}), known, ground)
+    scores = _score_models.scores_of(str(folder.model), Asked({"unseen": None}), known, ground)
     shares = []
     for row, question in enumerate(ground.questions.ids):
         value_TN = scores.lookup(row, unseen).reshape(len(topics.TOPICS), topics.UNSEEN)
@@ -109,7 +109,7 @@ def test_it_learns_in_the_invented_world(tmp_path: Path, examined: Examined) -> 
     dataset = Dataset(read.load(recipe, WORLD), tmp_path / "home", quiet=True)
     mine.Mined(dataset, "dev").make()
     known, ground = mine.Mined(dataset, "dev").knowledge, mine.ground_of(dataset, "dev")
-    scores = _scoring.scores_of(str(folder.model), Asked({"far": None}, positives=True), known, ground)
+    scores = _score_models.scores_of(str(folder.model), Asked({"far": None}, positives=True), known, ground)
     shares = []
     for row in range(len(ground.questions)):
         gold_1, far_N = known.positives.rows.row(row, "passage")[:1], known.of("far").row(row, "passage")
@@ -130,7 +130,7 @@ def test_resumed_is_uninterrupted(tmp_path: Path) -> None:
     half = halfway(path, tmp_path / "whole", tmp_path / "half")
     run(*training.launch(path, half.folder, *options))
     assert training.weights(half.folder) == training.weights(tmp_path / "whole")
-    made, _, contract = cross_encoder_folder.load(half.model)
+    made, _, contract = cross_encoder.load(half.model)
     assert contract.towers.passage_length == 56
     assert run(*training.launch(path, half.folder, *options)) == half.folder, "already trained"
     run(*training.launch(path, tmp_path / "bf16", *options, "training.bf16=true"))
@@ -166,10 +166,10 @@ def test_labels_are_a_stage(tmp_path: Path, reader: Path) -> None:
     shutil.copytree(reader, own)
     lines: list[str] = []
     Pipeline(row(tmp_path / "row", own), lines.append).run()
-    assert [line.split()[0] for line in lines if "not done yet" in line][:4] == ["data", "mine", "label", "train"]
+    assert [line.split()[0] for line in lines if line.endswith(" ...")][:4] == ["data", "mine", "label", "train"]
     receipt = json.loads((tmp_path / "row" / "run" / "receipts" / "label.json").read_text())
     assert receipt["inputs"][f"model {own}"] == storage.read_manifest(own).digest
-    assert any(line.startswith("label") for line in pipeline.standing(tmp_path / "row" / "run", tmp_path / "row/home"))
+    assert any(line.startswith("label") for line in pipeline.status(tmp_path / "row" / "run", tmp_path / "row/home"))
     (place,) = receipt["outputs"]
     store = tmp_path / "row" / "home" / place.partition("/")[2]
     before = storage.read_manifest(store).digest
@@ -179,10 +179,10 @@ def test_labels_are_a_stage(tmp_path: Path, reader: Path) -> None:
     assert sum("kept" in line for line in lines) == 6, lines
     assert any(line.startswith("label") and "done again" in line for line in lines), lines
     assert storage.read_manifest(store).digest == before
-    made, tokenizer, _ = cross_encoder_folder.load(own)
+    made, tokenizer, _ = cross_encoder.load(own)
     made.model.classifier.bias.data += 1.0
     storage.remove(own)
-    cross_encoder_folder.write(own, made, tokenizer)
+    cross_encoder.write(own, made, tokenizer)
     with pytest.raises(RecipeError, match="train"):
         Pipeline(row(tmp_path / "row", own), lines.append).run()
 

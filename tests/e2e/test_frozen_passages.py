@@ -15,7 +15,7 @@ from torch.nn.modules import module as torch_module
 
 from mpr import storage
 from mpr.errors import MprError
-from mpr.models.towers import Towers
+from mpr.models.towers import DualEncoder
 from mpr.training import _fit, learner
 from mpr.training.launch import run
 from mpr.training.run_folder import RunFolder
@@ -52,7 +52,7 @@ class Built:
     """The towers that runs build, and how often each encoder was called."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.towers: list[Towers] = []
+        self.towers: list[DualEncoder] = []
         self.calls: Counter[int] = Counter()
         self.trainers: list[Any] = []
         build, trainer = learner.towers_of, _fit.trainer_of

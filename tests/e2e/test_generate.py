@@ -12,7 +12,7 @@ from mpr.data.dataset import Dataset
 from mpr.errors import DataError
 from mpr.mining import mine
 from mpr.recipe import read
-from mpr.writing import _agreement, _transcript, judge, prompts
+from mpr.writing import _transcript, judge, prompts
 from tests.chat_server import ChatServer
 from tests.e2e import collection
 from tests.unit.labelling import tiers
@@ -122,5 +122,5 @@ def test_agreement_with_the_judgements_of_a_split(tmp_path: Path, monkeypatch: p
     asked = {(one["question"], one["passage"]) for one in verdicts}
     pairs = [(grade > 0, " the " in texts[pair[1]]) for pair, grade in judged.items() if pair in asked]
     assert found["known by"] == "judgements of the split"
-    assert found["agreement"] == _agreement.Agreement.of(pairs).facts
+    assert found["agreement"] == judge.Agreement.of(pairs).facts
     assert 3 <= len(pairs) < len(verdicts)

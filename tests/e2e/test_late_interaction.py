@@ -17,11 +17,11 @@ from mpr.data import tokens
 from mpr.data.dataset import Dataset
 from mpr.data.token_batches import Side
 from mpr.errors import DataError, RecipeError
-from mpr.models import late_interaction_folder, pretrained, towers_folder
+from mpr.models import late_interaction, pretrained, towers_folder
 from mpr.models.templates import Template
 from mpr.recipe import read as recipe_file
+from mpr.rows._stages import Row
 from mpr.rows.pipeline import Pipeline
-from mpr.rows.stages import Row
 from mpr.training import step_teacher
 from mpr.training.launch import Launch, run
 from mpr.training.run_folder import RunFolder
@@ -125,7 +125,7 @@ def test_resumed_is_uninterrupted(place: tuple[Path, Path, Path], tmp_path: Path
     assert training.weights(half.folder) == training.weights(model.parent)
     projections = [(each / "projection.safetensors").read_bytes() for each in (half.model, model)]
     assert projections[0] == projections[1]
-    made, _, found = late_interaction_folder.load(half.model)
+    made, _, found = late_interaction.load(half.model)
     assert (found.towers.projection, made.settings.pooling) == (16, "none")
     assert run(*training.launch(path, half.folder, *TOKENS, *shorter)) == half.folder, "already trained"
 
@@ -175,7 +175,7 @@ def test_the_teacher_reads_as_its_contract_says(place: tuple[Path, Path, Path], 
     assert not any(parameter.requires_grad for parameter in asked.scorer.module.parameters())
     split, passages = dataset.split("train"), dataset.passages_of("train")
     found_QP = asked.scores(np.arange(len(split)), np.arange(len(passages)))
-    made, tokenizer, _ = late_interaction_folder.load(model)
+    made, tokenizer, _ = late_interaction.load(model)
 
     def read(text: str, length: int) -> dict[str, torch.Tensor]:
         tokenizer.enable_truncation(length)

@@ -17,9 +17,9 @@ from mpr.errors import DataError, MprError, RecipeError, StorageError
 from mpr.recipe import read, stages
 from mpr.recipe.rules import launch as launching
 from mpr.rows import pipeline, verification
+from mpr.rows._stages import Row
 from mpr.rows.pipeline import Pipeline
 from mpr.rows.receipts import Receipts
-from mpr.rows.stages import Row
 from mpr.runtime.processes import Place
 from mpr.search.inference import Model
 from mpr.training import launch as training
@@ -96,7 +96,7 @@ def test_every_stage_has_its_receipts_and_the_run_verifies(place: Path) -> None:
     assert {path.stem for path in (one.folder / "receipts").glob("*-*")} == {
         "mine-first", "train-first", "mine-second", "train-second"
     }  # fmt: skip
-    assert [line[:12].strip() for line in pipeline.standing(one.folder, one.home)] == STAGES
+    assert [line[:12].strip() for line in pipeline.status(one.folder, one.home)] == STAGES
     assert verification.mismatches(verification.opened(one.folder, one.home)) == []
     assert kept(made(one)) == STAGES
     damaged = one.folder / "stages" / "first" / "model" / "model.safetensors"

@@ -80,7 +80,7 @@ class Seen:
 def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
     found, turn, step = Seen(), Refresh.turn, MultiPositiveTrainer.training_step
 
-    def turned(this: Refresh, update: int, learning: towers.Towers) -> Any:
+    def turned(this: Refresh, update: int, learning: towers.DualEncoder) -> Any:
         noted = turn(this, update, learning)
         assert learning.training, "dropout as before"
         tokenizer = this.dataset.tokenizer()
@@ -100,7 +100,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
     return found
 
 
-def _vectors(dataset: Dataset, learning: towers.Towers, role: str) -> np.ndarray:
+def _vectors(dataset: Dataset, learning: towers.DualEncoder, role: str) -> np.ndarray:
     """One text at a time, by the towers alone."""
     store = dataset.tokens_of_questions("train") if role == "question" else dataset.tokens_of_passages("train")
     length = getattr(dataset.recipe.towers, f"{role}_length")

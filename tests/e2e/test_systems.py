@@ -20,8 +20,8 @@ from safetensors.numpy import load_file
 from mpr import storage
 from mpr.recipe import read, strict_yaml
 from mpr.recipe import stages as recipe_plan
+from mpr.rows._stages import Row
 from mpr.rows.pipeline import Pipeline
-from mpr.rows.stages import Row
 from mpr.training import run_folder
 from tests import planted
 from tests.conftest import Examined

@@ -137,18 +137,18 @@ def _model(target: Path) -> None:
 
 def _cross_encoder(target: Path) -> None:
     """The folder of a model that scores pairs."""
-    from mpr.models import cross_encoder_folder
+    from mpr.models import cross_encoder
 
     built = _built("cross_encoder", pooling="cls", title="join", passage_length=16)
-    cross_encoder_folder.write(target, *built, {"updates": 3})
+    cross_encoder.write(target, *built, {"updates": 3})
 
 
 def _late_interaction(target: Path) -> None:
     """The folder of a model that compares tokens, with its projection in a file of its own."""
-    from mpr.models import late_interaction_folder
+    from mpr.models import late_interaction
 
     built = _built("late_interaction", pooling="none", projection=4, title="join", passage_length=8)
-    late_interaction_folder.write(target, *built, {"updates": 3})
+    late_interaction.write(target, *built, {"updates": 3})
 
 
 def _vectors(target: Path) -> None:

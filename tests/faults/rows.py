@@ -20,10 +20,10 @@ from typing import Any
 
 from mpr import storage
 from mpr.recipe import read
+from mpr.rows._stages import Row
 from mpr.rows.pipeline import STAGES, Pipeline
 from mpr.rows.receipts import Receipts
 from mpr.rows.result import Result
-from mpr.rows.stages import Row
 from mpr.search import encode, inference  # noqa: F401
 from mpr.training import _fit  # noqa: F401  # loaded once, not by each child
 from tests.faults.killing import forked, waited
@@ -157,7 +157,7 @@ def finished(world: World, expected: dict[str, str], after: object) -> None:
     for stage in world.stages:
         receipt = receipts.read(stage)
         assert receipt is not None, (after, stage)
-        assert receipts.damage(receipt) == [], (after, stage)
+        assert receipts.damage(receipt) == {}, (after, stage)
 
 
 def in_every_stage(folder: Path, seed: int) -> list[tuple[str, str, str]]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from mpr import storage
 from mpr.data.pair_labels import Knowledge
-from mpr.labels import _scoring
+from mpr.labels import _score_models
 from mpr.sources import Ground
 from tests.faults.killing import forked, killer, waited
 from tests.unit.scorers import ALL, scorer, split
@@ -29,7 +29,7 @@ def sums(store: Path) -> dict[str, str]:
 def scored(stand: Stand, model: Path) -> Path:
     """The store of all scores, made where it is not there yet."""
     ground, known = stand
-    found = _scoring.scores_of(str(model), ALL, known, ground, chunk=CHUNK).folder
+    found = _score_models.scores_of(str(model), ALL, known, ground, chunk=CHUNK).folder
     assert found is not None
     return found
 
@@ -46,15 +46,15 @@ def killed_at(number: int, stand: Stand, model: Path, log: Path) -> int:
 
 def continued(stand: Stand, model: Path, expected: dict[str, str]) -> int:
     """Runs the same again; fails if the bytes differ or anything else is left. How many chunks it scored."""
-    begun, real = list[int](), _scoring.Scoring._scored
+    begun, real = list[int](), _score_models.Scoring._scored
 
     def counted(self: Any, first: int, last: int) -> Any:
         begun.append(first)
         return real(self, first, last)
 
-    _scoring.Scoring._scored = counted  # type: ignore[method-assign]
+    _score_models.Scoring._scored = counted  # type: ignore[method-assign]
     store = scored(stand, model)
-    _scoring.Scoring._scored = real  # type: ignore[method-assign]
+    _score_models.Scoring._scored = real  # type: ignore[method-assign]
     assert sums(store) == expected
     left = [path.name for path in store.parent.iterdir() if "-parts" in path.name or "staging" in path.name]
     assert not left, left

@@ -63,7 +63,7 @@ def machine() -> Iterator[Machine]:
         with made.hub, made.client:
             assert made.client.call("base", BASE, made.base).value["sha256"] == made.digest
             assert made.client.call("pieces", BASE, made.base).value > 5
-            assert made.client.call("brought", MODEL, made.model, str(made.folder / "whole")).value
+            assert made.client.call("from_hub", MODEL, made.model, str(made.folder / "whole")).value
             for path in made.cache.rglob("*.json"):  # the client keeps its notes from other users
                 path.chmod(0o644)
             yield made
@@ -89,7 +89,7 @@ def test_what_is_whole_is_used(sealed: Machine, route: str, examined: Examined) 
     assert (base.error, base.value["sha256"], base.value["revision"]) == ("", sealed.digest, sealed.base)
     pieces = sealed.ask(route, "pieces", BASE, sealed.base)
     assert pieces.value > 5, pieces
-    model = sealed.ask(route, "brought", MODEL, sealed.model, str(sealed.folder / "whole"))
+    model = sealed.ask(route, "from_hub", MODEL, sealed.model, str(sealed.folder / "whole"))
     assert Path(model.value).name == f"tester--model-{sealed.model[:12]}"
     assert model.connections == 0, "a model that is there needs no network at all"
     assert sealed.listing() == before
@@ -109,9 +109,9 @@ def test_what_is_not_there_is_named(machine: Machine, route: str, tmp_path: Path
         ("base", "tester/other", other),
         ("base", BASE, other),
         ("pieces", BASE, other),
-        ("brought", MODEL, machine.model, str(home)),
-        ("brought", MODEL, other, str(home)),
-        ("located", f"{MODEL}@{machine.model}", str(home)),
+        ("from_hub", MODEL, machine.model, str(home)),
+        ("from_hub", MODEL, other, str(home)),
+        ("model_folder", f"{MODEL}@{machine.model}", str(home)),
     ]
     for case in cases:
         done = machine.ask(route, *case)
@@ -176,16 +176,16 @@ def test_half_a_model_is_no_model(machine: Machine, examined: Examined) -> None:
             machine.hub.before["resolve"] = kill_at_the_weights
 
     machine.hub.before["resolve"] = kill_at_the_weights
-    assert machine.client.call("brought", MODEL, machine.model, str(home)).killed
+    assert machine.client.call("from_hub", MODEL, machine.model, str(home)).killed
     (staging,) = (home / "models").glob(".*.staging")
     debris = [path for path in staging.rglob("*.json") if ".cache" not in path.parts]
     for path in (home, *home.rglob("*")):
         path.chmod(0o777)
     for route in ROUTES:
-        done = machine.ask(route, "brought", MODEL, machine.model, str(home))
+        done = machine.ask(route, "from_hub", MODEL, machine.model, str(home))
         assert "is not on this machine" in done.error, done
         assert machine.model in done.error
         assert not [path for path in home.rglob("*") if path.is_file()], "the debris is gone, and nothing came"
-    folder = Path(machine.client.call("brought", MODEL, machine.model, str(home)).value)
+    folder = Path(machine.client.call("from_hub", MODEL, machine.model, str(home)).value)
     assert os.listdir(home / "models") == [folder.name]
     examined(len(debris), "files in the stage of the killed process", at_least=1)

@@ -170,7 +170,7 @@ def test_in_validation_the_other_batch_is_named(tmp_path: Path) -> None:
 
 def test_other_errors_pass() -> None:
     for error in (RuntimeError("shapes do not match"), ValueError("out of memory"), KeyError(1)):
-        with pytest.raises(type(error)), out_of_memory.told(lambda: pytest.fail("told")):
+        with pytest.raises(type(error)), out_of_memory.becomes(lambda: pytest.fail("told")):
             raise error
 
 
@@ -183,7 +183,7 @@ def test_a_real_refusal_of_the_cpu_allocator_is_recognised() -> None:
     for ask in asks:
         with (
             pytest.raises(RecipeError, match="in validation"),
-            out_of_memory.told(lambda: out_of_memory.in_validation(2)),
+            out_of_memory.becomes(lambda: out_of_memory.in_validation(2)),
         ):
             ask()
 

@@ -11,7 +11,7 @@ import torch
 
 from mpr.search.exact import Exact
 from mpr.search.shards import Share
-from mpr.search.top_k import Hits, merge
+from mpr.search.top_k import TopK, merge
 from tests.conftest import Examined
 from tests.unit.vectors_in_memory import brute_force, same, store_of
 
@@ -69,12 +69,12 @@ def test_one_order(world: World, threads: Callable[[int], None], examined: Exami
         for batch in (1, 3, 7):
             starts = range(0, len(queries_QD), batch)
             parts = [ready.search(queries_QD[start : start + batch], K) for start in starts]
-            whole = Hits(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("rows_QK", "scores_QK")))
+            whole = TopK(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("rows_QK", "scores_QK")))
             assert same(whole, expected), (shards, first, count, batch)
             done += 1
         for k in (1, 2, K - 1):
             shorter = ready.search(queries_QD, k)
-            assert same(shorter, Hits(expected.rows_QK[:, :k], expected.scores_QK[:, :k])), (shards, first, count, k)
+            assert same(shorter, TopK(expected.rows_QK[:, :k], expected.scores_QK[:, :k])), (shards, first, count, k)
             done += 1
     assert (np.diff(expected.scores_QK, axis=1) == 0)[1:].sum() >= K, "this world has too few ties to prove anything"
     examined(done, "searches of the same questions", at_least=60)

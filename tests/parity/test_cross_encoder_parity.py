@@ -10,7 +10,7 @@ import torch
 import transformers
 from sentence_transformers import CrossEncoder as Foreign
 
-from mpr.models import cross_encoder_folder
+from mpr.models import cross_encoder
 from tests.conftest import Examined
 from tests.unit import tiny_models
 from tests.unit.data.test_token_batches import pairs_of
@@ -22,7 +22,7 @@ from tests.unit.scorers import stirred
 def test_other_programs_give_the_same_scores(family: str, tmp_path: Path, examined: Examined) -> None:
     """transformers by itself and sentence-transformers' CrossEncoder, from the folder that was written."""
     model, tokenizer = stirred(built(tmp_path, family)), tiny_models.tokenizer_of(family)
-    cross_encoder_folder.write(tmp_path / "model", model, tokenizer)
+    cross_encoder.write(tmp_path / "model", model, tokenizer)
     short = [(one[:20], other) for one, other in BOTH]
     made = pairs_of(tmp_path / "short", tokenizer, short, 39, 64)
     rows = np.arange(len(short))

@@ -15,7 +15,7 @@ import pytest
 from sentence_transformers import SentenceTransformer
 
 from mpr.models import towers, towers_folder
-from mpr.models.towers import Towers
+from mpr.models.towers import DualEncoder
 from tests.conftest import Examined
 from tests.unit.framings import bert, words
 from tests.unit.tiny_models import (
@@ -57,7 +57,7 @@ def given(title: str, passages: list[tuple[str, str]]) -> list[Any]:
 
 
 def compared(
-    folder: Path, built: Towers, tokenizer: Any, passages: list[tuple[str, str]] = PASSAGES, **saved: Any
+    folder: Path, built: DualEncoder, tokenizer: Any, passages: list[tuple[str, str]] = PASSAGES, **saved: Any
 ) -> float:
     """Largest difference over all vectors of both towers, after looking that there is something to compare."""
     towers_folder.write(folder / "model", built, tokenizer, **saved)

@@ -13,7 +13,8 @@ from mpr.records import Passage
 from mpr.search import encode
 from mpr.search.encode import Options, Task
 from mpr.search.inference import Model
-from mpr.search.padding import Constants, Integers
+from mpr.search.padding import Constants
+from mpr.search.shards import Integers
 from tests.unit.framings import bert, words
 from tests.unit.tiny_models import settings
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from mpr.data.pair_labels import Asked, Knowledge
-from mpr.models import cross_encoder, cross_encoder_folder
+from mpr.models import cross_encoder
 from mpr.models.cross_encoder import CrossEncoder
 from mpr.sources import Ground
 from tests.unit import tiny_models
@@ -41,7 +41,7 @@ def scorer(folder: Path) -> Path:
     """The folder of a cross-encoder whose scores are spread around 0."""
     base, tokenizer = tiny_models.published(folder / "base"), tiny_models.tokenizer_of("bert")
     made = cross_encoder.build(settings(base=str(base), title="none", passage_length=LENGTH), tokenizer, 1)
-    cross_encoder_folder.write(folder / "model", stirred(made), tokenizer, {"updates": 0})
+    cross_encoder.write(folder / "model", stirred(made), tokenizer, {"updates": 0})
     return folder / "model"
 
 

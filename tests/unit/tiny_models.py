@@ -15,7 +15,7 @@ from mpr.data import tokens
 from mpr.data.token_batches import assemble
 from mpr.data.tokens import passage_texts
 from mpr.models.templates import Template
-from mpr.models.towers import Towers
+from mpr.models.towers import DualEncoder
 from mpr.recipe import keys
 from mpr.records import Passage
 from tests.unit.framings import FRAMINGS
@@ -143,7 +143,7 @@ def random_rows(size: int, count: int = 8, longest: int = 24, seed: int = 3) -> 
 
 
 def vectors(
-    towers: Towers, tokenizer: Any, folder: Path, questions: list[str], passages: list[tuple[str, str]]
+    towers: DualEncoder, tokenizer: Any, folder: Path, questions: list[str], passages: list[tuple[str, str]]
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Vectors by the way that training and encoding go: token store, collator, towers."""
     wanted = towers.settings
@@ -175,7 +175,7 @@ def difference(one: Any, other: Any) -> float:
     return float((one - other).abs().max())
 
 
-def moved(built: Towers) -> Towers:
+def moved(built: DualEncoder) -> DualEncoder:
     """Everything that learns elsewhere than at the start, and both towers different from one another, so that a part
     that is left off would be noticed."""
     with torch.random.fork_rng(devices=[]):

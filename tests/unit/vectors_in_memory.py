@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mpr.search.top_k import Hits
+from mpr.search.top_k import TopK
 
 
 @dataclass(frozen=True)
@@ -64,15 +64,15 @@ def store_of(
     return MemoryStore(vectors_ND.shape[1], tuple(made))
 
 
-def brute_force(queries_QD: NDArray[np.float32], vectors_ND: NDArray[np.float32], k: int) -> Hits:
+def brute_force(queries_QD: NDArray[np.float32], vectors_ND: NDArray[np.float32], k: int) -> TopK:
     """All scores in 64 bits by matrix product, rounded once, sorted by (score down, row up)."""
     scores_QN = (queries_QD.astype(np.float64) @ vectors_ND.astype(np.float64).T).astype(np.float32)
     rows = [sorted(range(len(vectors_ND)), key=lambda row: (-line[row], row))[:k] for line in scores_QN]
     rows_QK = np.array(rows, dtype=np.int64)
-    return Hits(rows_QK, np.take_along_axis(scores_QN, rows_QK, axis=1))
+    return TopK(rows_QK, np.take_along_axis(scores_QN, rows_QK, axis=1))
 
 
-def same(one: Hits, other: Hits) -> bool:
+def same(one: TopK, other: TopK) -> bool:
     return bool(
         np.array_equal(one.rows_QK, other.rows_QK)
         and np.array_equal(one.scores_QK.view(np.uint32), other.scores_QK.view(np.uint32))

@@ -14,6 +14,7 @@ from mpr.data import passages
 from mpr.data.passages import BATCH, PassageStore
 from mpr.evaluation import _matching
 from mpr.evaluation.ranking import Ranking
+from mpr.metrics.answers import AnswerMatcher
 from mpr.records import Passage, Question
 from tests.conftest import Examined
 
@@ -69,6 +70,10 @@ def matches(text: str, pattern: str) -> bool:
     return re.search(*normal, flags=re.IGNORECASE | re.UNICODE | re.MULTILINE) is not None
 
 
+def matchers(questions: list[Question]) -> list[AnswerMatcher]:
+    return [AnswerMatcher(question.answers, question.regex, question.id) for question in questions]
+
+
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> PassageStore:
     folder = tmp_path_factory.mktemp("corpus")
@@ -88,7 +93,7 @@ def everything(questions: list[Question]) -> Ranking:
 def test_hard_strings(corpus: PassageStore, regex: bool, answers: tuple[str, ...], examined: Examined) -> None:
     questions = [Question(f"q{number}", "?", (answer,), regex) for number, answer in enumerate(answers)]
     ranking = everything(questions)
-    found_N = _matching.contains_answer(ranking, _matching.matchers(questions), corpus)
+    found_N = _matching.contains_answer(ranking, matchers(questions), corpus)
     expected = matches if regex else contains
     for question, row, found in zip(ranking.owner_N, ranking.passage_N, found_N, strict=True):
         assert found == expected(TEXTS[row], answers[question]), (TEXTS[row], answers[question])
@@ -106,7 +111,7 @@ def test_first_hits_and_ranks(corpus: PassageStore, examined: Examined) -> None:
     ]
     ranking = everything(questions)
     told: list[int] = []
-    right_N = _matching.contains_answer(ranking, _matching.matchers(questions), corpus, told.append)
+    right_N = _matching.contains_answer(ranking, matchers(questions), corpus, told.append)
     assert sum(told) == len(ranking.passage_N)
     first_Q = _matching.first_right(ranking, right_N)
     for number, question in enumerate(questions):
@@ -132,6 +137,6 @@ def test_texts_are_taken_from_every_batch_of_the_store(tmp_path: Path, examined:
     rows = [0, BATCH - 1, BATCH, count - 1, 7]
     questions = [Question(f"q{n}", "?", (f"number {n}",)) for n in rows]
     ranking = Ranking.of_rows([one.id for one in questions], np.array([rows] * 5), np.array([[5.0, 4, 3, 2, 1]] * 5))
-    right_N = _matching.contains_answer(ranking, _matching.matchers(questions), big)
+    right_N = _matching.contains_answer(ranking, matchers(questions), big)
     assert right_N.reshape(5, 5).tolist() == np.eye(5, dtype=bool).tolist()
     examined(5, "rows of two batches", at_least=5)

@@ -17,7 +17,7 @@ from mpr.batches import relations
 from mpr.batches.draw import Drawer
 from mpr.batches.policy import Policy
 from mpr.errors import DataError, RecipeError
-from mpr.labels._scores import Scores
+from mpr.labels._score_files import Scores
 from mpr.labels.near_duplicates import shingles, similarity
 from tests.conftest import Examined
 from tests.unit.draws import config, entry, gold, rows_of

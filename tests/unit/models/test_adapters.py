@@ -11,7 +11,7 @@ import transformers
 
 from mpr.errors import RecipeError
 from mpr.models import towers
-from mpr.models.towers import Towers
+from mpr.models.towers import DualEncoder
 from tests.conftest import Examined
 from tests.unit.framings import bert
 from tests.unit.tiny_models import LORA, batch, difference, published, random_rows, random_states, settings
@@ -19,7 +19,7 @@ from tests.unit.tiny_models import LORA, batch, difference, published, random_ro
 BERT = bert().backend_tokenizer
 
 
-def gradients(built: Towers, rows: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def gradients(built: DualEncoder, rows: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     torch.manual_seed(3)
     built.zero_grad()
     questions, passages = built(question=rows, passage=rows)

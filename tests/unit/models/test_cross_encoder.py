@@ -13,7 +13,7 @@ import transformers
 from pydantic import TypeAdapter
 
 from mpr.errors import DataError, RecipeError, StorageError
-from mpr.models import cross_encoder, cross_encoder_folder, towers_folder
+from mpr.models import cross_encoder, towers_folder
 from mpr.models.cross_encoder import CrossEncoder, Head
 from mpr.models.templates import PairTemplate
 from mpr.recipe import read, strict_yaml
@@ -49,8 +49,8 @@ def scores(model: CrossEncoder, backend: Any, folder: Path) -> torch.Tensor:
 
 def test_the_written_folder_is_read_again(tmp_path: Path) -> None:
     model, tokenizer = stirred(built(tmp_path)), tiny_models.tokenizer_of("bert")
-    cross_encoder_folder.write(tmp_path / "model", model, tokenizer, {"updates": 3})
-    again, backend, found = cross_encoder_folder.load(tmp_path / "model")
+    cross_encoder.write(tmp_path / "model", model, tokenizer, {"updates": 3})
+    again, backend, found = cross_encoder.load(tmp_path / "model")
     assert torch.equal(scores(again, backend, tmp_path / "a"), scores(model, tokenizer, tmp_path / "b"))
     assert (found.task, found.towers.passage_length, found.towers.base) == ("cross_encoder", 40, "bert")
     assert found.frame.segments == PairTemplate.of(tokenizer).segments
@@ -61,16 +61,16 @@ def test_each_reader_refuses_the_other_kind(tmp_path: Path) -> None:
     from mpr.models import towers
 
     tokenizer = tiny_models.tokenizer_of("bert")
-    cross_encoder_folder.write(tmp_path / "pairs", built(tmp_path), tokenizer)
+    cross_encoder.write(tmp_path / "pairs", built(tmp_path), tokenizer)
     two = towers.build(tiny_models.settings(base=str(tmp_path / "bert")), tokenizer, 1)
     towers_folder.write(tmp_path / "towers", two, tokenizer)
     with pytest.raises(DataError, match=r"mpr\.json.*task.*of a cross-encoder, which scores pairs, and what is wanted"):
         towers_folder.load(tmp_path / "pairs")
     with pytest.raises(DataError, match=r"mpr\.json.*task.*of a dual encoder, which makes vectors, and what is wanted"):
-        cross_encoder_folder.load(tmp_path / "towers")
+        cross_encoder.load(tmp_path / "towers")
     (tmp_path / "pairs" / "mpr.json").write_text("{}")
     with pytest.raises(StorageError):
-        cross_encoder_folder.load(tmp_path / "pairs")
+        cross_encoder.load(tmp_path / "pairs")
 
 
 def test_a_contract_that_is_not_that_of_its_tokenizer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,7 +78,7 @@ def test_a_contract_that_is_not_that_of_its_tokenizer(tmp_path: Path, monkeypatc
     from mpr import storage
 
     tokenizer = tiny_models.tokenizer_of("bert")
-    cross_encoder_folder.write(tmp_path / "model", built(tmp_path), tokenizer)
+    cross_encoder.write(tmp_path / "model", built(tmp_path), tokenizer)
     content = json.loads((tmp_path / "model" / "mpr.json").read_text())
     for number, (key, value) in enumerate({"tokenizer": "0" * 64, "frame": content["frame"] | {"prefix": []}}.items()):
         with storage.stage(tmp_path / f"other-{number}", "model") as stage:
@@ -87,7 +87,7 @@ def test_a_contract_that_is_not_that_of_its_tokenizer(tmp_path: Path, monkeypatc
                 if path.name != "manifest.json":
                     stage.write(path.name, changed)
         with pytest.raises(DataError, match=f"{key}.*is not that of tokenizer.json"):
-            cross_encoder_folder.load(tmp_path / f"other-{number}")
+            cross_encoder.load(tmp_path / f"other-{number}")
 
 
 def test_what_a_base_lacks_follows_from_the_seed(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from mpr import storage
 from mpr.errors import DataError, RecipeError
-from mpr.models import cross_encoder_folder, late_interaction, late_interaction_folder, towers, towers_folder
+from mpr.models import cross_encoder, late_interaction, towers, towers_folder
 from mpr.models.late_interaction import LateInteraction
 from mpr.recipe import read, strict_yaml
 from mpr.recipe.keys import ObjectivePart
@@ -114,8 +114,8 @@ def test_a_best_match_is_never_padding() -> None:
 @pytest.mark.parametrize("projection", [8, None])
 def test_the_written_folder_is_read_again(projection: int | None, tmp_path: Path) -> None:
     model, tokenizer = built(tmp_path, projection=projection), tiny_models.tokenizer_of("bert")
-    late_interaction_folder.write(tmp_path / "model", model, tokenizer, {"updates": 3})
-    again, backend, found = late_interaction_folder.load(tmp_path / "model")
+    late_interaction.write(tmp_path / "model", model, tokenizer, {"updates": 3})
+    again, backend, found = late_interaction.load(tmp_path / "model")
     before, after = model.state_dict(), again.state_dict()
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
@@ -124,22 +124,22 @@ def test_the_written_folder_is_read_again(projection: int | None, tmp_path: Path
     assert (found.task, found.towers.passage_length, found.towers.base) == ("late_interaction", 40, "bert")
     assert backend.get_vocab() == tokenizer.get_vocab()
     assert str(tmp_path) not in (tmp_path / "model" / "mpr.json").read_text()
-    late_interaction_folder.write(tmp_path / "again", again, backend, {"updates": 3})
+    late_interaction.write(tmp_path / "again", again, backend, {"updates": 3})
     same = [storage.read_manifest(tmp_path / name).digest for name in ("model", "again")]
     assert same[0] == same[1]
 
 
 def test_each_reader_refuses_the_other_kinds(tmp_path: Path) -> None:
     tokenizer = tiny_models.tokenizer_of("bert")
-    late_interaction_folder.write(tmp_path / "tokens", built(tmp_path), tokenizer)
+    late_interaction.write(tmp_path / "tokens", built(tmp_path), tokenizer)
     two = towers.build(tiny_models.settings(base=str(tmp_path / "bert")), tokenizer, 1)
     towers_folder.write(tmp_path / "towers", two, tokenizer)
     wanted = r"mpr\.json.*task.*of a late-interaction model, which compares tokens, and what is wanted"
-    for load in (towers_folder.load, cross_encoder_folder.load):
+    for load in (towers_folder.load, cross_encoder.load):
         with pytest.raises(DataError, match=wanted):
             load(tmp_path / "tokens")
     with pytest.raises(DataError, match=r"mpr\.json.*task.*of a dual encoder, which makes vectors, and what is wanted"):
-        late_interaction_folder.load(tmp_path / "towers")
+        late_interaction.load(tmp_path / "towers")
 
 
 @pytest.mark.parametrize("name, change, where", [
@@ -149,14 +149,14 @@ def test_each_reader_refuses_the_other_kinds(tmp_path: Path) -> None:
 ])  # fmt: skip
 def test_a_folder_whose_parts_do_not_belong_together(name: str, change: Any, where: str, tmp_path: Path) -> None:
     """The manifest would say so first, so it is written anew around the changed file."""
-    late_interaction_folder.write(tmp_path / "model", built(tmp_path), tiny_models.tokenizer_of("bert"))
+    late_interaction.write(tmp_path / "model", built(tmp_path), tiny_models.tokenizer_of("bert"))
     with storage.stage(tmp_path / "other", "model") as stage:
         for path in sorted((tmp_path / "model").iterdir()):
             data = path.read_bytes()
             if path.name != "manifest.json":
                 stage.write(path.name, change(data) if path.name == name else data)
     with pytest.raises(DataError, match=where):
-        late_interaction_folder.load(tmp_path / "other")
+        late_interaction.load(tmp_path / "other")
 
 
 def colbert(folder: Path, size: int = 8) -> tuple[Path, torch.Tensor]:

@@ -16,8 +16,8 @@ from mpr.errors import DataError, RecipeError
 from mpr.mining.mine import Mined
 from mpr.models import towers, towers_folder
 from mpr.recipe import read as recipe_file
+from mpr.rows._stages import Row
 from mpr.rows.receipts import Receipt
-from mpr.rows.stages import Row
 from mpr.training import launch
 from mpr.training.run_folder import RunFolder
 from tests.e2e import collection

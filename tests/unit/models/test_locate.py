@@ -16,7 +16,7 @@ import pytest
 
 from mpr import storage
 from mpr.errors import RecipeError
-from mpr.models import cross_encoder_folder, late_interaction_folder, locate, towers_folder
+from mpr.models import contract, cross_encoder, late_interaction, locate
 from mpr.search.inference import Model
 from mpr.storage.manifest import Manifest
 from tests.conftest import Examined
@@ -81,7 +81,7 @@ def test_what_is_brought_is_what_was_pushed(
     commit = hub.add(REPO, {**pushed, **STRANGERS, "optimizer.pkl": trap(canary)})
     hub.add(REPO, {"config.json": b"{}"}, title="A later commit, of no interest")
     hub.requests.clear()
-    done = client.call("brought", REPO, commit, str(tmp_path / "home"))
+    done = client.call("from_hub", REPO, commit, str(tmp_path / "home"))
     folder = tmp_path / "home" / "models" / f"tester--tiny-{commit[:12]}"
     assert (done.value, done.error) == (str(folder), "")
     assert there(tmp_path / "home") == sorted(f"models/{folder.name}/{name}" for name in pushed)
@@ -90,21 +90,21 @@ def test_what_is_brought_is_what_was_pushed(
     assert not canary.exists()
     opened, original = Model.opened(folder), Model.opened(model)
     assert (opened.digest, opened.tokenizer) == (original.digest, original.tokenizer)
-    assert locate.KIND == towers_folder.KIND
-    again = client.call("brought", REPO, commit, str(tmp_path / "home"), network=False)
+    assert storage.read_manifest(folder).kind == contract.KIND == storage.read_manifest(model).kind
+    again = client.call("from_hub", REPO, commit, str(tmp_path / "home"), network=False)
     assert (again.value, again.connections, hub.requests) == (str(folder), 0, [])
     examined(len(pushed), "files compared", at_least=9)
 
 
 def test_teachers_are_brought_too(hub: HubServer, client: Client, tmp_path: Path) -> None:
     """A cross-encoder and a late-interaction model, which labels name; each opens as what it is."""
-    late_interaction_folder.write(tmp_path / "tokens", built(tmp_path), tokenizer_of("bert"))
+    late_interaction.write(tmp_path / "tokens", built(tmp_path), tokenizer_of("bert"))
     scorer(tmp_path / "pairs")
-    readers = {"tokens": late_interaction_folder.load, "pairs/model": cross_encoder_folder.load}
+    readers = {"tokens": late_interaction.load, "pairs/model": cross_encoder.load}
     for name, load in readers.items():
         files = {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
         repo = f"tester/{name.split('/')[0]}"
-        done = client.call("brought", repo, hub.add(repo, files), str(tmp_path / "home"))
+        done = client.call("from_hub", repo, hub.add(repo, files), str(tmp_path / "home"))
         assert done.error == ""
         made, _, _ = load(Path(done.value))
         assert made.state_dict().keys() == load(tmp_path / name)[0].state_dict().keys()
@@ -114,8 +114,8 @@ BARS = f"""
 import sys
 from pathlib import Path
 from huggingface_hub.utils import tqdm
-from mpr import hub_model
-hub_model.brought("{REPO}", sys.argv[1], Path(sys.argv[2]), quiet=sys.argv[3] == "quiet")
+from mpr.models import locate
+locate.from_hub("{REPO}", sys.argv[1], Path(sys.argv[2]), quiet=sys.argv[3] == "quiet")
 print(len(list(tqdm(range(3), desc="ours"))))
 """
 
@@ -135,7 +135,7 @@ def test_offline_by_the_variable(hub: HubServer, pushed: Files, tmp_path: Path) 
     commit = hub.add(REPO, pushed)
     with Client(hub.environment(tmp_path / "cache", HF_HUB_OFFLINE="1")) as offline:
         said = refused(offline, hub, tmp_path / "home", commit)
-        newest = offline.call("brought", REPO, None, str(tmp_path), unpinned=True)
+        newest = offline.call("from_hub", REPO, None, str(tmp_path), unpinned=True)
     what = "is not on this machine, and the Hub cannot be read: HF_HUB_OFFLINE is set"
     assert said.startswith(f"model: '{REPO}' at {commit} {what} (go online once")
     assert newest.error.startswith(f"model: '{REPO}' at its newest commit {what}")
@@ -143,11 +143,11 @@ def test_offline_by_the_variable(hub: HubServer, pushed: Files, tmp_path: Path) 
 
 def test_the_newest_only_where_that_is_allowed(hub: HubServer, client: Client, pushed: Files, tmp_path: Path) -> None:
     commit, home = hub.add(REPO, pushed), str(tmp_path / "home")
-    refused = client.call("brought", REPO, None, home)
+    refused = client.call("from_hub", REPO, None, home)
     assert (refused.kind, refused.code) == ("RecipeError", 2)
     assert "is not pinned to a commit" in refused.error
     assert not (tmp_path / "home").exists()
-    done = client.call("brought", REPO, None, home, unpinned=True)
+    done = client.call("from_hub", REPO, None, home, unpinned=True)
     assert Path(done.value).name == f"tester--tiny-{commit[:12]}"
     assert done.log == [f"{REPO}: took the newest commit; to get the same model again, say {REPO}@{commit}"]
 
@@ -168,28 +168,28 @@ def test_located(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder that is there is meant; otherwise the text must name a repository and one commit."""
     one, other, taken = "1" * 40, "2" * 40, list[tuple[str, str]]()
 
-    def bring(name: str, revision: str, target: Path, *more: object) -> None:
+    def download(name: str, revision: str, target: Path, *more: object) -> None:
         taken.append((name, revision))
-        with storage.stage(target, locate.KIND):
+        with storage.stage(target, contract.KIND):
             pass
 
-    monkeypatch.setattr(locate, "_bring", bring)
+    monkeypatch.setattr(locate, "_download", download)
     (tmp_path / "org" / "model").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    assert locate.located("org/model", tmp_path) == Path("org/model")
+    assert locate.model_folder("org/model", tmp_path) == Path("org/model")
     with pytest.raises(RecipeError, match="tested: a folder has no revision"):
-        locate.located("org/model", tmp_path, one, key="tested")
+        locate.model_folder("org/model", tmp_path, revision=one, key="tested")
     made = [
-        locate.located(f"org/model@{one}", tmp_path),
-        locate.located("org/other", tmp_path, one),
-        locate.located(f"org/other@{one}", tmp_path, one),
+        locate.model_folder(f"org/model@{one}", tmp_path),
+        locate.model_folder("org/other", tmp_path, revision=one),
+        locate.model_folder(f"org/other@{one}", tmp_path, revision=one),
     ]
     assert [folder.name for folder in made] == [f"org--{name}-{one[:12]}" for name in ("model", "other", "other")]
     assert taken == [("org/model", one), ("org/other", one)]
     with pytest.raises(RecipeError, match="tested: 'org/other' is pinned to two commits"):
-        locate.located(f"org/other@{one}", tmp_path, other, key="tested")
+        locate.model_folder(f"org/other@{one}", tmp_path, revision=other, key="tested")
     with pytest.raises(RecipeError, match="tested: 'no/such/folder' is neither a folder"):
-        locate.located("no/such/folder", tmp_path, key="tested")
+        locate.model_folder("no/such/folder", tmp_path, key="tested")
 
 
 # ---- refusals
@@ -197,7 +197,7 @@ def test_located(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def refused(client: Client, hub: HubServer, home: Path, commit: str, repo: str = REPO, **options: object) -> str:
     """The one error of a call that leaves nothing behind."""
-    done = client.call("brought", repo, commit, str(home), **options)
+    done = client.call("from_hub", repo, commit, str(home), **options)
     assert done.kind in ("DataError", "StorageError"), done
     assert done.code in (2, 4)
     assert "\n" not in done.error or done.kind == "StorageError", "one problem, one line"
@@ -233,7 +233,7 @@ def test_a_connection_that_breaks_for_good(
     hub.failures.clear()
     assert REPO in said
     assert commit in said
-    assert client.call("brought", REPO, commit, str(tmp_path)).value
+    assert client.call("from_hub", REPO, commit, str(tmp_path)).value
 
 
 def _manifest(files: Files, **changes: object) -> bytes:
@@ -310,15 +310,15 @@ def test_a_repository_that_was_edited(
 
 def test_a_model_that_was_edited_here(hub: HubServer, client: Client, pushed: Files, tmp_path: Path) -> None:
     commit = hub.add(REPO, pushed)
-    folder = Path(client.call("brought", REPO, commit, str(tmp_path)).value)
+    folder = Path(client.call("from_hub", REPO, commit, str(tmp_path)).value)
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + b"\xff")
-    done = client.call("brought", REPO, commit, str(tmp_path))
+    done = client.call("from_hub", REPO, commit, str(tmp_path))
     assert (done.kind, done.code) == ("StorageError", 4)
     assert f"{path}: checksum mismatch" in done.error
     assert "delete the folder" in done.error
     shutil.rmtree(folder)
-    assert client.call("brought", REPO, commit, str(tmp_path)).value == str(folder)
+    assert client.call("from_hub", REPO, commit, str(tmp_path)).value == str(folder)
 
 
 # ---- killed, and two at once
@@ -338,7 +338,7 @@ def killed_at(hub: HubServer, client: Client, number: int, home: Path, commit: s
             client.kill()
 
     hub.before.update(resolve=count, tree=count)
-    done = client.call("brought", REPO, commit, str(home))
+    done = client.call("from_hub", REPO, commit, str(home))
     hub.before.clear()
     assert done.killed == signal.SIGKILL or done.value
     return bool(done.killed)
@@ -353,7 +353,7 @@ def test_killed_while_downloading(
     while killed_at(hub, client, number, home := tmp_path / str(number), commit):
         folder = home / "models" / f"tester--tiny-{commit[:12]}"
         assert not folder.exists()
-        assert client.call("brought", REPO, commit, str(home)).value == str(folder)
+        assert client.call("from_hub", REPO, commit, str(home)).value == str(folder)
         assert os.listdir(home / "models") == [folder.name]
         storage.verify(folder)
         number += stride
@@ -364,10 +364,10 @@ def test_two_at_once(hub: HubServer, client: Client, pushed: Files, tmp_path: Pa
     """The second waits for the first and takes what it brought."""
     commit, found = hub.add(REPO, pushed), []
     with Client(hub.environment(tmp_path / "cache")) as other:
-        assert other.call("located", str(tmp_path), str(tmp_path)).value  # it has started, and has nothing to import
+        assert other.call("model_folder", str(tmp_path), str(tmp_path)).value  # it has started and imported
         hub.fail("tree", 0.5)
         threads = [
-            threading.Thread(target=lambda each=each: found.append(each.call("brought", REPO, commit, str(tmp_path))))
+            threading.Thread(target=lambda each=each: found.append(each.call("from_hub", REPO, commit, str(tmp_path))))
             for each in (client, other)
         ]
         hub.requests.clear()

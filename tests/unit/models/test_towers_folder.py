@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from mpr import storage
 from mpr.errors import DataError, StorageError
 from mpr.models import templates, towers, towers_folder
-from mpr.models.towers import Towers
+from mpr.models.towers import DualEncoder
 from tests.conftest import Examined
 from tests.unit.framings import FRAMINGS, bert, texts
 from tests.unit.tiny_models import (
@@ -35,7 +35,7 @@ from tests.unit.tiny_models import (
 BERT = bert().backend_tokenizer
 
 
-def moved(built: Towers) -> Towers:
+def moved(built: DualEncoder) -> DualEncoder:
     """As after some training: everything that learns is elsewhere than at the start."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(9)
@@ -44,7 +44,7 @@ def moved(built: Towers) -> Towers:
     return built.eval()
 
 
-def both(built: Towers, rows: dict[str, torch.Tensor]) -> torch.Tensor:
+def both(built: DualEncoder, rows: dict[str, torch.Tensor]) -> torch.Tensor:
     with torch.no_grad():
         return torch.cat(built(question=rows, passage=rows))
 

@@ -17,7 +17,7 @@ from mpr.models.templates import Template
 from mpr.search import encode, padding
 from mpr.search.encode import Options
 from mpr.search.inference import Model
-from mpr.search.padding import Constants, Plan
+from mpr.search.padding import Constants, PaddingPlan
 from mpr.search.vectors import VectorStore
 from tests.conftest import Examined
 from tests.unit.encodings import BERT, PROMPTS, SMALL, ids, model_folder, sums, task, texts, token_store
@@ -52,7 +52,7 @@ def test_plan_is_a_function_of_the_lengths(examined: Examined) -> None:
         for multiple in (1, 8):
             constants = Constants(block_tokens=200, multiple=multiple, shards=5, least=400, most=3_000)
             lengths_N = dice.integers(1, 90, count)
-            plan = Plan.of(lengths_N, constants)
+            plan = PaddingPlan.of(lengths_N, constants)
             seen, sizes = [], []
             for shard in range(plan.shards):
                 blocks = list(plan.blocks_of(shard))
@@ -68,14 +68,14 @@ def test_plan_is_a_function_of_the_lengths(examined: Examined) -> None:
             assert sum(sizes) == plan.tokens() == plan.facts()["padded_tokens"]
             wanted = min(max(sum(sizes) // 5, 400), 3_000)
             assert all(abs(size - wanted) <= 200 for size in sizes[:-1]), (sizes, wanted)
-            again = Plan.of(lengths_N.copy(), constants)
+            again = PaddingPlan.of(lengths_N.copy(), constants)
             assert np.array_equal(again.order_N, plan.order_N)
             tried += plan.blocks
     examined(tried, "blocks", at_least=500)
 
 
 def test_a_text_longer_than_a_block_is_one() -> None:
-    plan = Plan.of(np.array([5, 300, 7]), Constants(block_tokens=100))
+    plan = PaddingPlan.of(np.array([5, 300, 7]), Constants(block_tokens=100))
     assert [(block.rows.tolist(), block.width) for block in plan.blocks_of(0)] == [([1], 300), ([2, 0], 7)]
 
 

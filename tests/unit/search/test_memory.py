@@ -12,7 +12,7 @@ import torch
 
 from mpr.errors import RecipeError
 from mpr.search import shards as pages
-from mpr.search.exact import DEVICE_SHARE, DEVICE_SLACK, Exact, Plan, Room
+from mpr.search.exact import DEVICE_SHARE, DEVICE_SLACK, Exact, MemoryPlan, Room
 from tests.conftest import Examined
 from tests.unit.vectors_in_memory import MemoryStore, brute_force, same, store_of
 
@@ -28,7 +28,7 @@ def _mapped(folder: Path, count: int, shards: int) -> tuple[MemoryStore, np.ndar
 @pytest.fixture
 def small_budget(monkeypatch: pytest.MonkeyPatch) -> int:
     """That one tile and one block need, so that no page of the store may stay."""
-    working = Plan.of(1024, 100, WIDTH, Room(1 << 40), False).working.process
+    working = MemoryPlan.of(1024, 100, WIDTH, Room(1 << 40), False).working.process
     return working + 1000
 
 
@@ -106,7 +106,7 @@ def test_a_small_device_makes_smaller_tiles_or_is_refused(tmp_path: Path, examin
         free = (DEVICE_SLACK + spare) * 100 // DEVICE_SHARE
         ready = Exact.open(store, budget_bytes=1 << 30, first_pass="float32", free_on=lambda device, f=free: f)  # type: ignore[misc]
         assert same(ready.search(queries_QD, K), brute_force(queries_QD, passages_ND, K))
-        assert Plan.of(100, K, WIDTH, ready._left(), False).questions < 100, "fewer questions at once"
+        assert MemoryPlan.of(100, K, WIDTH, ready._left(), False).questions < 100, "fewer questions at once"
     with pytest.raises(RecipeError, match=r"the device has 750 bytes .*CUDA_VISIBLE_DEVICES"):
         Exact.open(store, budget_bytes=1 << 30, free_on=lambda device: 1000)
     with pytest.raises(RecipeError, match="a budget of 1,000 bytes is too small"):

@@ -8,16 +8,19 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from mpr.errors import DataError, MprError, NumbersError, RecipeError
+from mpr.recipe.keys_results import Feedback
 from mpr.search import search
 from mpr.search.exact import Exact
 from mpr.search.shards import Share
-from mpr.search.top_k import Hits, exact_scores, merge, recall
+from mpr.search.top_k import TopK, exact_scores, merge, recall
 from tests.conftest import Examined
+from tests.e2e.searched import Searched
 from tests.house.source import ROOT
 from tests.unit.vectors_in_memory import brute_force, same, store_of, stored_as, true_values
 
@@ -104,7 +107,7 @@ def test_shares_merge_to_one_search(examined: Examined) -> None:
         parts = [
             search.exact(queries_QD, share, min(k, len(share)), budget_bytes=BUDGET)
             if len(share)
-            else Hits.none(len(queries_QD))
+            else TopK.none(len(queries_QD))
             for share in shares
         ]
         rng = np.random.default_rng(processes)
@@ -134,10 +137,10 @@ def test_work_is_counted() -> None:
 
 
 def test_recall_counts_shared_passages() -> None:
-    exact = Hits(np.array([[1, 2, 3, 4]]), np.zeros((1, 4), dtype=np.float32))
-    assert recall(Hits(np.array([[4, 9, 1, 8]]), exact.scores_QK), exact) == 0.5
+    exact = TopK(np.array([[1, 2, 3, 4]]), np.zeros((1, 4), dtype=np.float32))
+    assert recall(TopK(np.array([[4, 9, 1, 8]]), exact.scores_QK), exact) == 0.5
     with pytest.raises(DataError):
-        recall(Hits.none(1), exact)
+        recall(TopK.none(1), exact)
 
 
 def _broken(value: float) -> np.ndarray:
@@ -175,11 +178,11 @@ def test_refusals(queries: np.ndarray, passages: np.ndarray, k: int, kind: type[
 
 def test_merge_and_settings_are_refused() -> None:
     hits = search.exact(GOOD[:2], store_of(GOOD), 3, budget_bytes=BUDGET)
-    for parts, says in (([], "or none"), ([hits, Hits.none(3)], "different numbers"), ([hits, hits], "in two parts")):
+    for parts, says in (([], "or none"), ([hits, TopK.none(3)], "different numbers"), ([hits, hits], "in two parts")):
         with pytest.raises(DataError, match=says):
             merge(parts, 2)
     with pytest.raises(RecipeError, match="depth from 1 to 3"):
-        merge([hits, Hits.none(2)], 4)
+        merge([hits, TopK.none(2)], 4)
     with pytest.raises(RecipeError, match="too small"):
         search.exact(GOOD[:2], store_of(GOOD), 3, budget_bytes=1000)
     with pytest.raises(RecipeError, match="float32, bfloat16"):
@@ -238,3 +241,55 @@ def test_peak_memory_is_within_a_quarter_of_the_matrix(first: str, tmp_path: Pat
     assert 0 < growth <= budget, f"grew by {growth:,} bytes, the budget is {budget:,}"
     assert len(set(best)) > 32
     examined(growth, f"bytes at the peak, of a budget of {budget}")
+
+
+# ---- feedback: the second search ranks by questions that are moved by the mean of what they found
+
+
+def moved_by_hand(queries: Any, hits: TopK, vectors: Any, documents: int, weight: float) -> np.ndarray:
+    """Question after question, passage after passage."""
+    moved = []
+    for query, rows in zip(queries, hits.rows_QK, strict=True):
+        found = [vectors[row] for row in rows[:documents] if row >= 0]
+        mean = sum(found) / len(found) if found else 0.0 * query
+        moved.append(query + weight * mean)
+    return np.array(moved)
+
+
+def test_feedback_moves_questions(examined: Examined) -> None:
+    rng, count = np.random.default_rng(2), 0
+    vectors = rng.standard_normal((90, 8)).astype(np.float32)
+    queries = rng.standard_normal((11, 8)).astype(np.float32)
+    store: Any = store_of(vectors, shards=4, seed=3)
+    hits = search.exact(queries, store, 7, budget_bytes=1 << 28)
+    hits.rows_QK[2, 2:] = -1  # a question that found two passages
+    hits.rows_QK[3, :] = -1  # and one that found none
+    for documents, weight in ((1, 0.5), (3, 0.5), (7, 2.0)):
+        moved = search.moved_by_feedback(queries, hits, store, Feedback(documents=documents, weight=weight))
+        expected = moved_by_hand(queries, hits, vectors, documents, weight)
+        assert np.allclose(moved, expected, atol=1e-6)
+        assert moved.dtype == np.float32
+        again = search.exact(moved, store, 7, budget_bytes=1 << 28)
+        assert same(again, brute_force(moved, vectors, 7))
+        count += len(queries)
+    examined(count, "questions moved", at_least=30)
+
+
+def test_a_recipe_ranks_with_feedback(tmp_path: Any) -> None:
+    """From vectors on disk: the ranking is that of the moved questions, and another one is refused in its place."""
+    plain = Searched(tmp_path).encoded("plain")
+    before = plain.search("test", "cpu")
+    found = Searched(tmp_path).retrieval("plain", "search.feedback={documents: 3, weight: 0.7}")
+    corpus = plain._vectors("corpus", plain.dataset.tokens_of_passages(None))
+    queries = plain._vectors("test", plain.dataset.tokens_of_questions("test")).by_row()
+    first = search.exact(queries, corpus, 60, budget_bytes=1 << 28)
+    moved = moved_by_hand(queries, first, corpus.by_row(), 3, 0.7).astype(np.float32)
+    expected = search.exact(moved, corpus, 60, budget_bytes=1 << 28)
+    with pytest.raises(RecipeError, match="feedback"):  # another ranking is not taken for this one
+        found.search("test", "cpu")
+    other = Searched(tmp_path).retrieval("other", "search.feedback={documents: 3, weight: 0.7}")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "vectors").symlink_to(tmp_path / "plain" / "vectors")
+    after = other.search("test", "cpu")
+    assert np.array_equal(after.passage_N.reshape(expected.rows_QK.shape), expected.rows_QK)
+    assert not np.array_equal(after.passage_N, before.passage_N)

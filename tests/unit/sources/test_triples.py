@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from mpr import sources
 from mpr.errors import DataError
-from mpr.labels import _scores
+from mpr.labels import _score_files
 from mpr.records import Passage
 from mpr.sources import triples
 from mpr.sources.triples import Params
@@ -111,8 +111,8 @@ def test_the_label_teacher_reads_the_scores_of_the_same_file(stood: sources.Grou
     """What the source leaves aside: each pair with its score, positives and candidates alike."""
     assert stood.folder is not None
     (stood.folder / "same.tsv").write_text("9\t1\tq0\tp0\tp5\n9\t2.5\tq0\tp0\tp4\n-1\t3\tq1\tp2\tp7\n")
-    wanted = _scores.Scores(file="same.tsv", format="triples")
-    scores = _scores.of_file(wanted, stood)
+    wanted = _score_files.Scores(file="same.tsv", format="triples")
+    scores = _score_files.of_file(wanted, stood)
     candidates = source(stood, "triples", file="same.tsv", format="scored", unknown="refuse")(np.arange(3))
     assert scores.lookup(candidates.owners(), candidates.columns["passage"]).tolist() == [1.0, 2.5, 3.0]
     assert scores.lookup([0, 1], [0, 2]).tolist() == [9.0, -1.0]

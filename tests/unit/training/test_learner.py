@@ -11,10 +11,11 @@ import torch
 
 from mpr import storage
 from mpr.errors import DataError, RecipeError
-from mpr.models import adapters, contract, templates, towers, towers_folder
-from mpr.models.stage_models import located
-from mpr.models.towers import Towers as Built
+from mpr.models import contract, templates, towers, towers_folder
+from mpr.models.locate import model_folder
+from mpr.models.towers import DualEncoder as Built
 from mpr.recipe.keys import Lora, Towers
+from mpr.recipe.rules.task import DUAL_ENCODER
 from mpr.training import learner
 from tests.conftest import Examined
 from tests.unit.framings import bert
@@ -37,7 +38,7 @@ def trained(folder: Path, wanted: Towers) -> Path:
 
 def stood(wanted: Towers, start: Path | None, tokenizer: Any = BERT) -> Any:
     """A dataset as far as a start looks at it."""
-    recipe = SimpleNamespace(towers=wanted, training={"seed": 1}, start=str(start))
+    recipe = SimpleNamespace(task=DUAL_ENCODER, towers=wanted, training={"seed": 1}, start=str(start))
     return SimpleNamespace(recipe=recipe, start=start, tokenizer=lambda: tokenizer)
 
 
@@ -102,7 +103,7 @@ def test_adapters_of_the_model_go_on_learning(tmp_path: Path) -> None:
     assert built.trainable()
     assert all("lora_" in name for name, _ in built.trainable())
     learner.write(tmp_path / "next", built, dataset, {})
-    assert all(adapters.is_on(encoder.backbone) for encoder in built.encoders()), "they fit the base, and stay apart"
+    assert built.has_adapters, "they fit the base, and stay apart"
 
 
 def test_every_key_that_does_not_agree_is_named(tmp_path: Path, examined: Examined) -> None:
@@ -146,16 +147,16 @@ def test_another_tokenizer_is_refused(tmp_path: Path) -> None:
 
 
 def test_names_become_folders(tmp_path: Path, examined: Examined) -> None:
-    """`mpr/models/stage_models.py`: the one place where they do."""
+    """`mpr/models/locate.py`: the one place where they do."""
     model = trained(tmp_path / "model", settings())
     models = {"warmup": model, "start": model, "later": tmp_path / "later"}
     for name in (str(model), "stage:warmup", "start"):
-        assert located(name, models, tmp_path) == model
+        assert model_folder(name, tmp_path, models) == model
     for name, message in (("stage:later", "is not there yet"), ("stage:lost", "no earlier stage is called 'lost'")):
         with pytest.raises(DataError, match=message):
-            located(name, models, tmp_path)
+            model_folder(name, tmp_path, models)
     with pytest.raises(DataError, match="starts from no model"):
-        located("start", {}, tmp_path)
+        model_folder("start", tmp_path, {})
     with pytest.raises(RecipeError, match="neither a folder here nor the name of a Hub repository"):
-        located("no such/folder", models, tmp_path)
+        model_folder("no such/folder", tmp_path, models)
     examined(7, "names of models", at_least=7)

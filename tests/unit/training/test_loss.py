@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mpr import catalogue
 from mpr.errors import RecipeError
-from mpr.models.similarity import inner_products
+from mpr.models.towers import inner_products
 from mpr.training._loss import Seen, Sums, Terms
 from tests.conftest import Examined
 from tests.parity.steps import covering, term

@@ -17,7 +17,7 @@ from mpr.data import tokens
 from mpr.data.token_batches import Side
 from mpr.data.tokens import PADDING
 from mpr.errors import DataError, NumbersError
-from mpr.models import late_interaction_folder, towers, towers_folder
+from mpr.models import late_interaction, towers, towers_folder
 from mpr.models.templates import Template
 from mpr.recipe.keys import Cache
 from mpr.runtime.processes import Place
@@ -51,7 +51,7 @@ def folder_of(place: Path, kind: str, **changes: Any) -> Path:
     tokenizer, target = tiny_models.tokenizer_of("bert"), place / kind
     short = {"question_length": 9, "passage_length": 15, "title": "none", **changes}
     if kind == "late_interaction":
-        late_interaction_folder.write(target, built(place, **short), tokenizer)
+        late_interaction.write(target, built(place, **short), tokenizer)
     else:
         base = tiny_models.published(place / "bert")
         made = towers.build(tiny_models.settings(base=str(base), pooling="cls", **short), tokenizer, 1)

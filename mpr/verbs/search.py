@@ -1,4 +1,4 @@
-"""From a trained model to a score and a verdict: encode, search, evaluate, compare."""
+"""From a trained model to scores: encode, search, evaluate."""
 
 from __future__ import annotations
 
@@ -15,9 +15,7 @@ from mpr.errors import DataError, RecipeError
 from mpr.verbs.arguments import Home, OneRecipe, Overrides, Quiet, RunFolder
 
 if TYPE_CHECKING:
-    from mpr.data.dataset import Dataset
     from mpr.evaluation.ranking import Ranking
-    from mpr.evaluation.scores import Scores
     from mpr.rows.retrieval import Retrieval
     from mpr.runtime.processes import Group
     from mpr.search.inference import Model
@@ -30,7 +28,14 @@ Memory = Annotated[float, typer.Option(help="GB that a search may take; it chang
 
 
 def _opened(
-    recipe: Path, overrides: list[str] | None, home: Path, folder: Path | None, quiet: bool, suffix: str, memory: float
+    recipe: Path,
+    overrides: list[str] | None,
+    home: Path,
+    folder: Path | None,
+    quiet: bool,
+    untrained: bool,
+    bm25: bool = False,
+    memory: float = 2.0,
 ) -> Retrieval:
     """The stages of a recipe in its run folder, or in one beside it for a baseline."""
     from mpr.data.dataset import Dataset
@@ -38,32 +43,50 @@ def _opened(
     from mpr.rows.retrieval import Retrieval
     from mpr.training import run_folder
 
+    if untrained and bm25:
+        raise RecipeError("--untrained and --bm25 are two baselines", key="--bm25", fix="ask for one at a time")
     found = read.load(recipe, overrides or ())
-    place = folder or Path("runs") / run_folder.name(found, suffix or "trained")
+    system = "untrained" if untrained else "bm25" if bm25 else "trained"
+    place = folder or Path("runs") / run_folder.name(found, system)
     return Retrieval(Dataset(found, home, quiet), place, int(memory * 1e9))
 
 
-def _model(stages: Retrieval, place: Path | None) -> Model:
-    """The trained model in a folder; without one, the encoders that the recipe starts from."""
+def _model(stages: Retrieval, name: str | None, untrained: bool, group: Group) -> Model:
+    """The run's own trained model, another one, one of the Hub, or the encoders that the recipe starts from."""
+    from mpr.models import locate
     from mpr.search.inference import Model
     from mpr.training import learner
 
-    return learner.untrained(stages.dataset) if place is None else Model.trained(place, stages.recipe.towers)
+    dataset, own = stages.dataset, stages.folder / "model"
+
+    def place() -> str:
+        if name is not None:
+            draft, quiet = stages.recipe.draft, dataset.quiet
+            return str(locate.model_folder(name, dataset.home, key="--model", quiet=quiet, unpinned=draft))
+        if not own.exists():
+            fix = "run `mpr train` first, name one with --model, or measure the start with --untrained"
+            raise DataError("there is no trained model", where=str(own), fix=fix)
+        return str(own)
+
+    if untrained:
+        return learner.untrained(dataset)
+    return Model.trained(Path(group.first(place)), stages.recipe.towers)  # downloaded by the first process only
 
 
-def _place(stages: Retrieval, model: str | None) -> str:
-    """The folder of the trained model: the run's own, another one, or one brought from the Hub."""
-    from mpr.models import locate
+@contextmanager
+def _together(stages: Retrieval) -> Iterator[Group]:
+    """The processes of a launch, of which the first one prints. A single process needs no torch for that."""
+    from mpr.runtime.processes import Group, Place
 
-    dataset: Dataset = stages.dataset
-    if model is not None:
-        draft = dataset.recipe.draft
-        return str(locate.located(model, dataset.home, key="--model", quiet=dataset.quiet, unpinned=draft))
-    own = stages.folder / "model"
-    if not own.exists():
-        fix = "run `mpr train` first, name one with --model, or measure the start with --untrained"
-        raise DataError("there is no trained model", where=str(own), fix=fix)
-    return str(own)
+    place = Place.here()
+    stages.dataset.quiet |= place.rank > 0
+    if place.world == 1:
+        yield Group(place)
+        return
+    from mpr.search import encode as encoding
+
+    with encoding.together() as group:
+        yield group
 
 
 def encode(
@@ -92,12 +115,11 @@ def encode(
     from mpr.runtime.processes import Place
     from mpr.search import encode as encoding
 
-    stages = _opened(recipe, overrides, home, folder, quiet, "untrained" if untrained else "", 2.0)
+    stages = _opened(recipe, overrides, home, folder, quiet, untrained)
     options = encoding.Options(dtype, compute, encoding.device(Place.here()), fallback=fallback, quiet=quiet)
     with encoding.together() as group:
         group.first(lambda: bool(stages.dataset.prepare_corpus()))  # texts are tokenised once, not by every process
-        place = None if untrained else Path(group.first(lambda: _place(stages, model)))  # and a model is brought once
-        made = _model(stages, place)
+        made = _model(stages, model, untrained, group)
         if predict:
             for name, task in stages.tasks(made, options).items():
                 typer.echo(f"{name:<10} {encoding.predict(task, group.place.world)}")
@@ -127,62 +149,16 @@ def search(
     Several processes share the work: torchrun --nproc_per_node 2 -m mpr.cli search RECIPE.
     Example: mpr search recipes/quickstart.yaml --bm25
     """
-    stages = _opened(recipe, overrides, home, folder, quiet, _suffix(untrained, bm25), memory)
+    stages = _opened(recipe, overrides, home, folder, quiet, untrained, bm25, memory)
     with _together(stages) as group:
         for role in stages.recipe.data.evaluate:
-            ranking = _ranked(stages, role, bm25, group)
-            if texts:
-                group.first(partial(_with_texts, stages, role, ranking))
+            ranking = stages.ranked(role, group, words=bm25)
+            table = group.first(partial(stages.write_texts, role, ranking)) if texts else None
             if group.place.rank == 0:
+                if table:
+                    typer.echo(f"{'':<10} {table}")
                 recall = stages.recall(role)
                 typer.echo(f"{role:<10} {stages.ranking_file(role)}" + (f"\n{'':<10} {recall}" if recall else ""))
-
-
-@contextmanager
-def _together(stages: Retrieval) -> Iterator[Group]:
-    """The processes that a launcher started, of which the first one speaks. One by itself needs no torch for that."""
-    from mpr.runtime.processes import Group, Place
-
-    place = Place.here()
-    stages.dataset.quiet |= place.rank > 0
-    if place.world == 1:
-        yield Group(place)
-        return
-    from mpr.search import encode as encoding
-
-    with encoding.together() as group:
-        yield group
-
-
-def _with_texts(stages: Retrieval, role: str, ranking: Ranking) -> None:
-    """The ranking as a table, named after the ranking so that one of another is found out."""
-    from mpr import storage
-    from mpr.evaluation import ranking_table
-
-    target = stages.ranking_file(role).parent.with_name(f"{role}-texts")
-    tag = f"{stages.recipe.name}@{stages.receipt(role)['ranking'][:12]}"
-    if not target.exists():
-        ranking_table.write(target, ranking, stages.dataset.split(role), stages.dataset.corpus(), tag)
-    elif storage.verify(target, ranking_table.KIND).receipt["tag"] != tag:
-        raise DataError("has the texts of another ranking", where=str(target), fix="remove it, and search again")
-    typer.echo(f"{'':<10} {target / ranking_table.FILE}")
-
-
-def _suffix(untrained: bool, bm25: bool) -> str:
-    if untrained and bm25:
-        raise RecipeError("--untrained and --bm25 are two baselines", key="--bm25", fix="ask for one at a time")
-    return "untrained" if untrained else "bm25" if bm25 else ""
-
-
-def _ranked(stages: Retrieval, role: str, bm25: bool, group: Group) -> Ranking:
-    dataset = stages.dataset
-    count = group.first(lambda: len(dataset.split(role)))
-    with dataset.bar(f"search {role}", count) as progress:
-        if bm25:
-            return stages.search_words(role, progress, group)
-        from mpr.search import encode as encoding
-
-        return stages.search(role, encoding.device(group.place), progress, group)
 
 
 def evaluate(
@@ -209,30 +185,19 @@ def evaluate(
 
     Searches first what was not searched yet. Example: mpr evaluate recipes/quickstart.yaml
     """
-    stages = _opened(recipe, overrides, home, folder, quiet, _suffix(untrained, bm25), memory)
+    stages = _opened(recipe, overrides, home, folder, quiet, untrained, bm25, memory)
     found: dict[str, str] = {}
     with _together(stages) as group:
         for role in _roles(stages, split, run):
-            ranking = None if run else _ranked(stages, role, bm25, group)
+            ranking = None if run else stages.ranked(role, group, words=bm25)
             found[role] = group.first(partial(_scored, stages, role, ranking, run, drop_self, as_json))
     if as_json and group.place.rank == 0:
         typer.echo(json.dumps({role: json.loads(text) for role, text in found.items()}, indent=1))
 
 
 def _scored(stages: Retrieval, role: str, own: Ranking | None, run: Path | None, drop_self: bool, as_json: bool) -> str:
-    """Scores of a ranking that was searched here, or of a run file: kept, shown, and as JSON."""
-    from mpr import storage
-    from mpr.evaluation.ranking import Ranking
-
-    if own is not None:
-        ranking, name, receipt, place = own, stages.folder.name, stages.receipt(role), role
-    else:
-        assert run is not None
-        ranking, name, place = Ranking.read(run, stages.dataset.corpus()), run.stem, f"{role}-{run.stem}"
-        receipt = {"run file": storage.remembered_sha256(run)}
-    target = stages.folder / "scores" / place
-    scores = stages.evaluate(role, ranking, name, receipt, own=own is not None, drop_self=drop_self)
-    scores.keep(target)
+    """As JSON, for all processes; the first one prints."""
+    scores, target = stages.keep_scores(role, own, run, drop_self)
     if not as_json:
         typer.echo(f"{scores}\nscores: {target}")
     return scores.json()
@@ -246,36 +211,3 @@ def _roles(stages: Retrieval, split: str | None, run: Path | None) -> list[str]:
     if run is not None and split is None and len(known) > 1:
         raise RecipeError("a run is of one split", key="--split", fix=f"name it: {', '.join(known)}")
     return known if split is None else [split]
-
-
-def compare(
-    systems: Annotated[
-        list[str],
-        typer.Argument(
-            help="NAME=FOLDER[,FOLDER...]: folders of scores, one for each seed; the first system is compared with.",
-            metavar="NAME=FOLDERS...",
-        ),
-    ],
-    measure: Annotated[str, typer.Option(help="Measure to compare by, such as top20 or ndcg10.")],
-    seed: Annotated[int, typer.Option(help="Of the randomisation and the bootstrap.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
-) -> None:
-    """Say whether one system beats another: paired test, interval, win/tie/loss, and the questions that moved most.
-
-    More than two systems are corrected for (Holm). Example:
-    mpr compare bm25=runs/quickstart-bm25/scores/test ours=runs/quickstart-seed42/scores/test --measure top20
-    """
-    from mpr.evaluation import comparison
-    from mpr.evaluation.scores import Scores
-
-    found: dict[str, list[Scores]] = {}
-    for text in systems:
-        name, _, folders = text.partition("=")
-        if not name or not folders or name in found:
-            what = f"'{text}' is not NAME=FOLDER[,FOLDER...] with a name of its own"
-            raise RecipeError(what, key="SYSTEMS", fix="for example bm25=runs/quickstart-bm25/scores/test")
-        found[name] = [Scores.open(Path(folder)) for folder in folders.split(",")]
-    if len(found) < 2:
-        raise RecipeError("one system cannot be compared", key="SYSTEMS", fix="name two or more")
-    compared = comparison.compare(found, measure, against=next(iter(found)), seed=seed)
-    typer.echo(compared.json() if as_json else str(compared))

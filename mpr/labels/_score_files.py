@@ -1,7 +1,8 @@
-"""Scores that a label asks for: the key `scores`, and where the numbers come from.
+"""The key `scores` of a label, and the scores of pairs that a file gives.
 
-A file of pairs that any scorer made, read once and kept beside the split as `mpr/data/pair_scores.py` has it; or a
-cross-encoder, which scores what is known and proposed. A label only ever sees the pairs with their values.
+Scores come from a file that any scorer made, read once and kept beside the split as `mpr/data/pair_scores.py` has it,
+or from a cross-encoder (`mpr/labels/_score_models.py`). A label only ever sees pairs with their values. Files of
+verdicts (`llm`) are read by the same `by_rows`.
 """
 
 from __future__ import annotations
@@ -71,20 +72,18 @@ class Scores(Parameters):
 
 
 def of(wanted: Scores, asked: Asked, known: Knowledge, ground: Ground) -> PairScores:
-    """The scores of these pairs: all that a file has, or those that a cross-encoder gives."""
-    if wanted.file is None:
-        return of_cross_encoder(wanted, asked, known, ground)
-    return of_file(wanted, ground)
+    """The scores of these pairs: all that a file has, or those that a cross-encoder gives.
 
-
-def of_cross_encoder(wanted: Scores, asked: Asked, known: Knowledge, ground: Ground) -> PairScores:
-    """What the model says, or has said before; as probabilities, if these are wanted, in memory."""
+    Those of a cross-encoder become probabilities if these are wanted; the store keeps them as they were.
+    """
+    if wanted.file is not None:
+        return of_file(wanted, ground)
     import numpy as np
 
     from mpr.data.pair_scores import PairScores
-    from mpr.labels import _scoring
+    from mpr.labels import _score_models
 
-    found = _scoring.scores_of(str(wanted.cross_encoder), asked, known, ground, wanted.compute)
+    found = _score_models.scores_of(str(wanted.cross_encoder), asked, known, ground, wanted.compute)
     if not wanted.probability:
         return found
     share_N = 1.0 / (1.0 + np.exp(-found.values.astype(np.float64)))
@@ -96,7 +95,8 @@ def of_file(wanted: Scores, ground: Ground) -> PairScores:
     from mpr import __version__, storage
     from mpr.data import pair_scores
 
-    path = _path(wanted, ground)
+    named = (str(wanted.file), wanted.sha256, ground.folder, "labels")
+    path = storage.pinned_file(*named, of="scores", fix="check labels.scores.file")
     receipt: dict[str, Any] = {
         "file": path.name,
         "sha256": storage.remembered_sha256(path),
@@ -108,13 +108,6 @@ def of_file(wanted: Scores, ground: Ground) -> PairScores:
     repeated: pair_scores.Repeated = "same" if wanted.format == "triples" else "refuse"
     split = ground.questions.folder
     return pair_scores.beside(split, "scores", receipt, lambda: _blocks(wanted, path, ground), repeated)
-
-
-def _path(wanted: Scores, ground: Ground) -> Path:
-    from mpr import storage
-
-    about, fix = (str(wanted.file), wanted.sha256, ground.folder, "labels"), "check labels.scores.file"
-    return storage.pinned_file(*about, of="scores", fix=fix)
 
 
 def _blocks(wanted: Scores, path: Path, ground: Ground) -> Iterator[Scored]:

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import pytest
 
-from mpr.writing._agreement import Agreement
+from mpr.writing.judge import Agreement
 from tests.conftest import Examined
 
 

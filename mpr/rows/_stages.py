@@ -7,9 +7,8 @@ bm25        data, search, evaluate                                   <runs>/<rec
 ```
 
 `label` is a stage of those recipes whose labels run a model; a cross-encoder ends with `train`, for it cannot search.
-The last two are the systems that stand beside every row: the encoders as training found them, and words alone. What a
-stage reads is named by digests, so equal inputs give equal outputs, and `mpr/rows/pipeline.py` can tell what has to be
-done.
+The last two are the baselines of every row: the encoders before training, and BM25. What a stage reads is named by
+digests, so equal inputs give equal outputs, and `mpr/rows/pipeline.py` knows what has to be done.
 """
 
 from __future__ import annotations
@@ -26,9 +25,8 @@ from mpr.evaluation.scores import Scores
 from mpr.models import local_inputs
 from mpr.recipe import stages as recipe_plan
 from mpr.recipe.keys import Recipe
-from mpr.rows._stage import Made, Stage, digests_of
 from mpr.rows._stages_training import BY_STAGE, Training, part_of
-from mpr.rows.receipts import Receipt
+from mpr.rows.receipts import Made, Receipt, Stage, digests_of
 from mpr.rows.retrieval import Retrieval
 from mpr.training import run_folder
 
@@ -122,10 +120,11 @@ class Row:
         return {**digests_of(done, "data"), **start, "recipe": part_of(self.recipe, "encoding", "towers")}
 
     def _encode(self) -> Made:
+        from mpr.runtime.processes import Place
         from mpr.search import encode
 
         wanted = self.recipe.encoding
-        options = encode.Options(wanted.dtype, wanted.compute, self._device(), quiet=self.quiet)
+        options = encode.Options(wanted.dtype, wanted.compute, encode.device(Place.here()), quiet=self.quiet)
         stores = self.retrieval.vectors(self.model, options)
         facts = {
             "width": self.model.towers.width,
@@ -143,24 +142,13 @@ class Row:
     def _search(self) -> Made:
         made, facts = {}, dict[str, Any]()
         for role in self.recipe.data.evaluate:
-            with self.dataset.bar(f"search {role}", len(self.dataset.split(role))) as progress:
-                if self.system == "bm25":
-                    self.retrieval.search_words(role, progress)
-                else:
-                    self.retrieval.search(role, self._device(), progress)
+            self.retrieval.ranked(role, words=self.system == "bm25")
             made[role] = self.retrieval.ranking_file(role).parent
             if (recall := self.retrieval.recall(role)) is not None:
                 facts[f"recall {role}"] = asdict(recall)
         if self.system != "bm25" and self.recipe.search.index != "exact":
             made["faiss index"] = self.retrieval.index_place()  # taken away with the rankings when vectors change
         return made, facts
-
-    @staticmethod
-    def _device() -> str:
-        from mpr.runtime.processes import Place
-        from mpr.search import encode
-
-        return encode.device(Place.here())
 
     def _evaluate_reads(self, done: Mapping[str, Receipt]) -> dict[str, str]:
         return {**digests_of(done, "data", "search"), "recipe": part_of(self.recipe, "evaluation", "labels", "data")}

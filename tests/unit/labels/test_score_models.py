@@ -17,8 +17,8 @@ from mpr import storage
 from mpr.data.pair_labels import Asked, Knowledge
 from mpr.data.pair_scores import PairScores, pairs_of
 from mpr.errors import DataError, NumbersError, RecipeError, StorageError
-from mpr.labels import _scoring
-from mpr.models import cross_encoder, cross_encoder_folder
+from mpr.labels import _score_models
+from mpr.models import cross_encoder
 from mpr.search.inference import Worker
 from mpr.sources import Ground
 from tests.conftest import Examined
@@ -57,7 +57,7 @@ def content(found: PairScores) -> tuple[bytes, bytes]:
 
 def test_scores_are_those_of_one_pair_at_a_time(model: Path, split: Any, examined: Examined) -> None:
     ground, known = split
-    found, alone = _scoring.scores_of(str(model), ALL, known, ground), Alone(model)
+    found, alone = _score_models.scores_of(str(model), ALL, known, ground), Alone(model)
     assert set(map(int, found.keys)) == set(map(int, known.pairs()))
     assert float(np.std(found.values)) > 0.1
     apart = [
@@ -75,11 +75,11 @@ def test_it_is_computed_once(model: Path, split: Any, monkeypatch: pytest.Monkey
     """Labels that look at the same candidates read one store, whatever those before them made of the candidates."""
     ground, known = split
     near = Asked({"a": 5})
-    first = _scoring.scores_of(str(model), near, known, ground)
+    first = _score_models.scores_of(str(model), near, known, ground)
     assert len(first) == sum(min(5, count) for count in known.of("a").lengths())
     monkeypatch.setattr(Worker, "__call__", None)
     thinned = known.with_candidates("a", known.of("a").kept(known.of("a").columns["rank"] > 2))
-    assert _scoring.scores_of(str(model), near, thinned, ground).folder == first.folder
+    assert _score_models.scores_of(str(model), near, thinned, ground).folder == first.folder
     beside = [path.name for path in first.folder.parent.iterdir()]  # type: ignore[union-attr]
     assert not [name for name in beside if name.endswith("-parts")]
 
@@ -90,10 +90,10 @@ def test_what_names_a_store(model: Path, split: Any, tmp_path: Path, examined: E
     other = tmp_path / "other"
     tokenizer = tiny_models.tokenizer_of("bert")
     made = cross_encoder.build(settings(title="none", passage_length=30), tokenizer, 2)
-    cross_encoder_folder.write(other, made, tokenizer)
+    cross_encoder.write(other, made, tokenizer)
     fewer = replace(known, before=knowing([[]] * QUESTIONS, a=[*listed(known.of("a"))[:-1], [0]]))
     named = {
-        _scoring.Scoring.of(folder, asked, what, ground, compute, chunk).target.name
+        _score_models.Scoring.of(folder, asked, what, ground, compute, chunk).target.name
         for folder, asked, what, compute, chunk in [
             (model, ALL, known, "float32", 1000),
             (other, ALL, known, "float32", 1000),
@@ -110,11 +110,11 @@ def test_what_names_a_store(model: Path, split: Any, tmp_path: Path, examined: E
 def test_a_stopped_pass_goes_on(model: Path, split: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks that are there are not scored again, and the bytes are those of an unbroken pass."""
     ground, known = split
-    whole = _scoring.scores_of(str(model), ALL, known, ground, chunk=2)
+    whole = _score_models.scores_of(str(model), ALL, known, ground, chunk=2)
     expected, place = content(whole), whole.folder
     assert place is not None
     storage.remove(place)
-    scored, real = [], _scoring.Scoring._scored
+    scored, real = [], _score_models.Scoring._scored
 
     def stopping(self: Any, first: int, last: int) -> Any:
         if len(scored) == 3:
@@ -122,16 +122,16 @@ def test_a_stopped_pass_goes_on(model: Path, split: Any, monkeypatch: pytest.Mon
         scored.append(first)
         return real(self, first, last)
 
-    monkeypatch.setattr(_scoring.Scoring, "_scored", stopping)
+    monkeypatch.setattr(_score_models.Scoring, "_scored", stopping)
     with pytest.raises(KeyboardInterrupt):
-        _scoring.scores_of(str(model), ALL, known, ground, chunk=2)
+        _score_models.scores_of(str(model), ALL, known, ground, chunk=2)
     assert scored == [0, 2, 4]
     scored.clear()
-    again = _scoring.scores_of(str(model), ALL, known, ground, chunk=2)
+    again = _score_models.scores_of(str(model), ALL, known, ground, chunk=2)
     assert scored == [6, 8]
     assert content(again) == expected
     assert storage.verify(place).digest == whole.digest
-    other = _scoring.scores_of(str(model), ALL, known, ground)  # in one chunk, other pairs meet
+    other = _score_models.scores_of(str(model), ALL, known, ground)  # in one chunk, other pairs meet
     assert np.array_equal(other.keys, again.keys)
     assert float(np.abs(np.asarray(other.values) - np.asarray(again.values)).max()) < 1e-6
 
@@ -145,32 +145,32 @@ def test_progress_counts_questions(model: Path, split: Any) -> None:
         seen.append((what, total))
         yield seen.append
 
-    _scoring.scores_of(str(model), ALL, known, replace(ground, bar=bar), chunk=4)
+    _score_models.scores_of(str(model), ALL, known, replace(ground, bar=bar), chunk=4)
     assert ("questions scored by model", QUESTIONS) in seen
     assert seen[-3:] == [4, 4, 1]
 
 
 def test_not_a_number_is_refused_by_name(model: Path, split: Any, tmp_path: Path) -> None:
     ground, known = split
-    made, tokenizer, _ = cross_encoder_folder.load(model)
+    made, tokenizer, _ = cross_encoder.load(model)
     with torch.no_grad():
         made.model.classifier.bias.fill_(float("nan"))
-    cross_encoder_folder.write(tmp_path / "broken", made, tokenizer)
+    cross_encoder.write(tmp_path / "broken", made, tokenizer)
     with pytest.raises(NumbersError, match=r"score of \d+ pairs, the first is passage p\d+ of question q0"):
-        _scoring.scores_of(str(tmp_path / "broken"), ALL, known, ground)
+        _score_models.scores_of(str(tmp_path / "broken"), ALL, known, ground)
 
 
 def test_where_a_model_is(model: Path, split: Any, tmp_path: Path) -> None:
     ground, known = split
     ground = replace(ground, models={"reader": model})
-    assert _scoring.located("stage:reader", ground) == _scoring.located(str(model), ground) == model
+    assert _score_models.located("stage:reader", ground) == _score_models.located(str(model), ground) == model
     with pytest.raises(DataError, match=r"no earlier stage is called 'writer'.*known: reader"):
-        _scoring.located("stage:writer", ground)
+        _score_models.located("stage:writer", ground)
     with pytest.raises(RecipeError, match="not pinned to a commit"):
-        _scoring.located("some/where", ground)
+        _score_models.located("some/where", ground)
     (tmp_path / "empty").mkdir()
     with pytest.raises(StorageError):
-        _scoring.scores_of(str(tmp_path / "empty"), ALL, known, ground)
+        _score_models.scores_of(str(tmp_path / "empty"), ALL, known, ground)
 
 
 @pytest.mark.parametrize("probability", [False, True])
@@ -207,6 +207,8 @@ def test_labels_by_a_cross_encoder(probability: bool, model: Path, split: Any, e
 
 def test_half_precision(model: Path, split: Any) -> None:
     ground, known = split
-    full, half = (_scoring.scores_of(str(model), ALL, known, ground, compute) for compute in ("float32", "bfloat16"))
+    full, half = (
+        _score_models.scores_of(str(model), ALL, known, ground, compute) for compute in ("float32", "bfloat16")
+    )
     apart = np.abs(np.asarray(full.values) - np.asarray(half.values))
     assert 0 < float(apart.max()) < 0.1 * float(np.std(full.values)) + 0.05

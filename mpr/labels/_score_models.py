@@ -1,4 +1,4 @@
-"""A cross-encoder at work: a score for the pairs of a split that a label wants, kept beside the split.
+"""Scores that a cross-encoder gives to the pairs of a split that a label asks for, kept beside the split.
 
 The pairs are what was proposed and known before any label acted, so that several labels which look at the same
 candidates read one store. They are scored in chunks of questions; each chunk is a small committed store until all of
@@ -12,7 +12,6 @@ Shapes: N pairs of a chunk, Q questions of a chunk.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,31 +19,29 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from mpr import __version__, storage
 from mpr.data import pair_scores, tokens
 from mpr.data.pair_labels import Asked, Knowledge
-from mpr.data.pair_scores import PairScores, Scored
+from mpr.data.pair_scores import Integers, PairScores, Scored
 from mpr.data.token_batches import PairTexts
 from mpr.errors import NumbersError
-from mpr.models import cross_encoder_folder, stage_models
+from mpr.models import cross_encoder, locate
 from mpr.models.cross_encoder import CrossEncoder
 from mpr.models.templates import PairTemplate
 from mpr.runtime.processes import Place
 from mpr.search import encode
 from mpr.search.inference import Worker
-from mpr.search.padding import Constants, Plan
+from mpr.search.padding import Constants, PaddingPlan
 from mpr.sources import Ground
 
 CHUNK = 1_000  # questions; part of the work, because it decides which pairs are scored together
-Integers = NDArray[np.int64]
 
 
 def located(reference: str, ground: Ground) -> Path:
     """The folder of the cross-encoder that a recipe names: an earlier stage's, one here, or one of the Hub."""
     key = "labels.scores.cross_encoder"
-    return stage_models.located(reference, ground.models, ground.home, key=key, quiet=ground.quiet)
+    return locate.model_folder(reference, ground.home, ground.models, key=key, quiet=ground.quiet)
 
 
 def scores_of(
@@ -75,42 +72,40 @@ class Scoring:
     def of(
         cls, folder: Path, asked: Asked, known: Knowledge, ground: Ground, compute: str, chunk: int = CHUNK
     ) -> Scoring:
-        device = encode.device(Place.here())
+        device = torch.device(encode.device(Place.here())).type
+        asked_of = hashlib.sha256()  # identity of all pairs, with those of one chunk in memory
+        for start, end in _chunks(len(known.positives), chunk):
+            asked_of.update(pair_scores.digest_of(known.asked(asked, start, end)).encode())
         receipt = {
             "model": storage.read_manifest(folder).digest,
             "questions": ground.questions.manifest.digest,
             "passages": ground.passages.manifest.digest,
             "windows": dict(asked.windows),
             "positives": asked.positives,
-            "asked": _digest(asked, known, chunk),
+            "asked": asked_of.hexdigest(),
             "chunk": chunk,
             "compute": compute,
-            "device": torch.device(device).type,
-            "plan": asdict(Constants.of(torch.device(device).type)),
+            "device": device,
+            "plan": asdict(Constants.of(device)),
             "mpr": __version__,
         }
         split = ground.questions.folder
         target = split.with_name(f"{split.name}-scores-{storage.json_digest(receipt)[:8]}")
         return cls(folder, compute, asked, known, ground, target, receipt)
 
-    @property
-    def _chunks(self) -> list[tuple[int, int]]:
-        """First question of each chunk, and the first behind it."""
-        count, size = len(self.ground.questions), int(self.receipt["chunk"])
-        return [(start, min(start + size, count)) for start in range(0, count, size)]
-
     def _part(self, first: int, last: int) -> Path:
         return self.target.with_name(f"{self.target.name}-parts") / f"{first}-{last}"
 
     def make(self) -> None:
         """Scores the chunks that are not there yet, and puts all of them together."""
-        missing = [chunk for chunk in self._chunks if not self._part(*chunk).exists()]
+        chunks = _chunks(len(self.ground.questions), int(self.receipt["chunk"]))
+        missing = [chunk for chunk in chunks if not self._part(*chunk).exists()]
         total = sum(last - first for first, last in missing)
         with self.ground.bar(f"questions scored by {self.folder.name}", total) as progress:
             for first, last in missing:
                 pair_scores.write(self._part(first, last), [self._scored(first, last)], self.receipt)
                 progress(last - first)
-        pair_scores.merge(self.target, [PairScores.open(self._part(*chunk)) for chunk in self._chunks], self.receipt)
+        pair_scores.merge(self.target, [PairScores.open(self._part(*chunk)) for chunk in chunks], self.receipt)
 
     def tidy(self) -> None:
         """Removes the chunks of a finished store."""
@@ -121,18 +116,17 @@ class Scoring:
         question_N, passage_N = pair_scores.pairs_of(self.known.asked(self.asked, first, last))
         value_N = np.zeros(len(question_N), dtype=np.float32)
         if len(question_N):
-            pairs = Pairs(self._texts, question_N, passage_N)
+            model, texts = self._opened
+            pairs = TextPairs(texts, question_N, passage_N)
             device = encode.device(Place.here())
-            plan = Plan.of(pairs.lengths(), Constants.of(torch.device(device).type))
-            worker = Worker(_column(self._model.to(device)), pairs, device, self.compute)
+            plan = PaddingPlan.of(pairs.lengths(), Constants.of(torch.device(device).type))
+            model.to(device)
+            # A worker passes vectors on, and a score is a vector of one number.
+            worker = Worker(lambda **given: model.score(**given)[:, None], pairs, device, self.compute)
             with worker.working():
                 for number in range(plan.blocks):
                     block = plan.block(number)
                     value_N[block.rows] = worker(block)[:, 0]
-        self._refuse_nan(question_N, passage_N, value_N)
-        return Scored(question_N, passage_N, value_N)
-
-    def _refuse_nan(self, question_N: Integers, passage_N: Integers, value_N: NDArray[np.float32]) -> None:
         bad = np.flatnonzero(~np.isfinite(value_N))
         if len(bad):
             question = self.ground.questions[int(question_N[bad[0]])].id
@@ -140,32 +134,20 @@ class Scoring:
             what = f"not-a-number or infinity as the score of {len(bad):,} pairs, the first is passage {passage}"
             fix = "the model is broken, or computes in too few bits for it: look at this pair, or use compute: float32"
             raise NumbersError(f"{what} of question {question}", where=str(self.folder), key="labels.scores", fix=fix)
+        return Scored(question_N, passage_N, value_N)
 
     @cached_property
-    def _loaded(self) -> tuple[CrossEncoder, Any, cross_encoder_folder.PairContract]:
-        return cross_encoder_folder.load(self.folder)
-
-    @property
-    def _model(self) -> CrossEncoder:
-        return self._loaded[0]
-
-    @cached_property
-    def _texts(self) -> PairTexts:
-        """Questions and passages as the model was trained to read them."""
-        _, tokenizer, found = self._loaded
+    def _opened(self) -> tuple[CrossEncoder, PairTexts]:
+        """The model; questions and passages as it was trained to read them."""
+        model, tokenizer, found = cross_encoder.load(self.folder)
         questions = tokens.of_questions(self.ground.questions, found.towers, tokenizer, self.ground.bar)
         passages = tokens.of_passages(self.ground.passages, found.towers, tokenizer, self.ground.bar)
         template, sizes = PairTemplate.of(tokenizer), found.towers
-        return PairTexts(questions, passages, template, sizes.question_length, sizes.passage_length)
-
-
-def _column(model: CrossEncoder) -> Any:
-    """A score as a vector of one number, which is what a worker passes on."""
-    return lambda **given: model.score(**given)[:, None]
+        return model, PairTexts(questions, passages, template, sizes.question_length, sizes.passage_length)
 
 
 @dataclass(frozen=True)
-class Pairs:
+class TextPairs:
     """The pairs of a chunk by their numbers, as texts that a worker reads."""
 
     texts: PairTexts
@@ -183,15 +165,6 @@ class Pairs:
         return self.texts.tokens(self.question_N[rows], self.passage_N[rows])
 
 
-def _digest(asked: Asked, known: Knowledge, chunk: int) -> str:
-    """Identity of all pairs, in memory for one chunk."""
-    total = hashlib.sha256()
-    for keys_N in _each(asked, known, chunk):
-        total.update(pair_scores.digest_of(keys_N).encode())
-    return total.hexdigest()
-
-
-def _each(asked: Asked, known: Knowledge, chunk: int) -> Iterator[Integers]:
-    count = len(known.positives)
-    for start in range(0, count, chunk):
-        yield known.asked(asked, start, min(start + chunk, count))
+def _chunks(questions: int, size: int) -> list[tuple[int, int]]:
+    """First question of each chunk, and the first behind it."""
+    return [(start, min(start + size, questions)) for start in range(0, questions, size)]

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from mpr.models.contract import ROLES
 from mpr.recipe.keys import Towers
 
-ROLES = {"question": "query", "passage": "document"}  # our word -> theirs
 _TYPE = "sentence_transformers.models."
 _SWITCHES = {  # every kind of pooling there is -> ours
     "pooling_mode_cls_token": "cls",

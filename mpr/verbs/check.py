@@ -1,0 +1,74 @@
+"""Before anything runs: check a recipe, plan it, and write the generated pages about recipes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mpr.errors import MprError
+from mpr.verbs.arguments import Home, OneRecipe, Overrides, Recipes, Root
+
+
+def check(recipes: Recipes, overrides: Overrides = None) -> None:
+    """Read recipes strictly and report everything that is wrong with them, each with its line.
+
+    Nothing is downloaded and no model is loaded. Example: mpr check recipes/*.yaml
+    """
+    from mpr.recipe import read
+
+    refused = []
+    for path in recipes:
+        try:
+            read.load(path, overrides or ())
+        except MprError as error:
+            refused.append(error.exit_code)
+            typer.echo(str(error), err=True)
+    typer.echo(f"{len(recipes) - len(refused)} of {len(recipes)} recipes are good", err=bool(refused))
+    if refused:
+        raise typer.Exit(max(refused))
+
+
+def plan(
+    recipe: OneRecipe,
+    overrides: Overrides = None,
+    home: Home = Path(".mpr"),
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+) -> None:
+    """Show what a recipe will do and cost before it does anything: pins, steps, GPU memory, disk, hours.
+
+    Costs are predictions; docs/plan.md has the formulas. Example: mpr plan recipes/trec_bce_m3.yaml
+    """
+    from mpr import storage
+    from mpr.recipe import plan as plans
+    from mpr.recipe import read
+
+    made = plans.resolve(read.load(recipe, overrides or ()))
+    if as_json:
+        import dataclasses
+        import json
+
+        typer.echo(json.dumps(dataclasses.asdict(made), indent=1))
+        return
+    typer.echo(str(made), nl=False)
+    typer.echo(f"{'free here':<12}{storage.free_bytes(home) / 1e9:.1f} GB under {home}")
+
+
+def reference(
+    write: Annotated[bool, typer.Option("--write/--check", help="Write the pages anew, or compare them.")] = False,
+    root: Root = Path(),
+) -> None:
+    """Write or check the generated pages: recipes/README.md, recipes/schema.json and the plan of every recipe.
+
+    For work on mpr itself, in its source tree. Example: mpr reference --write
+    """
+    from mpr.recipe import reference as pages
+
+    if write:
+        changed = pages.write(root)
+        for path in changed:
+            typer.echo(f"written: {path}")
+        typer.echo(f"{len(changed)} pages changed")
+    else:
+        typer.echo(f"{pages.check(root)} pages are what the code says")

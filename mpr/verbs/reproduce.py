@@ -1,0 +1,71 @@
+"""A whole row: reproduce it, see how far it is, verify that it is still what it was."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mpr.errors import NumbersError, StorageError
+from mpr.verbs.arguments import Home, OneRecipe, Overrides, Quiet
+
+Run = Annotated[Path, typer.Argument(help="A run folder: runs/<recipe>-seed<n>.", metavar="RUN")]
+
+
+def reproduce(
+    recipe: OneRecipe,
+    overrides: Overrides = None,
+    home: Home = Path(".mpr"),
+    runs: Annotated[Path, typer.Option(help="Where run folders are made.", metavar="FOLDER")] = Path("runs"),
+    seeds: Annotated[int, typer.Option(help="How many seeds, counted up from the recipe's.", min=1, max=1000)] = 1,
+    baselines: Annotated[bool, typer.Option(help="Also the untrained start and BM25, to stand beside the row.")] = True,
+    older_code: Annotated[
+        bool, typer.Option("--older-code", help="Keep stages that other code made; the result says so.")
+    ] = False,
+    memory: Annotated[float, typer.Option(help="GB that a search may take; it changes no result.", metavar="GB")] = 2.0,
+    quiet: Quiet = False,
+) -> None:
+    """Make a row: data, candidates, training, vectors, ranking, scores, each with a receipt; then print the row.
+
+    Stop it anywhere and run it again: what is done and verifies is kept, everything else is done again and it says why.
+    A run above or below the `expected` band of the recipe ends with exit code 3; everything is kept.
+    Example: mpr reproduce recipes/quickstart.yaml --seeds 3
+    """
+    import logging
+
+    from mpr.rows import reproduction
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    made = reproduction.reproduce(
+        recipe, overrides or (), home, runs, typer.echo,
+        seeds=seeds, baselines=baselines, older_code=older_code, budget=int(memory * 1e9), quiet=quiet,
+    )  # fmt: skip
+    typer.echo(str(made), nl=False)
+    typer.echo(made.next_commands(recipe), nl=False)
+    if outside := list(made.outside()):
+        raise NumbersError(outside)
+
+
+def status(run: Run, home: Home = Path(".mpr")) -> None:
+    """Show which stages of a run are done, what is lost, and how far training is. Nothing is hashed."""
+    from mpr.rows import pipeline
+
+    if not run.is_dir():
+        raise StorageError(
+            "there is no such run folder", where=str(run), fix="see runs/, or start with `mpr reproduce`"
+        )
+    for line in pipeline.status(run, home):
+        typer.echo(line)
+    typer.echo("result    " + ("there" if (run / "result.json").exists() else "not there"))
+
+
+def verify(run: Run, home: Home = Path(".mpr"), quiet: Quiet = False) -> None:
+    """Hash every byte that a run left, compute its scores anew from its ranking, and list everything that differs."""
+    from mpr.rows import verification
+
+    problems = verification.mismatches(verification.opened(run, home, quiet))
+    if problems:
+        raise StorageError(problems)
+    typer.echo(f"{run}: every byte and every score is as its receipts say")
