@@ -109,7 +109,7 @@ def loss_of(
 
 def write(target: Path, model: AnyModel, dataset: Dataset, receipt: Mapping[str, Any]) -> None:
     """Commits the folder of a trained model."""
-    if isinstance(model, DualEncoder) and dataset.start is not None:
-        if contract.read(dataset.start).weights != "adapter":
-            model.merge_adapters()  # they came on top of a whole model: no base has its weights
+    start = dataset.start
+    if isinstance(model, DualEncoder) and start is not None and contract.read(start).weights != "adapter":
+        model.merge_adapters()  # they came on top of a whole model: no base has its weights
     KINDS[dataset.recipe.task].write(target, model, dataset.tokenizer(), receipt)
