@@ -121,9 +121,13 @@ def objective(recipe: Recipe) -> str:
 
 def _term(term: Any) -> str:
     given = term.model_dump(mode="json", by_alias=True, exclude={"name"}, exclude_defaults=True)
-    words = [str(value) if isinstance(value, str) else name for name, value in given.items() if name != "temperature"]
-    temperature = f" τ {term.temperature:g}" if getattr(term, "temperature", 1.0) != 1.0 else ""
-    return " ".join([term.name, *words]) + temperature
+    divisor = term.divisor(1)
+    words = [
+        str(value) if isinstance(value, str) else name
+        for name, value in given.items()
+        if not isinstance(value, float) or term.model_copy(update={name: 2 * value}).divisor(1) == divisor
+    ]
+    return " ".join([term.name, *words]) + (f" τ {divisor:g}" if divisor != 1.0 else "")
 
 
 def positives(recipe: Recipe) -> str:

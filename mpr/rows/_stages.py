@@ -104,10 +104,10 @@ class Row:
     @cached_property
     def model(self) -> Model:
         from mpr.search.inference import Model
-        from mpr.training import starts
+        from mpr.training import learner
 
         if self.system == "untrained":
-            return starts.untrained(self.dataset)
+            return learner.untrained(self.dataset)
         return Model.trained(self.folder / "model", self.recipe.towers)
 
     def _encode_reads(self, done: Mapping[str, Receipt]) -> dict[str, str]:

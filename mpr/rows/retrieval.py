@@ -33,7 +33,7 @@ from mpr.evaluation.ranking import Ranking
 from mpr.evaluation.scores import Scores
 from mpr.formats import trec
 from mpr.recipe import faiss_settings
-from mpr.runtime.processes import ALONE, Group
+from mpr.runtime.processes import ONE_PROCESS, Group
 from mpr.runtime.progress import Progress, silent
 from mpr.search import bm25, faiss_index, search
 from mpr.search.bm25 import Analysis, Settings
@@ -68,7 +68,7 @@ class Retrieval:
     def recipe(self) -> Any:
         return self.dataset.recipe
 
-    def vectors(self, model: Model, options: Options, group: Group = ALONE) -> dict[str, VectorStore]:
+    def vectors(self, model: Model, options: Options, group: Group = ONE_PROCESS) -> dict[str, VectorStore]:
         """Encodes the corpus and the questions of every evaluation split; all processes of a launch call it."""
         from mpr.search import encode
 
@@ -91,7 +91,7 @@ class Retrieval:
 
     # Search
 
-    def search(self, role: str, device: str, progress: Progress = silent, group: Group = ALONE) -> Ranking:
+    def search(self, role: str, device: str, progress: Progress = silent, group: Group = ONE_PROCESS) -> Ranking:
         """Ranks the corpus for every question of an evaluation split by the vectors of `vectors`; all processes of a
         launch call it."""
         data = self.dataset
@@ -199,7 +199,7 @@ class Retrieval:
         found = storage.read_manifest(self.ranking_file(role).parent, RANKING).receipt.get("recall")
         return None if found is None else Recall(**found)
 
-    def search_words(self, role: str, progress: Progress = silent, group: Group = ALONE) -> Ranking:
+    def search_words(self, role: str, progress: Progress = silent, group: Group = ONE_PROCESS) -> Ranking:
         """The same by BM25, a baseline for every model. The first process does it."""
         group.first(lambda: self._searched_words(role, progress))
         return self.ranking(role)
@@ -219,7 +219,7 @@ class Retrieval:
             progress(1)
         self._commit(role, made, Ranking.of_rows(questions.ids, rows_QK, scores_QK))
 
-    def ranked(self, role: str, group: Group = ALONE, *, words: bool = False) -> Ranking:
+    def ranked(self, role: str, group: Group = ONE_PROCESS, *, words: bool = False) -> Ranking:
         """The ranking of an evaluation split by vectors or, with `words`, by BM25; made where it is missing."""
         with self.dataset.bar(f"search {role}", group.first(lambda: len(self.dataset.split(role)))) as progress:
             if words:

@@ -4,10 +4,11 @@
 ids of the step's questions and passages -> the teacher's own token ids (its tokenizer, its lengths) -> live_QP
 ```
 
-It comes to the loss by the hook between encoding and scoring (`scale.Completed`), as frozen passages do, so it is asked
-about the passages that a step really has. It is in evaluation mode, without a graph and without dice: it has no state,
-a resumed run is the unbroken one, and what it is belongs to the run's identity by the digest of its folder. With
-several processes each asks about its own rows; nobody looks at the others, which are NaN.
+It comes to the loss by the hook between encoding and scoring (`Completed` in `mpr/training/_block.py`), as passages
+that do not learn do, so it is asked about the passages that a step really has. It is in evaluation mode, without a
+graph and without dropout: it has no state, a resumed run is the unbroken one, and what it is belongs to the run's
+identity by the digest of its folder. With several processes each asks about its own rows; nobody looks at the others,
+which are NaN.
 
 Shapes: O own questions of this process, Q questions and P passages of the block.
 """
@@ -76,7 +77,7 @@ class Scorer:
 
 
 @dataclass(frozen=True)
-class LiveTeacher:
+class StepTeacher:
     """Adds `live_QP` to a batch."""
 
     name: str
@@ -88,7 +89,7 @@ class LiveTeacher:
     compute: str
 
     @classmethod
-    def of(cls, dataset: Dataset, rank: int, device: torch.device) -> LiveTeacher | None:
+    def of(cls, dataset: Dataset, rank: int, device: torch.device) -> StepTeacher | None:
         """The teacher of the dataset's recipe; None: it has none."""
         label = dataset.recipe.step_teacher
         if label is None:

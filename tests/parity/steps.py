@@ -31,6 +31,7 @@ from mpr.data.tokens import PADDING
 from mpr.models import lengths
 from mpr.recipe.keys import ObjectivePart, Part
 from mpr.recipe.keys_draw import Draw
+from mpr.runtime.processes import ALONE, Place
 from mpr.storage.ragged import Ragged
 from tests.unit.policies import policy_of
 
@@ -61,7 +62,7 @@ class Side:
 
 
 def collator(
-    share: tuple[int, int] = (0, 1),
+    place: Place = ALONE,
     rows: int = 5,
     policy: Policy = POLICY,
     *,
@@ -102,7 +103,7 @@ def collator(
         text_hashes=hashes,
         tiers=TIERS,
         policy=policy,
-        share=share,
+        place=place,
         gather=gather,
         targets=Targets(owned=True),
     )
