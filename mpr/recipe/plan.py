@@ -55,8 +55,8 @@ def digest(recipe: Recipe) -> str:
 
 
 def resolve(recipe: Recipe) -> Plan:
-    """Nothing is read or downloaded. Stages are trained one after the other: time adds up, memory does not, and the last
-    model alone encodes."""
+    """Nothing is read or downloaded. Of stages that are trained one after the other, time adds up and memory does not;
+    only the last model encodes."""
     offered, stages = corpora.of(recipe.data.corpus), recipe.stages
     each = [_facts(stage, offered) for stage in stages]
     pins = {name: pin for stage in stages for name, pin in _pins(stage, offered)}
