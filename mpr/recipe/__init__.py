@@ -3,8 +3,8 @@
 In: a YAML file and `--set` overrides. Out: a frozen `Recipe`, or one refusal that lists every error with its line; a
 plan with steps, pins, memory, disk and hours; and the reference of all keys.
 
-Read in this order: `keys` and `keys_draw` (what a recipe says), `strict_yaml` (YAML with line numbers), `read` (from the
-file to a `Recipe`), `rules/` (contradictions, by section of the recipe), `schedule` (steps and refreshes that follow
+Read in this order: `keys` and `keys_draw` (what a recipe says), `strict_yaml` (YAML with line numbers), `read` (the
+file becomes a `Recipe`), `rules/` (contradictions, by section of a recipe), `schedule` (steps and refreshes that follow
 from it), `plan` (what it will cost). `stages` has what belongs to a recipe with several trainings in a row.
 
 What other rooms ask of a recipe is a property of `Recipe`: its tiers, its stages, which kind of model it trains, which
