@@ -26,8 +26,7 @@ from mpr import storage
 from mpr.errors import RecipeError
 from mpr.recipe.keys_draw import Clusters
 from mpr.recipe.model_names import START
-from mpr.search.shards import Floats
-from mpr.storage.ragged import memory_map
+from mpr.storage.ragged import Floats, memory_map
 
 if TYPE_CHECKING:
     from mpr.data.dataset import Dataset
@@ -128,4 +127,4 @@ def _located(dataset: Dataset) -> Path:
 
     wanted = dataset.recipe.draw.clusters
     assert wanted is not None
-    return locate.model_folder(wanted.model, dataset.home, dataset.models, key="draw.clusters.model")
+    return locate.model_folder(wanted.model, dataset.home, dataset.models.stages, key="draw.clusters.model")

@@ -11,8 +11,6 @@ Candidates that came with the records (`{name: file}` without a file) need no mi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -20,7 +18,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from mpr import __version__, catalogue, sources, storage
 from mpr.batches.choice import Evidence
@@ -35,10 +32,10 @@ from mpr.mining._known_positives import Sifter
 from mpr.recipe.keys import Recipe
 from mpr.recipe.keys_draw import ANCHORED
 from mpr.runtime import processes
-from mpr.runtime.processes import Group, Place
+from mpr.runtime.processes import ALONE, Group, Place
+from mpr.runtime.progress import bar
 from mpr.storage.ragged import Ragged
 
-ALONE = Group(Place(0, 1, 0, 1))
 CHUNK = 2_000  # questions
 TURNS = 4  # chunks at least that a process of several works on, so that a slow one holds the others up less
 
@@ -69,7 +66,7 @@ def mine(
     that need not be ready yet.
     """
     group.first(lambda: [dataset.passages_of(role).manifest.digest, dataset.split(role).manifest.digest])
-    processes.refuse_other_disk(group.place, dataset.folder, dataset.folder.exists())
+    processes.refuse_other_disk(group.place, dataset.corpus.folder, dataset.corpus.folder.exists())
     made = {}
     for source in mined_sources(dataset.recipe):
         work = Mining.of(dataset, role, source)
@@ -180,8 +177,8 @@ def scorers(dataset: Dataset) -> dict[str, Path]:
 def ground_of(dataset: Dataset, role: str, source: Any = None) -> sources.Ground:
     """What sources and labels stand on; `source`: the one that is meant."""
     folder = getattr(dataset.recipe.data.corpus, "folder", None)
-    place, bars = None if folder is None else Path(folder), _bars(dataset.quiet)
-    split, passages, models = dataset.split(role), dataset.passages_of(role), dataset.models_for(source)
+    place, bars = None if folder is None else Path(folder), partial(bar, quiet=dataset.quiet)
+    split, passages, models = dataset.split(role), dataset.passages_of(role), dataset.models.of(source)
     return sources.Ground(split, passages, place, bars, dataset.home, dataset.quiet, models)
 
 
@@ -209,7 +206,7 @@ class Mining:
     @classmethod
     def of(cls, dataset: Dataset, role: str, part: Any, learner: sources.Learner | None = None) -> Mining:
         ground = replace(ground_of(dataset, role, part), learner=learner)
-        questions, passages = ground.questions, dataset.proposable(role)
+        questions, passages = ground.questions, dataset.splits.proposable(role)
         source = sources.of(part, replace(ground, passages=passages))
         receipt = {
             "source": part.model_dump(mode="json", by_alias=True, exclude={"as_", "index"}),
@@ -299,12 +296,3 @@ class Mining:
         """Removes the chunks of a finished table, also those of runs that were stopped."""
         for folder in self.target.parent.glob(f"{self.target.name}-parts-*"):
             storage.remove(folder)
-
-
-def _bars(quiet: bool) -> sources.Bar:
-    @contextmanager
-    def bar(what: str, total: int) -> Iterator[Callable[[int], object]]:
-        with tqdm(total=total or None, desc=what, unit="", unit_scale=True, disable=quiet, leave=False) as shown:
-            yield shown.update
-
-    return bar

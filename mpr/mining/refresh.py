@@ -35,11 +35,11 @@ from mpr.data.candidates import CandidateTable
 from mpr.data.dataset import Dataset
 from mpr.errors import Problem, Problems, RecipeError, StorageError
 from mpr.mining import _rank_profile
-from mpr.mining.mine import ALONE, Kept, Mining
+from mpr.mining.mine import Kept, Mining
 from mpr.models.towers import DualEncoder
 from mpr.recipe.schedule import RefreshSchedule
 from mpr.runtime import randomness
-from mpr.runtime.processes import Group
+from mpr.runtime.processes import ALONE, Group
 from mpr.search.inference import Model
 from mpr.search.vectors import VectorStore
 from mpr.sources import Learner, Source
@@ -131,7 +131,7 @@ class Refresh:
     def _profile(self, learner: Learner) -> list[float]:
         """P(r) of the weights as they are, of all questions of the validation split that have a positive."""
         asked = Mining.of(self.dataset, "validation", self.part, learner)
-        if self.dataset.proposable("validation").folder != self.dataset.proposable("train").folder:
+        if self.dataset.splits.proposable("validation").folder != self.dataset.splits.proposable("train").folder:
             what, fix = "its texts are not those that training searches", "choose a split over the same passages"
             raise RecipeError(what, key="validation.split", fix=fix)
         positives, source = asked.ground.questions.positives.counting(self.dataset.recipe.tiers), asked.source

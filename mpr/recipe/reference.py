@@ -29,7 +29,7 @@ from mpr.recipe.rules import training
 from mpr.recipe.strict_yaml import dotted
 from mpr.runtime import markdown
 
-NOT_RECIPES = ("accelerate",)  # folders of recipes/ that hold other YAML files
+NOT_RECIPES = ("accelerate", "options")  # launch files, and examples of single options: no rows of a table
 PLANS = Path("tests/golden/plans")
 _INTRODUCTION = """\
 # Recipes

@@ -132,6 +132,10 @@ class Group:
             return
 
 
+ALONE = Group(Place(0, 1, 0, 1))
+"""The only process of a run."""
+
+
 @contextmanager
 def joined(place: Place) -> Iterator[Group]:
     """The group, for as long as the body runs; torch's process group must exist. An error in the body ends them all."""

@@ -14,9 +14,8 @@ from typing import Any
 from transformers import EvalPrediction, TrainerState, TrainingArguments
 
 from mpr import storage
-from mpr.batches.collate import Collator
+from mpr.batches.collate import Collator, PairCollator
 from mpr.batches.draw import Drawer
-from mpr.batches.pair_collate import PairCollator
 from mpr.batches.targets import Names, Targets
 from mpr.data.dataset import Dataset
 from mpr.data.pair_labels import Knowledge
@@ -32,7 +31,7 @@ from mpr.models.towers import DualEncoder
 from mpr.recipe.keys import Recipe
 from mpr.recipe.rules import launch
 from mpr.recipe.schedule import RefreshSchedule
-from mpr.runtime.processes import Group
+from mpr.runtime.processes import ALONE, Group
 from mpr.search import encode
 from mpr.search.inference import Model
 from mpr.search.vectors import VectorStore
@@ -61,7 +60,7 @@ class TrainingRun:
     """Where those of passages that do not learn are: what `freeze` answered on the first process."""
     clusters: str = ""
     """Where those of questions are: what `cluster` answered on the first process."""
-    group: Group = field(default_factory=lambda: mine.ALONE)
+    group: Group = field(default_factory=lambda: ALONE)
 
     def run(self) -> bool:
         """True when training is over; False when it was stopped on request after a checkpoint."""
@@ -126,7 +125,7 @@ class TrainingRun:
             self.knowledge.positives,
             self.recipe.tiers,
             self.knowledge.candidates,
-            len(self.dataset.proposable("train")),
+            len(self.dataset.splits.proposable("train")),
             self.recipe.questions_per_step,
             int(self.recipe.training["seed"]),
             mine.evidence(self.dataset, self.knowledge),
@@ -156,13 +155,13 @@ class TrainingRun:
         questions, passages = self.dataset.tokens_of_questions("train"), self.dataset.tokens_of_passages("train")
         template, sizes = PairTemplate.of(self.dataset.tokenizer()), self.recipe.towers
         return PairCollator(
-            self.drawer,
-            PairTexts(questions, passages, template, sizes.question_length, sizes.passage_length),
-            self.dataset.passages_of("train").text_hashes,
-            self.recipe.tiers,
-            self.recipe.known,
-            self.share,
-            self.targets,
+            drawer=self.drawer,
+            texts=PairTexts(questions, passages, template, sizes.question_length, sizes.passage_length),
+            text_hashes=self.dataset.passages_of("train").text_hashes,
+            tiers=self.recipe.tiers,
+            policy=self.recipe.known,
+            share=self.share,
+            targets=self.targets,
         )
 
     @cached_property
@@ -170,16 +169,16 @@ class TrainingRun:
         questions, passages = self.sides("train")
         store = self.dataset.passages_of("train")
         return Collator(
-            self.drawer,
-            questions,
-            None if self.recipe.towers.train == "question" else passages,
-            store.text_hashes,
-            self.recipe.tiers,
-            self.recipe.known,
-            self.share,
-            self.recipe.scale.gather,
-            self.targets,
-            self.recipe.step_search is not None,
+            drawer=self.drawer,
+            questions=questions,
+            passages=None if self.recipe.towers.train == "question" else passages,
+            text_hashes=store.text_hashes,
+            tiers=self.recipe.tiers,
+            policy=self.recipe.known,
+            share=self.share,
+            gather=self.recipe.scale.gather,
+            targets=self.targets,
+            questions_only=self.recipe.step_search is not None,
         )
 
     # Passages that do not learn
@@ -230,7 +229,8 @@ class TrainingRun:
         if self.recipe.own is None or self.recipe.step_search is not None:
             return None
         clock = RefreshSchedule.of(self.recipe, self.arguments.max_steps)
-        stay = self.vectors and self.dataset.proposable("train").folder == self.dataset.passages_of("train").folder
+        proposable = self.dataset.splits.proposable("train").folder
+        stay = self.vectors and proposable == self.dataset.passages_of("train").folder
         vectors = VectorStore(Path(self.vectors)) if stay else None
         folder, device = self.folder.folder / refresh.FOLDER, str(self.arguments.device)
         return Refresh(self.dataset, folder, self.drawer, clock, device, self.group, vectors)

@@ -43,9 +43,9 @@ from mpr.search import faiss_index
 from mpr.search.exact import Exact
 from mpr.search.top_k import TopK
 from mpr.search.vectors import VectorStore
+from mpr.storage.ragged import Integers
 from mpr.training._fixed_passages import FrozenPassages
 
-Integers = NDArray[np.int64]
 Search = Callable[[NDArray[np.float32], int], TopK]
 BUDGET = 2 << 30  # bytes that the search of a step may add to the process; it changes no result
 
@@ -104,7 +104,7 @@ class LiveSearch:
         step, share = self.collator.step(int(batch["draw"]))
         found = self.found(step, self._hits(own_OD, share))
         shortages = {self.name: found.short} if found.short else {}
-        related = self.collator.related(replace(step, block=found.block, shortages=shortages))
+        related = self.collator.as_batch(replace(step, block=found.block, shortages=shortages))
         related["ranks_QP"] = torch.from_numpy(_ranks(found))
         related["counts"]["retrieved"] = found.retrieved
         device = own_OD.device

@@ -90,7 +90,7 @@ def _train(launch: Launch, recipe: Any, target: Path, place: Any) -> None:
         begun = group.first(lambda: prepared(recipe, folder, dataset, place.world, held))
         if not begun:
             return
-        processes.refuse_other_disk(place, dataset.folder, dataset.folder.exists())
+        processes.refuse_other_disk(place, dataset.corpus.folder, dataset.corpus.folder.exists())
         processes.refuse_other_disk(place, folder.folder, folder.progress() == begun)
         environment.seed_everything(arguments.seed)
         training = TrainingRun(recipe, dataset, folder, (place.rank, place.world), arguments, group=group)
@@ -114,8 +114,8 @@ def prepared(recipe: Any, folder: Any, dataset: Any, world: int, held: ExitStack
 
     held.enter_context(folder.held())
     digests = {role: store.manifest.digest for role, store in dataset.prepare_training().items()}
-    if dataset.start is not None:
-        digests["start"] = storage.verify(dataset.start, contract.KIND).digest
+    if dataset.models.start is not None:
+        digests["start"] = storage.verify(dataset.models.start, contract.KIND).digest
     digests |= {f"candidates {name}": table.manifest.digest for name, table in mine.mine(dataset).items()}
     digests |= {name: store.digest for name, store in mine.label_stores(dataset).items()}
     digests |= clusters.model_digest(dataset) | step_teacher.prepare(dataset) | local_inputs.encoders(recipe)

@@ -19,7 +19,7 @@ from mpr.search.inference import Model
 
 def built(dataset: Dataset, groups: int = 1) -> DualEncoder:
     """The towers of the dataset's recipe, ready to learn."""
-    recipe, folder = dataset.recipe, dataset.start
+    recipe, folder = dataset.recipe, dataset.models.start
     settings, tokenizer, seed = recipe.towers, dataset.tokenizer(), int(recipe.training["seed"])
     if folder is None:
         return towers.build(settings, tokenizer, seed, groups)
@@ -44,6 +44,6 @@ def untrained(dataset: Dataset) -> Model:
 
 def without_adapters_of_its_own(dataset: Dataset, trained: DualEncoder) -> DualEncoder:
     """The same towers; adapters that came on top of a whole model are merged, because no base has its weights."""
-    if dataset.start is not None and contract.read(dataset.start).weights != "adapter":
+    if dataset.models.start is not None and contract.read(dataset.models.start).weights != "adapter":
         trained.merge_adapters()
     return trained

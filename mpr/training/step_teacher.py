@@ -19,9 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from mpr import storage
@@ -36,9 +34,9 @@ from mpr.models.towers import inner_products
 from mpr.recipe import keys
 from mpr.recipe.keys import Towers
 from mpr.search.inference import COMPUTE
+from mpr.storage.ragged import Integers
 
 AT_ONCE = 256  # texts encoded at a time: the vectors of all questions are kept, of passages those of one piece
-Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -141,7 +139,7 @@ def _sides(dataset: Dataset, scorer: Scorer) -> tuple[Side, Side]:
 def located(dataset: Dataset) -> Path:
     """The folder of the teacher that the recipe names."""
     label, key = dataset.recipe.step_teacher, "labels.model"
-    return locate.model_folder(label.model, dataset.home, dataset.models, key=key, quiet=dataset.quiet)
+    return locate.model_folder(label.model, dataset.home, dataset.models.stages, key=key, quiet=dataset.quiet)
 
 
 def prepare(dataset: Dataset) -> dict[str, str]:

@@ -85,8 +85,8 @@ def label(
     found = stages.stage_of(row, stage)
     models = run_folder.models(folder or Path("runs") / run_folder.name(row, "trained"), found)
     dataset = Dataset(found, home, quiet, models)
-    if split not in dataset.splits:
-        raise RecipeError(f"no split '{split}'", key="--split", fix=f"known: {', '.join(dataset.splits)}")
+    if split not in dataset.splits.names:
+        raise RecipeError(f"no split '{split}'", key="--split", fix=f"known: {', '.join(dataset.splits.names)}")
     mining.mine(dataset, split)
     known = mining.knowledge(dataset, split)
     _say_labels(known)
@@ -98,10 +98,10 @@ def label(
 
 def _together(place: Place) -> AbstractContextManager[Group]:
     """The processes of a launch; torch, which takes a while to load, only where there are several."""
-    from mpr.mining import mine as mining
+    from mpr.runtime.processes import ALONE
 
     if place.world == 1:
-        return nullcontext(mining.ALONE)
+        return nullcontext(ALONE)
     from mpr.search import encode as encoding
 
     return encoding.together()
