@@ -136,6 +136,8 @@ class Stage:
 
     folder: Path
     _files: dict[str, _HashingFile] = field(default_factory=dict)
+    # Held until they are closed: one that a failing body drops would be finished, flush included, by the collector.
+    _buffers: list[io.BufferedWriter] = field(default_factory=list)
 
     def open(self, name: str) -> io.BufferedWriter:
         """A buffered binary file of that name inside the stage; close it (or use `with`) before the commit."""
@@ -192,7 +194,8 @@ class Stage:
             make_folder(path.parent)
         file = _HashingFile(path)
         self._files[name] = file
-        return io.BufferedWriter(file, _CHUNK)
+        self._buffers = [*(buffer for buffer in self._buffers if not buffer.closed), io.BufferedWriter(file, _CHUNK)]
+        return self._buffers[-1]
 
     def _refuse(self, what: str) -> None:
         raise StorageError(what, where=str(self.folder), fix="nothing was kept; please report this, it is a bug")
