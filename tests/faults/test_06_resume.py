@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from mpr.strict_yaml import leaves
 from mpr.train import run
 from tests.conftest import Examined
 from tests.faults import killing, training
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -138,8 +138,7 @@ def test_asked_to_stop(finished: tuple[Path, Path], tmp_path: Path, examined: Ex
         launch = replace(training.launch(path, target), overrides=(*training.OPTIONS, "training.save_steps=1"))
         busy = replace(launch, overrides=(*launch.overrides, f"training.dataloader_num_workers={workers}"))
         child = killing.forked(lambda launch=busy, target=target: _until_stopped(launch, target))
-        while not RunFolder(target).updates():
-            time.sleep(0.01)
+        until(lambda target=target: RunFolder(target).updates())
         os.killpg(child, how)  # as a scheduler does: the loader's workers get it too
         assert killing.waited(child) == 0, "the run ended with an error instead of committing"
         stopped += (target / ".stopped").exists()

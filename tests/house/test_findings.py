@@ -17,6 +17,8 @@ from mpr.leaderboard import Row
 from tests import shipped
 from tests.conftest import Examined
 
+pytestmark = pytest.mark.small
+
 PAGE = shipped.ROOT / "docs" / "findings.md"
 MEASURES = {
     "nDCG@10": "ndcg10", "recall@20": "recall20", "recall@100": "recall100", "top-20": "top20", "top-100": "top100",

@@ -7,6 +7,8 @@ import pytest
 from tests.conftest import Examined
 from tests.house.source import ROOT, Source, package
 
+pytestmark = pytest.mark.small
+
 # From the bottom to the top. `formats.*` is the package of that name with all that is in it; `` is `mpr/__init__.py`.
 LAYERS = (
     ("", "errors"),

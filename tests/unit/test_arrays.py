@@ -15,6 +15,8 @@ from mpr import arrays
 from mpr.arrays import read_array
 from mpr.errors import DataError
 
+pytestmark = pytest.mark.small
+
 SCALARS = st.none() | st.booleans() | st.integers(-(10**9), 10**9) | st.floats(-1e9, 1e9) | st.text(max_size=30)
 VALUES = st.recursive(
     SCALARS,

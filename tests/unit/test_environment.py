@@ -26,6 +26,8 @@ from mpr.errors import RecipeError
 from mpr.manifest import json_digest
 from tests.conftest import Examined
 
+pytestmark = pytest.mark.small
+
 ROOT = Path(__file__).parents[2]
 SECRETS = {
     "HF_TOKEN": "hf_CanaryCanaryCanaryCanaryCanary",

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.small
+
 ROOT = Path(__file__).parents[2]
 _PROGRAM = """
 import os, sys

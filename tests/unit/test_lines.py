@@ -21,6 +21,8 @@ from mpr.lines import (
 )
 from mpr.records import id_problem
 
+pytestmark = pytest.mark.small
+
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -17,6 +17,8 @@ from mpr import storage
 from mpr.errors import StorageError
 from tests.conftest import Examined
 
+pytestmark = pytest.mark.small
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -19,6 +19,8 @@ from mpr.records import TIERS
 from tests.conftest import Examined
 from tests.faults.artefacts import hooked
 
+pytestmark = pytest.mark.small
+
 COLUMNS = {"number": "<i8", "share": "<f4"}
 Rows = list[list[tuple[int, float]]]
 

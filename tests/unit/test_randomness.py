@@ -18,6 +18,8 @@ import pytest
 from mpr import randomness
 from tests.conftest import Examined
 
+pytestmark = pytest.mark.small
+
 MASK = (1 << 64) - 1
 
 
