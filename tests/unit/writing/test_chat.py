@@ -130,7 +130,7 @@ def test_answers_under_way_come_in_before_a_failure_is_raised(
             known.set()
         return look(*arguments, **options)
 
-    monkeypatch.setattr(chat, "wait", looked)
+    monkeypatch.setattr(_chat, "wait", looked)
     server.answer = lambda prompt: "late" if known.wait(HANGING) else "never"
     server.fail(400)
     found: list[Any] = []
