@@ -1,17 +1,34 @@
 """Choice: in which order an entry of `draw.negatives` takes the candidates of a row.
 
 The order is that of log-weight plus Gumbel noise, the largest first: a draw without replacement, each with probability
-proportional to its weight (`mpr/batches/_weights.py`). `top` is the order of the source. A candidate that weighs
-nothing is not in the order at all. What weights go by besides rank and score is `Evidence`, handed to the drawer:
+proportional to its weight. Only differences of log-weights count. A weight of zero is minus infinity, and such a
+candidate is not in the order at all. Everything stays in log space: inner products of 60 to 90 make every plain
+exponential 0.
 
-* `simans` and `simans_laplace`: the scores of a question's positives by the source's own retriever. Those that are not
-  known are left out of the mean, the least, the greatest and the lot; a question without any is refused.
+| weight | log-weight of a candidate with score s, at rank r |
+|---|---|
+| `uniform` | 0 |
+| `softmax` | s / temperature |
+| `simans` | -a (s - anchor - b)^2 |
+| `simans_laplace` | -tau abs(s - anchor) |
+| `rance` | log of what `rance` fits to the share of relevant passages at each rank |
+| `margin_bins` | -log of the number of pairs in the pair's bin of teacher margins |
+
+`top` has no weight: it is the order of the source. What weights go by besides rank and score is `Evidence`, handed to
+the drawer:
+
+* `simans` and `simans_laplace`: the scores of a question's positives by the source's own retriever; the anchor is made
+  of them. Those that are not known are left out; a question without any is refused.
 * `rance`: of each rank, the share of the questions of a validation run that have a relevant passage there.
 * `margin_bins`: scores of a teacher. Drawn are pairs of a positive and a candidate that are both scored: of every
   positive that counts under policy `random1`, where the pair decides which positive the row has, and of the drawn
   positives under the others.
 
-Shapes: R rows of a step, N pairs (row, passage), D positives that count (of all questions).
+**The sign of b.** SimANS's paper (Zhou et al. 2022, arXiv 2210.11773) has (s - anchor - b): candidates at anchor + b
+are the likeliest. The published code of its Wikipedia and document runs has (s - anchor + b), so that the b = 1 which
+the paper gives for NQ lies one BELOW the positive there. Here it is the paper's; to do what that code did, negate b.
+
+Shapes: R rows of a step, N pairs (row, passage) or candidates, D positives that count (of all questions), O owners.
 """
 
 from __future__ import annotations
@@ -23,13 +40,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mpr.batches import _weights as weights
 from mpr.batches.pairs import Integers, Pairs, Rows
 from mpr.errors import DataError, RecipeError
 from mpr.recipe.keys_draw import ANCHORED, PAIRED, SCORED, Negatives
 from mpr.runtime import randomness
 from mpr.storage.ragged import Ragged
 
+Floats = NDArray[np.float64]
 Lookup = Callable[[Any, Any], NDArray[Any]]
 """(questions, passages) -> their scores, NaN where unknown; `mpr/data/pair_scores.py` has one."""
 
@@ -57,8 +74,9 @@ class Anchors:
         """Refuses questions whose candidates could not be compared with any positive."""
         given = entry.simans or entry.laplace
         assert given is not None, "the rules of a recipe see to it"
-        lookup = evidence.anchors.get(entry.from_, _unknown)
-        score_D = np.asarray(lookup(drawable.owners(), drawable.columns["passage"]), dtype=np.float64)
+        passage_D, lookup = drawable.columns["passage"], evidence.anchors.get(entry.from_)
+        found_D = np.nan if lookup is None else lookup(drawable.owners(), passage_D)
+        score_D = np.broadcast_to(np.asarray(found_D, dtype=np.float64), passage_D.shape)
         known = Ragged(drawable.offsets, {"score": score_D}).kept(np.isfinite(score_D))
         without = int(np.count_nonzero((drawable.lengths() > 0) & (known.lengths() == 0)))
         if without:
@@ -68,7 +86,7 @@ class Anchors:
             raise DataError(what, key="draw.negatives", fix=fix)
         return cls(known, given.anchor)
 
-    def __call__(self, rows: Rows, seed: int) -> NDArray[np.float64]:
+    def __call__(self, rows: Rows, seed: int) -> Floats:
         """The anchor of each row."""
         scores, offset_R = self.known.columns["score"], self.known.offsets[rows.question_R]
         count_R = self.known.lengths(rows.question_R)
@@ -92,14 +110,14 @@ class Choice:
         self.table = _checked(entry, candidates, len(drawable))
         self.teacher = evidence.teacher
         self.anchors = Anchors.of(entry, drawable, evidence) if entry.weight in ANCHORED else None
-        self.weight_of_rank = _profile(entry, self.table, evidence) if entry.weight == "rance" else None
+        self.log_weight_of_rank = _profile(entry, self.table, evidence) if entry.weight == "rance" else None
         if entry.weight == PAIRED and self.teacher is None:
             what = "weight margin_bins draws by the margins of a teacher, and nothing gives its scores"
             raise RecipeError(what, key="draw.negatives", fix="add a label `teacher`")
 
     def ranked(self, rows: Rows, seed: int) -> Pairs:
         """Candidates of each row in the order in which they are to be taken."""
-        found, place_N = self._listed(rows)
+        found, place_N = self._listed(rows.question_R)
         if self.entry.weight == "top":
             return found
         # The number of the entry keeps two entries of one source independent of one another.
@@ -107,55 +125,50 @@ class Choice:
         if self.entry.weight == "uniform":  # noise alone: its order is that of the bits it is made of
             key_N = ~randomness.bits(seed, "negative", seen_N, found.passage_N)
             return found.at(np.lexsort((key_N, found.row_N)))
-        weight_N = self._weights(rows, seed, found, place_N)
+        log_weight_N = self._log_weights(rows, seed, found, place_N)
         noise_N = randomness.gumbel(seed, "negative", seen_N, found.passage_N)
-        order = np.lexsort((-(weight_N + noise_N), found.row_N))
-        return found.at(order[weight_N[order] > -np.inf])
+        order = np.lexsort((-(log_weight_N + noise_N), found.row_N))
+        return found.at(order[log_weight_N[order] > -np.inf])
 
-    def _listed(self, rows: Rows) -> tuple[Pairs, Integers]:
+    def _listed(self, question_R: Integers) -> tuple[Pairs, Integers]:
         """The candidates within the window as the source lists them, and their places in the table."""
-        width_R = self.table.lengths(rows.question_R)
+        width_R = self.table.lengths(question_R)
         if self.entry.window is not None:
             width_R = np.minimum(width_R, self.entry.window)
-        row_N, place_N = self.table.places(rows.question_R, width_R)
+        row_N, place_N = self.table.places(question_R, width_R)
         return Pairs(row_N, np.asarray(self.table.columns["passage"][place_N], dtype=np.int64)), place_N
 
-    def _weights(self, rows: Rows, seed: int, found: Pairs, place_N: Integers) -> NDArray[np.float64]:
+    def _log_weights(self, rows: Rows, seed: int, found: Pairs, place_N: Integers) -> Floats:
         entry, columns = self.entry, self.table.columns
-        if self.weight_of_rank is not None:
-            return self.weight_of_rank[np.asarray(columns["rank"][place_N], dtype=np.int64) - 1]
+        if self.log_weight_of_rank is not None:
+            return self.log_weight_of_rank[np.asarray(columns["rank"][place_N], dtype=np.int64) - 1]
         score_N = columns["score"][place_N]
         if self.anchors is None:
-            return weights.softmax(score_N, entry.temperature or 1.0)
+            return softmax(score_N, entry.temperature or 1.0)
         anchor_N = self.anchors(rows, seed)[found.row_N]
         if entry.simans is not None:
-            return weights.simans(score_N, anchor_N, entry.simans.a, entry.simans.b)
+            return simans(score_N, anchor_N, entry.simans.a, entry.simans.b)
         assert entry.laplace is not None, "the rules of a recipe see to it"
-        return weights.simans_laplace(score_N, anchor_N, entry.laplace.tau)
+        return simans_laplace(score_N, anchor_N, entry.laplace.tau)
 
     # Pairs of a positive and a candidate
 
     def ranked_pairs(self, rows: Rows, seed: int, positive: Pairs, known: Pairs) -> tuple[Pairs, Integers]:
         """Pairs in the order in which they are to be taken: row and candidate, and the positive of each."""
         pairs, positive_N, margin_N = self._scored(rows.question_R, positive, known)
-        weight_N = weights.margin_bins(margin_N, pairs.row_N, self.entry.bins or 1)
+        log_weight_N = margin_bins(margin_N, pairs.row_N, self.entry.bins or 1)
         seen_N = rows.bits(seed, f"negatives {self.number}")[pairs.row_N]
         noise_N = randomness.gumbel(seed, "pair", seen_N, positive_N, pairs.passage_N)
-        order = np.lexsort((-(weight_N + noise_N), pairs.row_N))
+        order = np.lexsort((-(log_weight_N + noise_N), pairs.row_N))
         return pairs.at(order), positive_N[order]
 
     def pairs_of(self, question_R: Integers, known: Pairs) -> Integers:
         """Number of scored pairs of all drawable positives of these questions."""
-        owner_N, place_N = self.drawable.places(question_R)
-        positive = Pairs(owner_N, np.asarray(self.drawable.columns["passage"][place_N], dtype=np.int64))
-        return self._scored(question_R, positive, known)[0].count(len(question_R))
+        return self._scored(question_R, Pairs.of(self.drawable, question_R), known)[0].count(len(question_R))
 
-    def _scored(
-        self, question_R: Integers, positive: Pairs, known: Pairs
-    ) -> tuple[Pairs, Integers, NDArray[np.float64]]:
+    def _scored(self, question_R: Integers, positive: Pairs, known: Pairs) -> tuple[Pairs, Integers, Floats]:
         """Every scored candidate with every scored positive of its row: the pair, its positive, its margin."""
-        nothing = np.zeros_like(question_R)
-        listed, _ = self._listed(Rows(question_R, nothing, nothing))
+        listed, _ = self._listed(question_R)
         candidate = listed.first(listed.count(len(question_R)), known)
         (positive, high_N), (candidate, low_N) = (self._known(question_R, each) for each in (positive, candidate))
         times_N = positive.count(len(question_R))[candidate.row_N]
@@ -165,16 +178,12 @@ class Choice:
         partner_M = first_N[which_M] + within_M
         return candidate.at(which_M), positive.passage_N[partner_M], high_N[partner_M] - low_N[which_M]
 
-    def _known(self, question_R: Integers, pairs: Pairs) -> tuple[Pairs, NDArray[np.float64]]:
+    def _known(self, question_R: Integers, pairs: Pairs) -> tuple[Pairs, Floats]:
         """Those that the teacher scored, with their scores."""
         assert self.teacher is not None
         score_N = np.asarray(self.teacher(question_R[pairs.row_N], pairs.passage_N), dtype=np.float64)
         known_N = np.isfinite(score_N)
         return pairs.at(known_N), score_N[known_N]
-
-
-def _unknown(question_N: Any, passage_N: Any) -> NDArray[Any]:
-    return np.full(len(question_N), np.nan)
 
 
 def _checked(entry: Negatives, candidates: Mapping[str, Ragged], questions: int) -> Ragged:
@@ -193,7 +202,7 @@ def _checked(entry: Negatives, candidates: Mapping[str, Ragged], questions: int)
     return table
 
 
-def _profile(entry: Negatives, table: Ragged, evidence: Evidence) -> NDArray[np.float64]:
+def _profile(entry: Negatives, table: Ragged, evidence: Evidence) -> Floats:
     """Log-weight of each rank."""
     share_R, params = evidence.profiles.get(entry.from_), entry.rance
     assert params is not None, "the rules of a recipe see to it"
@@ -213,4 +222,58 @@ def _profile(entry: Negatives, table: Ragged, evidence: Evidence) -> NDArray[np.
             f"candidates of source '{entry.from_}' go down to rank {deepest:,}, the validation run to {len(share_R):,}"
         )
         raise DataError(what, key="draw.negatives.window", fix="search as deep in both, or narrow the window")
-    return weights.rance(share_R, params.c, params.window, params.degree)
+    return rance(share_R, params.c, params.window, params.degree)
+
+
+# Log-weights, as functions of arrays
+
+
+def softmax(score_N: Any, temperature: float) -> Floats:
+    """In proportion to exp(score / temperature)."""
+    return np.asarray(score_N, dtype=np.float64) / temperature
+
+
+def simans(score_N: Any, anchor_N: Any, a: float, b: float) -> Floats:
+    """A bell around anchor + b whose standard deviation is 1 / sqrt(2a); a = 0 is uniform."""
+    return np.asarray(-a * (np.asarray(score_N, dtype=np.float64) - anchor_N - b) ** 2)
+
+
+def simans_laplace(score_N: Any, anchor_N: Any, tau: float) -> Floats:
+    """A peak at the anchor, as SimANS's script for MS MARCO passages draws (tau 3)."""
+    return np.asarray(-tau * np.abs(np.asarray(score_N, dtype=np.float64) - anchor_N))
+
+
+def rance(share_R: Any, c: float, window: int, degree: int) -> Floats:
+    """Log-weights of ranks from the share of validation questions with a relevant passage at each of them.
+
+    (1 - share) / ln(r - 1 + c) is high where few passages are relevant, and where a relevant one would gain most. Its
+    means over centred windows, and through them a polynomial: this smooths what a few dozen questions say. The first
+    and the last of the polynomial's values hold for the ranks that no window is centred on. The least of the means is
+    what weighs nothing; where the polynomial falls below it, it is cut off at nothing. Where nothing weighs anything,
+    all ranks weigh the same. (Prakash et al. 2021, RANCE; `c` is 2 there, the window 9 and the degree 4.)
+    """
+    share_R = np.asarray(share_R, dtype=np.float64)
+    gain_R = (1 - share_R) / np.log(np.arange(len(share_R)) + c)
+    mean_M = np.convolve(gain_R, np.full(window, 1 / window), mode="valid")
+    place_M = np.arange(len(mean_M))
+    fitted_M = np.polynomial.Polynomial.fit(place_M, mean_M, degree)(place_M) if len(mean_M) > degree else mean_M
+    weight_R = np.maximum(np.pad(fitted_M, window // 2, mode="edge") - mean_M.min(), 0.0)
+    if weight_R.max() <= 1e-12:  # what rounding leaves of a share of 1 everywhere
+        return np.zeros(len(share_R))
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.log(weight_R))
+
+
+def margin_bins(margin_N: Any, owner_N: Integers, bins: int) -> Floats:
+    """A bin of each owner's as likely as any other, and within it a pair as likely as any other (TAS-B).
+
+    Bins are of equal width, from the least to the greatest margin of the owner; those without a pair do not count.
+    """
+    margin_N, size = np.asarray(margin_N, dtype=np.float64), int(owner_N.max(initial=-1)) + 1
+    least_O, most_O = np.full(size, np.inf), np.full(size, -np.inf)
+    np.minimum.at(least_O, owner_N, margin_N)
+    np.maximum.at(most_O, owner_N, margin_N)
+    width_N = (most_O - least_O)[owner_N]
+    share_N = (margin_N - least_O[owner_N]) / np.where(width_N > 0, width_N, 1.0)
+    bin_N = owner_N * bins + np.minimum((share_N * bins).astype(np.int64), bins - 1)
+    return np.asarray(-np.log(np.bincount(bin_N, minlength=size * bins)[bin_N]))

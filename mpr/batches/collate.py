@@ -1,15 +1,16 @@
-"""A draw becomes a batch: token ids of the step's questions and distinct passages, and the two relation matrices. Where
+"""A draw becomes a batch: token ids, the ids of the step's questions and passages, and the two relation matrices. Where
 the objective wants them: what a teacher says of each cell, and which cells were drawn for the row itself.
 
-The one collator. It reads pre-tokenised text, so a worker process does nothing but slice and pad. With several
-processes each gets its share of the questions and passages to encode, while the matrices cover the whole step: a draw
-is a pure function, so every process knows all ids without asking the others.
+`Collator` reads questions and passages each for itself, `PairCollator` every question together with a passage. Both
+read pre-tokenised text, so a worker process does nothing but slice and pad. A draw is a pure function, so every process
+knows all ids of a step without asking the others.
 
-Shapes: Q rows of the step, P passages of the step, L tokens.
+Shapes: Q rows of the step, P passages of the step, N pairs.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,70 +21,99 @@ from numpy.typing import NDArray
 
 from mpr.batches import relations
 from mpr.batches.draw import Drawer, Step
+from mpr.batches.pairs import Integers
 from mpr.batches.policy import Policy
 from mpr.batches.relations import Block, Relations
 from mpr.batches.targets import NOTHING, Targets
-from mpr.data.token_batches import Side
+from mpr.data.token_batches import PairTexts, Side
 from mpr.data.tokens import PADDING
 from mpr.errors import RecipeError
 from mpr.runtime.processes import ALONE, Place
 
-Integers = NDArray[np.int64]
 _STRICT = Policy("ignore", "ignore", "ignore", "ignore")
 
 
-@dataclass(frozen=True)
-class Collator:
-    """Called by a DataLoader with draw numbers; returns the batch of that one draw.
+@dataclass(frozen=True, kw_only=True)
+class StepCollator(ABC):
+    """Called by a DataLoader with draw numbers, one at a time; returns the batch of that draw.
 
-    `passages` is None where their vectors are there already (`mpr/training/_fixed_passages.py`): the batch has their
-    ids alone. Where a step searches for its passages (`searches`, `mpr/training/_step_search.py`) these are unknown
-    yet, and the batch has questions only.
-
-    Every process gets an equal number of questions and of passages to encode; what does not divide is filled with
-    padding, which is neither positive nor negative for anyone. Without `gather` the step falls apart into one block for
-    each process: its own rows with their own passages, and no others.
+    With `gather` the matrices cover the whole step. Without it the step falls apart into one block for each process of
+    `place`: its own rows with their own passages, and no others.
     """
 
     drawer: Drawer
-    questions: Side
-    passages: Side | None
     text_hashes: NDArray[np.uint64]
     tiers: tuple[str, ...]
     policy: Policy
     place: Place = ALONE
     gather: bool = True
     targets: Targets = NOTHING
-    searches: bool = False
 
     def __call__(self, numbers: Sequence[int]) -> dict[str, Any]:
-        step, place = self.step(only(numbers))
-        batch: dict[str, Any] = {
-            "draw": step.number,
-            "question": self.questions.tokens(_dealt(step.block.question_Q, place)),
-            "question_ids": torch.from_numpy(step.block.question_Q),
-        }
-        if self.passages is not None:
-            batch["passage"] = self.passages.tokens(_dealt(step.block.passage_P, place))
-        return batch if self.searches else {**batch, **self.related(step)}
+        if len(numbers) != 1:
+            fix = "the loader must pass one draw number at a time"
+            raise RecipeError(f"a batch is one draw, not {len(numbers)}", key="training", fix=fix)
+        return self.batch(*self.step(int(numbers[0])))
+
+    @abstractmethod
+    def batch(self, step: Step, place: Place) -> dict[str, Any]:
+        """The batch of a step as `step` gives it."""
+
+    @property
+    def in_batch(self) -> bool:
+        """Whether passages of other rows are negatives."""
+        return self.drawer.config.in_batch
 
     def step(self, number: int) -> tuple[Step, Place]:
-        """A draw as this process sees it, and which part of what is in it this process encodes."""
+        """A draw as this process sees it, and where this process is in it. Rows and passages are filled up to equal
+        shares with padding, which is neither positive nor negative for anyone."""
         step = self.drawer(number)
-        block = self._padded(step.block)
+        rows = padded(step.block.question_Q, self.place.world), padded(step.block.passage_P, self.place.world)
+        block = replace(step.block, question_Q=rows[0], passage_P=rows[1])
         if self.gather:
             return replace(step, block=block), self.place
-        return replace(step, block=apart(block, self.place)), ALONE
-
-    def related(self, step: Step) -> dict[str, Any]:
-        """What a batch holds besides texts: the passages of the step, and who is what for whom."""
-        return told(step, self.relations(step), self.targets)
+        return replace(step, block=own_block(block, self.place)), ALONE
 
     def relations(self, step: Step) -> Relations:
         """The matrices of a step over all processes, or of this process's own block."""
-        in_batch = self.drawer.config.in_batch
-        index = self.drawer.positives
-        return relations.build(step.block, index, self.text_hashes, self.tiers, self.policy, in_batch=in_batch)
+        known = self.drawer.positives, self.text_hashes, self.tiers
+        return relations.build(step.block, *known, self.policy, in_batch=self.in_batch)
+
+    def as_batch(self, step: Step, related: Relations | None = None) -> dict[str, Any]:
+        """What a batch holds besides texts: the passages of the step, its relations, targets and counts."""
+        related = related or self.relations(step)
+        return {
+            "passage_ids": torch.from_numpy(step.block.passage_P),
+            "positives_QP": torch.from_numpy(related.positives_QP),
+            "negatives_QP": torch.from_numpy(related.negatives_QP),
+            **{name: torch.from_numpy(values_QP) for name, values_QP in self.targets(step.block, related).items()},
+            "counts": {**related.counts, **{f"short of {name}": n for name, n in step.shortages.items()}},
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collator(StepCollator):
+    """Batches of questions and distinct passages. With `gather` each process encodes an equal share of them.
+
+    `passages` is None where their vectors are there already (`mpr/training/_fixed_passages.py`): the batch has their
+    ids alone. With `questions_only` it has no passages and no relations either: the step searches for its passages
+    (`mpr/training/_step_search.py`), which then completes the batch.
+    """
+
+    questions: Side
+    passages: Side | None
+    questions_only: bool = False
+
+    def batch(self, step: Step, place: Place) -> dict[str, Any]:
+        block = step.block
+        found: dict[str, Any] = {
+            "draw": step.number,
+            "question": self.questions.tokens(share_of(block.question_Q, place)),
+            "question_ids": torch.from_numpy(block.question_Q),
+        }
+        if self.passages is not None:
+            found["passage"] = self.passages.tokens(share_of(block.passage_P, place))
+        return found if self.questions_only else {**found, **self.as_batch(step)}
 
     def negatives_among(self, question_Q: Integers, passage_P: Integers) -> NDArray[np.bool_]:
         """Which of any distinct passages may be negatives of these questions: all but what is known of them."""
@@ -92,44 +122,48 @@ class Collator:
         index, tiers = self.drawer.positives, self.tiers
         return relations.build(block, index, self.text_hashes, tiers, _STRICT, in_batch=True).negatives_QP
 
-    def _padded(self, block: Block) -> Block:
-        processes = self.place.world
-        return replace(
-            block, question_Q=_filled(block.question_Q, processes), passage_P=_filled(block.passage_P, processes)
-        )
+
+@dataclass(frozen=True, kw_only=True)
+class PairCollator(StepCollator):
+    """Batches of pairs: every row's question with each of the passages drawn for it, read as one text.
+
+    Of the block of scores only those cells exist that are positive or negative for their row. A cross-encoder scores
+    them one by one, so passages of other rows cost as much as a row's own ones, and none are taken: there is nothing
+    in-batch, and every process has a block of its own.
+    """
+
+    texts: PairTexts
+    gather: bool = False
+
+    @property
+    def in_batch(self) -> bool:
+        return False
+
+    def batch(self, step: Step, place: Place) -> dict[str, Any]:
+        block, related = step.block, self.relations(step)
+        row_N, column_N = np.nonzero(related.positives_QP | related.negatives_QP)
+        return {
+            "draw": step.number,
+            "question_ids": torch.from_numpy(block.question_Q),
+            "pair": self.texts.tokens(block.question_Q[row_N], block.passage_P[column_N]),
+            "cell_N": torch.from_numpy(row_N * len(block.passage_P) + column_N),
+            **self.as_batch(step, related),
+        }
 
 
-def only(numbers: Sequence[int]) -> int:
-    """The one draw number that a loader passes at a time."""
-    if len(numbers) != 1:
-        fix = "the loader must pass one draw number at a time"
-        raise RecipeError(f"a batch is one draw, not {len(numbers)}", key="training", fix=fix)
-    return int(numbers[0])
+def padded(rows: Integers, multiple: int) -> Integers:
+    """The rows, and behind them padding up to a multiple."""
+    return np.concatenate([rows, np.full(-len(rows) % multiple, PADDING, dtype=np.int64)])
 
 
-def told(step: Step, related: Relations, targets: Targets) -> dict[str, Any]:
-    """Relations, targets and counts of a step as a batch has them."""
-    return {
-        "passage_ids": torch.from_numpy(step.block.passage_P),
-        "positives_QP": torch.from_numpy(related.positives_QP),
-        "negatives_QP": torch.from_numpy(related.negatives_QP),
-        **{name: torch.from_numpy(values_QP) for name, values_QP in targets(step.block, related).items()},
-        "counts": {**related.counts, **{f"short of {name}": n for name, n in step.shortages.items()}},
-    }
-
-
-def _filled(rows: Integers, multiple: int) -> Integers:
-    missing = -len(rows) % multiple
-    return np.concatenate([rows, np.full(missing, PADDING, dtype=np.int64)])
-
-
-def _dealt(rows: Integers, place: Place) -> Integers:
+def share_of(rows: Integers, place: Place) -> Integers:
+    """One of equal consecutive parts."""
     each = len(rows) // place.world
     return rows[place.rank * each : (place.rank + 1) * each]
 
 
-def apart(block: Block, place: Place) -> Block:
-    """This process's rows with the passages drawn for them, filled up to the width of the widest block: all processes
+def own_block(block: Block, place: Place) -> Block:
+    """This process's rows with the passages drawn for them, padded to the width of the widest block: all processes
     must have the same number of texts to encode."""
     rank, processes = place.rank, place.world
     each = len(block.question_Q) // processes
@@ -138,10 +172,10 @@ def apart(block: Block, place: Place) -> Block:
         np.union1d(block.positive_N[owner_N == process], block.negative_N[negative_owner_N == process])
         for process in range(processes)
     ]
-    missing = max(map(len, passages)) - len(passages[rank])
     own_N, negative_own_N = owner_N == rank, negative_owner_N == rank
+    missing = max(map(len, passages)) - len(passages[rank])
     return Block(
-        _dealt(block.question_Q, place),
+        share_of(block.question_Q, place),
         np.concatenate([passages[rank], np.full(missing, PADDING, dtype=np.int64)]),
         block.positive_row_N[own_N] - rank * each,
         block.positive_N[own_N],

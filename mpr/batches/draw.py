@@ -83,7 +83,16 @@ class Drawer:
         available = self.drawable.lengths(self.questions)
         per_question = available if config.positives.policy == "one_row_per_positive" else 1
         self._row_ends = np.cumsum(np.broadcast_to(per_question, self.questions.shape))
-        self._order = self._ordered(clusters)
+        wanted, size = config.clusters, (self.rows_per_epoch, rows_per_step)
+        if wanted is None:
+            self._order = RowOrder(config.questions, seed, *size)
+            return
+        if clusters is None or len(clusters) != len(positives):
+            found = "there are none" if clusters is None else f"they are of {len(clusters):,} questions"
+            what = f"questions: cluster needs the clusters of {len(positives):,} questions, {found}"
+            raise RecipeError(what, key="draw.clusters", fix="use shuffle, or cluster the questions of this split")
+        cluster_U = np.repeat(clusters[self.questions], np.diff(self._row_ends, prepend=0))
+        self._order = RowOrder(config.questions, seed, *size, cluster_U, wanted.per_batch)
 
     def _drop_without_pairs(self) -> int:
         """Leaves out questions that have fewer than two pairs to draw from; returns how many."""
@@ -92,23 +101,12 @@ class Drawer:
             if choice.entry.weight != PAIRED:
                 continue
             parts = [self.questions[start : start + _AT_ONCE] for start in range(0, len(self.questions), _AT_ONCE)]
-            counts = [choice.pairs_of(part, self._known(part)) for part in parts]
+            counts = [choice.pairs_of(part, Pairs.of(self.positives.rows, part)) for part in parts]
             self.questions = self.questions[np.concatenate(counts) >= 2]
             if not len(self.questions):
                 what = f"no question has two pairs of source '{choice.entry.from_}' that the teacher scored"
                 raise DataError(what, key="draw.negatives", fix="score its candidates and the positives")
         return before - len(self.questions)
-
-    def _ordered(self, clusters: NDArray[Any] | None) -> RowOrder:
-        wanted, order = self.config.clusters, (self.seed, self.rows_per_epoch, self.rows_per_step)
-        if wanted is None:
-            return RowOrder(self.config.questions, *order)
-        if clusters is None or len(clusters) != len(self.positives):
-            found = "there are none" if clusters is None else f"they are of {len(clusters):,} questions"
-            what = f"questions: cluster needs the clusters of {len(self.positives):,} questions, {found}"
-            raise RecipeError(what, key="draw.clusters", fix="use shuffle, or cluster the questions of this split")
-        cluster_U = np.repeat(clusters[self.questions], np.diff(self._row_ends, prepend=0))
-        return RowOrder(self.config.questions, *order, cluster_U, wanted.per_batch)
 
     @property
     def rows_per_epoch(self) -> int:
@@ -121,13 +119,14 @@ class Drawer:
 
     def turn_to(self, name: str, candidates: Ragged, evidence: Evidence) -> None:
         """From the next draw on, the candidates of this source are these."""
-        entries = [(number, entry) for number, entry in enumerate(self.config.negatives) if entry.from_ == name]
         made = {choice.number: choice for choice in self.choices}
-        for number, entry in entries:
-            made[number] = Choice(number, entry, {name: candidates}, self.drawable, evidence)
+        for number, entry in enumerate(self.config.negatives):
+            if entry.from_ == name:
+                made[number] = Choice(number, entry, {name: candidates}, self.drawable, evidence)
         self.choices = [made[number] for number in sorted(made)]
 
     def __call__(self, number: int) -> Step:
+        """The rows of the stream that this step takes, with the passages that are drawn for them."""
         rows = self._rows(number)
         positive = self._positives(rows)
         negative, shortages = self._negatives(rows, positive)
@@ -147,21 +146,15 @@ class Drawer:
         entry_R = np.searchsorted(self._row_ends, unit_R, side="right")
         return Rows(self.questions[entry_R], epoch_R, unit_R - np.concatenate([[0], self._row_ends])[entry_R])
 
-    def _known(self, question_R: Integers) -> Pairs:
-        """Every passage that is known to be relevant to these questions."""
-        return Pairs(*self.positives.known(question_R)[:2])
-
-    def _all(self, rows: Rows) -> Pairs:
-        """Every positive that could be drawn."""
-        owner_N, place_N = self.drawable.places(rows.question_R)
-        return Pairs(owner_N, np.asarray(self.drawable.columns["passage"][place_N], dtype=np.int64))
-
     def _positives(self, rows: Rows) -> Pairs:
         """Every positive drawn: those of the policy, or of the pair that is drawn under random1."""
         pairing = [choice for choice in self.choices if choice.entry.weight == PAIRED]
         if self.config.positives.policy != "random1" or not pairing:
             return self._of_policy(rows)
-        pairs, positive_N = pairing[0].ranked_pairs(rows, self.seed, self._all(rows), self._known(rows.question_R))
+        drawable = Pairs.of(self.drawable, rows.question_R)
+        pairs, positive_N = pairing[0].ranked_pairs(
+            rows, self.seed, drawable, Pairs.of(self.positives.rows, rows.question_R)
+        )
         best_R = np.searchsorted(pairs.row_N, np.arange(len(rows)))  # every row has pairs, the first is the best
         return Pairs(np.arange(len(rows)), positive_N[best_R])
 
@@ -171,15 +164,15 @@ class Drawer:
         available_R = self.drawable.lengths(rows.question_R)
         taken_R = np.ones_like(available_R)
         first_R = np.zeros_like(available_R)
+        bits_R = randomness.bits(self.seed, "first positive", rows.question_R)
+        start_R = np.asarray(bits_R % available_R.astype(np.uint64), dtype=np.int64)
         if config.policy == "random1":
-            first_R = self._start(rows.question_R, available_R) + rows.epoch_R
+            first_R = start_R + rows.epoch_R
         elif config.policy == "up_to":
             taken_R = np.minimum(available_R, config.m or 1)
             if config.beyond == "rotate":
                 turning_R = available_R > taken_R  # with m or fewer, all are taken in their listed order
-                first_R = np.where(
-                    turning_R, self._start(rows.question_R, available_R) + rows.epoch_R * taken_R, first_R
-                )
+                first_R = np.where(turning_R, start_R + rows.epoch_R * taken_R, first_R)
         elif config.policy == "all":
             taken_R = available_R
         elif config.policy == "one_row_per_positive":
@@ -190,18 +183,19 @@ class Drawer:
         place_N = offset_R[row_N] + (first_R[row_N] + within_N) % available_R[row_N]
         return Pairs(row_N, np.asarray(self.drawable.columns["passage"][place_N], dtype=np.int64))
 
-    def _start(self, question_R: Integers, available_R: Integers) -> Integers:
-        bits_R = randomness.bits(self.seed, "first positive", question_R)
-        return np.asarray(bits_R % available_R.astype(np.uint64), dtype=np.int64)
-
     def _negatives(self, rows: Rows, positive: Pairs) -> tuple[Pairs, dict[str, int]]:
         """Every negative drawn, source after source within a row, and how many places each source left open."""
-        count = len(rows)
-        known, drawn = self._known(rows.question_R), Pairs.none()
+        count, policy = len(rows), self.config.positives.policy
+        known, drawn = Pairs.of(self.positives.rows, rows.question_R), Pairs.none()
         shortages: dict[str, int] = {}
         for choice in self.choices:
             entry = choice.entry
-            ranked = self._ranked(choice, rows, positive, known)
+            if entry.weight != PAIRED:
+                ranked = choice.ranked(rows, self.seed)
+            else:  # under random1 the pair decides which positive the row has, so all of them take part
+                pool = Pairs.of(self.drawable, rows.question_R) if policy == "random1" else positive
+                pairs, positive_N = choice.ranked_pairs(rows, self.seed, pool, known)
+                ranked = pairs.at(Pairs(pairs.row_N, positive_N).among(positive))
             wanted_R = np.full(count, entry.k or 0, dtype=np.int64)
             if entry.group is not None:
                 wanted_R = np.maximum(entry.group - positive.count(count) - drawn.count(count), 0)
@@ -217,15 +211,6 @@ class Drawer:
                 if entry.short == "random":
                     drawn += self._random(rows, open_R, known + drawn)
         return drawn.at(np.argsort(drawn.row_N, kind="stable")), shortages
-
-    def _ranked(self, choice: Choice, rows: Rows, positive: Pairs, known: Pairs) -> Pairs:
-        """Candidates of each row in the order in which they are to be taken."""
-        if choice.entry.weight != PAIRED:
-            return choice.ranked(rows, self.seed)
-        deciding = self.config.positives.policy == "random1"
-        pool = self._all(rows) if deciding else positive
-        pairs, positive_N = choice.ranked_pairs(rows, self.seed, pool, known)
-        return pairs.at(Pairs(pairs.row_N, positive_N).among(positive))
 
     def _random(self, rows: Rows, missing_R: Integers, barred: Pairs) -> Pairs:
         """Passages of the whole store for the places still open: each row reads its own endless random sequence."""

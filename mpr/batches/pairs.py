@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpr.runtime import randomness
+from mpr.storage.ragged import Ragged
 
 Integers = NDArray[np.int64]
 
@@ -37,6 +38,12 @@ class Pairs:
 
     row_N: Integers
     passage_N: Integers
+
+    @classmethod
+    def of(cls, table: Ragged, question_R: Integers) -> Pairs:
+        """Every passage that a table lists for these questions, in its order."""
+        row_N, place_N = table.places(question_R)
+        return cls(row_N, np.asarray(table.columns["passage"][place_N], dtype=np.int64))
 
     @classmethod
     def none(cls) -> Pairs:

@@ -104,7 +104,9 @@ def _exceptions(
     tiers: Iterable[str],
 ) -> dict[str, Integers]:
     """Cells of rules 2 and 3 under the names that they have in a Policy; no cell has two names."""
-    row_K, passage_K, counts_K = _known(grid.block, positives, tiers)
+    rows = np.flatnonzero(grid.block.question_Q != PADDING)
+    owner_K, passage_K, tier_K = positives.known(grid.block.question_Q[rows])
+    row_K, counts_K = rows[owner_K], np.isin(tier_K, tier_codes(tiers))
     known_C = grid.cells(row_K[counts_K], passage_K[counts_K])
     undrawn_C = _without(known_C, drawn_C)
     shared = grid.drawn_by_others(undrawn_C)
@@ -159,13 +161,6 @@ class _Grid:
         before_K = np.cumsum(count_K) - count_K
         place = np.arange(int(count_K.sum())) + np.repeat(first_K - before_K, count_K)
         return np.unique(np.repeat(row_K, count_K) * self.width + column_R[order[place]])
-
-
-def _known(block: Block, positives: PositiveIndex, tiers: Iterable[str]) -> tuple[Integers, Integers, Mask]:
-    """Every known positive of every row, and whether its tier counts."""
-    rows = np.flatnonzero(block.question_Q != PADDING)
-    owner_K, passage_K, tier_K = positives.known(block.question_Q[rows])
-    return rows[owner_K], passage_K, np.isin(tier_K, tier_codes(tiers))
 
 
 def _without(cells_C: Integers, *others: Integers) -> Integers:

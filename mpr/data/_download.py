@@ -10,7 +10,6 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
@@ -33,64 +32,52 @@ class Fetcher:
     used: dict[str, str] = field(default_factory=dict)
 
     def __call__(self, pin: Pin) -> Path:
-        path = self._brought(pin) if self.folder is not None else self._downloaded(pin)
+        if self.folder is None:
+            path = self._downloaded(pin)
+        elif not (path := self.folder / pin.file).is_file():
+            raise DataError(f"'{pin.file}' is not in {self.folder}", key="data.corpus.folder", fix=_origin(pin))
         self.used[pin.file] = storage.remembered_sha256(path)
         if pin.sha256 is not None and self.used[pin.file] != pin.sha256:
             what = f"is not the pinned file: expected sha256 {pin.sha256[:16]}..., found {self.used[pin.file][:16]}..."
             raise DataError(what, where=str(path), fix=_origin(pin))
         return path
 
-    def _brought(self, pin: Pin) -> Path:
-        assert self.folder is not None
-        path = self.folder / pin.file
-        if not path.is_file():
-            raise DataError(f"'{pin.file}' is not in {self.folder}", key="data.corpus.folder", fix=_origin(pin))
-        return path
-
     def _downloaded(self, pin: Pin) -> Path:
-        if not pin.url:
-            what = f"'{pin.file}' cannot be downloaded"
-            raise DataError(
-                what, key="data.corpus.folder", fix=f"bring it and say --set data.corpus.folder=FOLDER; {_origin(pin)}"
-            )
         target = self.home / "downloads" / f"{stable_hash(pin.url):016x}"
+        if not pin.url:
+            fix = f"bring it and say --set data.corpus.folder=FOLDER; {_origin(pin)}"
+            raise DataError(f"'{pin.file}' cannot be downloaded", key="data.corpus.folder", fix=fix)
         if not target.exists():
-            self._download(pin, target)
+            try:
+                self._download(pin, target)
+            except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+                fix = f"check the network, or bring the file and say --set data.corpus.folder=FOLDER; {_origin(pin)}"
+                raise DataError(f"cannot be downloaded: {error}", where=pin.url, fix=fix) from error
         storage.read_manifest(target, KIND)
         return target / pin.file
 
     def _download(self, pin: Pin, target: Path) -> None:
-        receipt: dict[str, Any] = {"url": pin.url}
         request = urllib.request.Request(pin.url, headers={"User-Agent": "mpr"})
-        try:
-            with (
-                storage.stage(target, KIND, receipt) as stage,
-                urllib.request.urlopen(request, timeout=_TIMEOUT) as reply,
-            ):
-                size = int(reply.headers.get("Content-Length") or 0)
-                if size:
-                    storage.require_space(self.home, size)
-                received = 0
-                bar = tqdm(total=size or None, unit="B", unit_scale=True, desc=pin.file)
-                with stage.open(pin.file) as file, bar:
-                    while chunk := reply.read(_CHUNK):
-                        file.write(chunk)
-                        received += len(chunk)
-                        bar.update(len(chunk))
-                if size and received != size:
-                    raise DataError(
-                        f"download ended after {received:,} of {size:,} bytes", where=pin.url, fix="try again"
-                    )
-                self._refuse_other(pin, stage)
-        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-            fix = f"check the network, or bring the file and say --set data.corpus.folder=FOLDER; {_origin(pin)}"
-            raise DataError(f"cannot be downloaded: {error}", where=pin.url, fix=fix) from error
-
-    def _refuse_other(self, pin: Pin, stage: storage.Stage) -> None:
-        found = stage.entries()[pin.file]["sha256"]
-        if pin.sha256 is not None and found != pin.sha256:
-            what = f"the server sent another file: expected sha256 {pin.sha256[:16]}..., got {found[:16]}..."
-            raise DataError(what, where=pin.url, fix="nothing was kept; tell the maintainers of mpr")
+        with (
+            storage.stage(target, KIND, {"url": pin.url}) as stage,
+            urllib.request.urlopen(request, timeout=_TIMEOUT) as reply,
+        ):
+            size, received = int(reply.headers.get("Content-Length") or 0), 0
+            if size:
+                storage.require_space(self.home, size)
+            bar = tqdm(total=size or None, unit="B", unit_scale=True, desc=pin.file)
+            with stage.open(pin.file) as file, bar:
+                while chunk := reply.read(_CHUNK):
+                    file.write(chunk)
+                    received += len(chunk)
+                    bar.update(len(chunk))
+            if size and received != size:
+                what = f"download ended after {received:,} of {size:,} bytes"
+                raise DataError(what, where=pin.url, fix="try again")
+            found = stage.entries()[pin.file]["sha256"]
+            if pin.sha256 is not None and found != pin.sha256:
+                what = f"the server sent another file: expected sha256 {pin.sha256[:16]}..., got {found[:16]}..."
+                raise DataError(what, where=pin.url, fix="nothing was kept; tell the maintainers of mpr")
 
 
 def _origin(pin: Pin) -> str:

@@ -19,10 +19,9 @@ import pyarrow as pa
 from mpr import storage
 from mpr.corpora import Split
 from mpr.data import passages
-from mpr.data.overlap import normalised
 from mpr.data.passages import PassageStore
 from mpr.data.positives import COLUMNS
-from mpr.data.questions import CANDIDATE_COLUMNS, KIND, SCHEMA, SplitStore
+from mpr.data.questions import CANDIDATE_COLUMNS, KIND, SCHEMA, SplitStore, normalised
 from mpr.errors import DataError, Problem
 from mpr.recipe.keys import Repair
 from mpr.records import TIERS, Candidate, Group, Passage, Positive, id_problem, stable_hash, text_problem
@@ -63,23 +62,25 @@ class _Tally:
 
 
 def inline_passages(target: Path, groups: Iterable[Group], receipt: dict[str, Any], **options: Any) -> PassageStore:
-    """A passage store of all texts that came with the records, each id once."""
-    return passages.build(target, _first_of_each(groups), receipt, **options)
+    """A passage store of all texts that came with the records, each id once.
 
-
-def _first_of_each(groups: Iterable[Group]) -> Iterator[Passage]:
-    """An id that comes again must bring the same text; two texts under one id would train on whichever came first."""
+    An id that comes again must bring the same text; two texts under one id would train on whichever came first.
+    """
     seen: dict[int, int] = {}
-    for group in groups:
-        for passage in group.passages:
-            # ascii() stands in for what UTF-8 cannot hold; the store refuses such a passage with its own words
-            key, content = stable_hash(ascii(passage.id)), stable_hash(ascii((passage.title, passage.text)))
-            if key not in seen:
-                seen[key] = content
-                yield passage
-            elif seen[key] != content:
-                what = "the same passage id comes with two different texts"
-                raise DataError(what, key=passage.id, fix=f"see question {group.question.id}")
+
+    def first_of_each() -> Iterator[Passage]:
+        for group in groups:
+            for passage in group.passages:
+                # ascii() stands in for what UTF-8 cannot hold; the store refuses such a passage with its own words
+                key, content = stable_hash(ascii(passage.id)), stable_hash(ascii((passage.title, passage.text)))
+                if key not in seen:
+                    seen[key] = content
+                    yield passage
+                elif seen[key] != content:
+                    what = "the same passage id comes with two different texts"
+                    raise DataError(what, key=passage.id, fix=f"see question {group.question.id}")
+
+    return passages.build(target, first_of_each(), receipt, **options)
 
 
 def build(
@@ -98,7 +99,7 @@ def build(
 ) -> SplitStore:
     """Writes a split. `train` says whether questions without positives are a problem; evaluation keeps them.
 
-    `exclude` holds questions (as `overlap.normalised` writes them) that evaluation asks and training must not see.
+    `exclude` holds questions (as `normalised` writes them) that evaluation asks and training must not see.
     """
     tally, read, seen = _Tally(), 0, set[int]()
     with storage.stage(target, KIND, receipt) as stage, ExitStack() as files:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from mpr import storage
+from mpr.data._corpus import Bar
 from mpr.data.passages import PassageStore
 from mpr.errors import DataError
 from mpr.recipe.keys import NewEncoder, Towers
@@ -15,7 +15,6 @@ from mpr.recipe.keys import NewEncoder, Towers
 KIND = "vocabulary"
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _FILE = "tokenizer.json"
-Bar = Callable[[str, int | None], AbstractContextManager[Callable[[int], object]]]
 
 
 def load(towers: Towers, folder: Path, corpus: Callable[[], PassageStore], bar: Bar) -> Any:
@@ -28,8 +27,13 @@ def load(towers: Towers, folder: Path, corpus: Callable[[], PassageStore], bar: 
     if not target.exists():
         store = corpus()
         with bar("vocabulary", 2 * len(store)) as progress:
-            receipt = {"corpus": store.manifest.digest}
-            build(target, lambda: _texts(store, progress), towers.new, receipt)
+
+            def texts() -> Iterator[str]:
+                for passage in store:
+                    progress(1)
+                    yield f"{passage.title}\n{passage.text}"
+
+            build(target, texts, towers.new, {"corpus": store.manifest.digest})
     storage.verify(target, KIND)
     return Tokenizer.from_file(str(target / _FILE))
 
@@ -74,13 +78,19 @@ def learn(texts: Callable[[], Iterator[str]], new: NewEncoder) -> Any:
     among equally frequent pairs it prefers the smaller numbers. So a first pass without merges only finds out which
     characters there are, and the second is given them in a fixed order.
     """
+    from tokenizers import decoders, processors
+
     letters = _trained(texts(), 0, list(SPECIAL)).get_vocab().keys() - set(SPECIAL)
     if len(SPECIAL) + len(letters) >= new.vocabulary:
         what = f"the corpus has {len(letters):,} different characters, which leaves no room for word pieces"
         raise DataError(what, key="towers.new.vocabulary", fix=f"ask for more than {new.vocabulary:,}")
     ordered = sorted(letters, key=lambda letter: (len(letter), letter))
-    trained = _trained(texts(), new.vocabulary, [*SPECIAL, *ordered])
-    return _wordpiece(trained.get_vocab())
+    pieces = _trained(texts(), new.vocabulary, [*SPECIAL, *ordered]).get_vocab()
+    tokenizer = _blank(pieces)
+    tokenizer.add_special_tokens(list(SPECIAL))
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", pieces["[SEP]"]), ("[CLS]", pieces["[CLS]"]))
+    tokenizer.decoder = decoders.WordPiece()
+    return tokenizer
 
 
 def _trained(texts: Iterator[str], size: int, first: list[str]) -> Any:
@@ -88,10 +98,8 @@ def _trained(texts: Iterator[str], size: int, first: list[str]) -> Any:
     from tokenizers import trainers
 
     tokenizer = _blank({})
-    tokenizer.train_from_iterator(
-        texts,
-        trainers.WordPieceTrainer(vocab_size=size, special_tokens=first, show_progress=False, min_frequency=2),
-    )
+    trainer = trainers.WordPieceTrainer(vocab_size=size, special_tokens=first, show_progress=False, min_frequency=2)
+    tokenizer.train_from_iterator(texts, trainer)
     return tokenizer
 
 
@@ -102,20 +110,3 @@ def _blank(pieces: dict[str, int]) -> Any:
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     return tokenizer
-
-
-def _wordpiece(pieces: dict[str, int]) -> Any:
-    """BERT's tokenizer with these pieces."""
-    from tokenizers import decoders, processors
-
-    tokenizer = _blank(pieces)
-    tokenizer.add_special_tokens(list(SPECIAL))
-    tokenizer.post_processor = processors.BertProcessing(("[SEP]", pieces["[SEP]"]), ("[CLS]", pieces["[CLS]"]))
-    tokenizer.decoder = decoders.WordPiece()
-    return tokenizer
-
-
-def _texts(store: PassageStore, progress: Callable[[int], object]) -> Iterator[str]:
-    for passage in store:
-        progress(1)
-        yield f"{passage.title}\n{passage.text}"

@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mpr.data import overlap
 from mpr.data.dataset import Dataset
 from mpr.data.passages import PassageStore
-from mpr.data.questions import SplitStore
+from mpr.data.questions import SplitStore, normalised
 from mpr.data.tokens import TokenStore
 from mpr.metrics.answers import AnswerMatcher, tokens
 from mpr.models.templates import Template
@@ -61,6 +60,8 @@ class SplitAudit:
     learned: int | None = None
     """Questions with a positive that training has for others; None: none are listed, or of other texts."""
     answers: dict[str, int] = field(default_factory=dict)
+    missing: int | None = None
+    """Positives of an inline split that are not in the corpus by id; None: not inline, or no corpus on this disk."""
 
     def share_with(self, least: int) -> float:
         """delta_k: share of all questions read that have at least this many known positives."""
@@ -77,47 +78,49 @@ class Audit:
     repeated_texts: int
     passage_lengths: Lengths
     splits: list[SplitAudit]
-    inline_missing: dict[str, int | None]
 
 
 def audit(dataset: Dataset, *, scan: bool | None = None) -> Audit:
     """Reads everything. `scan`: look for every answer in the whole corpus; None: if it has at most SCAN_LIMIT texts."""
     store = dataset.passages_of("train")
     template = Template.of(dataset.tokenizer())
-    towers = dataset.recipe.towers
-    splits = [_split(dataset, role, template, towers.question_length) for role in dataset.splits]
-    for one in splits[1:]:
-        one.overlap = overlap.shared(dataset.split("train"), dataset.split(one.role))
-        if (known_Q := learned(dataset, one.role)) is not None:
-            one.learned = int(known_Q.sum())
-    for one in splits:
-        one.answers = _answers(dataset, one.role, scan)
+    tokenised = dataset.tokens_of_passages("train")
+    splits = [_split(dataset, role, template, scan) for role in dataset.splits.names]
+    for one in splits:  # of which any may have built the corpus
+        if dataset.corpus.collection.split(one.name).inline and (dataset.corpus.folder / "passages").exists():
+            used = np.unique(dataset.split(one.role).positives.rows.columns["passage"])
+            one.missing = int((dataset.corpus().rows_of(dataset.passages_of(one.role).ids(used)) < 0).sum())
     return Audit(
         recipe=dataset.recipe.name,
         corpus=dataset.recipe.data.corpus.name,
         passages=len(store),
         repeated_texts=len(store) - len(np.unique(store.text_hashes)),
-        passage_lengths=Lengths.of(dataset.tokens_of_passages("train"), template, towers.passage_length),
+        passage_lengths=Lengths.of(tokenised, template, dataset.recipe.towers.passage_length),
         splits=splits,
-        inline_missing={one.role: _missing_from_corpus(dataset, one.role) for one in splits},
     )
 
 
-def _split(dataset: Dataset, role: str, template: Template, limit: int) -> SplitAudit:
-    store = dataset.split(role)
+def _split(dataset: Dataset, role: str, template: Template, scan: bool | None) -> SplitAudit:
+    store, passages = dataset.split(role), dataset.passages_of(role)
     tier_counts = Counter(np.asarray(store.positives.rows.columns["tier"]).tolist())
-    texts = [overlap.normalised(text) for text in store.texts]
-    return SplitAudit(
+    texts = [normalised(text) for text in store.texts]
+    found = SplitAudit(
         role=role,
-        name=dataset.splits[role],
+        name=dataset.splits.names[role],
         read=int(store.manifest.receipt["read"]),
         kept=len(store),
         dropped=store.dropped,
         positives=store.positives.rows.lengths(),
         tiers={TIERS[code]: count for code, count in sorted(tier_counts.items())},
-        lengths=Lengths.of(dataset.tokens_of_questions(role), template, limit),
+        lengths=Lengths.of(dataset.tokens_of_questions(role), template, dataset.recipe.towers.question_length),
         repeated_questions=len(texts) - len(set(texts)),
+        answers=_answers(store, passages, scan),
     )
+    if role != "train":
+        found.overlap = dataset.split("train").shared_with(store)
+        if (known_Q := learned(dataset, role)) is not None:
+            found.learned = int(known_Q.sum())
+    return found
 
 
 def learned(dataset: Dataset, role: str) -> NDArray[np.bool_] | None:
@@ -125,28 +128,16 @@ def learned(dataset: Dataset, role: str) -> NDArray[np.bool_] | None:
     whatever it knows of questions. Of positives that stand in the records; None where the split lists none, or of texts
     of its own."""
     train, tested = dataset.split("train").positives, dataset.split(role).positives
-    if (
-        not len(tested.rows.columns["passage"])
-        or dataset.passages_of(role).folder != dataset.proposable("train").folder
-    ):
+    same_passages = dataset.passages_of(role).folder == dataset.splits.proposable("train").folder
+    if not len(tested.rows.columns["passage"]) or not same_passages:
         return None
     counting = train.counting(dataset.recipe.labels[0].tiers)  # type: ignore[attr-defined]
     is_learned_N = np.isin(tested.rows.columns["passage"], counting.columns["passage"])
     return np.isin(np.arange(len(tested)), tested.rows.owners()[is_learned_N])
 
 
-def _missing_from_corpus(dataset: Dataset, role: str) -> int | None:
-    """Positives of an inline split that are not in the corpus by id; None where the corpus is not on this disk."""
-    if not dataset.collection.split(dataset.splits[role]).inline or not (dataset.folder / "passages").exists():
-        return None
-    inline, corpus = dataset.passages_of(role), dataset.corpus()
-    used = np.unique(dataset.split(role).positives.rows.columns["passage"])
-    return int((corpus.rows_of(inline.ids(used)) < 0).sum())
-
-
-def _answers(dataset: Dataset, role: str, scan: bool | None) -> dict[str, int]:
+def _answers(split: SplitStore, store: PassageStore, scan: bool | None) -> dict[str, int]:
     """How many questions have answers, patterns that are no patterns, and answers that occur nowhere."""
-    split, store = dataset.split(role), dataset.passages_of(role)
     questions = list(split)
     counts = {"with answers": sum(bool(question.answers) for question in questions)}
     if not counts["with answers"]:

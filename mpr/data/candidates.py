@@ -62,8 +62,8 @@ def scored(tables: Sequence[Ragged]) -> PairScores:
 
 
 @dataclass(frozen=True)
-class Row:
-    """One candidate, as a person reads it."""
+class Entry:
+    """One entry of a table, as a person reads it."""
 
     question: int
     passage: int
@@ -76,7 +76,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Labelled:
-    """Proposals for some questions, told apart: what may be a negative, and what was taken out and why."""
+    """Proposals for some questions: what may be a negative, and what was taken out and why."""
 
     negatives: Ragged
     removed: Ragged
@@ -98,20 +98,18 @@ class Labelled:
         lists = [(found.negatives, kept.negatives), (found.removed, kept.removed)]
         if found.anchors is not None and kept.anchors is not None:
             lists.append((found.anchors, kept.anchors))
-        return cls(*(_interleaved(new, old, rows, fresh_N) for new, old in lists))
-
-
-def _interleaved(new: Ragged, old: Ragged, rows: NDArray[Any], fresh_N: NDArray[np.bool_]) -> Ragged:
-    lengths = np.empty(len(rows), dtype=np.int64)
-    lengths[fresh_N], lengths[~fresh_N] = new.lengths(), old.lengths(rows[~fresh_N])
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    is_new_M = np.repeat(fresh_N, lengths)
-    columns = {}
-    for name, values in old.columns.items():
-        columns[name] = np.empty(len(is_new_M), dtype=values.dtype)
-        columns[name][is_new_M] = new.columns[name]
-        columns[name][~is_new_M] = values[old.places(rows[~fresh_N])[1]]
-    return Ragged(offsets, columns)
+        made = []
+        for new, old in lists:
+            lengths = np.empty(len(rows), dtype=np.int64)
+            lengths[fresh_N], lengths[~fresh_N] = new.lengths(), old.lengths(rows[~fresh_N])
+            is_new_M = np.repeat(fresh_N, lengths)
+            columns = {}
+            for name, values in old.columns.items():
+                columns[name] = np.empty(len(is_new_M), dtype=values.dtype)
+                columns[name][is_new_M] = new.columns[name]
+                columns[name][~is_new_M] = values[old.places(rows[~fresh_N])[1]]
+            made.append(Ragged(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), columns))
+        return cls(*made)
 
 
 def write(target: Path, blocks: Iterable[Labelled], receipt: Mapping[str, Any]) -> CandidateTable:
@@ -175,7 +173,7 @@ class CandidateTable:
         """Number of candidates of each label."""
         return dict(self.manifest.receipt["counts"])
 
-    def rows(self, question: int) -> Iterator[Row]:
+    def rows(self, question: int) -> Iterator[Entry]:
         """Everything that was proposed for a question, in the order of the source."""
         found = []
         for table in (self.negatives, self.removed):
@@ -183,7 +181,7 @@ class CandidateTable:
             labels = values.pop("label", [NEGATIVE] * len(values["rank"]))
             for number, label in enumerate(labels):
                 one = {name: column[number] for name, column in values.items()}
-                found.append(Row(question, source=self.source, label=LABELS[label], **one))
+                found.append(Entry(question, source=self.source, label=LABELS[label], **one))
         yield from sorted(found, key=lambda row: row.rank)
 
     def summary(self) -> str:

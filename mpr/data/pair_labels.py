@@ -1,8 +1,9 @@
-"""Knowledge: what training knows about the pairs of a split, once mining is done and while labels are applied.
+"""What is known of pairs: of the questions of a split with passages, after mining and while labels are applied.
 
 Four things: the positives of every question, with those that are only not to be negatives; the candidates of every
 source, from which negatives are drawn; what mining took out of a source, with the reason; and numbers for pairs, named
-by the target of an objective that they become. A label (`mpr/labels/`) is a function from knowledge to knowledge:
+by the target of an objective that they become. A label (`mpr/labels/`) takes what is known before it and gives what is
+known after it:
 
     applied(params, known, ground) -> known
 
@@ -36,7 +37,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Knowledge:
-    """See the module's docstring. Sources go by their `as`."""
+    """What is known of pairs; see the module's docstring. Sources go by their `as`."""
 
     positives: PositiveIndex
     candidates: Mapping[str, Ragged]

@@ -108,8 +108,14 @@ def write(
         if first is None or second is None:
             _fill(stage, iter(() if first is None else (first,)), receipt)
         else:
-            ends = _spill(stage, chain((first, second), pieces))
-            _fill(stage, merged(_opened(stage.folder, ends), repeated, memory), receipt)
+            ends = [0]
+            with stage.open("runs_keys.bin") as keys, stage.open("runs_values.bin") as values:
+                for key_N, value_N in chain((first, second), pieces):
+                    _append(keys, values, key_N, value_N)
+                    ends.append(ends[-1] + len(key_N))
+            key_N, value_N = (memory_map(stage.folder / f"runs_{name}.bin", kind) for name, kind in _FILES.items())
+            runs = [(key_N[a:b], value_N[a:b]) for a, b in pairwise(ends)]
+            _fill(stage, merged(runs, repeated, memory), receipt)
             for name in _FILES:
                 stage.discard(f"runs_{name}.bin")
     return PairScores.open(target)
@@ -195,21 +201,6 @@ def _sorted(key_N: Integers, value_N: Floats, repeated: Repeated) -> Run:
             raise DataError(what, key="scores", fix="keep one score for each pair")
         key_N, value_N = key_N[~again_N], value_N[~again_N]
     return key_N, value_N
-
-
-def _spill(stage: storage.Stage, runs: Iterable[Run]) -> list[int]:
-    """Keeps the runs one behind the other; returns where each ends."""
-    ends = [0]
-    with stage.open("runs_keys.bin") as keys, stage.open("runs_values.bin") as values:
-        for key_N, value_N in runs:
-            _append(keys, values, key_N, value_N)
-            ends.append(ends[-1] + len(key_N))
-    return ends
-
-
-def _opened(folder: Path, ends: Sequence[int]) -> list[Run]:
-    key_N, value_N = (memory_map(folder / f"runs_{name}.bin", kind) for name, kind in _FILES.items())
-    return [(key_N[a:b], value_N[a:b]) for a, b in pairwise(ends)]
 
 
 def _fill(stage: storage.Stage, pieces: Iterator[Run], receipt: dict[str, Any]) -> None:

@@ -42,10 +42,17 @@ def build(
                 arrays = [pa.array(column, field.type) for column, field in zip(columns, _SCHEMA, strict=True)]
                 writer.write_batch(pa.record_batch(arrays, schema=_SCHEMA))
                 id_hashes.append(np.array([stable_hash(p.id) for p in batch], dtype=np.uint64))
-                hashes.append(np.array([_content_hash(p) for p in batch], dtype=np.uint64))
+                # Of the title where there is no text, or all such passages would pass for copies.
+                contents = [text_hash(p.text if p.text.strip() else p.title) for p in batch]
+                hashes.append(np.array(contents, dtype=np.uint64))
                 progress(len(batch))
         count = sum(len(part) for part in hashes)
-        _refuse_count(target, count, expected)
+        if not count:
+            raise DataError("the corpus has no passages", where=str(target), fix="check the corpus file")
+        if expected is not None and count != expected:
+            what = f"the corpus has {count:,} passages, {expected:,} are expected"
+            fix = "the file is not the one the recipe was written for, or was cut short"
+            raise DataError(what, where=str(target), fix=fix)
         all_ids = np.concatenate(id_hashes)
         order = np.argsort(all_ids, kind="stable")
         ids = all_ids[order]
@@ -55,11 +62,6 @@ def build(
         stage.write("id_rows.bin", order.astype("<i8").tobytes())
         receipt["passages"] = count
     return PassageStore(target)
-
-
-def _content_hash(passage: Passage) -> int:
-    """Hash of the text; of the title where there is no text, or all such passages would pass for copies."""
-    return text_hash(passage.text if passage.text.strip() else passage.title)
 
 
 def _batches(passages: Iterable[Passage]) -> Iterator[list[Passage]]:
@@ -76,15 +78,6 @@ def _batches(passages: Iterable[Passage]) -> Iterator[list[Passage]]:
             batch = []
     if batch:
         yield batch
-
-
-def _refuse_count(target: Path, count: int, expected: int | None) -> None:
-    if not count:
-        raise DataError("the corpus has no passages", where=str(target), fix="check the corpus file")
-    if expected is not None and count != expected:
-        what = f"the corpus has {count:,} passages, {expected:,} are expected"
-        fix = "the file is not the one the recipe was written for, or was cut short"
-        raise DataError(what, where=str(target), fix=fix)
 
 
 def _refuse_twins(path: Path, ids: NDArray[np.uint64], order: NDArray[np.int64]) -> None:

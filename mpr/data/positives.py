@@ -87,20 +87,20 @@ class PositiveIndex:
         columns = {name: np.concatenate([self.rows.columns[name], added[name]]) for name in COLUMNS}
         return PositiveIndex(Ragged(self.rows.offsets, columns).taken(owners[order], order))
 
-    def retold(self, key_N: Any, tier: int, grade_N: Any) -> PositiveIndex:
+    def changed(self, key_N: Any, tier: int, grade_N: Any) -> PositiveIndex:
         """These pairs, which are known, as positives of another tier and grade, in their places."""
         order = np.argsort(key_N)
         at_K = np.searchsorted(key_N[order], self.keys())
         at_K[at_K == len(key_N)] = 0
-        told_K = key_N[order][at_K] == self.keys() if len(key_N) else np.zeros(len(self.keys()), dtype=bool)
+        changed_K = key_N[order][at_K] == self.keys() if len(key_N) else np.zeros(len(self.keys()), dtype=bool)
         columns = {name: values.copy() for name, values in self.rows.columns.items()}
-        columns["tier"][told_K] = tier
-        columns["grade"][told_K] = np.asarray(grade_N, dtype=np.float32)[order][at_K[told_K]]
+        columns["tier"][changed_K] = tier
+        columns["grade"][changed_K] = np.asarray(grade_N, dtype=np.float32)[order][at_K[changed_K]]
         return PositiveIndex(Ragged(self.rows.offsets, columns))
 
-    def doubted(self, doubtful: NDArray[np.bool_]) -> PositiveIndex:
+    def made_grey(self, grey: NDArray[np.bool_]) -> PositiveIndex:
         """Some of them grey, so that they are neither drawn nor negatives; one truth value for each place."""
-        tiers = np.where(doubtful, GREY, self.rows.columns["tier"]).astype(np.uint8)
+        tiers = np.where(grey, GREY, self.rows.columns["tier"]).astype(np.uint8)
         return PositiveIndex(Ragged(self.rows.offsets, {**self.rows.columns, "tier": tiers}))
 
 

@@ -6,6 +6,7 @@ only numbers. `inline` splits carry their own passage store, because their texts
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pyarrow as pa
 from mpr import storage
 from mpr.data.positives import PositiveIndex
 from mpr.errors import DataError
+from mpr.metrics.answers import tokens
 from mpr.records import Question
 from mpr.storage.ragged import Ragged
 
@@ -23,6 +25,12 @@ CANDIDATE_COLUMNS = {"passage": "<i8", "rank": "<i4", "score": "<f4"}  # of each
 SCHEMA = pa.schema(
     [("id", pa.string()), ("text", pa.string()), ("answers", pa.list_(pa.string())), ("regex", pa.bool_())]
 )
+
+
+def normalised(text: str) -> str:
+    """A question as its words: case, punctuation, Unicode form and white space do not make it another one."""
+    words = [token for token in tokens(unicodedata.normalize("NFKC", text)) if token[0].isalnum()]
+    return " ".join(words) or text  # a question of signs only is itself
 
 
 class SplitStore:
@@ -53,6 +61,13 @@ class SplitStore:
     @property
     def ids(self) -> list[str]:
         return list(self._table.column("id").to_pylist())
+
+    def shared_with(self, other: SplitStore) -> list[tuple[str, str]]:
+        """(id here, id there) of every question of `other` that is here too, by its words. Learning on what is measured
+        is the quietest way to a wrong number."""
+        known = {normalised(text): identifier for text, identifier in zip(self.texts, self.ids, strict=True)}
+        pairs = zip(other.texts, other.ids, strict=True)
+        return [(known[words], identifier) for text, identifier in pairs if (words := normalised(text)) in known]
 
     @property
     def sources(self) -> tuple[str, ...]:

@@ -26,8 +26,6 @@ from mpr.models.templates import PairTemplate, Template
 from mpr.storage.ragged import Ragged
 
 Integers = NDArray[np.int64]
-
-
 Part = Ragged | tuple[int, ...]
 
 
@@ -83,13 +81,7 @@ def assemble(store: TokenStore, rows: Integers, template: Template, length: int)
     starts_Q = np.cumsum(lengths_Q, axis=0) - lengths_Q
     total_Q = np.maximum(lengths_Q.sum(axis=0), 1)
     ids_QL = np.full((len(rows), int(total_Q.max(initial=1))), template.pad, dtype=np.int64)
-    parts: list[Part] = [
-        template.prefix,
-        store.title,
-        template.between,
-        store.text,
-        template.suffix,
-    ]
+    parts: list[Part] = [template.prefix, store.title, template.between, store.text, template.suffix]
     for part, part_lengths_Q, start_Q in zip(parts, lengths_Q, starts_Q, strict=True):
         place_tokens(ids_QL, part, safe_Q, part_lengths_Q, start_Q)
     mask_QL = (np.arange(ids_QL.shape[1])[None, :] < total_Q[:, None]).astype(np.int64)

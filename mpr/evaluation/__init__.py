@@ -1,9 +1,10 @@
-"""From rankings to numbers and from numbers to a statement: scores, significance, comparison.
+"""From rankings to scores, and from scores to a comparison of systems.
 
 In: a ranking, and either answers to look for or judgements. Out: scores with one value for each question, paired tests
-between two runs, intervals, and rankings fused from several.
+between two systems, intervals, and rankings fused from several.
 
-Ties have one order everywhere. A score says over how many questions it was computed. Nothing here needs a model.
+Equal scores have one order everywhere. A mean says over how many questions it is. Nothing here needs a model.
 
-Door: `ranking` (TREC run files), `evaluate` (ranking to scores), `scores`, `comparison`, `significance`, `fusion`.
+Door: `ranking` (TREC run files), `judgements`, `evaluate` (ranking to scores), `scores`, `comparison`, `significance`,
+`fusion` (several rankings to one), `ranking_table` (a ranking with its texts).
 """

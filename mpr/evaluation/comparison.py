@@ -159,13 +159,12 @@ def _facts(reference: Scores, other: Scores, measure: str) -> Iterator[tuple[str
     missing = sorted(set(reference.questions) ^ set(other.questions))
     yield "questions that only one side has", "0", str(len(missing)) + (f" ({missing[0]}...)" if missing else "")
     if not missing:
-        ours, theirs = _undefined(reference, measure), _undefined(other, measure)
+        ours, theirs = (
+            {one.questions[place] for place in np.flatnonzero(np.isnan(one.value(measure)))}
+            for one in (reference, other)
+        )
         yield "questions without a value", str(len(ours)), str(len(theirs))
         yield "questions with a value on one side only", "0", str(len(ours ^ theirs))
-
-
-def _undefined(scores: Scores, measure: str) -> set[str]:
-    return {scores.questions[place] for place in np.flatnonzero(np.isnan(scores.value(measure)))}
 
 
 def _lines(found: Comparison) -> Iterator[str]:

@@ -61,7 +61,7 @@ def by_answers(
     """Top-k accuracy as DPR counts it, over all questions of the split.
 
     With `positives` (`Judgements.of_positives`) also the share of each question's known positives that was found, and
-    scores by their number. `trained`: (training id, id in the split), as `overlap.shared` finds them.
+    scores by their number. `trained`: (training id, id in the split), as `SplitStore.shared_with` finds them.
     """
     questions = list(split)
     matchers = [AnswerMatcher(question.answers, question.regex, question.id) for question in questions]

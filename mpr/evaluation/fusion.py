@@ -172,7 +172,7 @@ def fuse_files(
         ],
         "rule": {"name": rule.name, **rule.option},
         "depth": depth,
-        "split": {"name": dataset.splits[role], "digest": dataset.split(role).manifest.digest},
+        "split": {"name": dataset.splits.names[role], "digest": dataset.split(role).manifest.digest},
         "passages": dataset.corpus().manifest.digest,
         "questions": {name: len(ids) for name, ids in groups.items()},
         "mpr": __version__,

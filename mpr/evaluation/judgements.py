@@ -1,9 +1,8 @@
 """Judgements in memory: which passages are relevant to each judged question, and how much.
 
-They come from qrels, or, where that is asked for by name, from the known positives of a question-answering split. A
-judged passage that is not in the corpus stays: nobody can find it, so it lowers recall, as it does in trec_eval; how
-many there are is said. A question without a judgement is not judged, one whose judgements are all too low is judged
-and has no positive.
+They come from qrels, or, on request, from the known positives of a question-answering split. A judged passage that is
+not in the corpus stays: it cannot be found, so it lowers recall, as it does in trec_eval; these passages are counted. A
+question without a judgement is not judged; one whose judgements are all too low is judged and has no positive.
 
 Shapes: Q judged questions, N judgements of all questions one after the other.
 """
@@ -58,7 +57,11 @@ class Judgements:
         rows[lost] = -1 - np.arange(int(lost.sum()))
         offsets = np.concatenate([[0], np.cumsum([len(mine) for mine in listed.values()])]).astype(np.int64)
         outside = None if isinstance(passages, Names) else int(lost.sum())
-        return cls(tuple(listed), offsets, rows, grade_N, source, outside, _digest(listed))
+        digest = hashlib.sha256()
+        for question in sorted(listed):
+            for passage in sorted(listed[question]):
+                digest.update(f"{question} {passage} {listed[question][passage]}\n".encode())
+        return cls(tuple(listed), offsets, rows, grade_N, source, outside, digest.hexdigest())
 
     @classmethod
     def of_positives(
@@ -94,11 +97,3 @@ class Judgements:
         owner, passage = self.positive_pairs(1)
         kept = number_Q[owner] >= 0
         return number_Q[owner[kept]], passage[kept]
-
-
-def _digest(listed: dict[str, dict[str, int]]) -> str:
-    found = hashlib.sha256()
-    for question in sorted(listed):
-        for passage in sorted(listed[question]):
-            found.update(f"{question} {passage} {listed[question][passage]}\n".encode())
-    return found.hexdigest()

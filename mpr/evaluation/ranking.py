@@ -1,8 +1,8 @@
 """A run in memory: the passages of each question in one canonical order, whatever wrote the run.
 
 The order is: score down, and where scores are equal, passage up (its row in the corpus; its id where there is no
-corpus). Ranks that a file prints are not believed. A score that is not finite, a passage that is ranked twice for a
-question and a passage that the corpus does not have are refused: each would move a measure without a word.
+corpus). Ranks in a file are not used. A score that is not finite, a passage that is ranked twice for a question and a
+passage that the corpus does not have are refused: each would change a measure without notice.
 
 Shapes: Q questions, N passages of all questions one after the other, K passages of one question.
 """
@@ -108,7 +108,13 @@ class Ranking:
         order = np.lexsort((passage_N, -score_N, owner_N))
         counts = np.bincount(owner_N, minlength=len(questions))
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        _refuse_twins(questions, owner_N, passage_N)
+        by_passage = np.lexsort((passage_N, owner_N))
+        of, found = owner_N[by_passage], passage_N[by_passage]
+        twins = np.flatnonzero((of[1:] == of[:-1]) & (found[1:] == found[:-1]))
+        if len(twins):
+            what = f"{len(twins):,} passages are ranked twice for one question"
+            fix = "no measure has a meaning for it; merge the lists first"
+            raise DataError(what, key=f"question {questions[of[twins[0]]]}", fix=fix)
         return cls(questions, offsets, passage_N[order], np.asarray(score_N[order], dtype=np.float64))
 
     def __len__(self) -> int:
@@ -144,14 +150,11 @@ class Ranking:
     def aligned(self, questions: Sequence[str]) -> Ranking:
         """The same lists in the order of `questions`; empty for those that the run does not have, others left out."""
         places = {identifier: place for place, identifier in enumerate(self.questions)}
-        lists = [self._slice(places.get(identifier)) for identifier in questions]
-        counts = np.array([part.stop - part.start for part in lists], dtype=np.int64)
-        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        found = map(places.get, questions)
+        lists = [range(0) if place is None else range(*self.offsets[place : place + 2]) for place in found]
+        offsets = np.concatenate([[0], np.cumsum([len(part) for part in lists])]).astype(np.int64)
         taken = np.concatenate([np.arange(part.start, part.stop) for part in lists]).astype(np.int64)
         return Ranking(tuple(questions), offsets, self.passage_N[taken], self.score_N[taken])
-
-    def _slice(self, place: int | None) -> slice:
-        return slice(0, 0) if place is None else slice(int(self.offsets[place]), int(self.offsets[place + 1]))
 
     def without_self(self, passages: Named) -> tuple[Ranking, int]:
         """Without the passages whose id is the id of their question, as BEIR does; and how many these were."""
@@ -162,13 +165,3 @@ class Ranking:
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         smaller = Ranking(self.questions, offsets, self.passage_N[kept], self.score_N[kept])
         return smaller, int((~kept).sum())
-
-
-def _refuse_twins(questions: tuple[str, ...], owner_N: NDArray[Any], passage_N: NDArray[np.int64]) -> None:
-    order = np.lexsort((passage_N, owner_N))
-    owner_N, passage_N = owner_N[order], passage_N[order]
-    twins = np.flatnonzero((owner_N[1:] == owner_N[:-1]) & (passage_N[1:] == passage_N[:-1]))
-    if len(twins):
-        what = f"{len(twins):,} passages are ranked twice for one question"
-        fix = "no measure has a meaning for it; merge the lists first"
-        raise DataError(what, key=f"question {questions[owner_N[twins[0]]]}", fix=fix)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -91,23 +92,31 @@ def of(wanted: Scores, asked: Asked, known: Knowledge, ground: Ground) -> PairSc
 
 
 def of_file(wanted: Scores, ground: Ground) -> PairScores:
-    """The store that lies beside the split, made where it is not there yet; named by what the file is."""
-    from mpr import __version__, storage
-    from mpr.data import pair_scores
+    """The scores of a file: `triples` repeat the score of a positive, other formats name a pair once."""
+    from mpr import storage
 
     named = (str(wanted.file), wanted.sha256, ground.folder, "labels")
     path = storage.pinned_file(*named, of="scores", fix="check labels.scores.file")
-    receipt: dict[str, Any] = {
+    blocks, repeated = partial(_blocks, wanted, path, ground), "same" if wanted.format == "triples" else "refuse"
+    return store_of(path, "scores", ground, blocks, repeated, format=wanted.format)
+
+
+def store_of(
+    path: Path, kind: str, ground: Ground, blocks: Callable[[], Iterator[Scored]], repeated: Any = "refuse", **more: Any
+) -> PairScores:
+    """The store of a file, beside the split and named by what the file is; made where it is not there yet."""
+    from mpr import __version__, storage
+    from mpr.data import pair_scores
+
+    receipt = {
         "file": path.name,
         "sha256": storage.remembered_sha256(path),
-        "format": wanted.format,
+        **more,
         "questions": ground.questions.manifest.digest,
         "passages": ground.passages.manifest.digest,
         "mpr": __version__,
     }
-    repeated: pair_scores.Repeated = "same" if wanted.format == "triples" else "refuse"
-    split = ground.questions.folder
-    return pair_scores.beside(split, "scores", receipt, lambda: _blocks(wanted, path, ground), repeated)
+    return pair_scores.beside(ground.questions.folder, kind, receipt, blocks, repeated)
 
 
 def _blocks(wanted: Scores, path: Path, ground: Ground) -> Iterator[Scored]:

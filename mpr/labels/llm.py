@@ -127,7 +127,7 @@ def applied(params: Params, known: Knowledge, ground: Ground) -> Knowledge:
     between_N = unread_N | ((value_N > params.irrelevant) & (value_N < params.relevant))
     grade_N = value_N[first] if params.grade == "judged" else np.ones(len(first), dtype=np.float32)
     tier = int(tier_codes([TIER])[0])
-    index = known.positives.retold(keys_of(owner_N[first], passage_N[first]), tier, grade_N)
+    index = known.positives.changed(keys_of(owner_N[first], passage_N[first]), tier, grade_N)
     index = index.extended(owner_N[first], passage_N[first], tier, grade_N)
     index = index.extended(owner_N[beyond], passage_N[beyond], GREY, 0.0)
     index = index.extended(owner_N[between_N], passage_N[between_N], GREY, 0.0)
@@ -147,25 +147,17 @@ def applied(params: Params, known: Knowledge, ground: Ground) -> Knowledge:
 
 def kept(wanted: Judgements, ground: Ground) -> PairScores:
     """The grades of the split's questions, in a store beside it that is made where it is not there yet."""
-    from mpr import __version__, storage
-    from mpr.data import pair_scores
-
-    path = storage.pinned_file(wanted.file, wanted.sha256, ground.folder, "labels.judgements.file")
-    receipt = {
-        "file": path.name,
-        "sha256": storage.remembered_sha256(path),
-        "questions": ground.questions.manifest.digest,
-        "passages": ground.passages.manifest.digest,
-        "mpr": __version__,
-    }
-    return pair_scores.beside(ground.questions.folder, "judged", receipt, lambda: _blocks(path, ground))
-
-
-def _blocks(path: Path, ground: Ground) -> Iterator[Scored]:
+    from mpr import storage
     from mpr.formats.verdicts import read_verdicts
     from mpr.labels import _score_files
+
+    path = storage.pinned_file(wanted.file, wanted.sha256, ground.folder, "labels.judgements.file")
 
     def grade(verdict: Verdict) -> float:
         return UNREAD if verdict.grade is None else float(verdict.grade)
 
-    return _score_files.by_rows(read_verdicts(path), path, ground, grade, "judge candidates of this collection")
+    def blocks() -> Iterator[Scored]:
+        fix = "judge candidates of this collection"
+        return _score_files.by_rows(read_verdicts(path), path, ground, grade, fix)
+
+    return _score_files.store_of(path, "judged", ground, blocks)

@@ -60,7 +60,7 @@ def applied(params: Params, known: Knowledge, ground: Ground) -> Knowledge:
     repeats = pair_scores.beside(split, "repeats", receipt, lambda: _blocks(params, keys, ground))
     doubtful_K = counting_K & np.isin(known.positives.keys(), repeats.keys)
     questions = len(np.unique(rows.owners()[doubtful_K]))
-    fewer = replace(known, positives=known.positives.doubted(doubtful_K))
+    fewer = replace(known, positives=known.positives.made_grey(doubtful_K))
     return fewer.noted("near_duplicates", {"repeats": int(doubtful_K.sum()), "questions": questions}, repeats)
 
 

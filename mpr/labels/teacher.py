@@ -63,7 +63,7 @@ def applied(params: Params, known: Knowledge, ground: Ground) -> Knowledge:
         pair_K = rows.owners()[counted_K], rows.columns["passage"][counted_K]
         _score_files.refuse_unknown(value_K[counted_K], *pair_K, ground, "positives")
     counts["positives dropped"] = int(open_K.sum())
-    known = replace(known, positives=index.doubted(open_K) if open_K.any() else index)
+    known = replace(known, positives=index.made_grey(open_K) if open_K.any() else index)
     return known.with_scores("teacher_QP", scores).noted("teacher", counts, scores)
 
 

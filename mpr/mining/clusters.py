@@ -128,4 +128,4 @@ def _located(dataset: Dataset) -> Path:
 
     wanted = dataset.recipe.draw.clusters
     assert wanted is not None
-    return locate.model_folder(wanted.model, dataset.home, dataset.models, key="draw.clusters.model")
+    return locate.model_folder(wanted.model, dataset.home, dataset.models.stages, key="draw.clusters.model")

@@ -65,7 +65,7 @@ class Mined:
         """
         dataset, role = self.dataset, self.role
         group.first(lambda: [dataset.passages_of(role).manifest.digest, dataset.split(role).manifest.digest])
-        processes.refuse_other_disk(group.place, dataset.folder, dataset.folder.exists())
+        processes.refuse_other_disk(group.place, dataset.corpus.folder, dataset.corpus.folder.exists())
         self.tables = {name: self.work(name).done(group, chunk) for name in self._sources}
         if role == "train" and not labels.scorers(dataset.recipe):
             group.first(lambda: sorted(self.knowledge.counts))  # what labels keep beside the split is written now
@@ -167,7 +167,7 @@ def ground_of(dataset: Dataset, role: str, source: Any = None) -> sources.Ground
     """What sources and labels stand on; `source`: the one that is meant."""
     folder = getattr(dataset.recipe.data.corpus, "folder", None)
     place = None if folder is None else Path(folder)
-    split, passages, models = dataset.split(role), dataset.passages_of(role), dataset.models_for(source)
+    split, passages, models = dataset.split(role), dataset.passages_of(role), dataset.models.of(source)
     return sources.Ground(split, passages, place, dataset.bar, dataset.home, dataset.quiet, models)
 
 
@@ -195,7 +195,7 @@ class Mining:
     @classmethod
     def of(cls, dataset: Dataset, role: str, part: Any, learner: sources.Learner | None = None) -> Mining:
         ground = replace(ground_of(dataset, role, part), learner=learner)
-        questions, passages = ground.questions, dataset.proposable(role)
+        questions, passages = ground.questions, dataset.splits.proposable(role)
         source = sources.of(part, replace(ground, passages=passages))
         receipt = {
             "source": part.model_dump(mode="json", by_alias=True, exclude={"as_", "index"}),

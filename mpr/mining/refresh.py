@@ -141,7 +141,7 @@ class Refresh:
         """P(r) of the weights as they are, of all questions of the validation split that have a positive."""
         labels: Any = self.dataset.recipe.labels[0]
         asked = Mining.of(self.dataset, "validation", self.part, learner)
-        if self.dataset.proposable("validation").folder != self.dataset.proposable("train").folder:
+        if self.dataset.splits.proposable("validation").folder != self.dataset.splits.proposable("train").folder:
             what, fix = "its texts are not those that training searches", "choose a split over the same passages"
             raise RecipeError(what, key="validation.split", fix=fix)
         positives, source = asked.ground.questions.positives.counting(labels.tiers), asked.source

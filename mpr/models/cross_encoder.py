@@ -2,7 +2,7 @@
 
 It is transformers' model for the classification of sequences with a single output, under whose names it is saved. The
 score comes out in 32 bits whatever the transformer computes in. On the block of a step it fills those cells that exist
-(`mpr/batches/pair_collate.py`); the other cells are neither positive nor negative, so objectives never look at them.
+(`mpr/batches/collate.py`); the other cells are neither positive nor negative, so objectives never look at them.
 
 Its folder has files that transformers and sentence-transformers' CrossEncoder open unchanged:
 

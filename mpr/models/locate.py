@@ -18,7 +18,8 @@ import logging
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from mpr.errors import DataError, MprError, Problem, RecipeError, StorageError, 
 from mpr.models import contract
 from mpr.models.contract import KIND
 from mpr.recipe import model_names
+from mpr.recipe.keys import Recipe
 from mpr.recipe.model_names import START
 from mpr.recipe.rules import task
 
@@ -81,6 +83,31 @@ def model_folder(
             raise RecipeError("a folder has no revision", key=key, fix="remove the revision, or name a Hub repository")
         return Path(reference)
     return from_hub(reference, revision, home, quiet, unpinned=unpinned, key=key)
+
+
+@dataclass(frozen=True)
+class ModelFolders:
+    """The models that a recipe, or one of its parts, may name."""
+
+    recipe: Recipe
+    home: Path
+    stages: Models
+    """Models of earlier stages, where the recipe is a stage of a plan."""
+    quiet: bool = False
+
+    @cached_property
+    def start(self) -> Path | None:
+        """The folder of the model that training starts from; None: it starts from `towers.base` or `towers.new`."""
+        if self.recipe.start is None:
+            return None
+        how: Any = {"key": "start", "quiet": self.quiet, "unpinned": self.recipe.draft}
+        return model_folder(self.recipe.start, self.home, self.stages, **how)
+
+    def of(self, part: Any) -> Models:
+        """Where the models are that a source or a label may name; `start` is looked for only if it names it."""
+        if getattr(part, "model", None) != START or self.start is None:
+            return self.stages
+        return {**self.stages, START: self.start}
 
 
 def from_hub(

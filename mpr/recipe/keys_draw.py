@@ -1,7 +1,7 @@
 """The keys of a recipe's `draw`: what enters a training step.
 
 A weight that needs numbers has them in a mapping of its own, which is given if the weight is chosen and only then.
-`mpr/batches/_weights.py` has the formulas.
+`mpr/batches/choice.py` has the formulas.
 """
 
 from __future__ import annotations

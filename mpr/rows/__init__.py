@@ -4,6 +4,8 @@ In: a recipe, a seed, a system (trained, untrained, bm25). Out: a folder in whic
 receipt of what it read and wrote, and a `result.json` that is computed from them.
 
 A stage runs again only if what it reads has changed. `verification` hashes every byte and computes every score anew.
+`mpr reproduce` -> `reproduction` -> `pipeline.Pipeline`, which does the stages of `_stages.Row` one after the other.
 
-Door: `stages.Row`, `pipeline`, `reproduction` (seeds and baselines), `receipts`, `result`, `verification`, `band`.
+Door: `reproduction` (all seeds and baselines of a recipe), `pipeline` (one run: make it, or see how far it is),
+`retrieval` (encode, search, evaluate), `receipts`, `result`, `verification`, `band`.
 """

@@ -89,7 +89,7 @@ class Row:
             for one in recipe_plan.stages_of(self.recipe)
             for name, found in local_inputs.files(one, "data").items()
         }
-        return {"recipe": digest, "files": self.dataset.folder.name, **more}
+        return {"recipe": digest, "files": self.dataset.corpus.folder.name, **more}
 
     def _data(self) -> Made:
         if self.system != "trained":

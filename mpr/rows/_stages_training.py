@@ -89,8 +89,8 @@ class Training:
         names = {f"train {name}" for _, name in recipe_plan.references(self.recipe, keys)}
         found = digests_of(done, *sorted(names))
         if "start" in keys and self.recipe.start is not None and model_names.is_elsewhere(self.recipe.start):
-            assert self.dataset.start is not None
-            found["start"] = storage.read_manifest(self.dataset.start).digest
+            assert self.dataset.models.start is not None
+            found["start"] = storage.read_manifest(self.dataset.models.start).digest
         return found
 
     def _mine_reads(self, done: Mapping[str, Receipt]) -> dict[str, str]:

@@ -48,6 +48,8 @@ class Result:
         curve: Iterable[Mapping[str, Any]],
         environment: Mapping[str, Any],
     ) -> Result:
+        encoded, entries = receipts.get("encode"), list(map(dict, curve))
+        step = max(1, math.ceil(len(entries) / _POINTS))
         content = {
             "format": FORMAT,
             "row": recipe.name,
@@ -61,8 +63,15 @@ class Result:
             "environment": dict(environment),
             "stages": {name: _stage(receipt) for name, receipt in receipts.items()},
             "scores": {role: _scores(found, receipts["evaluate"], role) for role, found in scores.items()},
-            "curve": _thinned(list(map(dict, curve))),
-            "model": _model(receipts),
+            # all measures, and losses as far as there is room
+            "curve": [one for number, one in enumerate(entries) if number % step == 0 or "loss" not in one],
+            "model": None
+            if encoded is None
+            else {
+                "width": encoded.facts["width"],
+                "parameters": encoded.facts["parameters"],
+                "digest": encoded.inputs["model"],
+            },
         }
         content = json.loads(json.dumps(content, allow_nan=False))
         return cls({**content, "digest": storage.json_digest(content)})
@@ -107,7 +116,9 @@ class Result:
     def to_bytes(self) -> bytes:
         """One line for each list of values, so that a change can be seen."""
         text = json.dumps(self.document, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False)
-        return (_flat(text) + "\n").encode()
+        numbers = r"\[\s*((?:[-0-9.e+]+|null)(?:,\s*(?:[-0-9.e+]+|null))*)\s*\]"
+        flat = re.sub(numbers, lambda found: "[" + ", ".join(found[1].replace(",", " ").split()) + "]", text)
+        return f"{flat}\n".encode()
 
     def write(self, run: Path) -> None:
         storage.write_file(Path(run) / FILE, self.to_bytes())
@@ -128,17 +139,18 @@ def curve(metrics: Path) -> Iterator[dict[str, Any]]:
         return
     for line in metrics.read_text(encoding="utf-8").splitlines():
         entry = json.loads(line)
-        kept = {name: value for name, value in entry.items() if name in ("step", "loss") or _is_measure(name)}
+        times = ("_runtime", "_per_second")
+        kept = {
+            name: value
+            for name, value in entry.items()
+            if name in ("step", "loss") or (name.startswith("eval_") and not name.endswith(times))
+        }
         if len(kept) > 1:
             yield kept
 
 
-def _is_measure(name: str) -> bool:
-    return name.startswith("eval_") and not name.endswith(("_runtime", "_per_second"))
-
-
 def _shown(override: str) -> str:
-    """Without the folder of a local collection, which is nobody's business and changes nothing."""
+    """Without the folder of a local collection, which is private and changes nothing."""
     key, _, _ = override.partition("=")
     return f"{key}=(a folder)" if key.endswith("folder") else override
 
@@ -175,27 +187,3 @@ def _scores(found: Scores, receipt: Receipt, role: str) -> dict[str, Any]:
 
 def _plain(value: float) -> float | int | None:
     return None if math.isnan(value) else int(value) if value == int(value) else value
-
-
-def _model(receipts: Mapping[str, Receipt]) -> dict[str, Any] | None:
-    encoded = receipts.get("encode")
-    return (
-        None
-        if encoded is None
-        else {name: encoded.facts[name] for name in ("width", "parameters")} | {"digest": encoded.inputs["model"]}
-    )
-
-
-def _thinned(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """All measures, and losses as far as there is room."""
-    step = max(1, math.ceil(len(entries) / _POINTS))
-    return [entry for number, entry in enumerate(entries) if number % step == 0 or "loss" not in entry]
-
-
-def _flat(text: str) -> str:
-    """Lists of numbers on one line."""
-    return re.sub(r"\[\s*((?:[-0-9.e+]+|null)(?:,\s*(?:[-0-9.e+]+|null))*)\s*\]", _one_line, text)
-
-
-def _one_line(found: re.Match[str]) -> str:
-    return "[" + ", ".join(found[1].replace(",", " ").split()) + "]"

@@ -7,7 +7,7 @@
      /scores/<role>/                         every question's measures
 ```
 
-Each part is committed, and skipped when it is there; one that was made by anything else is refused, never mixed in.
+Each part is committed, and skipped when it is there; one that was made of other inputs is refused.
 Where a launcher started several processes, all of them encode and search, and the first one writes.
 """
 
@@ -21,10 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mpr import storage
-from mpr.data import overlap
 from mpr.data.dataset import Dataset
 from mpr.data.tokens import TokenStore
 from mpr.errors import DataError, Problem, RecipeError
@@ -53,7 +51,7 @@ Progress = Callable[[int], object]
 
 
 def _silent(count: int) -> None:
-    """Nobody looks."""
+    """No progress is shown."""
 
 
 @dataclass
@@ -101,23 +99,22 @@ class Retrieval:
     def search(self, role: str, device: str, progress: Progress = _silent, group: Group | None = None) -> Ranking:
         """Ranks the corpus for every question of an evaluation split by the vectors of `vectors`; all processes of a
         launch call it."""
-        group = group or Group(Place(0, 1, 0, 1))
-        group.first(lambda: self._prepared(role))
-        corpus = self._vectors("corpus", self.dataset.tokens_of_passages(None))
-        questions = self._vectors(role, self.dataset.tokens_of_questions(role))
+        group, data = group or Group(Place(0, 1, 0, 1)), self.dataset
+        # What is missing of the texts is made by the first process.
+        group.first(lambda: bool([data.tokens_of_passages(None), data.tokens_of_questions(role)]))
+        corpus = self._vectors("corpus", data.tokens_of_passages(None))
+        questions = self._vectors(role, data.tokens_of_questions(role))
         made = self._made(role, corpus, questions)
         if not group.first(lambda: self._is_ranked(role, made)):
             group.first(lambda: self._verify(corpus, questions))
-            asked_QW = self._moved(corpus, questions.by_row(), made, device, group)
+            asked_QW, wanted = questions.by_row(), self.recipe.search.feedback
+            if wanted is not None:  # a first search moves the questions
+                first, _ = self._found(corpus, asked_QW, made, device, _silent, group)
+                asked_QW = search.of_first(search.moved_by_feedback(asked_QW, first, corpus, wanted), group.place)
             hits, facts = self._found(corpus, asked_QW, made, device, progress, group)
-            ids = self.dataset.split(role).ids
+            ids = data.split(role).ids
             group.first(lambda: self._commit(role, made | facts, Ranking.of_rows(ids, hits.rows_QK, hits.scores_QK)))
         return self.ranking(role)
-
-    def _prepared(self, role: str) -> bool:
-        """Makes what is missing of the texts: the other processes find it there."""
-        data = self.dataset
-        return bool([data.tokens_of_passages(None), data.tokens_of_questions(role)])
 
     def _vectors(self, name: str, texts: TokenStore) -> VectorStore:
         """Vectors whose rows are those of these texts: rows become ids of what lies there now."""
@@ -154,16 +151,6 @@ class Retrieval:
             made["index digest"] = storage.read_manifest(index, faiss_index.KIND).digest
         return made
 
-    def _moved(
-        self, corpus: VectorStore, queries_QW: NDArray[np.float32], made: dict[str, Any], device: str, group: Group
-    ) -> NDArray[np.float32]:
-        """The questions as they are, or as feedback of a first search moves them."""
-        wanted = self.recipe.search.feedback
-        if wanted is None:
-            return queries_QW
-        hits, _ = self._found(corpus, queries_QW, made, device, _silent, group)
-        return search.of_first(search.moved_by_feedback(queries_QW, hits, corpus, wanted), group.place)
-
     def _found(
         self, corpus: VectorStore, queries_QW: Any, made: dict[str, Any], device: str, progress: Progress, group: Group
     ) -> tuple[TopK, dict[str, Any]]:
@@ -181,12 +168,9 @@ class Retrieval:
         best = search.in_batches(self._exact(corpus, device, group).search, queries_QW[chosen_S], depth)
         if group.place.rank == 0:
             own = TopK(hits.rows_QK[chosen_S], hits.scores_QK[chosen_S])
-            facts["recall"] = asdict(Recall.measured(own, best, len(queries_QW), self._cuts()))
+            cuts = [int(re.sub("[^0-9]", "", measure)) for measure in self.recipe.evaluation.measures]
+            facts["recall"] = asdict(Recall.measured(own, best, len(queries_QW), cuts))
         return hits, facts
-
-    def _cuts(self) -> list[int]:
-        """How deep the measures of the recipe look."""
-        return [int(re.sub("[^0-9]", "", measure)) for measure in self.recipe.evaluation.measures]
 
     def _verify(self, corpus: VectorStore, questions: VectorStore) -> None:
         """Every byte that is searched, the corpus once for all splits."""
@@ -304,20 +288,20 @@ class Retrieval:
         """Scores of a ranking by the recipe's measures, over all questions of the split. `own`: it was searched here,
         to the recipe's depth; how deep a foreign run was searched, its longest list tells."""
         split, corpus, wanted = self.dataset.split(role), self.dataset.corpus(), self.recipe.evaluation
-        facts = self.dataset.collection.split(self.dataset.splits[role])
+        facts = self.dataset.corpus.collection.split(self.dataset.splits.names[role])
         rules = evaluation.Rules(
             run=name,
-            split=self.dataset.splits[role],
+            split=self.dataset.splits.names[role],
             self_hits="drop" if drop_self else "keep",
             overlap="refuse" if self.recipe.data.overlap == "refuse" else "allow",
             depth=min(self.recipe.search.depth, len(corpus)) if own else None,
             receipt=tuple(receipt.items()),
         )
-        trained = overlap.shared(self.dataset.split("train"), split)
+        trained = self.dataset.split("train").shared_with(split)
         if wanted.match == "judgements":
             return evaluation.by_judgements(
                 ranking,
-                Judgements.of(self.dataset.collection.judgements(self.dataset.splits[role]), corpus),
+                Judgements.of(self.dataset.corpus.collection.judgements(self.dataset.splits.names[role]), corpus),
                 corpus,
                 rules,
                 names=wanted.measures,

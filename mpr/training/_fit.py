@@ -14,9 +14,8 @@ import torch
 from transformers import EvalPrediction, TrainerState, TrainingArguments
 
 from mpr import storage
-from mpr.batches.collate import Collator
+from mpr.batches.collate import Collator, PairCollator
 from mpr.batches.draw import Drawer
-from mpr.batches.pair_collate import PairCollator
 from mpr.batches.targets import Names, Targets
 from mpr.data.dataset import Dataset
 from mpr.data.token_batches import PairTexts, Side
@@ -161,7 +160,7 @@ def drawer_of(mined: Mined, clustered: QuestionClusters | None = None) -> Drawer
         known.positives,
         labels.tiers,
         known.candidates,
-        len(dataset.proposable("train")),
+        len(dataset.splits.proposable("train")),
         recipe.questions_per_step,
         int(recipe.training["seed"]),
         mined.evidence,
@@ -193,7 +192,7 @@ def collator_of(mined: Mined, drawer: Drawer, place: Place) -> Collator | PairCo
         questions=questions,
         passages=None if recipe.towers.train == "question" else passages,
         gather=recipe.scale.gather,
-        searches=recipe.live is not None,
+        questions_only=recipe.live is not None,
         **about,
     )
 
@@ -242,7 +241,7 @@ def refresh_of(
     if recipe.own is None or recipe.live is not None:
         return None
     clock, place = Clock.of(recipe, arguments.max_steps), folder.folder / refresh.FOLDER
-    if dataset.proposable("train").folder != dataset.passages_of("train").folder:
+    if dataset.splits.proposable("train").folder != dataset.passages_of("train").folder:
         passages = None
     return Refresh(dataset, place, drawer, clock, str(arguments.device), group, passages)
 

@@ -105,7 +105,7 @@ class StepSearch:
         step, place = self.collator.step(int(batch["draw"]))
         found = self.found(step, self._hits(own_OD, place))
         shortages = {self.name: found.short} if found.short else {}
-        related = self.collator.related(replace(step, block=found.block, shortages=shortages))
+        related = self.collator.as_batch(replace(step, block=found.block, shortages=shortages))
         related["ranks_QP"] = torch.from_numpy(_ranks(found))
         related["counts"]["retrieved"] = found.retrieved
         device = own_OD.device

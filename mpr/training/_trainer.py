@@ -25,8 +25,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from transformers import EvalPrediction, TrainingArguments
 
-from mpr.batches.collate import Collator
-from mpr.batches.pair_collate import PairCollator
+from mpr.batches.collate import Collator, PairCollator
 from mpr.errors import NumbersError
 from mpr.mining.refresh import Refresh
 from mpr.models import out_of_memory

@@ -98,7 +98,7 @@ def _train(recipe: Recipe, launch: Launch, target: Path, place: Place, mined: Mi
         begun = group.first(lambda: prepared(mined, folder, place.world, held))
         if not begun:
             return
-        processes.refuse_other_disk(place, mined.dataset.folder, mined.dataset.folder.exists())
+        processes.refuse_other_disk(place, mined.dataset.corpus.folder, mined.dataset.corpus.folder.exists())
         processes.refuse_other_disk(place, folder.folder, folder.progress() == begun)
         environment.seed_everything(arguments.seed)
         if not fit(mined, folder, group, arguments):
@@ -120,8 +120,8 @@ def prepared(mined: Mined, folder: RunFolder, world: int, held: ExitStack) -> di
     dataset, recipe = mined.dataset, mined.dataset.recipe
     held.enter_context(folder.held())
     digests = {role: store.manifest.digest for role, store in dataset.prepare_training().items()}
-    if dataset.start is not None:
-        digests["start"] = storage.verify(dataset.start, contract.KIND).digest
+    if dataset.models.start is not None:
+        digests["start"] = storage.verify(dataset.models.start, contract.KIND).digest
     digests |= {f"candidates {name}": table.manifest.digest for name, table in mined.make().tables.items()}
     digests |= {name: store.digest for name, store in mined.stores.items()}
     digests |= clusters.model_digest(dataset) | step_teacher.prepare(dataset) | local_inputs.encoders(recipe)

@@ -19,8 +19,7 @@ from typing import Any
 
 import torch
 
-from mpr.batches.collate import Collator
-from mpr.batches.pair_collate import PairCollator
+from mpr.batches.collate import Collator, PairCollator
 from mpr.data.dataset import Dataset
 from mpr.models import contract, templates, towers, towers_folder
 from mpr.models.cross_encoder import CrossEncoder
@@ -48,7 +47,7 @@ def built(dataset: Dataset) -> AnyModel:
 
 def towers_of(dataset: Dataset, groups: int = 1) -> DualEncoder:
     """The towers of the dataset's recipe, ready to learn."""
-    recipe, folder = dataset.recipe, dataset.start
+    recipe, folder = dataset.recipe, dataset.models.start
     settings, tokenizer, seed = recipe.towers, dataset.tokenizer(), int(recipe.training["seed"])
     if folder is None:
         return towers.build(settings, tokenizer, seed, groups)
@@ -109,7 +108,7 @@ def loss_of(
 
 def write(target: Path, model: AnyModel, dataset: Dataset, receipt: Mapping[str, Any]) -> None:
     """Commits the folder of a trained model."""
-    start = dataset.start
+    start = dataset.models.start
     if isinstance(model, DualEncoder) and start is not None and contract.read(start).weights != "adapter":
         model.merge_adapters()  # they came on top of a whole model: no base has its weights
     KINDS[dataset.recipe.task].write(target, model, dataset.tokenizer(), receipt)

@@ -143,7 +143,7 @@ def _sides(dataset: Dataset, scorer: Scorer) -> tuple[Side, Side]:
 def located(dataset: Dataset) -> Path:
     """The folder of the teacher that the recipe names."""
     label, key = labels.live_teacher(dataset.recipe), "labels.model"
-    return locate.model_folder(label.model, dataset.home, dataset.models, key=key, quiet=dataset.quiet)
+    return locate.model_folder(label.model, dataset.home, dataset.models.stages, key=key, quiet=dataset.quiet)
 
 
 def prepare(dataset: Dataset) -> dict[str, str]:

@@ -1,9 +1,16 @@
-"""CATALOGUE: the commands of `mpr`, one file per group of commands.
+"""CATALOGUE: the commands of `mpr`. A file is named after its first command.
+
+```
+reproduce.py   reproduce, status, verify       search.py       encode, search, evaluate
+check.py       check, plan, reference          compare.py      compare, fuse
+data.py        data, audit                     generate.py     judge, generate, augment
+training.py    mine, label, train, merge       publishing.py   push, pull       board.py   leaderboard
+```
 
 In: arguments of the command line. Out: calls of the rooms below, and what is printed.
 
 A command only parses, calls and prints. Each imports what it needs when it runs, so that `mpr --help` is instant. The
-docstring of a command is its help: what it reads, what it writes, and an example.
+docstring of a command is its help: what it reads, what it writes, and an example. `arguments` has shared options.
 
 Door: the functions that `mpr/cli.py` registers.
 """

@@ -86,8 +86,8 @@ def label(
     found = stages.stage_of(row, stage)
     models = run_folder.models(folder or Path("runs") / run_folder.name(row, "trained"), found)
     dataset = Dataset(found, home, quiet, models)
-    if split not in dataset.splits:
-        raise RecipeError(f"no split '{split}'", key="--split", fix=f"known: {', '.join(dataset.splits)}")
+    if split not in dataset.splits.names:
+        raise RecipeError(f"no split '{split}'", key="--split", fix=f"known: {', '.join(dataset.splits.names)}")
     known = mining.Mined(dataset, split).make().knowledge
     _say_labels(known)
     for store in {store.folder: store for store in known.stores.values() if store.folder is not None}.values():

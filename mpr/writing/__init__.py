@@ -1,6 +1,7 @@
 """Language models that write and judge: questions, rewritten positives, verdicts about candidates.
 
-In: a file of settings for a writer, a dataset. Out: versioned files with a receipt, which a recipe then reads.
+In: a file of settings for a writer, a dataset. Out: versioned files with a receipt, which a recipe then reads. A writer
+is a model behind an endpoint (`chat`) or a model on this machine (`model`):
 
 ```yaml
 kind: chat                              kind: model
@@ -15,7 +16,7 @@ tokens: 8                               tokens: 64
 The file is read as strictly as a recipe. What identifies a writer (`origin`) is in the receipt of all that it wrote;
 its address and its key are in none.
 
-Door: `writing.load` (a writer from its file), `judge`, `generation`, `augmentation`.
+Door: `writing.of` (a writer from its file), `judge`, `generation`, `augmentation`, `prompts`.
 """
 
 from __future__ import annotations
@@ -30,16 +31,16 @@ from mpr.recipe import strict_yaml
 from mpr.writing import _chat, _text_model
 from mpr.writing._transcript import Writer
 
-Settings = Annotated[_chat.Settings | _text_model.Settings, Field(discriminator="kind")]
+Settings = _chat.Settings | _text_model.Settings
+_ADAPTER: TypeAdapter[Settings] = TypeAdapter(Annotated[Settings, Field(discriminator="kind")])
 
 
-def load(path: Path) -> _chat.Settings | _text_model.Settings:
-    """The settings in a file, or everything that is wrong with them."""
+def of(path: Path) -> Writer:
+    """The writer of that file, or everything that is wrong with its settings. Nothing is asked or loaded yet."""
     document = strict_yaml.read(path)
     document.problems.stop_if_any()
-    adapter: TypeAdapter[_chat.Settings | _text_model.Settings] = TypeAdapter(Settings)
     try:
-        return adapter.validate_python(document.value)
+        settings = _ADAPTER.validate_python(document.value)
     except ValidationError as error:
         problems = []
         for one in error.errors(include_input=False, include_url=False):
@@ -48,9 +49,4 @@ def load(path: Path) -> _chat.Settings | _text_model.Settings:
             )
             problems.append(Problem(one["msg"], document.where(place), strict_yaml.dotted(place)))
         raise RecipeError(problems) from error
-
-
-def of(path: Path) -> Writer:
-    """The writer of that file. Nothing is asked or loaded yet."""
-    settings = load(path)
     return _chat.Writer(settings) if isinstance(settings, _chat.Settings) else _text_model.Writer(settings)

@@ -193,9 +193,9 @@ def _agreement(dataset: Dataset, lines: list[Verdict], relevant: int) -> dict[st
     """With the judgements of the split, or with the known positives against everything else; unread is left out."""
     name = dataset.recipe.data.train
     read = [one for one in lines if one.grade is not None]
-    if dataset.collection.split(name).judged:
+    if dataset.corpus.collection.split(name).judged:
         by = "judgements of the split"
-        grades = {(one.question, one.passage): one.grade for one in dataset.collection.judgements(name)}
+        grades = {(one.question, one.passage): one.grade for one in dataset.corpus.collection.judgements(name)}
         pairs = [(grades[one.question, one.passage] > 0, one) for one in read if (one.question, one.passage) in grades]
     else:
         by = "known positives, all other candidates taken as not relevant"

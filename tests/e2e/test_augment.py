@@ -64,7 +64,7 @@ def test_for_training_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exa
         Dataset(read.load(path, [*sets, *more]), tmp_path / "home", quiet=True) for more in ([augment], [])
     )
     base, store = with_.corpus(), with_.passages_of("train")
-    assert with_.proposable("train").folder == base.folder == without.passages_of("train").folder
+    assert with_.splits.proposable("train").folder == base.folder == without.passages_of("train").folder
     assert [store[row] for row in range(len(base))] == list(base)
     assert store[len(base)].id == "augmented-3"
     assert with_.split("train").manifest.receipt["augmented"] == {"questions": 1, "positives": 1}
@@ -76,7 +76,7 @@ def test_for_training_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exa
     assert rows.row(row, "tier")[-1] == TIERS.index("augmented")
     recipe = with_.recipe
     drawer = Drawer(
-        recipe.draw, known.positives, known.tiers, known.candidates, len(with_.proposable("train")), 4, 1
+        recipe.draw, known.positives, known.tiers, known.candidates, len(with_.splits.proposable("train")), 4, 1
     )  # fmt: skip
     negatives, positives = set[int](), set[int]()
     for number in range(60):
@@ -102,7 +102,7 @@ def test_what_was_rewritten_has_no_anchor(tmp_path: Path, monkeypatch: pytest.Mo
     dataset = Dataset(read.load(path, sets), tmp_path / "home", quiet=True)
     mine.Mined(dataset).make()
     known = mine.Mined(dataset).knowledge
-    rows, corpus = known.positives.rows, len(dataset.proposable("train"))
+    rows, corpus = known.positives.rows, len(dataset.splits.proposable("train"))
     score_N = mine.Mined(dataset).evidence.anchors["words"](rows.owners(), rows.columns["passage"])
     beside_N = rows.columns["passage"] >= corpus
     assert beside_N.sum() == 1

@@ -140,12 +140,12 @@ def test_a_batch_comes_out_of_the_prepared_data(tmp_path: Path) -> None:
     )
     template = Template.of(dataset.tokenizer())
     collate = Collator(
-        drawer,
-        Side(dataset.tokens_of_questions("train"), template, recipe.towers.question_length),
-        Side(dataset.tokens_of_passages("train"), template, recipe.towers.passage_length),
-        passages.text_hashes,
-        labels.tiers,
-        policy(labels),
+        drawer=drawer,
+        questions=Side(dataset.tokens_of_questions("train"), template, recipe.towers.question_length),
+        passages=Side(dataset.tokens_of_passages("train"), template, recipe.towers.passage_length),
+        text_hashes=passages.text_hashes,
+        tiers=labels.tiers,
+        policy=policy(labels),
     )
     known = {str(row["id"]): row for row in collection.TRAIN}
     rows = 0

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from mpr import storage
-from mpr.batches import _weights
+from mpr.batches import choice
 from mpr.batches.choice import Evidence
 from mpr.batches.draw import Drawer
 from mpr.data.candidates import CandidateTable
@@ -344,7 +344,7 @@ def test_rance_draws_by_what_each_version_measures(
 
     def turned(this: Drawer, name: str, candidates: Any, evidence: Evidence) -> None:
         turn_to(this, name, candidates, evidence)
-        seen.append((evidence.profiles[name].tolist(), this.choices[0].weight_of_rank))
+        seen.append((evidence.profiles[name].tolist(), this.choices[0].log_weight_of_rank))
 
     monkeypatch.setattr(Drawer, "turn_to", turned)
     more = ("data.corpus.splits.dev={file: train.jsonl, format: candidates}", "training.eval_strategy=epoch",
@@ -356,7 +356,7 @@ def test_rance_draws_by_what_each_version_measures(
     found = [each.rank for row in range(len(table)) for each in table.rows(row) if each.label == "known_positive"]
     share_R, weight_R = seen[2]
     assert share_R == [found.count(rank) / len(table) for rank in range(1, 7)]
-    assert np.array_equal(weight_R, _weights.rance(share_R, 2.0, 3, 1))
+    assert np.array_equal(weight_R, choice.rance(share_R, 2.0, 3, 1))
     examined(len(found), "positives among the first six", at_least=4)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from mpr.corpora import Split
-from mpr.data import _split_builder, overlap, passages
+from mpr.data import _split_builder, passages
 from mpr.data.passages import PassageStore
 from mpr.data.questions import SplitStore
 from mpr.errors import DataError
@@ -140,7 +140,7 @@ def test_trained_questions_are_refused_or_shown(corpus: PassageStore, tmp_path: 
     train = split(tmp_path / "train", [Question("t0", SPELLINGS[0]), Question("t1", "Where?")], corpus)
     asked = [Question("e0", spelling, ("teith",)), Question("e1", "Which river?", ("teith",))]
     test = split(tmp_path / "test", asked, corpus)
-    pairs = overlap.shared(train, test)
+    pairs = train.shared_with(test)
     assert pairs == [("t0", "e0")]
     ranking = Ranking.of_hits([Hit("e0", "p1", 1, 1.0), Hit("e1", "p0", 1, 1.0)], corpus)
     with pytest.raises(DataError, match=r"1 of 2 questions are also trained on, first: e0"):

@@ -120,7 +120,7 @@ def _completed(place: Place, kind: str, gather: bool) -> tuple[Any, Collator]:
     config = Draw.model_validate(whole)
     bare, known = config.model_copy(update={"negatives": ()}), base.drawer.positives
     drawer = Drawer(bare, known, steps.TIERS, {}, steps.PASSAGES, base.drawer.rows_per_step, 3)
-    collator = replace(base, drawer=drawer, passages=None, searches=True)
+    collator = replace(base, drawer=drawer, passages=None, questions_only=True)
     search = Exact.open(store, budget_bytes=1 << 28).search
     return StepSearch(passages, search, collator, config, "self", 8), collator
 

@@ -95,7 +95,17 @@ def collator(
     drawer = Drawer(config, PositiveIndex.of(known), TIERS, candidates, PASSAGES, rows, 3)
     hashes = (np.arange(PASSAGES) % 21).astype(np.uint64)  # the last nine texts are copies of the first, across topics
     sides: Any = Side("question", 4), Side("passage", 9)
-    return Collator(drawer, *sides, hashes, TIERS, policy, place, gather, Targets(owned=True))
+    return Collator(
+        drawer=drawer,
+        questions=sides[0],
+        passages=sides[1],
+        text_hashes=hashes,
+        tiers=TIERS,
+        policy=policy,
+        place=place,
+        gather=gather,
+        targets=Targets(owned=True),
+    )
 
 
 def with_targets(batch: dict[str, Any]) -> dict[str, Any]:

@@ -185,7 +185,10 @@ def collator(tmp_path_factory: pytest.TempPathFactory) -> Collator:
     questions = Side(token_store(folder / "questions", texts(7)[:30], tokenizer), template, 12)
     passages = Side(token_store(folder / "passages", pairs, tokenizer), template, 24)
     hashes = np.array([text_hash(title + text) for title, text in pairs], dtype=np.uint64)
-    return Collator(drawer, questions, passages, hashes, ("gold", "answer_match"), IMPROVED)
+    tiers = ("gold", "answer_match")
+    return Collator(
+        drawer=drawer, questions=questions, passages=passages, text_hashes=hashes, tiers=tiers, policy=IMPROVED
+    )
 
 
 def flat(batch: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mpr.batches import _weights
+from mpr.batches import choice
 from mpr.batches.choice import Evidence
 from mpr.batches.draw import Drawer, Step
 from mpr.errors import DataError, RecipeError
@@ -119,7 +119,7 @@ SHARE = [0.6, 0.5, 0.2, 0.2, 0.1, 0.0, 0.0, 0.1, 0.0, 0.0]
 
 def test_rance_draws_by_the_rank_of_the_source() -> None:
     """Ranks are those before positives were taken out; a rank that weighs nothing is never drawn."""
-    log_weights = _weights.rance(SHARE, **RANCE)
+    log_weights = choice.rance(SHARE, **RANCE)
     ranks = [1, 3, 4, 5, 7, 8, 9]
     powers = {20 + rank: math.exp(log_weights[rank - 1]) for rank in ranks}
     assert 0 < list(powers.values()).count(0.0) < len(powers)

@@ -12,7 +12,7 @@ import pytest
 
 from mpr.corpora import Split
 from mpr.data import _split_builder
-from mpr.data.overlap import normalised
+from mpr.data.questions import normalised
 from mpr.errors import DataError
 from mpr.recipe.keys import Repair
 from mpr.records import Candidate, Group, Passage, Positive, Question

@@ -186,4 +186,4 @@ def test_depth_and_number_of_distant_positives() -> None:
 def test_an_index_is_built_once_for_a_collection(dataset: Dataset) -> None:
     assert len(mine.Mined(dataset).make().tables["words"]) == 4
     assert len(mine.Mined(dataset, "test").make().tables["words"]) == 4
-    assert len(list(dataset.folder.glob("passages-bm25-*/manifest.json"))) == 1
+    assert len(list(dataset.corpus.folder.glob("passages-bm25-*/manifest.json"))) == 1

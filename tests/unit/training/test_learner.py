@@ -39,7 +39,7 @@ def trained(folder: Path, wanted: Towers) -> Path:
 def stood(wanted: Towers, start: Path | None, tokenizer: Any = BERT) -> Any:
     """A dataset as far as a start looks at it."""
     recipe = SimpleNamespace(task=DUAL_ENCODER, towers=wanted, training={"seed": 1}, start=str(start))
-    return SimpleNamespace(recipe=recipe, start=start, tokenizer=lambda: tokenizer)
+    return SimpleNamespace(recipe=recipe, models=SimpleNamespace(start=start), tokenizer=lambda: tokenizer)
 
 
 @pytest.mark.parametrize("share", [True, False])

@@ -50,8 +50,10 @@ def collator(
     drawer = Drawer(drawn, PositiveIndex.of(known), ("gold",), tables or {}, passages, rows or len(known), 1)
     sides: Any = Side("question", 4), None
     hashes = changes.pop("hashes", np.arange(passages, dtype=np.uint64))
-    options = {"searches": tables is None, **changes}
-    return Collator(drawer, *sides, hashes, ("gold",), options.pop("policy", IGNORED), **options)
+    options: dict[str, Any] = {"questions_only": tables is None, "policy": IGNORED, **changes}
+    return Collator(
+        drawer=drawer, questions=sides[0], passages=sides[1], text_hashes=hashes, tiers=("gold",), **options
+    )
 
 
 def live(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mpr.batches import _weights
+from mpr.batches import choice
 from tests.conftest import Examined
 
 SCORES = np.array([2.0, 1.0, 0.5, 1.5, -1.0])  # the fixture of the systems' golden values: two positives in front
@@ -27,32 +27,32 @@ def shares(log_weights: Any) -> np.ndarray[Any, Any]:
 )
 def test_simans_of_the_fixture(anchor: float, expected: list[float]) -> None:
     """a .5, b 0, by hand: exp(-.5 (s - anchor)^2) of .5, 1.5 and -1, scaled to sum to 1."""
-    assert shares(_weights.simans(SCORES[2:], anchor, 0.5, 0.0)) == pytest.approx(expected, abs=5e-5)
+    assert shares(choice.simans(SCORES[2:], anchor, 0.5, 0.0)) == pytest.approx(expected, abs=5e-5)
 
 
 @pytest.mark.parametrize("b, mode", [(0.0, 80.0), (1.0, 80.91), (-1.0, 79.09)])
 def test_the_likeliest_score_is_anchor_plus_b(b: float, mode: float) -> None:
     """On a grid of 100 points around 80; with the sign of the published code the last two would change places."""
-    assert GRID[np.argmax(_weights.simans(GRID, 80.0, 0.5, b))] == pytest.approx(mode, abs=0.01)
-    assert GRID[np.argmax(_weights.simans_laplace(GRID, 80.0, 3.0))] == pytest.approx(80.0)
+    assert GRID[np.argmax(choice.simans(GRID, 80.0, 0.5, b))] == pytest.approx(mode, abs=0.01)
+    assert GRID[np.argmax(choice.simans_laplace(GRID, 80.0, 3.0))] == pytest.approx(80.0)
 
 
 def test_no_underflow_where_every_exponential_is_zero() -> None:
     """Candidates 60 to 90 below the positive: in plain numbers all weights are 0, and only differences count."""
     far = np.array([70.0, 50.0, 30.0])
-    found = _weights.simans(far, 140.0, 0.5, 0.0)
+    found = choice.simans(far, 140.0, 0.5, 0.0)
     assert not np.exp(found).any()
     assert np.isfinite(found).all()
     assert shares(found)[0] == 1.0
     near = np.array([80.0, 80.5])
-    assert shares(_weights.simans(near, 140.0, 0.01, 0.0)) == pytest.approx(shares([-36.0, -35.4025]))
+    assert shares(choice.simans(near, 140.0, 0.01, 0.0)) == pytest.approx(shares([-36.0, -35.4025]))
 
 
 def test_simans_without_sharpness_weighs_all_alike_and_a_sharp_one_takes_the_nearest() -> None:
-    assert not _weights.simans(GRID, 33.0, 0.0, 5.0).any()
-    assert shares(_weights.simans(GRID, 33.0, 1e4, 0.0)).max() == pytest.approx(1.0)
-    assert GRID[np.argmax(_weights.simans(GRID, 33.0, 1e4, 0.0))] == GRID[np.argmin(np.abs(GRID - 33.0))]
-    assert shares(_weights.softmax(np.log([0.5, 0.3, 0.2]) * 7, 7.0)) == pytest.approx([0.5, 0.3, 0.2])
+    assert not choice.simans(GRID, 33.0, 0.0, 5.0).any()
+    assert shares(choice.simans(GRID, 33.0, 1e4, 0.0)).max() == pytest.approx(1.0)
+    assert GRID[np.argmax(choice.simans(GRID, 33.0, 1e4, 0.0))] == GRID[np.argmin(np.abs(GRID - 33.0))]
+    assert shares(choice.softmax(np.log([0.5, 0.3, 0.2]) * 7, 7.0)) == pytest.approx([0.5, 0.3, 0.2])
 
 
 # ---- rance
@@ -80,7 +80,7 @@ def test_rance_by_another_hand(examined: Examined) -> None:
     count = 0
     for share in ([0.0] * 200, decaying(10), decaying(40), decaying(80), [0.3, 0.1, 0.2, 0.05] * 20):
         for c, window, degree in ((2.0, 9, 4), (2.0, 5, 2), (1.5, 1, 3)):
-            found = np.exp(_weights.rance(share, c, window, degree))
+            found = np.exp(choice.rance(share, c, window, degree))
             assert found == pytest.approx(slow_rance(share, c, window, degree), abs=1e-9)
             count += len(found)
     examined(count, "weights of ranks", at_least=2_500)
@@ -88,31 +88,31 @@ def test_rance_by_another_hand(examined: Examined) -> None:
 
 def test_rance_of_a_run_that_finds_nothing_falls_with_the_rank() -> None:
     """As reported of the reference: the first rank is the likeliest, about 15 times as likely as the last."""
-    found = np.exp(_weights.rance([0.0] * 200, 2.0, 9, 4))
+    found = np.exp(choice.rance([0.0] * 200, 2.0, 9, 4))
     assert np.argmax(found) == 0
     assert found[0] / found[-1] == pytest.approx(15, abs=1.0)
 
 
 def test_rance_of_a_good_run_goes_deep() -> None:
     """As reported of the reference, for a decay from .9 that is not told: the likeliest rank is 91 of 200. Ours: 40."""
-    assert np.argmax(_weights.rance(decaying(40), 2.0, 9, 4)) == 91
+    assert np.argmax(choice.rance(decaying(40), 2.0, 9, 4)) == 91
 
 
 def test_rance_cuts_off_what_is_below_nothing() -> None:
     """5 to 24 of 200 are reported of the reference, which keeps them negative. Here they are never drawn."""
-    nothing = [int(np.isneginf(_weights.rance(share, 2.0, 9, 4)).sum()) for share in ([0.0] * 200, decaying(30))]
+    nothing = [int(np.isneginf(choice.rance(share, 2.0, 9, 4)).sum()) for share in ([0.0] * 200, decaying(30))]
     assert nothing == [24, 5]
 
 
 @pytest.mark.parametrize("share", [0.25, 0.9])
 def test_rance_of_a_constant_share_is_that_of_none(share: float) -> None:
     """(1 - share) is a factor of every weight."""
-    none, some = (np.exp(_weights.rance([each] * 200, 2.0, 9, 4)) for each in (0.0, share))
+    none, some = (np.exp(choice.rance([each] * 200, 2.0, 9, 4)) for each in (0.0, share))
     assert some == pytest.approx(none * (1 - share), abs=1e-12)
 
 
 def test_rance_weighs_all_alike_where_nothing_is_left() -> None:
-    assert not _weights.rance([1.0] * 50, 2.0, 9, 4).any()
+    assert not choice.rance([1.0] * 50, 2.0, 9, 4).any()
 
 
 # ---- margins
@@ -124,7 +124,7 @@ def test_every_bin_of_margins_is_as_likely(examined: Examined) -> None:
     sizes = [1, 2, 3, 40, 100, 7]
     owner_N = np.repeat(np.arange(len(sizes)), sizes)
     margin_N = dice.normal(size=len(owner_N))
-    found = np.exp(_weights.margin_bins(margin_N, owner_N, 10))
+    found = np.exp(choice.margin_bins(margin_N, owner_N, 10))
     for owner in range(len(sizes)):
         own = margin_N[owner_N == owner]
         low, high = own.min(), own.max()
@@ -139,8 +139,8 @@ def test_every_bin_of_margins_is_as_likely(examined: Examined) -> None:
 
 def test_a_constant_on_the_margins_of_an_owner_changes_nothing_and_equal_margins_share_a_bin() -> None:
     margin_N, owner_N = np.array([1.0, 2.0, 5.0, 3.0, 3.0]), np.array([0, 0, 0, 1, 1])
-    found = _weights.margin_bins(margin_N, owner_N, 4)
-    assert np.array_equal(found, _weights.margin_bins(margin_N + np.array([8.0] * 3 + [-4.0] * 2), owner_N, 4))
+    found = choice.margin_bins(margin_N, owner_N, 4)
+    assert np.array_equal(found, choice.margin_bins(margin_N + np.array([8.0] * 3 + [-4.0] * 2), owner_N, 4))
     assert found[3:] == pytest.approx([-math.log(2)] * 2)
-    assert _weights.margin_bins(margin_N, owner_N, 1) == pytest.approx([-math.log(3)] * 3 + [-math.log(2)] * 2)
-    assert len(_weights.margin_bins(margin_N[:0], owner_N[:0], 4)) == 0
+    assert choice.margin_bins(margin_N, owner_N, 1) == pytest.approx([-math.log(3)] * 3 + [-math.log(2)] * 2)
+    assert len(choice.margin_bins(margin_N[:0], owner_N[:0], 4)) == 0
