@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from mpr.batches.pairs import Integers
 from mpr.runtime import randomness
+from mpr.storage.ragged import Integers
 
 _KEPT = 4  # epochs whose order is remembered
 

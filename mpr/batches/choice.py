@@ -40,11 +40,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mpr.batches.pairs import Integers, Pairs, Rows
+from mpr.batches.pairs import Pairs, Rows
 from mpr.errors import DataError, RecipeError
 from mpr.recipe.keys_draw import ANCHORED, PAIRED, SCORED, Negatives
 from mpr.runtime import randomness
-from mpr.storage.ragged import Ragged
+from mpr.storage.ragged import Integers, Ragged
 
 Floats = NDArray[np.float64]
 Lookup = Callable[[Any, Any], NDArray[Any]]

@@ -21,24 +21,27 @@ from numpy.typing import NDArray
 
 from mpr.batches import relations
 from mpr.batches.draw import Drawer, Step
-from mpr.batches.pairs import Integers
-from mpr.batches.policy import Policy
-from mpr.batches.relations import Block, Relations
+from mpr.batches.relations import Block, Policy, Relations
 from mpr.batches.targets import NOTHING, Targets
 from mpr.data.token_batches import PairTexts, Side
 from mpr.data.tokens import PADDING
 from mpr.errors import RecipeError
 from mpr.runtime.processes import ALONE, Place
+from mpr.storage.ragged import Integers
 
-_STRICT = Policy("ignore", "ignore", "ignore", "ignore")
+
+class _Strict:
+    """The policy under which nothing that is known of a question is a negative of it."""
+
+    siblings = shared = duplicates = doubtful = "ignore"
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepCollator(ABC):
     """Called by a DataLoader with draw numbers, one at a time; returns the batch of that draw.
 
-    With `gather` the matrices cover the whole step. Without it the step falls apart into one block for each process of
-    `place`: its own rows with their own passages, and no others.
+    `place` is this process among those of the step. With `gather` the matrices cover the whole step. Without it the
+    step falls apart into one block for each process: its own rows with their own passages, and no others.
     """
 
     drawer: Drawer
@@ -65,8 +68,8 @@ class StepCollator(ABC):
         return self.drawer.config.in_batch
 
     def step(self, number: int) -> tuple[Step, Place]:
-        """A draw as this process sees it, and where this process is in it. Rows and passages are filled up to equal
-        shares with padding, which is neither positive nor negative for anyone."""
+        """A draw as this process sees it, and which part of it this process encodes. Rows and passages are filled up
+        to equal shares with padding, which is neither positive nor negative for anyone."""
         step = self.drawer(number)
         rows = padded(step.block.question_Q, self.place.world), padded(step.block.passage_P, self.place.world)
         block = replace(step.block, question_Q=rows[0], passage_P=rows[1])
@@ -120,7 +123,7 @@ class Collator(StepCollator):
         nothing = np.zeros(0, dtype=np.int64)
         block = Block(question_Q, passage_P, nothing, nothing, nothing, nothing)
         index, tiers = self.drawer.positives, self.tiers
-        return relations.build(block, index, self.text_hashes, tiers, _STRICT, in_batch=True).negatives_QP
+        return relations.build(block, index, self.text_hashes, tiers, _Strict(), in_batch=True).negatives_QP
 
 
 @dataclass(frozen=True, kw_only=True)

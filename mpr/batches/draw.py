@@ -29,13 +29,13 @@ from numpy.typing import NDArray
 
 from mpr.batches._row_order import RowOrder
 from mpr.batches.choice import Choice, Evidence
-from mpr.batches.pairs import Integers, Pairs, Rows
+from mpr.batches.pairs import Pairs, Rows
 from mpr.batches.relations import Block
 from mpr.data.positives import PositiveIndex
 from mpr.errors import DataError, RecipeError
 from mpr.recipe.keys_draw import PAIRED, Draw
 from mpr.runtime import randomness
-from mpr.storage.ragged import Ragged
+from mpr.storage.ragged import Integers, Ragged
 
 _AT_ONCE = 4_096  # questions whose pairs are counted together
 

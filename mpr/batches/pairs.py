@@ -11,9 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpr.runtime import randomness
-from mpr.storage.ragged import Ragged
-
-Integers = NDArray[np.int64]
+from mpr.storage.ragged import Integers, Ragged
 
 
 @dataclass(frozen=True)

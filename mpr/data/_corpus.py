@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,8 +11,7 @@ from mpr.corpora import Collection
 from mpr.data import passages
 from mpr.data._download import Fetcher
 from mpr.data.passages import PassageStore
-
-Bar = Callable[[str, int | None], AbstractContextManager[Callable[[int], object]]]
+from mpr.runtime.progress import Bar
 
 
 class Corpus:

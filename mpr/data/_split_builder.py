@@ -6,7 +6,7 @@ is a positive are refused with their number and the first ids, unless the recipe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice
@@ -25,6 +25,7 @@ from mpr.data.questions import CANDIDATE_COLUMNS, KIND, SCHEMA, SplitStore, norm
 from mpr.errors import DataError, Problem
 from mpr.recipe.keys import Repair
 from mpr.records import TIERS, Candidate, Group, Passage, Positive, id_problem, stable_hash, text_problem
+from mpr.runtime.progress import Progress, silent
 from mpr.storage.ragged import RaggedWriter
 
 _BATCH = 2_048
@@ -95,7 +96,7 @@ def build(
     sources: tuple[str, ...],
     receipt: dict[str, Any],
     exclude: frozenset[str] = frozenset(),
-    progress: Callable[[int], object] = lambda count: None,
+    progress: Progress = silent,
 ) -> SplitStore:
     """Writes a split. `train` says whether questions without positives are a problem; evaluation keeps them.
 

@@ -27,11 +27,11 @@ from mpr.corpora import Collection, Split
 from mpr.data import _split_builder, passages
 from mpr.data.passages import PassageStore
 from mpr.data.questions import normalised
-from mpr.data.tokens import Bar
 from mpr.errors import DataError
 from mpr.formats.rewritten import read_rewritten
 from mpr.recipe.keys import Data
 from mpr.records import Group, Passage, Positive, stable_hash
+from mpr.runtime.progress import Bar
 
 AUGMENTED = "augmented"  # tier, and part of names
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from mpr import storage
-from mpr.data._corpus import Bar
 from mpr.data.passages import PassageStore
 from mpr.errors import DataError
 from mpr.recipe.keys import NewEncoder, Towers
+from mpr.runtime.progress import Bar
 
 KIND = "vocabulary"
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")

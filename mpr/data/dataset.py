@@ -6,13 +6,12 @@ Stores are built where they are missing and left alone where they are there. The
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-
-from tqdm import tqdm
 
 from mpr import storage
 from mpr.data import _vocabulary, tokens
@@ -23,6 +22,7 @@ from mpr.data.questions import SplitStore
 from mpr.data.tokens import TokenStore
 from mpr.models.locate import ModelFolders
 from mpr.recipe.keys import Recipe
+from mpr.runtime.progress import Progress, bar
 
 
 @dataclass
@@ -97,24 +97,11 @@ class Dataset:
             built[f"{role} tokens"] = self.tokens_of_questions(role)
         return built
 
-    def bar(self, what: str, total: int | None) -> _Bar:
-        return _Bar(what, total, self.quiet)
+    def bar(self, what: str, total: int | None) -> AbstractContextManager[Progress]:
+        return bar(what, total, self.quiet)
 
 
 def _verified(built: dict[str, Any]) -> dict[str, Any]:
     for store in built.values():
         storage.verify(store.folder)
     return built
-
-
-class _Bar:
-    """A progress bar that a builder feeds with counts."""
-
-    def __init__(self, what: str, total: int | None, quiet: bool) -> None:
-        self.bar = tqdm(total=total, desc=what, unit="", unit_scale=True, disable=quiet, leave=False)
-
-    def __enter__(self) -> Callable[[int], object]:
-        return self.bar.update  # type: ignore[no-any-return]
-
-    def __exit__(self, *error: object) -> None:
-        self.bar.close()

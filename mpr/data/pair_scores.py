@@ -21,19 +21,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mpr import storage
 from mpr.errors import DataError
-from mpr.storage.ragged import memory_map
+from mpr.storage.ragged import Floats, Integers, memory_map
 
 KIND = "pair_scores"
 MEMORY = 1 << 22  # pairs held at once while a store is written: about 100 MB with what sorting needs
 _BITS = 40  # of the passage: a million million of them
 _FILES = {"keys": "<i8", "values": "<f4"}
 
-Integers = NDArray[np.int64]
-Floats = NDArray[np.float32]
 Repeated = Literal["refuse", "same"]
 
 

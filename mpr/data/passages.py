@@ -7,7 +7,7 @@ Two flat arrays stand beside it: the hash of each text, and the ids' hashes in s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from mpr import storage
 from mpr.errors import DataError
 from mpr.records import Passage, id_problem, stable_hash, text_hash, text_problem
+from mpr.runtime.progress import Progress, silent
 from mpr.storage.ragged import memory_map
 
 KIND = "passages"
@@ -31,7 +32,7 @@ def build(
     receipt: dict[str, Any],
     *,
     expected: int | None = None,
-    progress: Callable[[int], object] = lambda count: None,
+    progress: Progress = silent,
 ) -> PassageStore:
     """Writes a store in one pass. A wrong count, an unusable record or a repeated id is refused, nothing is kept."""
     with storage.stage(target, KIND, receipt) as stage:

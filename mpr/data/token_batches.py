@@ -18,14 +18,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from mpr.data.tokens import PADDING, TokenStore
 from mpr.errors import RecipeError
 from mpr.models.templates import PairTemplate, Template
-from mpr.storage.ragged import Ragged
+from mpr.storage.ragged import Integers, Ragged
 
-Integers = NDArray[np.int64]
 Part = Ragged | tuple[int, ...]
 
 

@@ -9,8 +9,7 @@ name made of all that it depends on, so whoever reads these texts in the same wa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -24,12 +23,12 @@ from mpr.errors import DataError
 from mpr.models.templates import digest
 from mpr.recipe.keys import Towers
 from mpr.records import Passage
+from mpr.runtime.progress import Bar, Progress, silent
 from mpr.storage.ragged import Ragged, RaggedWriter, memory_map
 
 KIND = "tokens"
 PADDING = -1  # the row of no text, which fills a batch up
 KEPT = 512  # tokens kept of each text at least; more where the towers read longer texts
-Bar = Callable[[str, int], AbstractContextManager[Callable[[int], object]]]
 MAX_CHARACTERS = 1 << 20  # a longer text is cut before tokenising; the receipt counts how many were
 _BATCH = 4_096
 _COLUMNS = {"id": "<i4"}
@@ -83,7 +82,7 @@ def build(
     *,
     cap: int,
     receipt: dict[str, Any],
-    progress: Callable[[int], object] = lambda count: None,
+    progress: Progress = silent,
 ) -> TokenStore:
     """Tokenises (title, text) pairs; give an empty title where there is none or where it is part of the text."""
     tokenizer.no_truncation()

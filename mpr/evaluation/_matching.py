@@ -8,7 +8,7 @@ Shapes: N ranked passages of all questions one after the other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from mpr.data.passages import PassageStore
 from mpr.evaluation.ranking import Ranking
 from mpr.metrics.answers import AnswerMatcher
+from mpr.runtime.progress import Progress, silent
 
 
 def contains_answer(
     ranking: Ranking,
     matching: Sequence[AnswerMatcher],
     passages: PassageStore,
-    progress: Callable[[int], object] = lambda count: None,
+    progress: Progress = silent,
 ) -> NDArray[np.bool_]:
     """For each of the N ranked passages: does its text contain an answer of its question? Titles do not count.
 

@@ -9,7 +9,7 @@ Shapes: Q questions that count, N ranked passages of all of them one after the o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -25,6 +25,7 @@ from mpr.evaluation.ranking import Named, Names, Ranking
 from mpr.evaluation.scores import Scores
 from mpr.metrics import trec_eval
 from mpr.metrics.answers import AnswerMatcher
+from mpr.runtime.progress import Progress, silent
 
 ANSWER_CUTS = (1, 5, 20, 100)
 _NAMED = 5  # ids that are shown of what is missing or left over
@@ -56,7 +57,7 @@ def by_answers(
     cuts: Sequence[int] = ANSWER_CUTS,
     positives: Judgements | None = None,
     trained: Iterable[tuple[str, str]] = (),
-    progress: Callable[[int], object] = lambda count: None,
+    progress: Progress = silent,
 ) -> Scores:
     """Top-k accuracy as DPR counts it, over all questions of the split.
 

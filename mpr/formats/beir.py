@@ -10,18 +10,28 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
+
+from pydantic import Field
 
 from mpr.errors import DataError
 from mpr.formats.trec import Pairs, judged_groups, judgement, judgement_columns
-from mpr.records import Group, Judgement, Passage, Question, text_problem
-from mpr.storage.json_fields import Fields, anything, json_text, maybe, read_objects
-from mpr.storage.lines import Ids, identifier, read_lines, split_line, writable_id, writable_text, write_lines
+from mpr.records import Group, Judgement, Passage, Question
+from mpr.storage.json_fields import Fields, Id, Text, json_text, read_objects
+from mpr.storage.lines import Ids, read_lines, split_line, writable_id, writable_text, write_lines
 from mpr.storage.unpack import PACKED
 
-_PASSAGE = Fields({"_id": identifier, "text": text_problem}, {"title": maybe(text_problem), "metadata": anything})
-_QUESTION = Fields({"_id": identifier, "text": text_problem}, {"metadata": anything})
 _HEADER = ("query-id", "corpus-id", "score")
+
+
+class _Question(Fields):
+    id: Id = Field(alias="_id")
+    text: Text
+    metadata: Any = None
+
+
+class _Passage(_Question):
+    title: Text | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +66,15 @@ def _only(folder: Path, names: Sequence[str]) -> Path:
 
 
 def read_passages(path: str | os.PathLike[str], ignore: Sequence[str] = ()) -> Iterator[Passage]:
-    for _, found in read_objects(path, _PASSAGE.ignoring(ignore)):
-        yield Passage(found["_id"], found["text"], found.get("title") or "")
+    for _, found in read_objects(path, _Passage, ignore):
+        yield Passage(found.id, found.text, found.title or "")
 
 
 def read_questions(path: str | os.PathLike[str], ignore: Sequence[str] = ()) -> Iterator[Question]:
     ids = Ids()
-    for line, found in read_objects(path, _QUESTION.ignoring(ignore)):
-        ids.add(line, found["_id"], "_id")
-        yield Question(found["_id"], found["text"])
+    for line, found in read_objects(path, _Question, ignore):
+        ids.add(line, found.id, "_id")
+        yield Question(found.id, found.text)
 
 
 def read_judgements(path: str | os.PathLike[str]) -> Iterator[Judgement]:

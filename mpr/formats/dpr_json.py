@@ -12,48 +12,35 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any
 
-from mpr.errors import DataError, excerpt
-from mpr.records import Candidate, Group, Passage, Positive, Question, text_hash, text_problem
-from mpr.storage.json_fields import (
-    Fields,
-    flag,
-    identifier_or_number,
-    json_text,
-    list_of,
-    mapping,
-    maybe,
-    number,
-    texts,
-)
+from mpr.errors import DataError
+from mpr.records import Candidate, Group, Passage, Positive, Question, text_hash
+from mpr.storage.json_fields import Fields, IdOrNumber, Number, Object, Text, json_text
 from mpr.storage.json_stream import read_array
 from mpr.storage.lines import Ids, Line, line_id, writable_id, writable_text
 from mpr.storage.unpack import stem
 
-_CONTEXTS = list_of(mapping)
 _POSITIVES, _HARD, _RANDOM = "positive_ctxs", "hard_negative_ctxs", "negative_ctxs"
-_ENTRY = Fields(
-    {"question": text_problem, "answers": texts, _POSITIVES: _CONTEXTS, _RANDOM: _CONTEXTS, _HARD: _CONTEXTS},
-    {"id": identifier_or_number, "dataset": text_problem},
-)
-_PASSAGE_IDS = ("passage_id", "psg_id", "id")  # which one depends on the file
 
 
-def _score_problem(value: object) -> str:
-    """Scores are numbers, or text that holds one where a DPR model wrote them."""
-    try:
-        return number(float(value)) if isinstance(value, str) else number(value)
-    except ValueError:
-        return f"must be a number, not {excerpt(str(value))}"
+class _Entry(Fields):
+    question: Text
+    answers: list[Text]
+    positive_ctxs: list[Object]
+    negative_ctxs: list[Object]
+    hard_negative_ctxs: list[Object]
+    id: IdOrNumber = ""
+    dataset: Text = ""
 
 
-_PASSAGE = Fields(
-    {"title": text_problem, "text": text_problem},
-    {
-        **dict.fromkeys(_PASSAGE_IDS, maybe(identifier_or_number)),
-        **dict.fromkeys(("score", "title_score"), maybe(_score_problem)),
-        "has_answer": flag,
-    },
-)
+class _Context(Fields):
+    title: Text
+    text: Text
+    passage_id: IdOrNumber | None = None  # which of the three ids is there depends on the file
+    psg_id: IdOrNumber | None = None
+    id: IdOrNumber | None = None
+    score: Number | None = None
+    title_score: Number | None = None
+    has_answer: bool = False
 
 
 def read_groups(
@@ -75,23 +62,23 @@ def read_groups(
     `prefix`), a passage without one an id made from its title and text. `ignore` names further fields to be dropped.
     """
     prefix = f"{stem(path)}-" if prefix is None else prefix
-    entry_fields, passage_fields = _ENTRY.ignoring(ignore), _PASSAGE.ignoring(ignore)
     ids = Ids()
-    for index, (line, entry) in enumerate(read_array(path)):
-        entry_fields.check(entry, line)
-        identity = str(entry["id"]) if "id" in entry else line_id(line, f"{prefix}{index}", "id")
+    for index, (line, found) in enumerate(read_array(path)):
+        entry = _Entry.of(found, line, ignore=ignore)
+        identity = entry.id or line_id(line, f"{prefix}{index}", "id")
         ids.add(line, identity)
         inline = InlinePassages(line)
         positives = tuple(
             Positive(passage, rest_tier if rank > 1 else first_tier)
-            for rank, passage, _ in _contexts(inline, passage_fields, entry[_POSITIVES], _POSITIVES)
+            for rank, passage, _ in _contexts(inline, entry.positive_ctxs, _POSITIVES, ignore)
         )
+        lists = ((hard_source, _HARD, entry.hard_negative_ctxs), ("random", _RANDOM, entry.negative_ctxs))
         candidates = tuple(
             Candidate(passage, source, rank, score)
-            for source, name in ((hard_source, _HARD), ("random", _RANDOM))
-            for rank, passage, score in _contexts(inline, passage_fields, entry[name][:negatives], name)
+            for source, name, contexts in lists
+            for rank, passage, score in _contexts(inline, contexts[:negatives], name, ignore)
         )
-        question = Question(identity, entry["question"], tuple(entry["answers"]), regex)
+        question = Question(identity, entry.question, tuple(entry.answers), regex)
         yield Group(question, positives, candidates, inline.passages)
 
 
@@ -121,22 +108,21 @@ def _essence(passage: Passage) -> str:
 
 
 def _contexts(
-    inline: InlinePassages, fields: Fields, contexts: list[dict[str, Any]], name: str
+    inline: InlinePassages, contexts: list[dict[str, Any]], name: str, ignore: Sequence[str]
 ) -> Iterator[tuple[int, str, float | None]]:
     """Place, passage id and score of each passage of a list, without repetitions; collects their texts."""
     seen: set[str] = set()
-    for place, context in enumerate(contexts, 1):
+    for place, found in enumerate(contexts, 1):
         key = f"{name}[{place - 1}]"
-        fields.check(context, inline.line, key)
-        given = {str(context[name]) for name in _PASSAGE_IDS if context.get(name) is not None}
+        context = _Context.of(found, inline.line, key, ignore)
+        given = {one for one in (context.passage_id, context.psg_id, context.id) if one is not None}
         if len(given) > 1:
             raise inline.line.refuse(f"has two ids: {', '.join(sorted(given))}", key)
-        identity = given.pop() if given else text_id(context["title"], context["text"])
-        inline.add(Passage(identity, context["text"], context["title"]), key)
+        identity = given.pop() if given else text_id(context.title, context.text)
+        inline.add(Passage(identity, context.text, context.title), key)
         if identity not in seen:
             seen.add(identity)
-            score = context.get("score")
-            yield place, identity, None if score is None else float(score)
+            yield place, identity, context.score
 
 
 def text_id(title: str, text: str) -> str:

@@ -9,29 +9,28 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from mpr.errors import excerpt
-from mpr.records import text_problem
-from mpr.storage.json_fields import Fields, anything, identifier_or_number, list_of, mapping, maybe, number, texts
+from mpr.storage.json_fields import Fields, IdOrNumber, Number, Object, Text
 from mpr.storage.json_stream import read_array
 from mpr.storage.lines import Line
 
 
-def _score_problem(value: object) -> str:
-    try:
-        return number(float(value)) if isinstance(value, str) else number(value)
-    except ValueError:
-        return f"must be a number, not {excerpt(str(value))}"
+class _Entry(Fields):
+    question: Text
+    ctxs: list[Object]
+    id: IdOrNumber | None = None
+    answers: list[Text] | None = None
+    dataset: Any = None
 
 
-_ENTRY = Fields(
-    {"question": text_problem, "ctxs": list_of(mapping)},
-    {"id": maybe(identifier_or_number), "answers": maybe(texts), "dataset": anything},
-)
-_CONTEXT = Fields(
-    {"id": identifier_or_number, "score": _score_problem},
-    dict.fromkeys(("title", "text", "has_answer", "hasanswer"), anything),
-)
+class _Context(Fields):
+    id: IdOrNumber
+    score: Number
+    title: Any = None
+    text: Any = None
+    has_answer: Any = None
+    hasanswer: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +46,10 @@ class Result:
 
 def read_results(path: str | os.PathLike[str], ignore: Sequence[str] = ()) -> Iterator[Result]:
     """Each question of the file in its order. `ignore` names further fields, of either level, to be dropped."""
-    entries, contexts = _ENTRY.ignoring(ignore), _CONTEXT.ignoring(ignore)
-    for line, entry in read_array(path):
-        entries.check(entry, line)
-        for place, context in enumerate(entry["ctxs"]):
-            contexts.check(context, line, f"ctxs[{place}]")
-        passages = tuple(str(context["id"]) for context in entry["ctxs"])
+    for line, found in read_array(path):
+        entry = _Entry.of(found, line, ignore=ignore)
+        contexts = [_Context.of(one, line, f"ctxs[{place}]", ignore) for place, one in enumerate(entry.ctxs)]
+        passages = tuple(context.id for context in contexts)
         if len(set(passages)) < len(passages):
             raise line.refuse("a passage is listed twice", "ctxs")
-        scores = tuple(float(context["score"]) for context in entry["ctxs"])
-        identity = entry.get("id")
-        yield Result(line, None if identity is None else str(identity), entry["question"], passages, scores)
+        yield Result(line, entry.id, entry.question, passages, tuple(context.score for context in contexts))

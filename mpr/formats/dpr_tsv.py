@@ -16,7 +16,7 @@ from typing import IO
 
 from mpr.errors import DataError, excerpt
 from mpr.records import Passage, Question
-from mpr.storage.json_fields import texts
+from mpr.storage.json_fields import Fields, Text
 from mpr.storage.lines import (
     Line,
     line_id,
@@ -32,6 +32,10 @@ from mpr.storage.unpack import stem
 
 _PASSAGE = ("id", "text", "title")
 _QUESTION = ("question", "answers")
+
+
+class _Answers(Fields):
+    answers: list[Text]
 
 
 def read_passages(path: str | os.PathLike[str], header: bool = True, quoted: bool = True) -> Iterator[Passage]:
@@ -150,6 +154,4 @@ def _answers(line: Line, literal: str) -> tuple[str, ...]:
             value = ast.literal_eval(literal)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
         raise line.refuse(f"is not a list of texts: {type(error).__name__}, {excerpt(literal)}", "answers") from None
-    if problem := texts(value):
-        raise line.refuse(problem, "answers")
-    return tuple(value)
+    return tuple(_Answers.of({"answers": value}, line).answers)

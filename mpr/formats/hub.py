@@ -14,14 +14,30 @@ from typing import Any, TypedDict, Unpack
 from mpr.errors import DataError, excerpt, nearest
 from mpr.formats import tevatron
 from mpr.formats.trec import Pairs
-from mpr.records import Group, Judgement, Passage, Question, text_problem
-from mpr.storage.json_fields import Fields, flag, identifier_or_number, maybe, texts, whole
+from mpr.records import Group, Judgement, Passage, Question
+from mpr.storage.json_fields import Fields, IdOrNumber, Text
 from mpr.storage.lines import Ids, Line
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_PASSAGE = Fields({"id": identifier_or_number, "text": text_problem}, {"title": maybe(text_problem)})
-_QUESTION = Fields({"id": identifier_or_number, "text": text_problem}, {"answers": maybe(texts), "regex": flag})
-_JUDGEMENT = Fields({"question": identifier_or_number, "passage": identifier_or_number, "grade": whole})
+
+
+class _Passage(Fields):
+    id: IdOrNumber
+    text: Text
+    title: Text | None = None
+
+
+class _Question(Fields):
+    id: IdOrNumber
+    text: Text
+    answers: list[Text] | None = None
+    regex: bool = False
+
+
+class _Judgement(Fields):
+    question: IdOrNumber
+    passage: IdOrNumber
+    grade: int
 
 
 class Place(TypedDict, total=False):
@@ -108,8 +124,8 @@ def read_passages(
     """`columns`: `id`, `text` and, if there is one, `title`. Duplicate ids are left to the store."""
     columns = {"id": "id", "text": "text", "title": "title"} if columns is None else columns
     for line, row in read_rows(repo_or_path, columns=columns, **place):
-        _PASSAGE.check(row, line)
-        yield Passage(str(row["id"]), row["text"], row.get("title") or "")
+        found = _Passage.of(row, line)
+        yield Passage(found.id, found.text, found.title or "")
 
 
 def read_questions(
@@ -119,9 +135,9 @@ def read_questions(
     columns = {"id": "id", "text": "question", "answers": "answers"} if columns is None else columns
     ids = Ids()
     for line, row in read_rows(repo_or_path, columns=columns, **place):
-        _QUESTION.check(row, line)
-        ids.add(line, str(row["id"]))
-        yield Question(str(row["id"]), row["text"], tuple(row.get("answers") or ()), regex)
+        found = _Question.of(row, line)
+        ids.add(line, found.id)
+        yield Question(found.id, found.text, tuple(found.answers or ()), regex)
 
 
 def read_judgements(
@@ -131,9 +147,9 @@ def read_judgements(
     columns = {"question": "query-id", "passage": "corpus-id", "grade": "score"} if columns is None else columns
     pairs = Pairs()
     for line, row in read_rows(repo_or_path, columns=columns, **place):
-        _JUDGEMENT.check(row, line)
-        pairs.add(line, str(row["question"]), str(row["passage"]))
-        yield Judgement(str(row["question"]), str(row["passage"]), row["grade"])
+        found = _Judgement.of(row, line)
+        pairs.add(line, found.question, found.passage)
+        yield Judgement(found.question, found.passage, found.grade)
 
 
 def read_groups(

@@ -11,34 +11,41 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO, Annotated, Any
+
+from pydantic import Field, PlainValidator
 
 from mpr.errors import DataError
-from mpr.records import TIERS, Candidate, Group, Positive, Question, text_problem
-from mpr.storage.json_fields import Fields, flag, identifier_or_number, json_text, list_of, read_objects, texts, whole
-from mpr.storage.lines import Ids, Line, identifier, writable_id, writable_text, write_lines
+from mpr.records import TIERS, Candidate, Group, Positive, Question
+from mpr.storage.json_fields import Fields, Id, IdOrNumber, Text, json_text, read_objects
+from mpr.storage.lines import Ids, Line, writable_id, writable_text, write_lines
 
-_QUESTION = Fields({"id": identifier, "question": text_problem}, {"answers": texts, "regex": flag})
+
+class _Asked(Fields):
+    id: Id
+    question: Text
+    answers: list[Text] = Field([])
+    regex: bool = False
 
 
 def _tier(value: object) -> str:
-    return "" if value in TIERS[1:] else f"must be one of {', '.join(TIERS[1:])}"
+    if value not in TIERS[1:]:
+        raise ValueError(f"must be one of {', '.join(TIERS[1:])}")
+    return str(value)
 
 
-_IDS = list_of(identifier_or_number)
-_CANDIDATES = Fields(
-    {"id": identifier, "pos": _IDS, "neg": _IDS},
-    {
-        "question": text_problem,
-        "answers": texts,
-        "regex": flag,
-        "gold": identifier_or_number,
-        "pos_rank": list_of(whole),
-        "tier": _tier,
-        "writer": text_problem,
-        "prompt": text_problem,
-    },
-)
+class _Line(Fields):
+    id: Id
+    pos: list[IdOrNumber]
+    neg: list[IdOrNumber]
+    question: Text = ""
+    answers: list[Text] = Field([])
+    regex: bool = False
+    gold: IdOrNumber = ""
+    pos_rank: list[int] = Field([])
+    tier: Annotated[str, PlainValidator(_tier)] = "answer_match"
+    writer: Text = ""
+    prompt: Text = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +74,13 @@ def read_questions(path: str | os.PathLike[str], ignore: Sequence[str] = ()) -> 
 
 
 def _questions(path: str | os.PathLike[str], ignore: Sequence[str], ids: Ids) -> Iterator[tuple[Line, Question]]:
-    for line, found in read_objects(path, _QUESTION.ignoring(ignore)):
-        ids.add(line, found["id"])
+    for line, found in read_objects(path, _Asked, ignore):
+        ids.add(line, found.id)
         yield line, _question(found)
 
 
-def _question(found: dict[str, Any]) -> Question:
-    return Question(found["id"], found["question"], tuple(found.get("answers", ())), found.get("regex", False))
+def _question(found: _Asked | _Line) -> Question:
+    return Question(found.id, found.question, tuple(found.answers), found.regex)
 
 
 def read_rows(path: str | os.PathLike[str], ignore: Sequence[str] = ()) -> Iterator[Row]:
@@ -83,21 +90,19 @@ def read_rows(path: str | os.PathLike[str], ignore: Sequence[str] = ()) -> Itera
 
 def _rows(path: str | os.PathLike[str], ignore: Sequence[str]) -> Iterator[tuple[Line, Row]]:
     ids = Ids()
-    for line, found in read_objects(path, _CANDIDATES.ignoring(ignore)):
-        ids.add(line, found["id"])
-        positives = tuple(str(passage) for passage in found["pos"])
-        negatives = tuple(str(passage) for passage in found["neg"])
-        for name, passages in (("pos", positives), ("neg", negatives)):
+    for line, found in read_objects(path, _Line, ignore):
+        ids.add(line, found.id)
+        for name, passages in (("pos", found.pos), ("neg", found.neg)):
             if len(set(passages)) != len(passages):
                 raise line.refuse("a passage is listed twice", name)
-        ranks = tuple(found.get("pos_rank", ()))
-        if "pos_rank" in found and len(ranks) != len(positives):
-            raise line.refuse(f"has {len(ranks)} ranks for {len(positives)} positives", "pos_rank")
+        given, ranks = found.model_fields_set, tuple(found.pos_rank)
+        if "pos_rank" in given and len(ranks) != len(found.pos):
+            raise line.refuse(f"has {len(ranks)} ranks for {len(found.pos)} positives", "pos_rank")
         if len(set(ranks)) != len(ranks) or min(ranks, default=1) < 1:
             raise line.refuse("ranks count from 1 and differ from each other", "pos_rank")
-        gold = str(found["gold"]) if "gold" in found else None
-        question = _question(found) if "question" in found else None
-        yield line, Row(found["id"], positives, negatives, ranks, gold, question, found.get("tier", "answer_match"))
+        question = _question(found) if "question" in given else None
+        gold = found.gold or None
+        yield line, Row(found.id, tuple(found.pos), tuple(found.neg), ranks, gold, question, found.tier)
 
 
 def read_groups(

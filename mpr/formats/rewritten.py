@@ -12,21 +12,21 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import IO
 
-from mpr.records import Passage, text_problem
-from mpr.storage.json_fields import Fields, json_text, list_of, read_objects
-from mpr.storage.lines import Ids, identifier, writable_id, writable_text, write_lines
+from pydantic import Field
 
-_LINE = Fields(
-    {
-        "id": identifier,
-        "of": identifier,
-        "questions": list_of(identifier),
-        "title": text_problem,
-        "text": text_problem,
-        "writer": text_problem,
-        "prompt": text_problem,
-    }
-)
+from mpr.records import Passage
+from mpr.storage.json_fields import Fields, Id, Text, json_text, read_objects
+from mpr.storage.lines import Ids, writable_id, writable_text, write_lines
+
+
+class _Line(Fields):
+    id: Id
+    made_of: Id = Field(alias="of")
+    questions: list[Id]
+    title: Text
+    text: Text
+    writer: Text
+    prompt: Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +48,11 @@ class Rewritten:
 
 def read_rewritten(path: str | os.PathLike[str]) -> Iterator[Rewritten]:
     ids = Ids()
-    for line, found in read_objects(path, _LINE):
-        ids.add(line, found["id"])
-        if not found["questions"] or len(set(found["questions"])) != len(found["questions"]):
+    for line, found in read_objects(path, _Line):
+        ids.add(line, found.id)
+        if not found.questions or len(set(found.questions)) != len(found.questions):
             raise line.refuse("must name questions, each once", "questions")
-        yield Rewritten(**(found | {"questions": tuple(found["questions"])}))
+        yield Rewritten(**(found.model_dump(by_alias=True) | {"questions": tuple(found.questions)}))
 
 
 def write_rewritten(file: IO[bytes], rewritten: Iterable[Rewritten]) -> int:

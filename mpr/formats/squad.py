@@ -15,18 +15,44 @@ from pathlib import Path
 from typing import IO, Any
 
 from mpr.errors import DataError
-from mpr.records import Group, Passage, Positive, Question, text_problem
-from mpr.storage.json_fields import Fields, json_text, list_of, mapping, read_objects, texts, whole
+from mpr.records import Group, Passage, Positive, Question
+from mpr.storage.json_fields import Fields, Id, Text, json_text, read_objects
 from mpr.storage.json_stream import read_array
-from mpr.storage.lines import Ids, Line, identifier, line_id, writable_id, writable_text
+from mpr.storage.lines import Ids, Line, line_id, writable_id, writable_text
 from mpr.storage.unpack import PACKED, stem
 
-_ARTICLE = Fields({"title": text_problem, "paragraphs": list_of(mapping)})
-_PARAGRAPH = Fields({"context": text_problem, "qas": list_of(mapping)})
-_QUESTION = Fields({"id": identifier, "question": text_problem, "answers": list_of(mapping)})
-_ANSWER = Fields({"text": text_problem, "answer_start": whole})
-_PLAIN = Fields({"title": text_problem, "para": whole, "context": text_problem, "qas": list_of(mapping)})
-_PLAIN_QUESTION = Fields({"question": text_problem, "answers": texts})
+
+class _Answer(Fields):
+    text: Text
+    answer_start: int
+
+
+class _Question(Fields):
+    id: Id
+    question: Text
+    answers: list[_Answer]
+
+
+class _Official(Fields):
+    context: Text
+    qas: list[_Question]
+
+
+class _Article(Fields):
+    title: Text
+    paragraphs: list[_Official]
+
+
+class _PlainQuestion(Fields):
+    question: Text
+    answers: list[Text]
+
+
+class _Plain(Fields):
+    title: Text
+    para: int
+    context: Text
+    qas: list[_PlainQuestion]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,27 +107,17 @@ def _paragraphs(path: str | os.PathLike[str]) -> Iterator[_Paragraph]:
 
 
 def _official(path: str | os.PathLike[str]) -> Iterator[_Paragraph]:
-    for line, article in read_array(path, member="data"):
-        _ARTICLE.check(article, line)
-        for number, found in enumerate(article["paragraphs"]):
-            key = f"paragraphs[{number}]"
-            _PARAGRAPH.check(found, line, key)
-            questions = []
-            for index, question in enumerate(found["qas"]):
-                _QUESTION.check(question, line, f"{key}.qas[{index}]")
-                for answer in question["answers"]:
-                    _ANSWER.check(answer, line, f"{key}.qas[{index}].answers")
-                answers = tuple(answer["text"] for answer in question["answers"])
-                questions.append((question["id"], question["question"], answers))
-            yield _Paragraph(line, article["title"], found["context"], questions)
+    for line, content in read_array(path, member="data"):
+        article = _Article.of(content, line)
+        for found in article.paragraphs:
+            questions = [(one.id, one.question, tuple(answer.text for answer in one.answers)) for one in found.qas]
+            yield _Paragraph(line, article.title, found.context, questions)
 
 
 def _plain(path: str | os.PathLike[str]) -> Iterator[_Paragraph]:
-    for line, found in read_objects(path, _PLAIN):
-        for index, question in enumerate(found["qas"]):
-            _PLAIN_QUESTION.check(question, line, f"qas[{index}]")
-        questions = [(None, question["question"], tuple(question["answers"])) for question in found["qas"]]
-        yield _Paragraph(line, found["title"], found["context"], questions)
+    for line, found in read_objects(path, _Plain):
+        questions = [(None, one.question, tuple(one.answers)) for one in found.qas]
+        yield _Paragraph(line, found.title, found.context, questions)
 
 
 def write(

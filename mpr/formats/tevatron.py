@@ -18,57 +18,52 @@ from typing import IO, Any
 
 from mpr.errors import DataError
 from mpr.formats.dpr_json import InlinePassages
-from mpr.records import Candidate, Group, Passage, Positive, Question, text_problem
-from mpr.storage.json_fields import (
-    Fields,
-    anything,
-    identifier_or_number,
-    json_text,
-    json_value,
-    list_of,
-    mapping,
-    maybe,
-    nothing,
-    texts,
-)
+from mpr.records import Candidate, Group, Passage, Positive, Question
+from mpr.storage.json_fields import Fields, IdOrNumber, Object, Text, json_object, json_text, read_objects
 from mpr.storage.lines import Ids, Line, read_lines, writable_id, writable_text, write_lines
 
-_MEDIA = dict.fromkeys(("image", "video", "audio"), nothing)
-_QUERY_MEDIA = {f"query_{name}": nothing for name in _MEDIA}
-_INLINE = Fields(
-    {
-        "query_id": identifier_or_number,
-        "query": text_problem,
-        "positive_passages": list_of(mapping),
-        "negative_passages": list_of(mapping),
-    },
-    {"answers": maybe(texts)},
-)
-_IDS = list_of(identifier_or_number)
-_REFERRING = Fields(
-    {"query_id": identifier_or_number, "positive_document_ids": _IDS, "negative_document_ids": _IDS},
-    {
-        **dict.fromkeys(("query_text", "query"), maybe(text_problem)),
-        **_QUERY_MEDIA,
-        "answers": maybe(texts),
-        "answer": maybe(texts),
-        "source": anything,
-    },
-)
-_TEXTS = ("text", "document_text")
-_PASSAGE = Fields(
-    {"docid": identifier_or_number},
-    {**dict.fromkeys(_TEXTS, maybe(text_problem)), "title": maybe(text_problem), **_MEDIA},
-)
-_QUESTIONS = ("positive_passages", "negative_passages", "positive_document_ids", "negative_document_ids")
+_LISTS = ("positive_passages", "negative_passages", "positive_document_ids", "negative_document_ids")
+
+
+class _Inline(Fields):
+    query_id: IdOrNumber
+    query: Text
+    positive_passages: list[Object]
+    negative_passages: list[Object]
+    answers: list[Text] | None = None
+
+
+class _Question(Fields):
+    query_id: IdOrNumber
+    query_text: Text | None = None
+    query: Text | None = None
+    query_image: None = None
+    query_video: None = None
+    query_audio: None = None
+    answers: list[Text] | None = None
+    answer: list[Text] | None = None
+    source: Any = None
+
+
+class _Referring(_Question):
+    positive_document_ids: list[IdOrNumber]
+    negative_document_ids: list[IdOrNumber]
+
+
+class _Passage(Fields):
+    docid: IdOrNumber
+    text: Text | None = None
+    document_text: Text | None = None
+    title: Text | None = None
+    image: None = None
+    video: None = None
+    audio: None = None
 
 
 def read_passages(path: str | os.PathLike[str], ignore: Sequence[str] = ()) -> Iterator[Passage]:
     """The corpus. Duplicate ids are left to the store that takes the passages in."""
-    fields = _PASSAGE.ignoring(ignore)
-    for line, row in _rows(path):
-        fields.check(row, line)
-        yield _passage(line, row, "")
+    for line, found in read_objects(path, _Passage, ignore):
+        yield _passage(line, found, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +92,8 @@ def read_groups(
     the negatives come from; `negatives` keeps that many of them, from the front. `regex`: the answers are patterns.
     """
     labels, ids, inline = Labels(first_tier, rest_tier, source, negatives, regex), Ids(), False
-    for line, row in _rows(path):
+    for line in read_lines(path):
+        row = json_object(line)
         if line.number == 1:
             inline = "positive_passages" in row
         made = group(line, row, inline, labels, ignore)
@@ -107,11 +103,9 @@ def read_groups(
 
 def read_questions(path: str | os.PathLike[str], ignore: Sequence[str] = ()) -> Iterator[Question]:
     """The questions alone, of a file of groups or of a file that holds nothing else."""
-    fields = Fields({"query_id": identifier_or_number}, _REFERRING.optional, _QUESTIONS).ignoring(ignore)
     ids = Ids()
-    for line, row in _rows(path):
-        fields.check(row, line)
-        question = _question(line, row)
+    for line, found in read_objects(path, _Question, (*_LISTS, *ignore)):
+        question = _question(line, found)
         ids.add(line, question.id, "query_id")
         yield question
 
@@ -120,14 +114,15 @@ def group(line: Line, row: Mapping[str, Any], inline: bool, labels: Labels, igno
     """The group of one row, wherever the row was read; `inline` says which generation it must be."""
     inlined = InlinePassages(line)
     if inline:
-        _INLINE.ignoring(ignore).check(row, line)
-        positives = _inline(inlined, row["positive_passages"], "positive_passages", ignore)
-        others = _inline(inlined, row["negative_passages"][: labels.negatives], "negative_passages", ignore)
+        found = _Inline.of(row, line, ignore=ignore)
+        question = Question(found.query_id, found.query, tuple(found.answers or ()), labels.regex)
+        positives = _inline(inlined, found.positive_passages, "positive_passages", ignore)
+        others = _inline(inlined, found.negative_passages[: labels.negatives], "negative_passages", ignore)
     else:
-        _REFERRING.ignoring(ignore).check(row, line)
-        positives = _distinct(str(identity) for identity in row["positive_document_ids"])
-        others = _distinct(str(identity) for identity in row["negative_document_ids"][: labels.negatives])
-    question = _question(line, row, labels.regex)
+        referring = _Referring.of(row, line, ignore=ignore)
+        question = _question(line, referring, labels.regex)
+        positives = _distinct(referring.positive_document_ids)
+        others = _distinct(referring.negative_document_ids[: labels.negatives])
     implied = "answer_match" if question.answers else "gold"
     first, rest = labels.first_tier or implied, labels.rest_tier or implied
     return Group(
@@ -138,27 +133,18 @@ def group(line: Line, row: Mapping[str, Any], inline: bool, labels: Labels, igno
     )
 
 
-def _rows(path: str | os.PathLike[str]) -> Iterator[tuple[Line, dict[str, Any]]]:
-    for line in read_lines(path):
-        row = json_value(line)
-        if problem := mapping(row):
-            raise line.refuse(problem)
-        yield line, row
-
-
-def _question(line: Line, row: Mapping[str, Any], regex: bool = False) -> Question:
-    text = _one_of(line, row, ("query_text", "query"), "")
-    answers = _one_of(line, row, ("answers", "answer"), "", ())
-    return Question(str(row["query_id"]), text, tuple(answers), regex)
+def _question(line: Line, found: _Question, regex: bool = False) -> Question:
+    text = _one_of(line, ("query_text", found.query_text), ("query", found.query), "")
+    answers = _one_of(line, ("answers", found.answers), ("answer", found.answer), "", ())
+    return Question(found.query_id, text, tuple(answers), regex)
 
 
 def _inline(inlined: InlinePassages, rows: list[dict[str, Any]], name: str, ignore: Sequence[str]) -> list[str]:
     """The ids of a list of inline passages; their texts are collected."""
-    fields, found = _PASSAGE.ignoring(ignore), []
+    found = []
     for index, row in enumerate(rows):
         key = f"{name}[{index}]"
-        fields.check(row, inlined.line, key)
-        passage = _passage(inlined.line, row, key)
+        passage = _passage(inlined.line, _Passage.of(row, inlined.line, key, ignore), key)
         inlined.add(passage, key)
         found.append(passage.id)
     return _distinct(found)
@@ -169,21 +155,22 @@ def _distinct(ids: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(ids))
 
 
-def _passage(line: Line, row: Mapping[str, Any], key: str) -> Passage:
-    text, title = _one_of(line, row, _TEXTS, key), row.get("title") or ""
+def _passage(line: Line, found: _Passage, key: str) -> Passage:
+    text = _one_of(line, ("text", found.text), ("document_text", found.document_text), key)
+    title = found.title or ""
     if not (text or title):
         raise line.refuse("passage has no text", key, "rename the field that holds the text to 'text'")
-    return Passage(str(row["docid"]), text, title)
+    return Passage(found.docid, text, title)
 
 
-def _one_of(line: Line, row: Mapping[str, Any], names: tuple[str, str], key: str, otherwise: Any = None) -> Any:
+def _one_of(line: Line, first: tuple[str, Any], second: tuple[str, Any], key: str, otherwise: Any = None) -> Any:
     """The value of whichever of two names is there; both are refused, and neither is unless `otherwise` is given."""
-    found = [name for name in names if row.get(name) is not None]
+    found = [value for _, value in (first, second) if value is not None]
     if len(found) == 2:
-        raise line.refuse(f"{names[0]} and {names[1]} are both there", key, "remove one of the two")
+        raise line.refuse(f"{first[0]} and {second[0]} are both there", key, "remove one of the two")
     if not found and otherwise is None:
-        raise line.refuse(f"neither {names[0]} nor {names[1]} is there", key)
-    return row[found[0]] if found else otherwise
+        raise line.refuse(f"neither {first[0]} nor {second[0]} is there", key)
+    return found[0] if found else otherwise
 
 
 def write_passages(file: IO[bytes], passages: Iterable[Passage]) -> int:

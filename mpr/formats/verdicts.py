@@ -10,30 +10,30 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from typing import IO
+from typing import IO, Annotated
 
-from mpr.records import text_problem
-from mpr.storage.json_fields import Fields, flag, json_text, maybe, read_objects, whole
-from mpr.storage.lines import identifier, writable_id, writable_text, write_lines
+from pydantic import AfterValidator
+
+from mpr.storage.json_fields import Fields, Id, Text, json_text, read_objects
+from mpr.storage.lines import writable_id, writable_text, write_lines
 
 LARGEST = 100  # grade
 
 
-def _grade(value: object) -> str:
-    return whole(value) or ("" if 0 <= int(str(value)) <= LARGEST else f"must be 0 to {LARGEST}")
+def _checked(grade: int) -> int:
+    if not 0 <= grade <= LARGEST:
+        raise ValueError(f"must be 0 to {LARGEST}")
+    return grade
 
 
-_VERDICT = Fields(
-    {
-        "question": identifier,
-        "passage": identifier,
-        "grade": maybe(_grade),
-        "answer": text_problem,
-        "prompt": text_problem,
-        "writer": text_problem,
-        "planted": flag,
-    }
-)
+class _Line(Fields):
+    question: Id
+    passage: Id
+    grade: Annotated[int, AfterValidator(_checked)] | None
+    answer: Text
+    prompt: Text
+    writer: Text
+    planted: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +51,12 @@ class Verdict:
 
 def read_verdicts(path: str | os.PathLike[str]) -> Iterator[Verdict]:
     seen = set[tuple[str, str]]()
-    for line, found in read_objects(path, _VERDICT):
-        pair = (found["question"], found["passage"])
+    for line, found in read_objects(path, _Line):
+        pair = (found.question, found.passage)
         if pair in seen:
             raise line.refuse(f"passage {pair[1]} of question {pair[0]} was judged before", fix="keep one verdict")
         seen.add(pair)
-        yield Verdict(**found)
+        yield Verdict(**dict(found))
 
 
 def write_verdicts(file: IO[bytes], verdicts: Iterable[Verdict]) -> int:

@@ -23,7 +23,7 @@ import torch
 from mpr import __version__, storage
 from mpr.data import pair_scores, tokens
 from mpr.data.pair_labels import Asked, Knowledge
-from mpr.data.pair_scores import Integers, PairScores, Scored
+from mpr.data.pair_scores import PairScores, Scored
 from mpr.data.token_batches import PairTexts
 from mpr.errors import NumbersError
 from mpr.models import cross_encoder, locate
@@ -34,6 +34,7 @@ from mpr.search import encode
 from mpr.search.inference import Worker
 from mpr.search.padding import Constants, PaddingPlan
 from mpr.sources import Ground
+from mpr.storage.ragged import Integers
 
 CHUNK = 1_000  # questions; part of the work, because it decides which pairs are scored together
 

@@ -29,10 +29,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mpr.data.pair_labels import Knowledge
-    from mpr.data.pair_scores import Floats, PairScores, Scored
+    from mpr.data.pair_scores import PairScores, Scored
     from mpr.data.questions import SplitStore
     from mpr.search.bm25 import LexicalIndex
     from mpr.sources import Ground
+    from mpr.storage.ragged import Floats
 
 PROVIDES = ("lexical_QP",)
 

@@ -26,8 +26,7 @@ from mpr import storage
 from mpr.errors import RecipeError
 from mpr.recipe.keys_draw import Clusters
 from mpr.recipe.model_names import START
-from mpr.search.shards import Floats
-from mpr.storage.ragged import memory_map
+from mpr.storage.ragged import Floats, memory_map
 
 if TYPE_CHECKING:
     from mpr.data.dataset import Dataset

@@ -31,12 +31,11 @@ from mpr.errors import DataError
 from mpr.mining._known_positives import KnownPositives
 from mpr.recipe.keys import Recipe
 from mpr.recipe.keys_draw import ANCHORED
-from mpr.recipe.rules import labels
 from mpr.runtime import processes
-from mpr.runtime.processes import Group, Place
+from mpr.runtime.processes import ONE_PROCESS, Group, Place
+from mpr.runtime.progress import bar
 from mpr.storage.ragged import Ragged
 
-ALONE = Group(processes.ALONE)
 CHUNK = 2_000  # questions
 TURNS = 4  # chunks at least that a process of several works on, so that a slow one holds the others up less
 
@@ -57,7 +56,7 @@ class Mined:
     until: str | None = None
     """The label from which on none is applied, because it need not be ready yet; None: all are."""
 
-    def make(self, chunk: int | None = None, group: Group = ALONE) -> Mined:
+    def make(self, chunk: int | None = None, group: Group = ONE_PROCESS) -> Mined:
         """Makes what is not there yet.
 
         Every process of the group calls it. The first one prepares the stores and what a source needs (an index,
@@ -67,7 +66,7 @@ class Mined:
         group.first(lambda: [dataset.passages_of(role).manifest.digest, dataset.split(role).manifest.digest])
         processes.refuse_other_disk(group.place, dataset.corpus.folder, dataset.corpus.folder.exists())
         self.tables = {name: self.work(name).done(group, chunk) for name in self._sources}
-        if role == "train" and not labels.scorers(dataset.recipe):
+        if role == "train" and not dataset.recipe.cross_encoders:
             group.first(lambda: sorted(self.knowledge.counts))  # what labels keep beside the split is written now
         return self
 
@@ -151,7 +150,7 @@ def _filled(score_N: Any, source: sources.Source, question_N: Any, passage_N: An
 
 def scorers(dataset: Dataset) -> dict[str, Path]:
     """The cross-encoders that labels run, by the names that the recipe has for them -> their folders."""
-    names = labels.scorers(dataset.recipe)
+    names = dataset.recipe.cross_encoders
     if not names:
         return {}
     from mpr.models import locate
@@ -164,9 +163,9 @@ def scorers(dataset: Dataset) -> dict[str, Path]:
 def ground_of(dataset: Dataset, role: str, source: Any = None) -> sources.Ground:
     """What sources and labels stand on; `source`: the one that is meant."""
     folder = getattr(dataset.recipe.data.corpus, "folder", None)
-    place = None if folder is None else Path(folder)
+    place, bars = None if folder is None else Path(folder), partial(bar, quiet=dataset.quiet)
     split, passages, models = dataset.split(role), dataset.passages_of(role), dataset.models.of(source)
-    return sources.Ground(split, passages, place, dataset.bar, dataset.home, dataset.quiet, models)
+    return sources.Ground(split, passages, place, bars, dataset.home, dataset.quiet, models)
 
 
 @dataclass(frozen=True)

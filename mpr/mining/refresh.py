@@ -5,7 +5,7 @@ before update 0, N, 2N, ...    weights as they are -> vectors of passages and qu
 <run>/refresh/<source>-<update>-<digest>/    the table, a committed artefact; its receipt names the weights' digest
 ```
 
-Which version a draw reads is a function of its number (`mpr/recipe/clock.py`), so the draws stay a pure function of
+Which version a draw reads is a function of its number (`mpr/recipe/schedule.py`), so the draws stay a pure function of
 seed, number and table. Vectors are thrown away when their table is there. A table is thrown away when neither the
 draws to come nor a checkpoint needs it: a checkpoint names the tables that a run which continues from it cannot make
 again, because the weights that made them are gone.
@@ -41,11 +41,11 @@ from mpr.data import candidates
 from mpr.data.candidates import CandidateTable
 from mpr.data.dataset import Dataset
 from mpr.errors import Problem, Problems, RecipeError, StorageError
-from mpr.mining.mine import ALONE, Kept, Mining
+from mpr.mining.mine import Kept, Mining
 from mpr.models.towers import DualEncoder
-from mpr.recipe.clock import Clock
+from mpr.recipe.schedule import RefreshSchedule
 from mpr.runtime import randomness
-from mpr.runtime.processes import Group
+from mpr.runtime.processes import ONE_PROCESS, Group
 from mpr.search.inference import Model
 from mpr.search.vectors import VectorStore
 from mpr.sources import Learner
@@ -63,9 +63,9 @@ class Refresh:
     dataset: Dataset
     folder: Path
     drawer: Drawer
-    clock: Clock
+    clock: RefreshSchedule
     device: str = "cpu"
-    group: Group = field(default_factory=lambda: ALONE)
+    group: Group = field(default_factory=lambda: ONE_PROCESS)
     passages: VectorStore | None = None
     """The vectors of passages that do not learn."""
     held: dict[int, CandidateTable] = field(default_factory=dict)
@@ -139,12 +139,11 @@ class Refresh:
 
     def _profile(self, learner: Learner) -> list[float]:
         """P(r) of the weights as they are, of all questions of the validation split that have a positive."""
-        labels: Any = self.dataset.recipe.labels[0]
         asked = Mining.of(self.dataset, "validation", self.part, learner)
         if self.dataset.splits.proposable("validation").folder != self.dataset.splits.proposable("train").folder:
             what, fix = "its texts are not those that training searches", "choose a split over the same passages"
             raise RecipeError(what, key="validation.split", fix=fix)
-        positives, source = asked.ground.questions.positives.counting(labels.tiers), asked.source
+        positives, source = asked.ground.questions.positives.counting(self.dataset.recipe.tiers), asked.source
         encoded: Any = source
         encoded.encoded()
         found: list[float] = self.group.first(

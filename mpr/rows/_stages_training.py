@@ -27,7 +27,6 @@ from mpr.models import local_inputs
 from mpr.recipe import model_names, plan
 from mpr.recipe import stages as recipe_plan
 from mpr.recipe.keys import Recipe
-from mpr.recipe.rules import labels
 from mpr.rows.receipts import Made, Receipt, Stage, digests_of
 from mpr.training import run_folder
 
@@ -63,7 +62,7 @@ class Training:
     def stages(self) -> Iterator[Stage]:
         """In the order in which they are done. Another kind of stage is another line here."""
         yield Stage(self.name("mine"), self._mine_reads, self._mine)
-        if labels.scorers(self.recipe):
+        if self.recipe.cross_encoders:
             yield Stage(self.name("label"), self._label_reads, self._label)
         yield Stage(self.name("train"), self._train_reads, self._train, self.folder)
 
@@ -95,7 +94,7 @@ class Training:
 
     def _mine_reads(self, done: Mapping[str, Receipt]) -> dict[str, str]:
         from_start = any(getattr(source, "model", None) == model_names.START for source in self.recipe.sources)
-        labelled = [] if labels.scorers(self.recipe) else ["labels"]  # else they have a stage of their own
+        labelled = [] if self.recipe.cross_encoders else ["labels"]  # else they have a stage of their own
         keys = ["sources", *(labelled if self.recipe.stage else [])]  # of a plan they are no part of the data
         models = self._models(done, *keys, *(["start"] if from_start else []))
         anchored = sorted(mine.anchored(self.recipe))  # the draw asks a table for more
@@ -119,7 +118,7 @@ class Training:
     def _digests(self) -> dict[str, str]:
         """Of models that the training asks for vectors or scores."""
         found = clusters.model_digest(self.dataset)
-        if labels.live_teacher(self.recipe) is None:
+        if self.recipe.step_teacher is None:
             return found
         from mpr.training import step_teacher  # it loads torch, which other rows do not need for their status
 
@@ -129,7 +128,7 @@ class Training:
 
     def _mine(self) -> Made:
         made = {name: table.folder for name, table in self.mined.make().tables.items()}
-        return made | ({} if labels.scorers(self.recipe) else self._kept_by_labels()), {}
+        return made | ({} if self.recipe.cross_encoders else self._kept_by_labels()), {}
 
     def _label(self) -> Made:
         return self._kept_by_labels(), {}

@@ -135,6 +135,10 @@ class Group:
             return
 
 
+ONE_PROCESS = Group(ALONE)
+"""The only process of a run."""
+
+
 @contextmanager
 def joined(place: Place) -> Iterator[Group]:
     """The group, for as long as the body runs; torch's process group must exist. An error in the body ends them all."""

@@ -22,7 +22,8 @@ from torch import Tensor
 
 from mpr.errors import NumbersError, RecipeError
 from mpr.search._error_bounds import LARGEST, Norms
-from mpr.search.shards import Floats, Shard, Store, release
+from mpr.search.shards import Shard, Store, release
+from mpr.storage.ragged import Floats
 
 PANEL = 2048  # passages that share one bound
 TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}

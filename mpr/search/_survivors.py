@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpr.errors import NumbersError
-from mpr.search.shards import Floats, Integers
 from mpr.search.top_k import TopK
+from mpr.storage.ragged import Floats, Integers
 
 BYTES = 16  # of a place in a line: two ends and where the vector lies
 SPARE = 256  # places beyond those that one cut needs

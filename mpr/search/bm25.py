@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -30,8 +29,8 @@ from mpr import storage
 from mpr.data.passages import PassageStore
 from mpr.errors import DataError
 from mpr.records import stable_hash
-from mpr.search.shards import Floats, Integers
-from mpr.storage.ragged import memory_map
+from mpr.runtime.progress import Bar, Progress, silent
+from mpr.storage.ragged import Floats, Integers, memory_map
 
 KIND = "bm25"
 _WORD = re.compile(r"(?u)\b\w\w+\b")
@@ -94,7 +93,7 @@ def build(
     target: Path,
     store: PassageStore,
     settings: Settings,
-    progress: Callable[[int], object] = lambda count: None,
+    progress: Progress = silent,
 ) -> LexicalIndex:
     """Writes the index of a store and opens it."""
     receipt = settings.origin(store)
@@ -122,9 +121,7 @@ def _model(settings: Settings) -> Any:
     return bm25s.BM25(k1=settings.k1, b=settings.b, method="lucene", backend="numpy")
 
 
-def _numbered(
-    store: PassageStore, settings: Settings, progress: Callable[[int], object]
-) -> tuple[dict[str, int], _Documents]:
+def _numbered(store: PassageStore, settings: Settings, progress: Progress) -> tuple[dict[str, int], _Documents]:
     """Every word with a number in the order of first appearance, and each passage as numbers."""
     words: dict[str, int] = {}
     parts, lengths = [], []
@@ -160,9 +157,7 @@ class _Documents:
                 yield some[first:last]
 
 
-def beside(
-    store: PassageStore, settings: Settings, bar: Callable[[str, int], AbstractContextManager[Callable[[int], object]]]
-) -> LexicalIndex:
+def beside(store: PassageStore, settings: Settings, bar: Bar) -> LexicalIndex:
     """The index that lies beside a store, built where it is not there yet."""
     digest = storage.json_digest(settings.origin(store))
     target = store.folder.with_name(f"{store.folder.name}-bm25-{digest[:8]}")

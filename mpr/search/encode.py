@@ -20,21 +20,21 @@ from typing import Any
 import numpy as np
 import torch
 from torch import distributed
-from tqdm import tqdm
 
 from mpr import storage
 from mpr.data.token_batches import Side
 from mpr.data.tokens import TokenStore
 from mpr.errors import NumbersError, Problem, RecipeError
 from mpr.runtime import environment
-from mpr.runtime.processes import Group, Place, joined
+from mpr.runtime.processes import ONE_PROCESS, Group, Place, joined
+from mpr.runtime.progress import Progress, bar
 from mpr.search import padding, vectors
 from mpr.search.inference import COMPUTE, ROLES, Model, Worker, refuse_empty, unusable
 from mpr.search.padding import Constants, PaddingPlan
-from mpr.search.shards import Floats, Integers, widened
+from mpr.search.shards import widened
 from mpr.search.vectors import DTYPES, Unfinished, VectorStore
+from mpr.storage.ragged import Floats, Integers
 
-ALONE = Group(Place(0, 1, 0, 1))
 _PATIENCE = timedelta(days=30)  # for the slowest process; one that failed or was killed is noticed at once
 _MANIFEST_BYTES = 2_000  # of a shard's manifest and its lines in that of the store
 _LIBRARIES = 600 << 20  # torch, transformers and Python themselves
@@ -144,7 +144,7 @@ def together() -> Iterator[Group]:
     """The processes that a launcher started, for `run`; one that fails ends all."""
     place = Place.here()
     if place.world == 1:
-        yield ALONE
+        yield ONE_PROCESS
         return
     distributed.init_process_group("gloo", timeout=_PATIENCE)
     try:
@@ -161,14 +161,14 @@ def beside(
     source: Path,
     ids: Callable[[Any], list[str]],
     options: Options,
-    group: Group = ALONE,
+    group: Group = ONE_PROCESS,
 ) -> VectorStore:
     """The vectors that lie beside `source`, where the texts are, encoded where they are not there yet."""
     task = Task.of(model, role, model.side(role, texts), ids, options)
     return run(task, source.with_name(f"{source.name}-vectors-{storage.json_digest(task.work)[:8]}"), group)
 
 
-def run(task: Task, target: Path, group: Group = ALONE) -> VectorStore:
+def run(task: Task, target: Path, group: Group = ONE_PROCESS) -> VectorStore:
     """Encodes what is missing and opens the store; the one that is there if it is of this very work.
 
     Every process calls it. A killed run is continued by the same call: the shards that were committed stay.
@@ -215,15 +215,14 @@ def _disk(task: Task, texts: int, shards: int) -> int:
 def _encode(task: Task, unfinished: Unfinished, shards: list[int], quiet: bool) -> None:
     worker = task.worker()
     total = sum(task.plan.tokens(shard) for shard in shards)
-    silent = quiet or task.options.quiet
-    with tqdm(total=total, desc=f"{task.role}s", unit="tok", unit_scale=True, disable=silent, leave=False) as bar:
+    with bar(f"{task.role}s", total, quiet or task.options.quiet, "tok") as progress:
         for shard in shards:
             before = worker.split
-            vectors_NW = _shard(task, worker, shard, bar.update)
+            vectors_NW = _shard(task, worker, shard, progress)
             unfinished.add(shard, task.plan.rows(shard), vectors_NW, {"split_blocks": worker.split - before})
 
 
-def _shard(task: Task, worker: Worker, shard: int, progress: Callable[[int], object]) -> Floats:
+def _shard(task: Task, worker: Worker, shard: int, progress: Progress) -> Floats:
     """All vectors of a shard, each fit to be kept."""
     rows_N = task.plan.rows(shard)
     vectors_NW, place = np.empty((len(rows_N), task.width), dtype=np.float32), 0

@@ -27,8 +27,9 @@ from mpr.errors import RecipeError
 from mpr.search._error_bounds import Bound
 from mpr.search._first_pass import PANEL, FirstPass
 from mpr.search._survivors import BYTES, Survivors, Work, line_length
-from mpr.search.shards import Floats, Integers, Places, Store
+from mpr.search.shards import Places, Store
 from mpr.search.top_k import TopK, exact_scores, refuse_depth, refuse_questions
+from mpr.storage.ragged import Floats, Integers
 
 TILE = 1024  # questions that meet a block at once
 CELLS = {"cpu": 1 << 22, "cuda": 1 << 27}  # numbers in a block of vectors or of scores: what a cache or a GPU likes

@@ -18,8 +18,9 @@ import numpy as np
 from mpr import storage
 from mpr.errors import DataError, NumbersError, RecipeError, StorageError
 from mpr.recipe import faiss_settings
-from mpr.search.shards import Floats, Integers, Places, Store
+from mpr.search.shards import Places, Store
 from mpr.search.top_k import TopK, exact_scores, refuse_depth, refuse_questions
+from mpr.storage.ragged import Floats, Integers
 
 KIND = "faiss_index"
 BLOCK = 16_384

@@ -26,7 +26,7 @@ from mpr.models.templates import Template
 from mpr.models.towers import DualEncoder, Encoder
 from mpr.recipe import keys as recipe
 from mpr.search.padding import TextBlock
-from mpr.search.shards import Floats, Integers
+from mpr.storage.ragged import Floats, Integers
 
 ROLES = ("question", "passage")
 COMPUTE = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from mpr.data.token_batches import Side
-from mpr.search.shards import Integers
+from mpr.storage.ragged import Integers
 
 
 @dataclass(frozen=True)

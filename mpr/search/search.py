@@ -26,13 +26,15 @@ import torch
 from numpy.typing import NDArray
 from torch import distributed
 
-from mpr.recipe.keys_results import Feedback
+from mpr.recipe.keys import Feedback
 from mpr.runtime import randomness
 from mpr.runtime.processes import Place
+from mpr.runtime.progress import Progress, silent
 from mpr.search.exact import Exact
-from mpr.search.shards import Floats, Integers, Share, Store
+from mpr.search.shards import Share, Store
 from mpr.search.top_k import TopK, merge, recall, refuse_depth
 from mpr.search.vectors import VectorStore
+from mpr.storage.ragged import Floats, Integers
 
 BATCH = 1_000  # questions searched at a time
 SAMPLE = 1_000  # questions that an approximate search is compared with exact search on, at most
@@ -56,7 +58,7 @@ def in_batches(
     search: Callable[[Floats, int], TopK],
     queries_QD: Floats,
     k: int,
-    progress: Callable[[int], object] = lambda count: None,
+    progress: Progress = silent,
 ) -> TopK:
     """The k best of each question, `BATCH` questions at a time."""
     found = [TopK.none(0).padded(k)]

@@ -19,9 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpr.errors import DataError
-
-Floats = NDArray[np.float32]
-Integers = NDArray[np.int64]
+from mpr.storage.ragged import Floats, Integers
 
 
 class Shard(Protocol):

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mpr.errors import DataError, NumbersError, RecipeError
-from mpr.search.shards import Floats, Integers
+from mpr.storage.ragged import Floats, Integers
 
 
 @dataclass(frozen=True, eq=False)

@@ -30,8 +30,8 @@ from numpy.typing import NDArray
 
 from mpr import storage
 from mpr.errors import Problem, Problems, RecipeError, StorageError
-from mpr.search.shards import Floats, widened
-from mpr.storage.ragged import memory_map
+from mpr.search.shards import widened
+from mpr.storage.ragged import Floats, memory_map
 
 KIND = "vectors"
 SHARD = "shard of vectors"

@@ -12,8 +12,7 @@ Door: `sources.Source`, `sources.Ground` (what there is to propose from).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -25,11 +24,10 @@ if TYPE_CHECKING:
     from mpr.data.passages import PassageStore
     from mpr.data.questions import SplitStore
     from mpr.runtime.processes import Group
+    from mpr.runtime.progress import Bar
     from mpr.search.inference import Model
     from mpr.search.vectors import VectorStore
     from mpr.storage.ragged import Ragged
-
-Bar = Callable[[str, int], AbstractContextManager[Callable[[int], object]]]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a JSON object must look like: strict parsing, and a check for every field by name.
+"""What a JSON object must look like: strict parsing, and a pydantic model of the fields of each kind of object.
 
 Stricter than Python's parser: a field given twice, NaN and infinity are refused. A field that is missing, null, of
 another type or unknown is refused too; all problems of one object are reported together.
@@ -9,116 +9,112 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import Any
+from collections.abc import Iterator, Sequence
+from functools import cache
+from typing import Annotated, Any, Self, TypeVar, get_args
 
-from mpr.errors import DataError, excerpt, nearest
+from pydantic import BaseModel, ConfigDict, InstanceOf, PlainValidator, StringConstraints, ValidationError
+
+from mpr.errors import DataError, Problem, excerpt, nearest
 from mpr.records import text_problem
 from mpr.storage.lines import Line, identifier, read_lines
 
-Check = Callable[[object], str]  # says why a value is refused, or nothing
+_TYPES = {
+    "bool_type": "true or false",
+    "int_type": "a whole number",
+    "is_instance_of": "an object",
+    "list_type": "a list",
+    "model_type": "an object",
+}
+_KINDS = {type(None): "null", bool: "a truth value", int: "a number", float: "a number", str: "text", list: "a list"}
 
 
-def identifier_or_number(value: object) -> str:
-    """Some files write ids as whole numbers; readers that accept them turn them into text."""
-    return "" if type(value) is int and abs(value) < 10**18 else identifier(value)
+def _id(value: Any) -> str:
+    if problem := identifier(value):
+        raise ValueError(problem)
+    return str(value)
 
 
-def number(value: object) -> str:
-    if type(value) not in (int, float):
-        return f"must be a number, not {_kind(value)}"
-    return "" if math.isfinite(value) else "must be finite"  # type: ignore[arg-type]
+def _id_or_number(value: Any) -> str:
+    return str(value) if type(value) is int and abs(value) < 10**18 else _id(value)
 
 
-def whole(value: object) -> str:
-    return "" if type(value) is int else f"must be a whole number, not {_kind(value)}"
-
-
-def flag(value: object) -> str:
-    return "" if type(value) is bool else f"must be true or false, not {_kind(value)}"
-
-
-def anything(value: object) -> str:
-    return ""
-
-
-def nothing(value: object) -> str:
-    return "" if value is None else "must be null: only text is read"
-
-
-def maybe(check: Check) -> Check:
-    """The same check, but null is allowed."""
-    return lambda value: "" if value is None else check(value)
-
-
-def list_of(check: Check) -> Check:
-    """A list whose every entry passes `check`."""
-
-    def problem(value: object) -> str:
-        if not isinstance(value, list):
-            return f"must be a list, not {_kind(value)}"
-        for index, entry in enumerate(value):
-            if found := check(entry):
-                return f"entry {index} {found}"
-        return ""
-
-    return problem
-
-
-def mapping(value: object) -> str:
-    return "" if isinstance(value, dict) else f"must be an object, not {_kind(value)}"
-
-
-texts = list_of(text_problem)
+def _number(value: Any) -> float:
+    if type(value) not in (int, float, str):
+        raise ValueError(f"must be a number, not {_kind(value)}")
+    try:
+        number = float(value)
+    except ValueError:
+        raise ValueError(f"must be a number, not {excerpt(value)}") from None
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise ValueError("must be finite")
+    return number
 
 
 def _kind(value: object) -> str:
-    kinds = {type(None): "null", bool: "a truth value", int: "a number", float: "a number", str: "text"}
-    return kinds.get(type(value), "a list" if isinstance(value, list) else "an object")
+    return _KINDS.get(type(value), "an object")
 
 
-@dataclass(frozen=True)
-class Fields:
-    """What a JSON object must have, may have, and may have without anyone looking at it."""
+Id = Annotated[str, PlainValidator(_id)]
+IdOrNumber = Annotated[str, PlainValidator(_id_or_number)]  # some files write ids as whole numbers: they become text
+Text = Annotated[str, StringConstraints(min_length=0)]  # whatever UTF-8 can hold: with a constraint, pydantic looks
+Number = Annotated[float, PlainValidator(_number)]  # finite; DPR's models wrote scores as text, which becomes a number
+Object = InstanceOf[dict[str, Any]]  # one that is checked later
 
-    required: Mapping[str, Check]
-    optional: Mapping[str, Check] = field(default_factory=dict)
-    ignored: tuple[str, ...] = ()
 
-    def ignoring(self, names: Sequence[str]) -> Fields:
-        """The same fields, with `names` tolerated and dropped."""
-        return replace(self, ignored=(*self.ignored, *names)) if names else self
+class Fields(BaseModel):
+    """Base of the models. A field without a default must be there; null is a value like others, to be allowed."""
 
-    def check(self, found: Mapping[str, Any], line: Line, inside: str = "") -> None:
-        """Refuses the object with all of its problems at once. `inside` is the path to it within the line."""
-        for name, check in self.required.items():
-            if name not in found or check(found[name]):
-                raise self._refusal(found, line, inside)
-        for name, check in self.optional.items():
-            if name in found and check(found[name]):
-                raise self._refusal(found, line, inside)
-        if not self._names.issuperset(found):
-            raise self._refusal(found, line, inside)
+    model_config = ConfigDict(extra="forbid", strict=True, defer_build=True)
 
-    @cached_property
-    def _names(self) -> frozenset[str]:
-        return frozenset((*self.required, *self.optional, *self.ignored))
+    @classmethod
+    def of(cls, found: object, line: Line, inside: str = "", ignore: Sequence[str] = ()) -> Self:
+        """The object if it has exactly these fields, or a refusal with all of its problems at once.
 
-    def _refusal(self, found: Mapping[str, Any], line: Line, inside: str) -> DataError:
-        prefix = f"{inside}." if inside else ""
-        problems = [line.problem("field is missing", prefix + name) for name in self.required if name not in found]
-        for name, check in (*self.required.items(), *self.optional.items()):
-            if name in found and (what := check(found[name])):
-                what = "is null" if found[name] is None else what
-                problems.append(line.problem(what, prefix + name))
-        known = (*self.required, *self.optional)
-        for name in found:
-            if name not in self._names:
-                fix = f"{nearest(name, known)} to read the file without it: ignore=[{excerpt(name)}]".strip()
-                problems.append(line.problem("unknown field", prefix + excerpt(name), fix))
-        return DataError(problems)
+        `inside` is the path to the object within the line. Of the unknown fields, those in `ignore` are dropped.
+        """
+        if ignore and isinstance(found, dict):
+            found = {name: value for name, value in found.items() if name not in ignore or name in cls._names()}
+        try:
+            made: Self = cls.__pydantic_validator__.validate_python(found)
+        except ValidationError as error:
+            raise DataError([cls._problem(each, line, inside) for each in error.errors(include_url=False)]) from None
+        return made
+
+    @classmethod
+    @cache
+    def _names(cls) -> tuple[str, ...]:
+        return tuple(field.alias or name for name, field in cls.model_fields.items())
+
+    @classmethod
+    def _problem(cls, error: Any, line: Line, inside: str) -> Problem:
+        kind, value, path, fix = error["type"], error["input"], list(error["loc"]), ""
+        if kind == "missing":
+            what = "field is missing"
+        elif kind == "extra_forbidden":
+            for part in path[:-1]:
+                cls = cls if isinstance(part, int) else get_args(cls.model_fields[part].annotation)[0]
+            hint, path[-1] = nearest(path[-1], cls._names()), excerpt(path[-1])
+            what, fix = "unknown field", f"{hint} to read the file without it: ignore=[{path[-1]}]".strip()
+        elif value is None and path:
+            what = "is null"
+        elif kind == "value_error":
+            what = str(error["ctx"]["error"])
+        elif kind == "none_required":
+            what = "must be null: only text is read"
+        elif kind.startswith("string"):
+            what = text_problem(value)
+        else:
+            what = f"must be {_TYPES[kind]}, not {_kind(value)}"
+        if path and isinstance(path[-1], int):
+            what = f"entry {path.pop()} {what}"
+        key = inside + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+        return line.problem(what, key.removeprefix("."), fix)
+
+
+AnyFields = TypeVar("AnyFields", bound=Fields)
 
 
 class _StrictError(ValueError):
@@ -169,19 +165,20 @@ def refusal_of(error: ValueError | RecursionError) -> str:
     return "nested too deeply" if isinstance(error, RecursionError) else "a number has too many digits"
 
 
-def json_object(line: Line, fields: Fields) -> dict[str, Any]:
-    """The JSON object that fills the line, with exactly the fields asked for."""
+def json_object(line: Line) -> dict[str, Any]:
+    """The JSON object that fills the line."""
     value = json_value(line)
     if not isinstance(value, dict):
         raise line.refuse(f"must be a JSON object, not {_kind(value)}")
-    fields.check(value, line)
     return value
 
 
-def read_objects(path: str | os.PathLike[str], fields: Fields) -> Iterator[tuple[Line, dict[str, Any]]]:
+def read_objects(
+    path: str | os.PathLike[str], kind: type[AnyFields], ignore: Sequence[str] = ()
+) -> Iterator[tuple[Line, AnyFields]]:
     """Every line of a JSONL file with its checked object."""
     for line in read_lines(path):
-        yield line, json_object(line, fields)
+        yield line, kind.of(json_object(line), line, ignore=ignore)
 
 
 def json_text(content: Any) -> str:

@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 
 from mpr.storage import Stage
 
+Integers = NDArray[np.int64]
+Floats = NDArray[np.float32]
+
 
 class RaggedWriter:
     """Appends rows to `<name>.<column>.bin` files of a stage; `close` adds the offsets."""
@@ -25,7 +28,7 @@ class RaggedWriter:
         self._stage, self._name = stage, name
         self._types = {column: np.dtype(kind) for column, kind in columns.items()}
         self._files = {column: stage.open(f"{name}.{column}.bin") for column in columns}
-        self._lengths: list[NDArray[np.int64]] = []
+        self._lengths: list[Integers] = []
 
     def append(self, lengths: Any, **columns: Any) -> None:
         """Adds len(lengths) rows whose values stand one after the other in each column."""
@@ -57,7 +60,7 @@ class RaggedWriter:
 class Ragged:
     """Rows of a ragged array; slices of memory maps, never copies until someone computes with them."""
 
-    def __init__(self, offsets: NDArray[np.int64], columns: Mapping[str, NDArray[Any]]) -> None:
+    def __init__(self, offsets: Integers, columns: Mapping[str, NDArray[Any]]) -> None:
         self.offsets, self.columns = offsets, dict(columns)
 
     @classmethod
@@ -72,14 +75,14 @@ class Ragged:
     def row(self, index: int, column: str) -> NDArray[Any]:
         return self.columns[column][self.offsets[index] : self.offsets[index + 1]]
 
-    def lengths(self, rows: Any = None) -> NDArray[np.int64]:
+    def lengths(self, rows: Any = None) -> Integers:
         """Number of values of each row."""
         if rows is None:
             return np.diff(self.offsets)
         rows = np.asarray(rows, dtype=np.int64)
         return np.asarray(self.offsets[rows + 1] - self.offsets[rows])
 
-    def owners(self) -> NDArray[np.int64]:
+    def owners(self) -> Integers:
         """The row of every value."""
         return np.repeat(np.arange(len(self)), self.lengths())
 
@@ -95,13 +98,13 @@ class Ragged:
         offsets = np.concatenate([[0], np.cumsum(self.lengths(rows))]).astype(np.int64)
         return Ragged(offsets, {name: values[places] for name, values in self.columns.items()})
 
-    def taken(self, owner: NDArray[np.int64], place: NDArray[np.int64]) -> Ragged:
+    def taken(self, owner: Integers, place: Integers) -> Ragged:
         """The values at these places, in this order; `owner`, which ascends, says whose they become."""
         lengths = np.bincount(owner, minlength=len(self))
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         return Ragged(offsets, {name: values[place] for name, values in self.columns.items()})
 
-    def places(self, rows: Any, lengths: Any = None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def places(self, rows: Any, lengths: Any = None) -> tuple[Integers, Integers]:
         """(number of the row within `rows`, place in the columns) of every value of these rows, in order."""
         rows = np.asarray(rows, dtype=np.int64)
         lengths = self.lengths(rows) if lengths is None else np.asarray(lengths, dtype=np.int64)

@@ -20,7 +20,6 @@ from mpr.batches.targets import Names, Targets
 from mpr.data.dataset import Dataset
 from mpr.data.token_batches import PairTexts, Side
 from mpr.errors import RecipeError
-from mpr.labels.known_positives import policy
 from mpr.metrics import ranks as rank_measures
 from mpr.mining import clusters, refresh
 from mpr.mining.clusters import QuestionClusters
@@ -28,9 +27,9 @@ from mpr.mining.mine import Mined
 from mpr.mining.refresh import Refresh
 from mpr.models import out_of_memory
 from mpr.models.templates import PairTemplate, Template
-from mpr.recipe.clock import Clock
 from mpr.recipe.keys import Recipe
-from mpr.recipe.rules import launch, task
+from mpr.recipe.rules import launch
+from mpr.recipe.schedule import RefreshSchedule
 from mpr.runtime.processes import Group, Place
 from mpr.search import encode
 from mpr.search.inference import Model
@@ -154,11 +153,10 @@ def drawer_of(mined: Mined, clustered: QuestionClusters | None = None) -> Drawer
     """Which questions and passages each step has. Candidates that a step finds itself are not drawn."""
     dataset, known = mined.dataset, mined.knowledge
     recipe = dataset.recipe
-    labels: Any = recipe.labels[0]
     return Drawer(
-        recipe.draw if recipe.live is None else recipe.draw.model_copy(update={"negatives": ()}),
+        recipe.draw if recipe.step_search is None else recipe.draw.model_copy(update={"negatives": ()}),
         known.positives,
-        labels.tiers,
+        recipe.tiers,
         known.candidates,
         len(dataset.splits.proposable("train")),
         recipe.questions_per_step,
@@ -173,17 +171,16 @@ def collator_of(mined: Mined, drawer: Drawer, place: Place) -> Collator | PairCo
     """How a draw becomes a batch: pairs for a cross-encoder, the two sides of a block for all others."""
     dataset = mined.dataset
     recipe, store = dataset.recipe, dataset.passages_of("train")
-    labels: Any = recipe.labels[0]
     names = Names(dataset.split("train").folder, store.folder)
     about: dict[str, Any] = {
         "drawer": drawer,
         "text_hashes": store.text_hashes,
-        "tiers": labels.tiers,
-        "policy": policy(labels),
+        "tiers": recipe.tiers,
+        "policy": recipe.known,
         "place": place,
         "targets": Targets.of(recipe.objective, mined.knowledge, names),
     }
-    if task.is_cross_encoder(recipe):
+    if recipe.is_cross_encoder:
         texts = dataset.tokens_of_questions("train"), dataset.tokens_of_passages("train")
         sizes, template = recipe.towers, PairTemplate.of(dataset.tokenizer())
         return PairCollator(texts=PairTexts(*texts, template, sizes.question_length, sizes.passage_length), **about)
@@ -192,7 +189,7 @@ def collator_of(mined: Mined, drawer: Drawer, place: Place) -> Collator | PairCo
         questions=questions,
         passages=None if recipe.towers.train == "question" else passages,
         gather=recipe.scale.gather,
-        questions_only=recipe.live is not None,
+        questions_only=recipe.step_search is not None,
         **about,
     )
 
@@ -206,13 +203,13 @@ def _sides(dataset: Dataset, role: str) -> tuple[Side, Side]:
 
 def evaluator_of(dataset: Dataset, arguments: TrainingArguments, place: Place) -> DevPool | None:
     """The pool of development questions, where the recipe has a `validation`."""
-    wanted, labels = dataset.recipe.validation, dataset.recipe.labels[0]
+    wanted = dataset.recipe.validation
     if wanted is None:
         return None
     split = dataset.split("validation")
     found = DevPool.of(
         *_sides(dataset, "validation"),
-        split.positives.counting(labels.tiers),  # type: ignore[attr-defined]
+        split.positives.counting(dataset.recipe.tiers),
         [split.candidates(name) for name in split.sources],
         at_most=wanted.questions,
         each=wanted.candidates,
@@ -238,9 +235,9 @@ def refresh_of(
 ) -> Refresh | None:
     """What brings candidates that the model under training finds between steps."""
     recipe = dataset.recipe
-    if recipe.own is None or recipe.live is not None:
+    if recipe.own is None or recipe.step_search is not None:
         return None
-    clock, place = Clock.of(recipe, arguments.max_steps), folder.folder / refresh.FOLDER
+    clock, place = RefreshSchedule.of(recipe, arguments.max_steps), folder.folder / refresh.FOLDER
     if dataset.splits.proposable("train").folder != dataset.passages_of("train").folder:
         passages = None
     return Refresh(dataset, place, drawer, clock, str(arguments.device), group, passages)
@@ -255,7 +252,7 @@ def completed_of(
 ) -> Completed | None:
     """What a step needs and its collator cannot know: passages that are not encoded in it, a teacher's scores."""
     fixed: FixedPassages | StepSearch | None = None
-    if passages is not None and dataset.recipe.live is None:
+    if passages is not None and dataset.recipe.step_search is None:
         fixed = FixedPassages(passages, device)
     elif passages is not None:
         assert isinstance(collator, Collator)
@@ -278,8 +275,8 @@ def _passage_vectors(dataset: Dataset, device: str) -> str:
     options = encode.Options(recipe.encoding.dtype, recipe.encoding.compute, device, quiet=dataset.quiet)
     texts = dataset.passages_of("train"), dataset.tokens_of_passages("train")
     store = _fixed_passages.kept(_start(dataset), *texts, options)
-    if recipe.live is not None:
-        _step_search.prepare(recipe.live, store)
+    if recipe.step_search is not None:
+        _step_search.prepare(recipe.step_search, store)
     return str(store.folder)
 
 

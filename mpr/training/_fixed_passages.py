@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from mpr import storage
@@ -26,8 +25,7 @@ from mpr.search import encode, vectors
 from mpr.search.inference import Model
 from mpr.search.shards import Places, Store
 from mpr.search.vectors import VectorStore
-
-Integers = NDArray[np.int64]
+from mpr.storage.ragged import Integers
 
 
 def kept(model: Model, passages: PassageStore, texts: TokenStore, options: encode.Options) -> VectorStore:

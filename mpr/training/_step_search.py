@@ -44,9 +44,9 @@ from mpr.search import faiss_index
 from mpr.search.exact import Exact
 from mpr.search.top_k import TopK
 from mpr.search.vectors import VectorStore
+from mpr.storage.ragged import Integers
 from mpr.training._fixed_passages import FixedPassages
 
-Integers = NDArray[np.int64]
 Search = Callable[[NDArray[np.float32], int], TopK]
 BUDGET = 2 << 30  # bytes that the search of a step may add to the process; it changes no result
 
@@ -94,7 +94,7 @@ class StepSearch:
 
     @classmethod
     def of(cls, recipe: Recipe, store: VectorStore, collator: Collator, device: torch.device) -> StepSearch:
-        source, passages = recipe.live, FixedPassages(store, device)
+        source, passages = recipe.step_search, FixedPassages(store, device)
         if source.depth > len(store):
             what = f"source '{source.as_}' looks for the {source.depth:,} best of {len(store):,} passages"
             raise RecipeError(what, key="sources.depth", fix=f"choose a depth from 1 to {len(store):,}")

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, distributed
 from tqdm import tqdm
 
@@ -23,10 +22,9 @@ from mpr.data.token_batches import Side
 from mpr.errors import DataError
 from mpr.models.towers import inner_products
 from mpr.runtime.processes import ALONE, Place
-from mpr.storage.ragged import Ragged
+from mpr.storage.ragged import Integers, Ragged
 
 CELLS = 1 << 25  # scores that are held at a time: 128 MB
-Integers = NDArray[np.int64]
 Model = Callable[..., tuple[Any, Any]]
 """Called as model(question=tokens) or model(passage=tokens); gives the vectors of either side, or None."""
 

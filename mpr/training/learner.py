@@ -27,8 +27,7 @@ from mpr.models.kinds import KINDS, AnyModel
 from mpr.models.late_interaction import LateInteraction
 from mpr.models.towers import DualEncoder
 from mpr.recipe import stages
-from mpr.recipe.keys import Recipe
-from mpr.recipe.rules import task
+from mpr.recipe.keys import DUAL_ENCODER, Recipe
 from mpr.search.inference import Model
 from mpr.training import _block
 from mpr.training._block import Completed, Found
@@ -39,7 +38,7 @@ from mpr.training._negative_cache import NegativeCache, Stream
 def built(dataset: Dataset) -> AnyModel:
     """The model of the dataset's recipe, ready to learn."""
     recipe = dataset.recipe
-    if recipe.task == task.DUAL_ENCODER:
+    if recipe.task == DUAL_ENCODER:
         return towers_of(dataset, recipe.scale.groups)
     seed = int(recipe.training["seed"])
     return KINDS[recipe.task].build(recipe.towers, dataset.tokenizer(), seed, recipe.scale.groups)

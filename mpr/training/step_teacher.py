@@ -20,9 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from mpr import storage
@@ -34,13 +32,12 @@ from mpr.models import contract, late_interaction, locate
 from mpr.models.kinds import KINDS
 from mpr.models.templates import Template
 from mpr.models.towers import inner_products
+from mpr.recipe import keys
 from mpr.recipe.keys import Towers
-from mpr.recipe.rules import labels
-from mpr.recipe.rules import task as task_rules
 from mpr.search.inference import COMPUTE
+from mpr.storage.ragged import Integers
 
 AT_ONCE = 256  # texts encoded at a time: the vectors of all questions are kept, of passages those of one piece
-Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -59,13 +56,13 @@ class Scorer:
     def opened(cls, folder: Path, groups: int = 1) -> Scorer:
         """A folder of either kind, every byte verified. `groups` as in `scale.groups`."""
         task = contract.task(folder)
-        if task == task_rules.CROSS_ENCODER:
+        if task == keys.CROSS_ENCODER:
             what = "is a cross-encoder, which would have to read every passage of the step with every question"
             fix = "let a late-interaction model or a dual encoder teach, or store its scores (label `teacher`)"
             raise DataError(what, where=str(folder), key="labels.model", fix=fix)
-        model, tokenizer, found = KINDS.get(task, KINDS[task_rules.DUAL_ENCODER]).load(folder)
+        model, tokenizer, found = KINDS.get(task, KINDS[keys.DUAL_ENCODER]).load(folder)
         model.groups = groups
-        if task == task_rules.LATE_INTERACTION:
+        if task == keys.LATE_INTERACTION:
             return cls(
                 found.towers,
                 tokenizer,
@@ -94,7 +91,7 @@ class StepTeacher:
     @classmethod
     def of(cls, dataset: Dataset, rank: int, device: torch.device) -> StepTeacher | None:
         """The teacher of the dataset's recipe; None: it has none."""
-        label = labels.live_teacher(dataset.recipe)
+        label = dataset.recipe.step_teacher
         if label is None:
             return None
         scorer = Scorer.opened(located(dataset), dataset.recipe.scale.groups)
@@ -142,19 +139,19 @@ def _sides(dataset: Dataset, scorer: Scorer) -> tuple[Side, Side]:
 
 def located(dataset: Dataset) -> Path:
     """The folder of the teacher that the recipe names."""
-    label, key = labels.live_teacher(dataset.recipe), "labels.model"
+    label, key = dataset.recipe.step_teacher, "labels.model"
     return locate.model_folder(label.model, dataset.home, dataset.models.stages, key=key, quiet=dataset.quiet)
 
 
 def prepare(dataset: Dataset) -> dict[str, str]:
     """For the first process: the teacher can be opened, and its token ids are there. Its digest, if there is one."""
-    if labels.live_teacher(dataset.recipe) is not None:
+    if dataset.recipe.step_teacher is not None:
         _sides(dataset, Scorer.opened(located(dataset)))
     return model_digest(dataset)
 
 
 def model_digest(dataset: Dataset) -> dict[str, str]:
     """Which model it is."""
-    if labels.live_teacher(dataset.recipe) is None:
+    if dataset.recipe.step_teacher is None:
         return {}
     return {"model of the live teacher": storage.read_manifest(located(dataset)).digest}

@@ -33,7 +33,6 @@ def mine(
     from mpr.data.dataset import Dataset
     from mpr.mining import mine as mining
     from mpr.recipe import read, stages
-    from mpr.recipe.rules import labels
     from mpr.runtime.processes import Place
     from mpr.training import run_folder
 
@@ -47,7 +46,7 @@ def mine(
         mined = mining.Mined(dataset).make(group=group)
     for name, table in mined.tables.items() if place.rank == 0 else ():
         typer.echo(f"{name:<12} {table.summary()}  {table.manifest.digest[:12]}  {table.folder}")
-    if place.rank == 0 and labels.scorers(found):
+    if place.rank == 0 and found.cross_encoders:
         typer.echo("labels ask a cross-encoder: `mpr label RECIPE` runs it, or training does by itself")
     elif place.rank == 0:
         _say_labels(mined.knowledge)
@@ -98,10 +97,10 @@ def label(
 
 def _together(place: Place) -> AbstractContextManager[Group]:
     """The processes of a launch; torch, which takes a while to load, only where there are several."""
-    from mpr.mining import mine as mining
+    from mpr.runtime.processes import ONE_PROCESS
 
     if place.world == 1:
-        return nullcontext(mining.ALONE)
+        return nullcontext(ONE_PROCESS)
     from mpr.search import encode as encoding
 
     return encoding.together()

@@ -10,8 +10,7 @@ requests that were under way. A transcript is a cache, not a result: results are
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -19,8 +18,8 @@ from typing import Any, Protocol
 
 from mpr import storage
 from mpr.errors import DataError, excerpt
-from mpr.records import text_problem
-from mpr.storage.json_fields import Fields, flag, json_text, read_objects
+from mpr.runtime.progress import Bar
+from mpr.storage.json_fields import Fields, Text, json_text, read_objects
 from mpr.storage.lines import write_lines
 
 KIND = "answers"
@@ -28,7 +27,13 @@ FILE = "answers.jsonl"
 _CHUNK = 8_192  # prompts held at once
 WIDTH = 64  # stores of a level that become one of the next
 _PART = re.compile(r"(\d+)-(\d+)")
-_ANSWER = Fields({"key": text_problem, "text": text_problem, "model": text_problem, "cut": flag})
+
+
+class _Answer(Fields):
+    key: Text
+    text: Text
+    model: Text
+    cut: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +114,8 @@ def _place(part: Path) -> tuple[int, int]:
 
 
 def _read(part: Path) -> dict[str, Reply]:
-    found = (entry for _, entry in read_objects(part / FILE, _ANSWER))
-    return {entry["key"]: Reply(entry["text"], entry["model"], entry["cut"]) for entry in found}
+    found = (entry for _, entry in read_objects(part / FILE, _Answer))
+    return {entry.key: Reply(entry.text, entry.model, entry.cut) for entry in found}
 
 
 def place(home: Path, origin: dict[str, Any]) -> Path:
@@ -122,9 +127,6 @@ def place(home: Path, origin: dict[str, Any]) -> Path:
 def key_of(origin: dict[str, Any], prompt: str) -> str:
     """Under which an answer is kept."""
     return storage.json_digest({"writer": origin, "prompt": prompt})
-
-
-Bar = Callable[[str, int], AbstractContextManager[Callable[[int], object]]]
 
 
 def answers(writer: Writer, prompts: Iterable[str], count: int, home: Path, bar: Bar) -> Generator[Reply]:

@@ -14,7 +14,7 @@ from mpr import storage
 from mpr.data.candidates import CandidateTable
 from mpr.data.dataset import Dataset
 from mpr.errors import DataError, MprError, RecipeError, StorageError
-from mpr.recipe import read, stages
+from mpr.recipe import read
 from mpr.recipe.rules import launch as launching
 from mpr.rows import pipeline, verification
 from mpr.rows._stages import Row
@@ -169,7 +169,7 @@ def test_stages_by_hand(place: Path, tmp_path: Path) -> None:
     trained("second")
     assert storage.read_manifest(one.folder / "model").digest == storage.read_manifest(place / "two" / "model").digest
     trained(None)  # nothing is left to do
-    for stage in stages.stages_of(one.recipe):  # a row that has a model gets that of another stage in its place
+    for stage in one.recipe.stages:  # a row that has a model gets that of another stage in its place
         made_of = storage.read_manifest(one.folder / "stages" / stage.stage / "model")
         assert storage.verify(run_folder.publish_last_stage(one.folder, stage)).digest == made_of.digest
     flat = row(tmp_path, name="flat", text=TEXT)
@@ -235,4 +235,4 @@ def test_a_start_that_does_not_agree_ends_before_training(place: Path, tmp_path:
     one = row(tmp_path, name="other", text=text)
     with pytest.raises(MprError, match=r"towers\.pooling: the model was trained with 'mean', the recipe says 'cls'"):
         training.run(read.load(one.file, ()), training.Launch(place / "home", one.folder, quiet=True))
-    assert stages.stages_of(one.recipe) == (one.recipe,)
+    assert one.recipe.stages == (one.recipe,)

@@ -162,9 +162,9 @@ def test_in_validation_the_other_batch_is_named(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         Device(patch, at=3)  # questions and passages of the step, then the pool
         with pytest.raises(RecipeError, match="out of memory in validation") as caught:
-            run(validation.launch(path, folder, *options))
+            run(*validation.launch(path, folder, *options))
     assert suggestion(caught.value) == "training.per_device_eval_batch_size=4"
-    run(validation.launch(path, tmp_path / "other", *options, suggestion(caught.value)))
+    run(*validation.launch(path, tmp_path / "other", *options, suggestion(caught.value)))
     assert out_of_memory.in_validation(1).problems[0].key == "towers.passage_length"
 
 

@@ -17,12 +17,15 @@ import zstandard
 
 from mpr.errors import DataError
 from mpr.formats import beir, dpr_json, dpr_tsv, msmarco, questions_jsonl, tevatron, trec
-from mpr.records import text_problem
-from mpr.storage.json_fields import Fields, json_object
-from mpr.storage.lines import identifier, read_lines
+from mpr.storage.json_fields import Fields, Id, Text, json_object
+from mpr.storage.lines import read_lines
 
 LINES, BAD = 2_000_000, 1_234_567
-QUESTION = Fields({"id": identifier, "question": text_problem})
+
+
+class Asked(Fields):
+    id: Id
+    question: Text
 
 
 def good(number: int) -> bytes:
@@ -60,7 +63,7 @@ class Passed:
     def through(self, path: Path) -> None:
         for line in read_lines(path):
             if line.number > BAD - 100:
-                json_object(line, QUESTION)
+                Asked.of(json_object(line), line)
             self.lines = line.number
 
 

@@ -18,7 +18,6 @@ from torch.utils.data import DataLoader
 
 from mpr.batches.collate import Collator
 from mpr.batches.draw import Drawer
-from mpr.batches.policy import Policy
 from mpr.batches.targets import Targets
 from mpr.data import tokens
 from mpr.data.positives import PositiveIndex
@@ -32,6 +31,7 @@ from mpr.runtime.processes import Place
 from tests.conftest import Examined
 from tests.unit.draws import entry, positives_of, ragged
 from tests.unit.framings import FRAMINGS, bare, bert, texts
+from tests.unit.policies import policy_of
 
 LENGTHS = range(4, 41)
 PROMPTS = ("", "passage: ")
@@ -168,7 +168,7 @@ DRAW = {
     "negatives": (entry("a", "uniform", k=2), entry("b", "top", "random", k=1)),
     "in_batch": True,
 }
-IMPROVED = Policy(siblings="ignore", shared="positive", duplicates="ignore", doubtful="ignore")
+IMPROVED = policy_of(siblings="ignore", shared="positive", duplicates="ignore", doubtful="ignore")
 
 
 @pytest.fixture(scope="module")

@@ -103,7 +103,7 @@ def test_the_name_says_the_form(tmp_path: Path) -> None:
         ),
         (
             lambda data: data["data"][0]["paragraphs"][0]["qas"][0]["answers"][0].update(answer_start="0"),
-            r"answers\.answer_start: must be a whole number",
+            r"qas\[0\]\.answers\[0\]\.answer_start: must be a whole number",
         ),
         (lambda data: data.pop("data"), "data: field is missing"),
     ],

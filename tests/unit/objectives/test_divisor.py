@@ -7,12 +7,12 @@ from types import ModuleType, SimpleNamespace
 from typing import Annotated, Any, Literal
 
 import pytest
+from mpr.recipe.rules.scale import CHECKS
 from pydantic import Field, create_model
 
 from mpr import catalogue
 from mpr.objectives import Objective, nll
 from mpr.publishing import _board_table
-from mpr.recipe.rules.scale import CHECKS
 from mpr.runtime.processes import ALONE
 from mpr.training import _block
 from mpr.training._loss import Terms

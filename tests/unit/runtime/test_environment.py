@@ -215,6 +215,62 @@ class TestCode:
         assert environment._code(package)["commit"] == commit
 
 
+CODE = """
+class Hits:
+    size = 7  # how many
+
+    def best(self, of: list[float]) -> float:
+        return max(of, default=0.5)
+"""
+SAME = (
+    "# a comment\n" + CODE,
+    CODE.replace("\n    def", "\n\n\n    def"),
+    CODE.replace("  # how many", '\n    """How many."""'),
+    '"""A module."""' + CODE,
+    CODE.replace("float:\n", 'float:\n        """The best."""\n'),
+    CODE.replace("max(of, default=0.5)", "max(\n            of,\n            default=0.5,\n        )"),
+)
+OTHER = (
+    CODE.replace("7", "8"),
+    CODE.replace("7", "7.0"),
+    CODE.replace("7", "'7'"),
+    CODE.replace("7", "b'7'"),
+    CODE.replace("max", "min"),
+    CODE.replace("best", "top"),
+    CODE.replace("0.5", "None"),
+    CODE.replace("of: list[float]", "of: list[int]"),
+    CODE.replace("return ", ""),
+    CODE.replace("    def", "    @staticmethod\n    def"),
+    CODE.replace("max(of, default=0.5)", "max(*of, default=0.5)"),
+    CODE.replace("\n    def", "\ndef"),
+    CODE + "x = 'a text that is used'\n",
+)
+
+
+def test_code_is_what_runs(tmp_path: Path, examined: Examined) -> None:
+    """Comments, docstrings and layout are not; whatever else is, with its place."""
+
+    def digest(text: str, name: str = "a.py") -> str:
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_text(text, encoding="utf-8")
+        return environment.code_digest(folder)
+
+    assert {digest(text) for text in SAME} == {digest(CODE)}
+    seen = {digest(text) for text in (CODE, *OTHER)} | {digest(CODE, "b.py"), digest(CODE, "a/a.py")}
+    assert len(seen) == len(OTHER) + 3
+    examined(len(SAME) + len(OTHER), "changes of a file")
+
+
+def test_the_code_of_this_package() -> None:
+    assert environment.code_digest() is environment.code_digest()
+    command = [sys.executable, "-c", "from mpr.runtime import environment; print(environment.code_digest())"]
+    seeded = {**os.environ, "PYTHONHASHSEED": "7"}
+    other = subprocess.run(command, env=seeded, capture_output=True, text=True, check=True).stdout
+    assert other.strip() == environment.code_digest()
+    assert re.fullmatch("[0-9a-f]{64}", environment.code_digest())
+
+
 def test_meter_measures() -> None:
     meter = environment.Meter()
     deadline = time.process_time() + 0.05

@@ -2,28 +2,40 @@
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import create_model
 
 from mpr.errors import DataError
-from mpr.records import text_problem
 from mpr.storage import json_fields as f
-from mpr.storage.lines import Line, identifier
-
-FIELDS = f.Fields({"id": identifier, "text": text_problem}, {"score": f.number, "title": f.maybe(text_problem)})
-
-
-def parse(text: str, fields: f.Fields = FIELDS) -> dict[str, Any]:
-    return f.json_object(Line("data.jsonl", 12, 500, text), fields)
+from mpr.storage.lines import Line
+from tests.conftest import Examined
 
 
-def refusal(text: str, fields: f.Fields = FIELDS) -> str:
+class Entry(f.Fields):
+    id: f.Id
+    text: f.Text
+    score: f.Number = 0.0
+    title: f.Text | None = None
+
+
+class Article(f.Fields):
+    parts: list[Entry]
+
+
+def parse(text: str, ignore: Sequence[str] = (), kind: type[f.Fields] = Entry) -> dict[str, Any]:
+    line = Line("data.jsonl", 12, 500, text)
+    return kind.of(f.json_object(line), line, ignore=ignore).model_dump(exclude_unset=True)
+
+
+def refusal(text: str, ignore: Sequence[str] = (), kind: type[f.Fields] = Entry) -> str:
     with pytest.raises(DataError) as caught:
-        parse(text, fields)
+        parse(text, ignore, kind)
     assert str(caught.value).startswith("data.jsonl:12")
     assert str(caught.value).isascii()
     return str(caught.value)
@@ -73,9 +85,8 @@ def test_an_unknown_field_names_the_nearest_and_how_to_drop_it() -> None:
     message = refusal('{"id": "a", "text": "t", "titel": "x"}')
     assert "did you mean 'title'?" in message
     assert "ignore=['titel']" in message
-    assert parse('{"id": "a", "text": "t", "titel": "x"}', FIELDS.ignoring(["titel"]))["id"] == "a"
-    assert FIELDS.ignoring(()) is FIELDS
-    twice = FIELDS.ignoring(["titel", "title", "titel"])
+    assert parse('{"id": "a", "text": "t", "titel": "x"}', ["titel"])["id"] == "a"
+    twice = ["titel", "title", "titel"]
     assert parse('{"id": "a", "text": "t", "title": "T", "titel": "x"}', twice)["title"] == "T"
     assert "title: must be text" in refusal('{"id": "a", "text": "t", "title": 5}', twice)
 
@@ -89,26 +100,51 @@ def test_all_problems_of_an_object_come_together() -> None:
 
 def test_the_path_within_the_line_is_part_of_the_key() -> None:
     with pytest.raises(DataError, match=r"data:1 list\[3\]\.id: field is missing"):
-        f.Fields({"id": identifier}).check({}, Line("data", 1, 0, "x"), "list[3]")
+        Entry.of({"text": ""}, Line("data", 1, 0, "x"), "list[3]")
 
 
 @pytest.mark.parametrize(
-    "check, good, bad",
+    "parts, words",
     [
-        (f.identifier_or_number, ["a", 0, -3, 10**17], [True, 1.0, None, "a b", 10**18, []]),
-        (f.number, [1, 1.5, -2], [True, "1", None, math.inf, math.nan]),
-        (f.whole, [1, 0, -1], [1.0, True, "1", None]),
-        (f.flag, [True, False], [0, 1, "true", None]),
-        (f.texts, [[], ["a", ""]], ["a", [1], [None], {"a": 1}, ["\ud800"]]),
-        (f.mapping, [{}], [[], "a", None]),
-        (f.nothing, [None], ["", 0, {}]),
-        (f.anything, [None, 1, "a"], []),
-        (f.maybe(f.flag), [None, True], [0]),
+        ("[{}]", "data.jsonl:12 parts[0].id: field is missing"),
+        ('[{"id": "a", "text": "t"}, {"id": "a", "text": null}]', "data.jsonl:12 parts[1].text: is null"),
+        ('[{"id": "a", "text": "t", "titel": 1}]', "parts[0].'titel': unknown field, at byte 500"),
+        ('[{"id": "a", "text": "t", "titel": 1}]', "did you mean 'title'?"),
+        ('[{"id": "a", "text": "t"}, 5]', "data.jsonl:12 parts: entry 1 must be an object, not a number"),
+        ("[null]", "data.jsonl:12 parts: entry 0 is null"),
+        ("{}", "data.jsonl:12 parts: must be a list, not an object"),
     ],
 )
-def test_checks(check: f.Check, good: list[object], bad: list[object]) -> None:
-    assert [value for value in good if check(value)] == []
-    assert [value for value in bad if not check(value)] == []
+def test_objects_within_an_object(parts: str, words: str) -> None:
+    assert words in refusal(f'{{"parts": {parts}}}', kind=Article)
+
+
+@pytest.mark.parametrize(
+    "kind, good, bad",
+    [
+        (f.Id, ["a", "é" * 100], [0, True, None, "", "a b", "é" * 101]),
+        (f.IdOrNumber, ["a", 0, -3, 10**17], [True, 1.0, None, "a b", 10**18, []]),
+        (f.Number, [1, 1.5, -2, "1", "-0.5"], [True, "x", "nan", None, math.inf, math.nan, 10**400, []]),
+        (int, [1, 0, -1, 10**400], [1.0, True, "1", None]),
+        (bool, [True, False], [0, 1, "true", None]),
+        (list[f.Text], [[], ["a", ""]], ["a", [1], [None], {"a": 1}, ["\ud800"], ("a",)]),
+        (f.Object, [{}], [[], "a", None]),
+        (None, [None], ["", 0, {}]),
+        (Any, [None, 1, "a"], []),
+        (bool | None, [None, True], [0]),
+    ],
+)
+def test_kinds(kind: Any, good: list[object], bad: list[object], examined: Examined) -> None:
+    one = create_model("one", __base__=f.Fields, value=(kind, ...))
+    line = Line("data", 1, 0, "x")
+    kept = [one.of({"value": value}, line).value for value in good]  # type: ignore[attr-defined]
+    converted = {f.IdOrNumber: ["a", "0", "-3", str(10**17)], f.Number: [1.0, 1.5, -2.0, 1.0, -0.5]}
+    assert kept == (converted[kind] if kind in (f.IdOrNumber, f.Number) else good)
+    assert [type(value) for value in kept] == [type(value) for value in converted.get(kind, good)]
+    for value in bad:
+        with pytest.raises(DataError, match=r"^data:1 value: (must be |is null|id |entry 0 |has an undecodable)"):
+            one.of({"value": value}, line)
+    examined(len(good) + len(bad), "values")
 
 
 JSON = st.recursive(
@@ -134,8 +170,8 @@ def test_any_json_is_parsed_as_python_does(value: Any, ascii_only: bool) -> None
 def test_read_objects_says_the_line(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"id": "a", "text": "t"}\n\n')
-    rows = f.read_objects(path, FIELDS)
+    rows = f.read_objects(path, Entry)
     line, found = next(rows)
-    assert (line.number, found["id"]) == (1, "a")
+    assert (line.number, found.id) == (1, "a")
     with pytest.raises(DataError, match=r"a\.jsonl:2: blank line, at byte 25"):
         next(rows)

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from mpr.batches.collate import Collator
 from mpr.batches.draw import Drawer, Pairs
-from mpr.batches.policy import Policy
 from mpr.data.positives import PositiveIndex
 from mpr.data.tokens import PADDING
 from mpr.recipe.keys_draw import Draw
@@ -27,10 +26,11 @@ from mpr.training._loss import Terms
 from mpr.training._step_search import StepSearch, _ranks
 from tests.conftest import Examined
 from tests.parity.steps import Side, relative_difference, term
+from tests.unit.policies import policy_of
 from tests.unit.vectors_in_memory import brute_force, store_of
 
 CPU = torch.device("cpu")
-IGNORED = Policy("ignore", "ignore", "ignore", "ignore")
+IGNORED = policy_of("ignore", "ignore", "ignore", "ignore")
 WIDTH = 8
 
 
@@ -149,7 +149,7 @@ def test_known_ones_that_do_not_count_are_no_negatives() -> None:
     """What they are the policy says; also of a copy of a positive under another id."""
     known, own_OD = [[(1, "gold"), (2, "llm")]], torch.eye(1, WIDTH)
     assert sets(step(live(known, LINE, 4), own_OD)) == ({1}, {0, 3})
-    promoted = Policy("ignore", "ignore", "ignore", "positive")
+    promoted = policy_of("ignore", "ignore", "ignore", "positive")
     assert sets(step(live(known, LINE, 4, policy=promoted), own_OD)) == ({1, 2}, {0, 3})
     hashes = np.array([0, 1, 2, 1, *range(4, 10)], dtype=np.uint64)
     assert sets(step(live(known, LINE, 4, hashes=hashes), own_OD)) == ({1}, {0})
