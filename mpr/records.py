@@ -1,4 +1,4 @@
-"""The nouns of the kit: Passage, Question, Positive, Candidate, Group, Judgement, Hit, PairScore; the rules of an id.
+"""The nouns of the kit, such as Passage, Question, Candidate and Group, and the rules of an id and of a text.
 
 Formats (`mpr/formats/`) read and write them; corpora (`mpr/corpora/`) yield them; stores keep them on disk.
 """
@@ -89,6 +89,17 @@ class PairScore:
     question: str
     passage: str
     score: float
+
+
+@dataclass(frozen=True, slots=True)
+class RankedList:
+    """Candidates of one question as a file lists them, which knows the question by its id, its text or both."""
+
+    question: str | None
+    text: str | None
+    passages: list[str]
+    scores: list[float]
+    """Empty where only the order of the passages counts."""
 
 
 def id_problem(value: object) -> str:

@@ -15,7 +15,7 @@ from typing import IO, Any
 from pydantic import Field
 
 from mpr.errors import DataError
-from mpr.formats.trec import Pairs, judged_groups, judgement, judgement_columns
+from mpr.formats.trec import SeenPairs, judged_groups, judgement, judgement_columns
 from mpr.records import Group, Judgement, Passage, Question
 from mpr.storage.json_fields import Fields, Id, Text, json_text, read_objects
 from mpr.storage.lines import Ids, read_lines, split_line, writable_id, writable_text, write_lines
@@ -79,7 +79,7 @@ def read_questions(path: str | os.PathLike[str], ignore: Sequence[str] = ()) -> 
 
 def read_judgements(path: str | os.PathLike[str]) -> Iterator[Judgement]:
     """With the header line, or without it where the first line already holds a whole number as its third column."""
-    pairs = Pairs()
+    pairs = SeenPairs()
     for line in read_lines(path):
         question, passage, grade = split_line(line, _HEADER)
         if line.number == 1 and (question, passage, grade) == _HEADER:

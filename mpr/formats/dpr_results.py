@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from mpr.records import RankedList
 from mpr.storage.json_fields import Fields, IdOrNumber, Number, Object, Text
 from mpr.storage.json_stream import read_array
-from mpr.storage.lines import Line
 
 
 class _Entry(Fields):
@@ -33,23 +32,12 @@ class _Context(Fields):
     hasanswer: Any = None
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """The passages found for one question, best first."""
-
-    line: Line
-    id: str | None
-    question: str
-    passages: tuple[str, ...]
-    scores: tuple[float, ...]
-
-
-def read_results(path: str | os.PathLike[str], ignore: Sequence[str] = ()) -> Iterator[Result]:
+def ranked(path: str | os.PathLike[str], ignore: Sequence[str] = ()) -> Iterator[RankedList]:
     """Each question of the file in its order. `ignore` names further fields, of either level, to be dropped."""
     for line, found in read_array(path):
         entry = _Entry.of(found, line, ignore=ignore)
         contexts = [_Context.of(one, line, f"ctxs[{place}]", ignore) for place, one in enumerate(entry.ctxs)]
-        passages = tuple(context.id for context in contexts)
+        passages = [context.id for context in contexts]
         if len(set(passages)) < len(passages):
             raise line.refuse("a passage is listed twice", "ctxs")
-        yield Result(line, entry.id, entry.question, passages, tuple(context.score for context in contexts))
+        yield RankedList(entry.id, entry.question, passages, [context.score for context in contexts])

@@ -13,7 +13,7 @@ from typing import Any, TypedDict, Unpack
 
 from mpr.errors import DataError, excerpt, nearest
 from mpr.formats import tevatron
-from mpr.formats.trec import Pairs
+from mpr.formats.trec import SeenPairs
 from mpr.records import Group, Judgement, Passage, Question
 from mpr.storage.json_fields import Fields, IdOrNumber, Text
 from mpr.storage.lines import Ids, Line
@@ -40,7 +40,7 @@ class _Judgement(Fields):
     grade: int
 
 
-class Place(TypedDict, total=False):
+class Location(TypedDict, total=False):
     """Where the rows are. `draft` allows a revision that is not a commit, and local folders."""
 
     config: str | None
@@ -119,7 +119,7 @@ def _require_columns(place: str, present: Sequence[str], columns: Mapping[str, s
 
 
 def read_passages(
-    repo_or_path: str, columns: Mapping[str, str] | None = None, **place: Unpack[Place]
+    repo_or_path: str, columns: Mapping[str, str] | None = None, **place: Unpack[Location]
 ) -> Iterator[Passage]:
     """`columns`: `id`, `text` and, if there is one, `title`. Duplicate ids are left to the store."""
     columns = {"id": "id", "text": "text", "title": "title"} if columns is None else columns
@@ -129,7 +129,7 @@ def read_passages(
 
 
 def read_questions(
-    repo_or_path: str, columns: Mapping[str, str] | None = None, regex: bool = False, **place: Unpack[Place]
+    repo_or_path: str, columns: Mapping[str, str] | None = None, regex: bool = False, **place: Unpack[Location]
 ) -> Iterator[Question]:
     """`columns`: `id`, `text` and, if there are any, `answers`. `regex`: the answers are patterns."""
     columns = {"id": "id", "text": "question", "answers": "answers"} if columns is None else columns
@@ -141,11 +141,11 @@ def read_questions(
 
 
 def read_judgements(
-    repo_or_path: str, columns: Mapping[str, str] | None = None, **place: Unpack[Place]
+    repo_or_path: str, columns: Mapping[str, str] | None = None, **place: Unpack[Location]
 ) -> Iterator[Judgement]:
     """`columns`: `question`, `passage`, `grade`; by default those of BEIR's qrels."""
     columns = {"question": "query-id", "passage": "corpus-id", "grade": "score"} if columns is None else columns
-    pairs = Pairs()
+    pairs = SeenPairs()
     for line, row in read_rows(repo_or_path, columns=columns, **place):
         found = _Judgement.of(row, line)
         pairs.add(line, found.question, found.passage)
@@ -153,7 +153,7 @@ def read_judgements(
 
 
 def read_groups(
-    repo_or_path: str, labels: tevatron.Labels | None = None, ignore: Sequence[str] = (), **place: Unpack[Place]
+    repo_or_path: str, labels: tevatron.Labels | None = None, ignore: Sequence[str] = (), **place: Unpack[Location]
 ) -> Iterator[Group]:
     """Rows in either of Tevatron's forms, which most data sets with several positives follow."""
     ids = Ids()

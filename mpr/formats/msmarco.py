@@ -14,7 +14,7 @@ from itertools import groupby
 from typing import IO
 
 from mpr.errors import DataError
-from mpr.formats.trec import Pairs, judged_groups, judgement, judgement_columns
+from mpr.formats.trec import SeenPairs, judged_groups, judgement, judgement_columns
 from mpr.records import Candidate, Group, Hit, Judgement, Passage, Positive, Question
 from mpr.storage.lines import Ids, Line, line_id, read_lines, split_line, writable_cell, writable_id, write_lines
 
@@ -39,7 +39,7 @@ def read_questions(path: str | os.PathLike[str]) -> Iterator[Question]:
 
 
 def read_judgements(path: str | os.PathLike[str]) -> Iterator[Judgement]:
-    pairs = Pairs()
+    pairs = SeenPairs()
     for line in read_lines(path):
         question, _, passage, grade = split_line(line, ("question id", "0", "passage id", "grade"))
         yield judgement(line, question, passage, grade, pairs)

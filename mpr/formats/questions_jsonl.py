@@ -49,7 +49,7 @@ class _Line(Fields):
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class CandidateLine:
     """A line of candidates: ids in rank order. `ranks` belong to `positives`, or are empty where none are told."""
 
     id: str
@@ -83,12 +83,12 @@ def _question(found: _Asked | _Line) -> Question:
     return Question(found.id, found.question, tuple(found.answers), found.regex)
 
 
-def read_rows(path: str | os.PathLike[str], ignore: Sequence[str] = ()) -> Iterator[Row]:
+def read_rows(path: str | os.PathLike[str], ignore: Sequence[str] = ()) -> Iterator[CandidateLine]:
     """The lines of a file of candidates as they are."""
     return (row for _, row in _rows(path, ignore))
 
 
-def _rows(path: str | os.PathLike[str], ignore: Sequence[str]) -> Iterator[tuple[Line, Row]]:
+def _rows(path: str | os.PathLike[str], ignore: Sequence[str]) -> Iterator[tuple[Line, CandidateLine]]:
     ids = Ids()
     for line, found in read_objects(path, _Line, ignore):
         ids.add(line, found.id)
@@ -102,7 +102,7 @@ def _rows(path: str | os.PathLike[str], ignore: Sequence[str]) -> Iterator[tuple
             raise line.refuse("ranks count from 1 and differ from each other", "pos_rank")
         question = _question(found) if "question" in given else None
         gold = found.gold or None
-        yield line, Row(found.id, tuple(found.pos), tuple(found.neg), ranks, gold, question, found.tier)
+        yield line, CandidateLine(found.id, tuple(found.pos), tuple(found.neg), ranks, gold, question, found.tier)
 
 
 def read_groups(
@@ -166,7 +166,7 @@ def _group_fields(group: Group, source: str) -> dict[str, Any]:
     gold = positives[0] if positives and group.positives[0].tier == "gold" else None
     tiers = {positive.tier for positive in group.positives[gold is not None :]}
     tier = tiers.pop() if len(tiers) == 1 and "gold" not in tiers else "answer_match"
-    row = Row(group.question.id, tuple(positives), tuple(negatives), (), gold, group.question, tier)
+    row = CandidateLine(group.question.id, tuple(positives), tuple(negatives), (), gold, group.question, tier)
     same = row.group(group.question, source)
     repeated = len(set(positives)) != len(positives) or len(set(negatives)) != len(negatives)
     if repeated or (same.positives, same.candidates) != (group.positives, group.candidates):

@@ -18,7 +18,7 @@ from typing import IO, Any
 
 from mpr.errors import DataError
 from mpr.formats.dpr_json import InlinePassages
-from mpr.records import Candidate, Group, Passage, Positive, Question
+from mpr.records import Candidate, Group, Passage, Positive, Question, RankedList
 from mpr.storage.json_fields import Fields, IdOrNumber, Object, Text, json_object, json_text, read_objects
 from mpr.storage.lines import Ids, Line, read_lines, writable_id, writable_text, write_lines
 
@@ -99,6 +99,12 @@ def read_groups(
         made = group(line, row, inline, labels, ignore)
         ids.add(line, made.question.id, "query_id")
         yield made
+
+
+def ranked(path: str | os.PathLike[str]) -> Iterator[RankedList]:
+    """The negatives of each row of either generation."""
+    for one in read_groups(path):
+        yield RankedList(one.question.id, None, [candidate.passage for candidate in one.candidates], [])
 
 
 def read_questions(path: str | os.PathLike[str], ignore: Sequence[str] = ()) -> Iterator[Question]:

@@ -11,17 +11,18 @@ import math
 import os
 from array import array
 from collections.abc import Iterable, Iterator
+from itertools import groupby
 from typing import IO
 
 from mpr.errors import DataError, excerpt
-from mpr.records import Candidate, Group, Hit, Judgement, Positive, Question
+from mpr.records import Candidate, Group, Hit, Judgement, Positive, Question, RankedList
 from mpr.storage.lines import Line, line_id, read_lines, writable_id, write_lines, wrong_columns
 
 _JUDGEMENT = ("question id", "iteration", "passage id", "grade")
 _HIT = ("question id", "Q0", "passage id", "rank", "score", "tag")
 
 
-class Pairs:
+class SeenPairs:
     """The pairs of question and passage met so far, eight bytes each: a run may hold tens of millions.
 
     Only a hash of 64 bits is kept. By chance two of a question's thousand passages share one in 10^13 questions.
@@ -44,7 +45,7 @@ class Pairs:
 
 
 def read_judgements(path: str | os.PathLike[str]) -> Iterator[Judgement]:
-    pairs = Pairs()
+    pairs = SeenPairs()
     for line in read_lines(path):
         columns = line.text.split()
         if len(columns) != len(_JUDGEMENT):
@@ -52,7 +53,7 @@ def read_judgements(path: str | os.PathLike[str]) -> Iterator[Judgement]:
         yield judgement(line, columns[0], columns[2], columns[3], pairs)
 
 
-def judgement(line: Line, question: str, passage: str, grade: str, pairs: Pairs) -> Judgement:
+def judgement(line: Line, question: str, passage: str, grade: str, pairs: SeenPairs) -> Judgement:
     """A checked judgement from the columns of any qrels-like line."""
     line_id(line, question, "question id")
     line_id(line, passage, "passage id")
@@ -73,7 +74,7 @@ def judgement_columns(one: Judgement, *between: str) -> tuple[str, ...]:
 
 def read_hits(path: str | os.PathLike[str]) -> Iterator[Hit]:
     """The lines of a run in the order of the file. Ranks are kept as they are; measures go by the score."""
-    pairs = Pairs()
+    pairs = SeenPairs()
     for line in read_lines(path):
         columns = line.text.split()
         if len(columns) != len(_HIT):
@@ -89,6 +90,13 @@ def read_hits(path: str | os.PathLike[str]) -> Iterator[Hit]:
             finite_number(line, score, "score"),
             line_id(line, tag, "tag"),
         )
+
+
+def ranked(path: str | os.PathLike[str]) -> Iterator[RankedList]:
+    """The lines of a run that stand together for a question, with their scores."""
+    for question, same in groupby(read_hits(path), key=lambda hit: hit.question):
+        hits = list(same)
+        yield RankedList(question, None, [hit.passage for hit in hits], [hit.score for hit in hits])
 
 
 def write_hits(file: IO[bytes], hits: Iterable[Hit]) -> int:

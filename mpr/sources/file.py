@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from functools import cached_property
-from itertools import islice, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -21,12 +21,11 @@ from mpr.catalogue import Parameters
 from mpr.errors import DataError
 
 if TYPE_CHECKING:
+    from mpr.records import RankedList
     from mpr.storage.ragged import Ragged
 
 log = logging.getLogger("mpr.mining.mine")
-_CHUNK = 65_536  # lines of a run at once
-
-Ranked = tuple[list[int], list[str], list[float]]  # rows of the questions, passages, scores (none: by their order)
+_CHUNK = 65_536  # candidates at once
 
 
 class Params(Parameters):
@@ -87,7 +86,7 @@ class Source(sources.Filed):
 
         questions, passages, scores = [], [], []
         with self.ground.bar(f"candidates of {self._path.name}", 0) as progress:
-            for rows, names, given in self._read():
+            for rows, names, given in self._chunks():
                 found = self.ground.passages.rows_of(names)
                 if (found < 0).any():
                     missing = names[int(np.argmin(found))]
@@ -102,46 +101,44 @@ class Source(sources.Filed):
             raise DataError(what, where=str(self._path), key="sources", fix="check that the ids are those of the split")
         return np.concatenate(questions), np.concatenate(passages), np.concatenate(scores)
 
-    def _read(self) -> Iterator[Ranked]:
-        """Candidates of the split's questions in pieces; how many questions of the file it does not have is logged."""
+    def _chunks(self) -> Iterator[tuple[list[int], list[str], list[float]]]:
+        """Rows of the questions, passages and scores, many candidates at a time."""
+        rows, names, scores, found = list[int](), list[str](), list[float](), None
+        for row, found in self._lists():
+            rows += [row] * len(found.passages)
+            names += found.passages
+            scores += found.scores
+            if len(names) >= _CHUNK:
+                yield rows, names, scores
+                rows, names, scores = [], [], []
+        if found is not None:
+            yield rows, names, scores
+
+    def _lists(self) -> Iterator[tuple[int, RankedList]]:
+        """Each question of the split with a list; how many questions of the file it does not have is logged."""
         from mpr.formats import dpr_results, tevatron, trec
 
+        readers = {"trec": trec.ranked, "dpr_results": dpr_results.ranked, "tevatron": tevatron.ranked}
         known = {name: row for row, name in enumerate(self.ground.questions.ids)}
-        strange = set()
-        if self.params.format == "trec":
-            hits = iter(trec.read_hits(self._path))
-            while chunk := list(islice(hits, _CHUNK)):
-                strange |= {hit.question for hit in chunk if hit.question not in known}
-                kept = [hit for hit in chunk if hit.question in known]
-                if kept:
-                    yield [known[hit.question] for hit in kept], [h.passage for h in kept], [h.score for h in kept]
-        elif self.params.format == "tevatron":
-            for group in tevatron.read_groups(self._path):
-                names = [candidate.passage for candidate in group.candidates]
-                if group.question.id in known:
-                    yield [known[group.question.id]] * len(names), names, []
-                else:
-                    strange.add(group.question.id)
-        else:
-            by_text: dict[str, list[int]] = {}
-            answered: dict[int, Any] = {}
+        by_text: dict[str, list[int]] = {}
+        if self.params.format == "dpr_results":
             for row, text in enumerate(self.ground.questions.texts):
                 by_text.setdefault(text, []).append(row)
-            for result in dpr_results.read_results(self._path):
-                named = None if result.id is None else known.get(result.id)
-                rows = by_text.get(result.question, []) if named is None else [named]
-                for row in rows:
-                    if row not in answered:
-                        answered[row] = result.passages
-                    elif answered[row] != result.passages:
-                        what = f"has two lists for the question {ascii(result.question)[:80]}"
-                        raise DataError(
-                            what, where=str(self._path), fix="name questions by their ids, or keep one list"
-                        )
-                    else:
-                        continue  # the file repeats a question that the split asks more than once
-                    yield [row] * len(result.passages), list(result.passages), list(result.scores)
-                if not rows:
-                    strange.add(result.question)
+        strange, answered = set(), dict[int, list[str]]()
+        for found in readers[self.params.format](self._path):
+            named = known.get(found.question or "")
+            rows = by_text.get(found.text or "", []) if named is None else [named]
+            if not rows:
+                strange.add(found.question if found.text is None else found.text)
+            for row in rows:
+                if found.text is not None:  # a file may repeat a question, which the split may ask more than once
+                    before = answered.setdefault(row, found.passages)
+                    if before != found.passages:
+                        what = f"has two lists for the question {ascii(found.text)[:80]}"
+                        fix = "name questions by their ids, or keep one list"
+                        raise DataError(what, where=str(self._path), fix=fix)
+                    if before is not found.passages:
+                        continue
+                yield row, found
         if strange:
             log.warning("%s: %d questions are not in the split and were left out", self._path.name, len(strange))

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from mpr.errors import DataError
-from mpr.formats.dpr_results import read_results
+from mpr.formats.dpr_results import ranked
+from mpr.records import RankedList
 
 ENTRY: dict[str, Any] = {
     "question": "who?",
@@ -27,10 +28,9 @@ def _written(path: Path, content: Any) -> Path:
 
 
 def test_results_are_read(tmp_path: Path) -> None:
-    first, second = read_results(_written(tmp_path / "file", [ENTRY, {"question": "b", "id": 5, "ctxs": []}]))
-    assert (first.id, first.question, first.passages, first.scores) == (None, "who?", ("wiki:7", "3"), (81.5, -2.0))
-    assert (second.id, second.passages, second.scores) == ("5", (), ())
-    assert second.line.number > first.line.number
+    first, second = ranked(_written(tmp_path / "file", [ENTRY, {"question": "b", "id": 5, "ctxs": []}]))
+    assert first == RankedList(None, "who?", ["wiki:7", "3"], [81.5, -2.0])
+    assert second == RankedList("5", "b", [], [])
 
 
 @pytest.mark.parametrize(
@@ -49,10 +49,10 @@ def test_results_are_read(tmp_path: Path) -> None:
 def test_what_is_no_result_is_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     path = _written(tmp_path / "file", [ENTRY, ENTRY | change])
     with pytest.raises(DataError, match=message) as caught:
-        list(read_results(path))
+        list(ranked(path))
     assert str(caught.value).startswith(f"{path}:")
 
 
 def test_further_fields_are_dropped_on_request(tmp_path: Path) -> None:
     path = _written(tmp_path / "file", [ENTRY | {"more": 1, "ctxs": [{"id": "a", "score": 1, "more": 2}]}])
-    assert next(read_results(path, ignore=["more"])).passages == ("a",)
+    assert next(ranked(path, ignore=["more"])).passages == ["a"]

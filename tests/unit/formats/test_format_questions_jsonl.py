@@ -68,7 +68,7 @@ def test_candidates_with_whole_numbers_and_gold(file: Path) -> None:
 
 def test_rows_keep_the_ranks(file: Path) -> None:
     rows(file, {"id": "a", "pos": ["x", "y"], "pos_rank": [4, 91], "neg": ["z"]})
-    assert list(plain.read_rows(file)) == [plain.Row("a", ("x", "y"), ("z",), (4, 91))]
+    assert list(plain.read_rows(file)) == [plain.CandidateLine("a", ("x", "y"), ("z",), (4, 91))]
 
 
 def test_joining(file: Path, questions: Path) -> None:

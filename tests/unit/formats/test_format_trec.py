@@ -120,7 +120,7 @@ def test_a_score_that_is_not_finite_is_not_written(file: Path, score: float) -> 
 @settings(max_examples=60, deadline=None)
 @given(found=st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("wxyz")), max_size=12))
 def test_pairs_refuse_exactly_the_second_time(found: list[tuple[str, str]]) -> None:
-    pairs, seen = trec.Pairs(), set()
+    pairs, seen = trec.SeenPairs(), set()
     for number, pair in enumerate(found, 1):
         line = Line("f", number, 0, "")
         if pair in seen:
@@ -132,7 +132,7 @@ def test_pairs_refuse_exactly_the_second_time(found: list[tuple[str, str]]) -> N
 
 
 def test_pairs_of_a_long_run_take_little_memory() -> None:
-    line, pairs = Line("f", 1, 0, ""), trec.Pairs()
+    line, pairs = Line("f", 1, 0, ""), trec.SeenPairs()
     tracemalloc.start()
     for question in range(500):
         for passage in range(200):
