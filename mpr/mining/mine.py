@@ -95,12 +95,11 @@ class Mined:
         """What the sources propose and what is known of it, after the labels. A source's candidates were mined, or came
         with the records; of the latter nothing was taken out."""
         recipe, mined, split = self.dataset.recipe, self.tables, self.dataset.split(self.role)
-        known: Any = recipe.labels[0]
         proposed = [source.as_ for source in recipe.sources if source is not recipe.own]  # type: ignore[attr-defined]
         found = Knowledge(
             split.positives,
             {name: mined[name].negatives if name in mined else split.candidates(name) for name in proposed},
-            tuple(known.tiers),
+            recipe.tiers,
             {name: table.removed for name, table in mined.items()},
         )
         found, ground = replace(found, before=found), ground_of(self.dataset, self.role)

@@ -63,7 +63,7 @@ class Refresh:
     dataset: Dataset
     folder: Path
     drawer: Drawer
-    clock: RefreshSchedule
+    schedule: RefreshSchedule
     device: str = "cpu"
     group: Group = field(default_factory=lambda: ONE_PROCESS)
     passages: VectorStore | None = None
@@ -86,9 +86,9 @@ class Refresh:
         """Called right before an update that may read another version than the one before: mines if that is due, and
         points the drawer to what is in force. What is to be logged."""
         noted: dict[str, float] = {}
-        if self.clock.is_due(update):
+        if self.schedule.is_due(update):
             noted = self._refreshed(update, towers)
-        version = self.clock.in_force(update)
+        version = self.schedule.in_force(update)
         self.drawer.turn_to(self.part.as_, self.held[version].negatives, self._evidence(self.held[version]))
         self.held = {number: table for number, table in self.held.items() if number >= version}
         self.group.first(self._tidy)
@@ -96,7 +96,7 @@ class Refresh:
 
     def needed(self, update: int) -> dict[str, dict[str, str]]:
         """For the receipt of a checkpoint that a run may continue from before this update."""
-        wanted = [self.held[version] for version in sorted(self.clock.needed(update)) if version in self.held]
+        wanted = [self.held[version] for version in sorted(self.schedule.needed(update)) if version in self.held]
         return {table.folder.name: {"digest": table.manifest.digest} for table in wanted}
 
     def resume(self, named: Mapping[str, Mapping[str, str]], checkpoint: Path) -> None:
@@ -117,7 +117,7 @@ class Refresh:
             towers.train(was_training)
             if self.device.startswith("cuda"):
                 torch.cuda.empty_cache()  # what the search took, for the step that comes
-        before = self.held.get(self.clock.before(update)) if update else None
+        before = self.held.get(self.schedule.before(update)) if update else None
         self.held[update] = table
         noted = {"refresh_update": float(update), "refresh_seconds": time.monotonic() - began}
         if before is not None:
@@ -155,8 +155,8 @@ class Refresh:
         """The mining of a version. Its name has the digest of its receipt: equal names are equal tables."""
         work, kept = Mining.of(self.dataset, "train", self.part, learner), None
         receipt = work.receipt | {"update": update}
-        if self.clock.is_partial(update):
-            before = self.held[self.clock.before(update)]
+        if self.schedule.is_partial(update):
+            before = self.held[self.schedule.before(update)]
             kept = Kept(before, ~self._searched(update, len(before)))
             receipt |= {"before": before.manifest.digest, "questions_searched": int((~kept.is_kept_Q).sum())}
         name = f"{self.part.as_}-{update}-{storage.json_digest(receipt)[:8]}"
@@ -165,8 +165,8 @@ class Refresh:
 
     def _searched(self, update: int, count: int) -> NDArray[np.bool_]:
         """The questions of a version's share: the next ones of a seeded order, from its end on from its front."""
-        seed, each = int(self.dataset.recipe.training["seed"]), math.ceil(self.clock.questions * count)
-        first = (update // (self.clock.every or 1) - 1) * each
+        seed, each = int(self.dataset.recipe.training["seed"]), math.ceil(self.schedule.questions * count)
+        first = (update // (self.schedule.every or 1) - 1) * each
         order_Q = randomness.permutation(seed, "questions of a refresh", count)
         searched_Q = np.zeros(count, dtype=np.bool_)
         searched_Q[order_Q[(first + np.arange(each)) % count]] = True

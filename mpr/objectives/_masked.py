@@ -26,7 +26,7 @@ Temperature = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class MaskedRows:
     """Scores in float32 (float64 stays), divided by the temperature, and the masks of the rows that count.
 
     `members_QP` are the cells that take part, positive or negative; `counted_Q` the rows that have a positive.
@@ -54,7 +54,7 @@ class Block:
 
 def block(
     objective: str, scores_QP: Tensor, positives_QP: Tensor, negatives_QP: Tensor, temperature: float = 1.0
-) -> Block:
+) -> MaskedRows:
     """Checks shapes and types, which costs no synchronisation with the device, and applies the masks."""
     for name, mask_QP in (("positives_QP", positives_QP), ("negatives_QP", negatives_QP)):
         _require_shape(name, mask_QP, scores_QP)
@@ -67,7 +67,7 @@ def block(
     negatives_QP = negatives_QP & counted_Q[:, None]
     members_QP = positives_QP | negatives_QP
     scores_QP = scores_QP.masked_fill(~members_QP, 0.0) / temperature
-    return Block(objective, scores_QP, positives_QP, negatives_QP, members_QP, counted_Q)
+    return MaskedRows(objective, scores_QP, positives_QP, negatives_QP, members_QP, counted_Q)
 
 
 def _require_shape(name: str, values_QP: Tensor, scores_QP: Tensor) -> None:

@@ -36,7 +36,7 @@ from pydantic import Field, model_validator
 
 from mpr.errors import RecipeError
 from mpr.objectives import Objective
-from mpr.objectives._masked import EMPTY, Block, Temperature, block, log_softmax, log_sum_exp, softplus, total
+from mpr.objectives._masked import EMPTY, MaskedRows, Temperature, block, log_softmax, log_sum_exp, softplus, total
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -104,7 +104,7 @@ def objective(
     return rows.per_question(-gain_Q)
 
 
-def _log_rest(rows: Block) -> Tensor:
+def _log_rest(rows: MaskedRows) -> Tensor:
     """ln(1 - z) of every cell. Only the largest share can come near 1, where 1 - z would cancel: it alone is computed
     as the others' mass over the whole."""
     log_share_QP = log_softmax(rows.scores_QP, rows.members_QP)

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import model_validator
 
 from mpr.objectives import Objective
-from mpr.objectives._masked import Block, Temperature, block, log_softmax
+from mpr.objectives._masked import MaskedRows, Temperature, block, log_softmax
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -76,7 +76,7 @@ def objective(
     return rows.per_question((log_target_QP.exp() * gap_QP).sum(dim=1))
 
 
-def _log_target(params: Params, rows: Block, needed: dict[str, Tensor]) -> Tensor:
+def _log_target(params: Params, rows: MaskedRows, needed: dict[str, Tensor]) -> Tensor:
     if params.target == "labels":
         return log_softmax(rows.scores_QP.new_zeros(rows.scores_QP.shape), rows.positives_QP)
     target_QP = needed[f"{params.target}_QP"] / params.target_temperature

@@ -37,7 +37,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from mpr.objectives import Objective
-from mpr.objectives._masked import EMPTY, Block, Temperature, block, softplus
+from mpr.objectives._masked import EMPTY, MaskedRows, Temperature, block, softplus
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -147,7 +147,7 @@ def _phi(params: Params, gap: Tensor) -> Tensor:
     return gap.square()
 
 
-def _ranks_by_score(rows: Block, grades_QP: Tensor) -> Tensor:
+def _ranks_by_score(rows: MaskedRows, grades_QP: Tensor) -> Tensor:
     """Rank from 1 among the row's positives and negatives, by falling score.
 
     Of equal scores the worse passage comes first, so that a model which cannot tell passages apart still gets a
@@ -170,7 +170,7 @@ def _reciprocal(ranks_QP: Tensor, cut: int | None) -> Tensor:
     return (1.0 / ranks_QP.clamp(min=1)).masked_fill(~listed_QP, 0.0)
 
 
-def _reduced(params: Params, rows: Block, sum_Q: Tensor, pairs_Q: Tensor) -> tuple[Tensor, Tensor]:
+def _reduced(params: Params, rows: MaskedRows, sum_Q: Tensor, pairs_Q: Tensor) -> tuple[Tensor, Tensor]:
     if params.reduce == "pair_mean":
         return sum_Q, pairs_Q.to(sum_Q.dtype)
     divisor_Q = pairs_Q if params.reduce == "query_mean" else rows.members_QP.sum(dim=1)

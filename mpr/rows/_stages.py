@@ -25,7 +25,7 @@ from mpr.evaluation.scores import Scores
 from mpr.models import local_inputs
 from mpr.recipe.keys import Recipe
 from mpr.rows._stages_training import BY_STAGE, Training, part_of
-from mpr.rows.receipts import Made, Receipt, Stage, digests_of
+from mpr.rows.receipts import Made, Receipt, RowStage, digests_of
 from mpr.rows.retrieval import Retrieval
 from mpr.training import run_folder
 
@@ -68,15 +68,15 @@ class Row:
     def retrieval(self) -> Retrieval:
         return Retrieval(self.dataset, self.folder, self.budget)
 
-    def stages(self) -> Iterator[Stage]:
+    def stages(self) -> Iterator[RowStage]:
         """In the order in which they are done."""
-        yield Stage("data", self._data_reads, self._data)
+        yield RowStage("data", self._data_reads, self._data)
         for training in self.trainings:
             yield from training.stages()
         if self.system != "bm25":
-            yield Stage("encode", self._encode_reads, self._encode)
-        yield Stage("search", self._search_reads, self._search)
-        yield Stage("evaluate", self._evaluate_reads, self._evaluate)
+            yield RowStage("encode", self._encode_reads, self._encode)
+        yield RowStage("search", self._search_reads, self._search)
+        yield RowStage("evaluate", self._evaluate_reads, self._evaluate)
 
     # Data
 

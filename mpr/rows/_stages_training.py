@@ -27,7 +27,7 @@ from mpr.models import local_inputs
 from mpr.recipe import model_names, plan
 from mpr.recipe import stages as recipe_plan
 from mpr.recipe.keys import Recipe
-from mpr.rows.receipts import Made, Receipt, Stage, digests_of
+from mpr.rows.receipts import Made, Receipt, RowStage, digests_of
 from mpr.training import run_folder
 
 BY_STAGE = "data of"  # fact of the receipt of the data: the part of it that each stage of a plan trains on
@@ -59,12 +59,12 @@ class Training:
         """What sources and labels make of its training split."""
         return Mined(self.dataset)
 
-    def stages(self) -> Iterator[Stage]:
+    def stages(self) -> Iterator[RowStage]:
         """In the order in which they are done. Another kind of stage is another line here."""
-        yield Stage(self.name("mine"), self._mine_reads, self._mine)
+        yield RowStage(self.name("mine"), self._mine_reads, self._mine)
         if self.recipe.cross_encoders:
-            yield Stage(self.name("label"), self._label_reads, self._label)
-        yield Stage(self.name("train"), self._train_reads, self._train, self.folder)
+            yield RowStage(self.name("label"), self._label_reads, self._label)
+        yield RowStage(self.name("train"), self._train_reads, self._train, self.folder)
 
     def name(self, kind: str) -> str:
         """Of the receipt of one of its stages."""

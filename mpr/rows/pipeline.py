@@ -19,7 +19,7 @@ from mpr.errors import RecipeError, StorageError
 from mpr.evaluation.scores import Scores
 from mpr.rows import result
 from mpr.rows._stages import Row
-from mpr.rows.receipts import OTHER_CODE, Receipt, Receipts, Stage
+from mpr.rows.receipts import OTHER_CODE, Receipt, Receipts, RowStage
 from mpr.rows.result import Result
 from mpr.runtime import environment
 from mpr.training import run_folder
@@ -58,7 +58,7 @@ class Pipeline:
             found.write(row.folder)
             return found
 
-    def _kept(self, stage: Stage, inputs: Mapping[str, str]) -> Receipt | None:
+    def _kept(self, stage: RowStage, inputs: Mapping[str, str]) -> Receipt | None:
         """The receipt of a stage if it verifies; otherwise None, and what is not trusted any more is removed."""
         receipts = Receipts(self.row.folder, self.row.home)
         old = receipts.read(stage.name)
@@ -84,7 +84,7 @@ class Pipeline:
         receipts.discard(stage.name)
         return None
 
-    def _made(self, stage: Stage, inputs: dict[str, str]) -> Receipt:
+    def _made(self, stage: RowStage, inputs: dict[str, str]) -> Receipt:
         """Does a stage, and writes its receipt."""
         receipts = Receipts(self.row.folder, self.row.home)
         attempt, meter = receipts.begin(stage.name), environment.Meter()

@@ -52,7 +52,7 @@ Made = tuple[dict[str, Path], dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class Stage:
+class RowStage:
     """One step from a recipe to its scores."""
 
     name: str

@@ -237,10 +237,10 @@ def refresh_of(
     recipe = dataset.recipe
     if recipe.own is None or recipe.step_search is not None:
         return None
-    clock, place = RefreshSchedule.of(recipe, arguments.max_steps), folder.folder / refresh.FOLDER
+    schedule, place = RefreshSchedule.of(recipe, arguments.max_steps), folder.folder / refresh.FOLDER
     if dataset.splits.proposable("train").folder != dataset.passages_of("train").folder:
         passages = None
-    return Refresh(dataset, place, drawer, clock, str(arguments.device), group, passages)
+    return Refresh(dataset, place, drawer, schedule, str(arguments.device), group, passages)
 
 
 def completed_of(

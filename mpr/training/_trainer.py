@@ -163,7 +163,7 @@ class MultiPositiveTrainer(CommittedCheckpoints):
         if noted:
             self.log(noted)
         self.sums.pause(time.monotonic() - max(began, self.sums.since or began))
-        return min(self.refresh.clock.end(update) * accumulation, len(self.train_dataset))
+        return min(self.refresh.schedule.end(update) * accumulation, len(self.train_dataset))
 
     def facts(self, update: int) -> dict[str, Any]:
         """A checkpoint names the candidates that cannot be made again."""

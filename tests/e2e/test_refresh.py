@@ -85,7 +85,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
         assert learning.training, "dropout as before"
         tokenizer = this.dataset.tokenizer()
         found.turns.append(update)
-        found.in_force.append(this.held[this.clock.in_force(update)].folder.name)
+        found.in_force.append(this.held[this.schedule.in_force(update)].folder.name)
         found.digests.append(Model.of(learning, tokenizer, "now").digest)
         found.vectors[update] = {role: _vectors(this.dataset, learning, role) for role in ("question", "passage")}
         learning.train()

@@ -105,3 +105,19 @@ def test_planted_violations_are_caught() -> None:
     assert len(_no_nouns((Source.of("", "utils"), Source.of("", "formats._helpers"), Source.of("", "toolsmith")))) == 2
     shadows = [Source.of("", name) for name in ("datasets", "json", "ruamel", "formats.json", "dataset")]
     assert len(_shadows(tuple(shadows), _libraries())) == 3
+
+
+ONE_CLASS = ("Row", "Block", "Plan", "Pairs", "Stage")  # words of the glossary that name one class in the whole package
+
+
+def _classes(sources: tuple[Source, ...], name: str) -> list[str]:
+    classes = ((source, node) for source in sources for node in ast.walk(source.tree) if isinstance(node, ast.ClassDef))
+    return [source.place(node) for source, node in classes if node.name == name]
+
+
+def test_a_word_names_one_class(examined: Examined) -> None:
+    found = {name: _classes(package(), name) for name in ONE_CLASS}
+    assert all(len(places) == 1 for places in found.values()), found
+    twice = (Source.of("class Row: ..."), Source.of("def f():\n    class Row: ..."), Source.of("class Rows: ..."))
+    assert _classes(twice, "Row") == ["mpr/planted.py:1", "mpr/planted.py:2"]
+    examined(len(found), "words", at_least=5)
