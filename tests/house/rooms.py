@@ -91,12 +91,11 @@ def drawing(sources: tuple[Source, ...]) -> str:
     lines += [f"  {name}[[{name}]]" for name in CATALOGUES]
     lines += [f"  {of} --> {to}" for of, to in shown]
     lines += ["```", "", f"{len(counts)} arrows in all; those that follow from others are left out of the drawing.", ""]
-    lines += ["| room | files | lines | imports (names) |", "|---|--:|--:|---|"]
+    lines += ["| room | files | imports (names) |", "|---|--:|---|"]
     for name in ROOMS[len(WORDS) :]:
         files = [source for source in sources if room(source.module) == name]
         to = sorted((ROOMS.index(other), other, count) for (of, other), count in counts.items() if of == name)
-        total = sum(len(source.text.splitlines()) for source in files)
-        lines.append(f"| {name} | {len(files)} | {total:,} | {', '.join(f'{o} {c}' for _, o, c in to) or '-'} |")
+        lines.append(f"| {name} | {len(files)} | {', '.join(f'{o} {c}' for _, o, c in to) or '-'} |")
     return "\n".join(lines)
 
 
