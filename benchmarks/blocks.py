@@ -105,15 +105,16 @@ def terms(name: str, **options: Any) -> Any:
 def stepping(shape: Shape, model: Any, batch: dict[str, Any], objective: Any, chunk: int | None) -> Callable[[], None]:
     """Forward and backward of the block; in chunks of so many texts if given."""
     from mpr.recipe.keys import Cache
+    from mpr.runtime.processes import Place
     from mpr.training import _block as scale
 
     def step() -> None:
         if chunk is not None:
             cache = Cache(questions=chunk, passages=chunk)
-            scale.cached_step(model, batch, objective, (0, 1), cache, gather=False, autocast=shape.context)
+            scale.cached_step(model, batch, objective, Place(), cache, gather=False, autocast=shape.context)
         else:
             with shape.context():
-                found = scale.block_loss(model, batch, objective, (0, 1), gather=False)
+                found = scale.block_loss(model, batch, objective, Place(), gather=False)
             found.loss.backward()
 
     return step

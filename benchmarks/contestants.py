@@ -105,9 +105,10 @@ class Ours:
 
     def trainer(self, precision: str, updates: int) -> Any:
         from mpr.data.dataset import Dataset
+        from mpr.mining.mine import Mined
         from mpr.recipe import read
-        from mpr.runtime import environment
-        from mpr.training._run import TrainingRun
+        from mpr.runtime import environment, processes
+        from mpr.training._fit import drawer_of, trainer_of
         from mpr.training.launch import training_arguments
         from mpr.training.run_folder import RunFolder
 
@@ -125,7 +126,8 @@ class Ours:
         dataset.prepare_training()
         run = RunFolder(task.folder / "run")
         cuda = torch.cuda.is_available()
-        return TrainingRun(recipe, dataset, run, (0, 1), training_arguments(recipe, run.folder, cuda, True)).trainer()
+        mined, arguments = Mined(dataset), training_arguments(recipe, run.folder, cuda, True)
+        return trainer_of(mined, drawer_of(mined), run, arguments, processes.ALONE)
 
     def order(self, updates: int) -> list[int]:
         """Numbers of the pairs in the order in which mpr draws them."""

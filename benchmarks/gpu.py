@@ -43,11 +43,12 @@ def options() -> argparse.Namespace:
 
 def _run(folder: Path, name: str, *overrides: str) -> Path:
     """A run of the quickstart recipe."""
+    from mpr.recipe import read
     from mpr.training.launch import Launch, run
 
     settings = ("training.logging_steps=1", *overrides)
-    launch = Launch(ROOT / "recipes" / "quickstart.yaml", settings, folder / "home", folder / name, quiet=True)
-    return run(launch)
+    recipe = read.load(ROOT / "recipes" / "quickstart.yaml", settings)
+    return run(recipe, Launch(folder / "home", folder / name, quiet=True))
 
 
 def _losses(folder: Path) -> list[float]:

@@ -19,11 +19,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mpr.errors import MprError
+from mpr.recipe import read
 from mpr.runtime.processes import EndedElsewhere, Place
 from mpr.training.launch import Launch, run
 
 
-def parse(arguments: Sequence[str]) -> Launch:
+def parse(arguments: Sequence[str]) -> tuple[Path, list[str], Launch]:
+    """The recipe, what overrides it, and the rest."""
     parser = argparse.ArgumentParser(prog="mpr train", description=__doc__)
     parser.add_argument("recipe", type=Path, help="a recipe; recipes/README.md explains every key")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key; recorded")
@@ -33,7 +35,7 @@ def parse(arguments: Sequence[str]) -> Launch:
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
     parser.add_argument("--stage", metavar="NAME", help="of a recipe with a plan: only this stage")
     found = parser.parse_args(arguments)
-    return Launch(found.recipe, tuple(found.set), found.home, found.run, found.fork, found.quiet, found.stage)
+    return found.recipe, found.set, Launch(found.home, found.run, found.fork, found.quiet, found.stage)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -41,8 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     warnings.filterwarnings("ignore", message=".*broadcast_buffers", category=FutureWarning)  # ours, until it is gone
+    path, overrides, launch = parse(sys.argv[1:] if arguments is None else arguments)
     try:
-        folder = run(parse(sys.argv[1:] if arguments is None else arguments))
+        with Place.here().speaking_once():
+            recipe = read.load(path, overrides)
+        folder = run(recipe, launch)
     except EndedElsewhere as error:
         sys.exit(error.exit_code)
     except MprError as error:

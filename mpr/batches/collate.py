@@ -21,30 +21,34 @@ from numpy.typing import NDArray
 
 from mpr.batches import relations
 from mpr.batches.draw import Drawer, Step
-from mpr.batches.policy import Policy
-from mpr.batches.relations import Block, Relations
+from mpr.batches.relations import Block, Policy, Relations
 from mpr.batches.targets import NOTHING, Targets
 from mpr.data.token_batches import PairTexts, Side
 from mpr.data.tokens import PADDING
 from mpr.errors import RecipeError
+from mpr.runtime.processes import ALONE, Place
 from mpr.storage.ragged import Integers
 
-_STRICT = Policy("ignore", "ignore", "ignore", "ignore")
+
+class _Strict:
+    """The policy under which nothing that is known of a question is a negative of it."""
+
+    siblings = shared = duplicates = doubtful = "ignore"
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepCollator(ABC):
     """Called by a DataLoader with draw numbers, one at a time; returns the batch of that draw.
 
-    `share` is (this process, number of processes). With `gather` the matrices cover the whole step. Without it the step
-    falls apart into one block for each process: its own rows with their own passages, and no others.
+    `place` is this process among those of the step. With `gather` the matrices cover the whole step. Without it the
+    step falls apart into one block for each process: its own rows with their own passages, and no others.
     """
 
     drawer: Drawer
     text_hashes: NDArray[np.uint64]
     tiers: tuple[str, ...]
     policy: Policy
-    share: tuple[int, int] = (0, 1)
+    place: Place = ALONE
     gather: bool = True
     targets: Targets = NOTHING
 
@@ -55,7 +59,7 @@ class StepCollator(ABC):
         return self.batch(*self.step(int(numbers[0])))
 
     @abstractmethod
-    def batch(self, step: Step, share: tuple[int, int]) -> dict[str, Any]:
+    def batch(self, step: Step, place: Place) -> dict[str, Any]:
         """The batch of a step as `step` gives it."""
 
     @property
@@ -63,15 +67,15 @@ class StepCollator(ABC):
         """Whether passages of other rows are negatives."""
         return self.drawer.config.in_batch
 
-    def step(self, number: int) -> tuple[Step, tuple[int, int]]:
-        """A draw as this process sees it, and its share of what is in it. Rows and passages are filled up to equal
-        shares with padding, which is neither positive nor negative for anyone."""
+    def step(self, number: int) -> tuple[Step, Place]:
+        """A draw as this process sees it, and which part of it this process encodes. Rows and passages are filled up
+        to equal shares with padding, which is neither positive nor negative for anyone."""
         step = self.drawer(number)
-        rows = padded(step.block.question_Q, self.share[1]), padded(step.block.passage_P, self.share[1])
+        rows = padded(step.block.question_Q, self.place.world), padded(step.block.passage_P, self.place.world)
         block = replace(step.block, question_Q=rows[0], passage_P=rows[1])
         if self.gather:
-            return replace(step, block=block), self.share
-        return replace(step, block=own_block(block, self.share)), (0, 1)
+            return replace(step, block=block), self.place
+        return replace(step, block=own_block(block, self.place)), ALONE
 
     def relations(self, step: Step) -> Relations:
         """The matrices of a step over all processes, or of this process's own block."""
@@ -103,15 +107,15 @@ class Collator(StepCollator):
     passages: Side | None
     questions_only: bool = False
 
-    def batch(self, step: Step, share: tuple[int, int]) -> dict[str, Any]:
+    def batch(self, step: Step, place: Place) -> dict[str, Any]:
         block = step.block
         found: dict[str, Any] = {
             "draw": step.number,
-            "question": self.questions.tokens(share_of(block.question_Q, share)),
+            "question": self.questions.tokens(share_of(block.question_Q, place)),
             "question_ids": torch.from_numpy(block.question_Q),
         }
         if self.passages is not None:
-            found["passage"] = self.passages.tokens(share_of(block.passage_P, share))
+            found["passage"] = self.passages.tokens(share_of(block.passage_P, place))
         return found if self.questions_only else {**found, **self.as_batch(step)}
 
     def negatives_among(self, question_Q: Integers, passage_P: Integers) -> NDArray[np.bool_]:
@@ -119,7 +123,7 @@ class Collator(StepCollator):
         nothing = np.zeros(0, dtype=np.int64)
         block = Block(question_Q, passage_P, nothing, nothing, nothing, nothing)
         index, tiers = self.drawer.positives, self.tiers
-        return relations.build(block, index, self.text_hashes, tiers, _STRICT, in_batch=True).negatives_QP
+        return relations.build(block, index, self.text_hashes, tiers, _Strict(), in_batch=True).negatives_QP
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +142,7 @@ class PairCollator(StepCollator):
     def in_batch(self) -> bool:
         return False
 
-    def batch(self, step: Step, share: tuple[int, int]) -> dict[str, Any]:
+    def batch(self, step: Step, place: Place) -> dict[str, Any]:
         block, related = step.block, self.relations(step)
         row_N, column_N = np.nonzero(related.positives_QP | related.negatives_QP)
         return {
@@ -155,16 +159,16 @@ def padded(rows: Integers, multiple: int) -> Integers:
     return np.concatenate([rows, np.full(-len(rows) % multiple, PADDING, dtype=np.int64)])
 
 
-def share_of(rows: Integers, share: tuple[int, int]) -> Integers:
+def share_of(rows: Integers, place: Place) -> Integers:
     """One of equal consecutive parts."""
-    each = len(rows) // share[1]
-    return rows[share[0] * each : (share[0] + 1) * each]
+    each = len(rows) // place.world
+    return rows[place.rank * each : (place.rank + 1) * each]
 
 
-def own_block(block: Block, share: tuple[int, int]) -> Block:
+def own_block(block: Block, place: Place) -> Block:
     """This process's rows with the passages drawn for them, padded to the width of the widest block: all processes
     must have the same number of texts to encode."""
-    rank, processes = share
+    rank, processes = place.rank, place.world
     each = len(block.question_Q) // processes
     owner_N, negative_owner_N = block.positive_row_N // each, block.negative_row_N // each
     passages = [
@@ -174,7 +178,7 @@ def own_block(block: Block, share: tuple[int, int]) -> Block:
     own_N, negative_own_N = owner_N == rank, negative_owner_N == rank
     missing = max(map(len, passages)) - len(passages[rank])
     return Block(
-        share_of(block.question_Q, share),
+        share_of(block.question_Q, place),
         np.concatenate([passages[rank], np.full(missing, PADDING, dtype=np.int64)]),
         block.positive_row_N[own_N] - rank * each,
         block.positive_N[own_N],

@@ -23,16 +23,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mpr.batches.policy import Policy
 from mpr.data.positives import PositiveIndex, tier_codes
 from mpr.data.tokens import PADDING
 from mpr.storage.ragged import Integers
 
 Mask = NDArray[np.bool_]
+
+
+class Policy(Protocol):
+    """One word for each way in which a known positive that was not drawn for its row can be in the block: `positive`,
+    `ignore` or `negative`. The label `known_positives` of a recipe is one."""
+
+    @property
+    def siblings(self) -> str: ...
+    @property
+    def shared(self) -> str: ...
+    @property
+    def duplicates(self) -> str: ...
+    @property
+    def doubtful(self) -> str: ...
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ class Splits:
         facts, drops = added.facts(collection, name), is_train and data.overlap == "drop"
         # Tiers that count decide which training questions are usable. One without a positive is a problem, unless
         # labels may still find it some.
-        tiers = tuple(self.recipe.labels[0].tiers) if is_train else ()  # type: ignore[attr-defined]
+        tiers = self.recipe.tiers if is_train else ()
         labels = [catalogue.find("labels", label.name) for label in self.recipe.labels]
         needs_positives = is_train and not any(getattr(file, "FINDS_POSITIVES", False) for file in labels)
         how: dict[str, Any] = {"repair": data.repair.model_dump(), "tiers": tiers, "train": needs_positives}

@@ -131,7 +131,7 @@ def learned(dataset: Dataset, role: str) -> NDArray[np.bool_] | None:
     same_passages = dataset.passages_of(role).folder == dataset.splits.proposable("train").folder
     if not len(tested.rows.columns["passage"]) or not same_passages:
         return None
-    counting = train.counting(dataset.recipe.labels[0].tiers)  # type: ignore[attr-defined]
+    counting = train.counting(dataset.recipe.tiers)
     is_learned_N = np.isin(tested.rows.columns["passage"], counting.columns["passage"])
     return np.isin(np.arange(len(tested)), tested.rows.owners()[is_learned_N])
 

@@ -95,9 +95,9 @@ def compare(
         raise DataError(f"'{measure}' is defined for no question", key="measure", fix="choose another measure")
     by_seed: dict[str, list[NDArray[np.float64]]] = {}
     for name, runs in systems.items():
-        for one in runs:
-            places = {identifier: place for place, identifier in enumerate(one.questions)}
-            values = one.value(measure)[[places[identifier] for identifier in ids]]
+        for run in runs:
+            places = {identifier: place for place, identifier in enumerate(run.questions)}
+            values = run.value(measure)[[places[identifier] for identifier in ids]]
             by_seed.setdefault(name, []).append(values)
     value_Q = {name: np.mean(runs, axis=0) for name, runs in by_seed.items()}
     means = {name: [float(run.mean()) for run in runs] for name, runs in by_seed.items()}
@@ -107,24 +107,24 @@ def compare(
     )
     chosen = [*combinations(systems, 2)] if against is None else [(n, against) for n in systems if n != against]
     pairs = []
-    for one, other in chosen:
-        difference_Q = value_Q[one] - value_Q[other]
+    for first, second in chosen:
+        difference_Q = value_Q[first] - value_Q[second]
         difference_Q[np.abs(difference_Q) <= _TIE] = 0.0
         tested = significance.randomisation(difference_Q, seed)
         rows = sorted(np.flatnonzero(difference_Q).tolist(), key=lambda row: (-abs(difference_Q[row]), ids[row]))
         pair = Pair(
-            first=one,
-            second=other,
+            first=first,
+            second=second,
             difference=float(difference_Q.mean()),
             p=tested.p,
             method=tested.method,
             p_holm=None,
             over_questions=significance.bootstrap(difference_Q, seed),
-            over_seeds=significance.seed_difference(means[one], means[other]),
+            over_seeds=significance.seed_difference(means[first], means[second]),
             win=int((difference_Q > 0).sum()),
             tie=int((difference_Q == 0).sum()),
             loss=int((difference_Q < 0).sum()),
-            moved=tuple((ids[row], float(value_Q[one][row]), float(value_Q[other][row])) for row in rows[:moved]),
+            moved=tuple((ids[row], float(value_Q[first][row]), float(value_Q[second][row])) for row in rows[:moved]),
         )
         pairs.append(pair)
     if len(pairs) > 1:

@@ -11,7 +11,6 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from mpr.batches.policy import Policy
 from mpr.catalogue import Parameters
 
 PROVIDES = ("grades_QP",)  # the grades of the data: of positives alone, a negative has 0
@@ -32,8 +31,3 @@ class Params(Parameters):
     """A passage with the same text as a positive of the question, under another id."""
     doubtful: Kind
     """A known positive of a tier that does not count."""
-
-
-def policy(params: Params) -> Policy:
-    """The same in the form that the builder of the matrices takes."""
-    return Policy(params.siblings, params.shared, params.duplicates, params.doubtful)

@@ -24,7 +24,7 @@ from mpr.storage.ragged import Ragged
 _KEPT = 32_768  # texts kept ready for matching, about 1 kB each
 
 
-class Sifter:
+class KnownPositives:
     """Labels the proposals for the questions of one split."""
 
     def __init__(self, questions: SplitStore, passages: PassageStore) -> None:

@@ -28,12 +28,11 @@ from mpr.data.pair_labels import Knowledge
 from mpr.data.pair_scores import PairScores, Scored
 from mpr.data.positives import PositiveIndex
 from mpr.errors import DataError
-from mpr.mining._known_positives import Sifter
+from mpr.mining._known_positives import KnownPositives
 from mpr.recipe.keys import Recipe
 from mpr.recipe.keys_draw import ANCHORED
-from mpr.recipe.rules import labels
 from mpr.runtime import processes
-from mpr.runtime.processes import ALONE, Group, Place
+from mpr.runtime.processes import ONE_PROCESS, Group, Place
 from mpr.runtime.progress import bar
 from mpr.storage.ragged import Ragged
 
@@ -41,113 +40,106 @@ CHUNK = 2_000  # questions
 TURNS = 4  # chunks at least that a process of several works on, so that a slow one holds the others up less
 
 
-def is_mined(source: Any) -> bool:
-    """Whether a source has to propose candidates, or its list came with the records."""
-    return source.name != "file" or source.file is not None
-
-
 def mined_sources(recipe: Recipe) -> list[Any]:
     """The sources that propose before training: not those that came with the records or that the model under training
     looks for (`mpr/mining/refresh.py`, `mpr/training/_step_search.py`)."""
-    return [source for source in recipe.sources if is_mined(source) and source is not recipe.own]
+    listed: list[Any] = [source for source in recipe.sources if source is not recipe.own]
+    return [source for source in listed if source.name != "file" or source.file is not None]
 
 
-def mine(
-    dataset: Dataset,
-    role: str = "train",
-    *,
-    chunk: int | None = None,
-    group: Group = ALONE,
-    until: str | None = None,
-) -> dict[str, CandidateTable]:
-    """Mines every source of the dataset's recipe for a split; returns the finished tables by their `as`.
+@dataclass
+class Mined:
+    """What the sources and labels of a recipe make of a split: each part is computed once, and handed on."""
 
-    Every process of the group calls it. The first one prepares the stores and what a source needs (an index, vectors),
-    each proposes for its chunks of questions, and the first puts them together when all are done. `until`: the label
-    that need not be ready yet.
-    """
-    group.first(lambda: [dataset.passages_of(role).manifest.digest, dataset.split(role).manifest.digest])
-    processes.refuse_other_disk(group.place, dataset.corpus.folder, dataset.corpus.folder.exists())
-    made = {}
-    for source in mined_sources(dataset.recipe):
-        work = Mining.of(dataset, role, source)
-        made[source.as_] = work.done(group, chunk)
-    if role == "train" and not labels.scorers(dataset.recipe):
-        # What labels keep beside the split is written now.
-        group.first(lambda: sorted(knowledge(dataset, until=until).counts))
-    return made
+    dataset: Dataset
+    role: str = "train"
+    until: str | None = None
+    """The label from which on none is applied, because it need not be ready yet; None: all are."""
 
+    def make(self, chunk: int | None = None, group: Group = ONE_PROCESS) -> Mined:
+        """Makes what is not there yet.
 
-def _chunk(questions: int, world: int) -> int:
-    """Questions in a chunk: few enough that each of several processes has its turns."""
-    return CHUNK if world == 1 else max(1, min(CHUNK, math.ceil(questions / (TURNS * world))))
+        Every process of the group calls it. The first one prepares the stores and what a source needs (an index,
+        vectors), each proposes for its chunks of questions, and the first puts them together when all are done.
+        """
+        dataset, role = self.dataset, self.role
+        group.first(lambda: [dataset.passages_of(role).manifest.digest, dataset.split(role).manifest.digest])
+        processes.refuse_other_disk(group.place, dataset.corpus.folder, dataset.corpus.folder.exists())
+        self.tables = {name: self.work(name).done(group, chunk) for name in self._sources}
+        if role == "train" and not dataset.recipe.cross_encoders:
+            group.first(lambda: sorted(self.knowledge.counts))  # what labels keep beside the split is written now
+        return self
 
+    @cached_property
+    def _sources(self) -> dict[str, Any]:
+        return {source.as_: source for source in mined_sources(self.dataset.recipe)}
 
-def _wait(place: Place) -> None:
-    """Until all processes are here. One that cannot come ends all of them (`mpr/runtime/processes.py`)."""
-    if place.world > 1:
-        from torch import distributed
+    def work(self, name: str) -> Mining:
+        """The mining of a source."""
+        return Mining.of(self.dataset, self.role, self._sources[name])
 
-        distributed.barrier()
+    @cached_property
+    def tables(self) -> dict[str, CandidateTable]:
+        """The tables of sources, by their `as`; one that was not made is refused."""
+        found = {}
+        for name in self._sources:
+            target = self.work(name).target
+            if not target.exists():
+                what = f"candidates of source '{name}' were not mined"
+                raise DataError(what, where=str(target), key="sources", fix="run `mpr mine RECIPE` first")
+            found[name] = CandidateTable(target)
+        return found
 
+    @cached_property
+    def knowledge(self) -> Knowledge:
+        """What the sources propose and what is known of it, after the labels. A source's candidates were mined, or came
+        with the records; of the latter nothing was taken out."""
+        recipe, mined, split = self.dataset.recipe, self.tables, self.dataset.split(self.role)
+        known: Any = recipe.labels[0]
+        proposed = [source.as_ for source in recipe.sources if source is not recipe.own]  # type: ignore[attr-defined]
+        found = Knowledge(
+            split.positives,
+            {name: mined[name].negatives if name in mined else split.candidates(name) for name in proposed},
+            tuple(known.tiers),
+            {name: table.removed for name, table in mined.items()},
+        )
+        found, ground = replace(found, before=found), ground_of(self.dataset, self.role)
+        names = [label.name for label in recipe.labels]
+        for label in recipe.labels[: names.index(self.until) if self.until in names else None]:
+            applied = getattr(catalogue.find("labels", label.name), "applied", None)
+            if applied is not None:
+                found = applied(label, found, ground)
+        if recipe.data.unlabelled is None:
+            return found
+        drawn = len(
+            np.unique(found.positives.rows.owners()[found.counting])
+        )  # now that labels have found what there is
+        return found.noted("questions", {"drawn": drawn, "without a positive": len(found.positives) - drawn})
 
-def tables(dataset: Dataset, role: str = "train") -> dict[str, CandidateTable]:
-    """The tables that `mine` has written, by their `as`; one that is missing is refused."""
-    found = {}
-    for source in mined_sources(dataset.recipe):
-        target, name = Mining.of(dataset, role, source).target, source.as_
-        if not target.exists():
-            what = f"candidates of source '{name}' were not mined"
-            raise DataError(what, where=str(target), key="sources", fix="run `mpr mine RECIPE` first")
-        found[name] = CandidateTable(target)
-    return found
+    @property
+    def stores(self) -> dict[str, PairScores]:
+        """What labels go by besides the tables, by names for people; made where it is not there yet."""
+        return {f"label {name}": store for name, store in self.knowledge.stores.items()}
 
-
-def knowledge(dataset: Dataset, role: str = "train", until: str | None = None) -> Knowledge:
-    """What the sources of the recipe propose and what is known of it, after all labels, or after those before the
-    first that is called `until`. A source's candidates were mined, or came with the records; of the latter nothing was
-    taken out."""
-    mined, split = tables(dataset, role), dataset.split(role)
-    listed: list[Any] = [source for source in dataset.recipe.sources if source is not dataset.recipe.own]
-    proposed: list[str] = [source.as_ for source in listed]
-    known = Knowledge(
-        split.positives,
-        {name: mined[name].negatives if name in mined else split.candidates(name) for name in proposed},
-        tuple(dataset.recipe.labels[0].tiers),  # type: ignore[attr-defined]
-        {name: table.removed for name, table in mined.items()},
-    )
-    known, ground = replace(known, before=known), ground_of(dataset, role)
-    names = [label.name for label in dataset.recipe.labels]
-    for label in dataset.recipe.labels[: names.index(until) if until in names else None]:
-        applied = getattr(catalogue.find("labels", label.name), "applied", None)
-        if applied is not None:
-            known = applied(label, known, ground)
-    return known if dataset.recipe.data.unlabelled is None else known.noted("questions", _drawn(known))
-
-
-def _drawn(known: Knowledge) -> dict[str, int]:
-    """How many questions training will see, now that labels have found what there is to find."""
-    found = len(np.unique(known.positives.rows.owners()[known.counting]))
-    return {"drawn": found, "without a positive": len(known.positives) - found}
+    @cached_property
+    def evidence(self) -> Evidence:
+        """What weights of candidates go by besides the candidates. Tables were mined before labels found more
+        positives: their sources give scores to those too."""
+        known, anchors = self.knowledge, {}
+        teacher, rows = known.scores.get("teacher_QP"), known.positives.rows
+        for name in (name for name in self._sources if name in anchored(self.dataset.recipe)):
+            owner_N, passage_N = (column[known.counting] for column in (rows.owners(), rows.columns["passage"]))
+            score_N = self.tables[name].anchors(known.positives).lookup(owner_N, passage_N)
+            score_N = _filled(score_N, self.work(name).source, owner_N, passage_N)
+            given_N = np.isfinite(score_N)
+            scored = Scored(owner_N[given_N], passage_N[given_N], score_N[given_N])
+            anchors[name] = PairScores.of(scored, "same").lookup
+        return Evidence(anchors, teacher=None if teacher is None else teacher.lookup)
 
 
 def anchored(recipe: Recipe) -> set[str]:
     """Sources whose candidates a weight compares with positives, by their `as`."""
     return {entry.from_ for entry in recipe.draw.negatives if entry.weight in ANCHORED}
-
-
-def evidence(dataset: Dataset, known: Knowledge) -> Evidence:
-    """What weights of candidates go by besides the candidates. Tables were mined before labels found more positives:
-    their sources give scores to those too."""
-    teacher, mined, rows = known.scores.get("teacher_QP"), tables(dataset), known.positives.rows
-    names, anchors = anchored(dataset.recipe), {}
-    for part in (source for source in mined_sources(dataset.recipe) if source.as_ in names):
-        owner_N, passage_N = (column[known.counting] for column in (rows.owners(), rows.columns["passage"]))
-        score_N = mined[part.as_].anchors(known.positives).lookup(owner_N, passage_N)
-        score_N = _filled(score_N, Mining.of(dataset, "train", part).source, owner_N, passage_N)
-        given_N = np.isfinite(score_N)
-        anchors[part.as_] = PairScores.of(Scored(owner_N[given_N], passage_N[given_N], score_N[given_N]), "same").lookup
-    return Evidence(anchors, teacher=None if teacher is None else teacher.lookup)
 
 
 def _filled(score_N: Any, source: sources.Source, question_N: Any, passage_N: Any) -> Any:
@@ -158,14 +150,9 @@ def _filled(score_N: Any, source: sources.Source, question_N: Any, passage_N: An
     return score_N
 
 
-def label_stores(dataset: Dataset, role: str = "train") -> dict[str, PairScores]:
-    """What labels go by besides the tables, by names for people; made where it is not there yet."""
-    return {f"label {name}": store for name, store in knowledge(dataset, role).stores.items()}
-
-
 def scorers(dataset: Dataset) -> dict[str, Path]:
     """The cross-encoders that labels run, by the names that the recipe has for them -> their folders."""
-    names = labels.scorers(dataset.recipe)
+    names = dataset.recipe.cross_encoders
     if not names:
         return {}
     from mpr.models import locate
@@ -223,16 +210,21 @@ class Mining:
 
     def done(self, group: Group, chunk: int | None = None) -> CandidateTable:
         """The table, made where it is not there yet. Every process of the group calls it."""
-        place, size = group.place, chunk or _chunk(len(self.ground.questions), group.place.world)
+        place, size = group.place, chunk or CHUNK
+        if chunk is None and place.world > 1:  # few enough that each process has its turns
+            size = max(1, min(CHUNK, math.ceil(len(self.ground.questions) / (TURNS * place.world))))
         if not group.first(partial(self.opened, place.world)):
-            self.propose(size, (place.rank, place.world))
-            _wait(place)
+            self.propose(size, place)
+            if place.world > 1:  # one that cannot come ends all of them (`mpr/runtime/processes.py`)
+                from torch import distributed
+
+                distributed.barrier()
             group.first(partial(self.finish, size))
         return CandidateTable(self.target)
 
     @cached_property
-    def _sifter(self) -> Sifter:
-        return Sifter(self.ground.questions, self.ground.passages)
+    def _known(self) -> KnownPositives:
+        return KnownPositives(self.ground.questions, self.ground.passages)
 
     def _parts(self, chunk: int) -> list[Path]:
         """The chunks of this size, in order, whether or not they are there."""
@@ -249,9 +241,9 @@ class Mining:
             self.source(np.arange(min(1, len(self.ground.questions))))
         return there
 
-    def propose(self, chunk: int, share: tuple[int, int]) -> None:
-        """Writes the chunks of this process that are not there yet; `share` is (its number, number of processes)."""
-        mine = self._parts(chunk)[share[0] :: share[1]]
+    def propose(self, chunk: int, place: Place) -> None:
+        """Writes the chunks of this process that are not there yet."""
+        mine = self._parts(chunk)[place.rank :: place.world]
         ranges = [tuple(map(int, part.name.split("-"))) for part in mine]
         what = f"mining {self.receipt['source']['name']}"
         with self.ground.bar(what, sum(last - first for first, last in ranges)) as progress:
@@ -270,7 +262,7 @@ class Mining:
     def _found(self, rows: NDArray[np.int64]) -> Labelled:
         """Proposals for these questions told apart, with anchors where they are asked for."""
         found = self.source(rows)
-        labelled = self._sifter(rows, found)
+        labelled = self._known(rows, found)
         return replace(labelled, anchors=self._anchors(rows, found)) if self.receipt.get("anchors") else labelled
 
     def _anchors(self, rows: Any, found: Ragged) -> Ragged:

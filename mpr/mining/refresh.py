@@ -5,12 +5,19 @@ before update 0, N, 2N, ...    weights as they are -> vectors of passages and qu
 <run>/refresh/<source>-<update>-<digest>/    the table, a committed artefact; its receipt names the weights' digest
 ```
 
-Which version a draw reads is a function of its number (`mpr/recipe/clock.py`), so the draws stay a pure function of
+Which version a draw reads is a function of its number (`mpr/recipe/schedule.py`), so the draws stay a pure function of
 seed, number and table. Vectors are thrown away when their table is there. A table is thrown away when neither the
 draws to come nor a checkpoint needs it: a checkpoint names the tables that a run which continues from it cannot make
 again, because the weights that made them are gone.
 
-Shapes: Q questions of the split, N candidates.
+A version may measure a rank profile as well: how often each rank of its search holds a passage that is relevant.
+
+    P(r) = share of the questions with a positive at rank r,    r = 1 ... depth
+
+Of held-out questions it says where the list of a model holds what is relevant, labelled or not: RANCE (Prakash et al.)
+draws negatives by rank with weights made of it. Its sum is the mean number of positives that are found of a question.
+
+Shapes: Q questions of the split, N candidates, R ranks.
 """
 
 from __future__ import annotations
@@ -34,15 +41,14 @@ from mpr.data import candidates
 from mpr.data.candidates import CandidateTable
 from mpr.data.dataset import Dataset
 from mpr.errors import Problem, Problems, RecipeError, StorageError
-from mpr.mining import _rank_profile
 from mpr.mining.mine import Kept, Mining
 from mpr.models.towers import DualEncoder
-from mpr.recipe.clock import Clock
+from mpr.recipe.schedule import RefreshSchedule
 from mpr.runtime import randomness
-from mpr.runtime.processes import ALONE, Group
+from mpr.runtime.processes import ONE_PROCESS, Group
 from mpr.search.inference import Model
 from mpr.search.vectors import VectorStore
-from mpr.sources import Learner, Source
+from mpr.sources import Learner
 from mpr.storage.ragged import Ragged
 
 log = logging.getLogger("mpr.train")
@@ -57,9 +63,9 @@ class Refresh:
     dataset: Dataset
     folder: Path
     drawer: Drawer
-    clock: Clock
+    clock: RefreshSchedule
     device: str = "cpu"
-    group: Group = field(default_factory=lambda: ALONE)
+    group: Group = field(default_factory=lambda: ONE_PROCESS)
     passages: VectorStore | None = None
     """The vectors of passages that do not learn."""
     held: dict[int, CandidateTable] = field(default_factory=dict)
@@ -103,8 +109,10 @@ class Refresh:
 
     def _refreshed(self, update: int, towers: DualEncoder) -> dict[str, float]:
         began, was_training = time.monotonic(), towers.training
+        tokenizer = self.dataset.tokenizer()
         try:
-            table = self._made(update, towers)
+            model = replace(Model.of(towers, tokenizer, "the model under training"), backend=tokenizer)
+            table = self._made(update, Learner(model, self.folder, self.device, self.group, self.passages))
         finally:
             towers.train(was_training)
             if self.device.startswith("cuda"):
@@ -115,11 +123,12 @@ class Refresh:
         if before is not None:
             noted["refresh_churn"] = churn(before.negatives, table.negatives)
         if self.group.place.rank == 0:
-            log.info("candidates of '%s' by the weights before update %d: %s", self.part.as_, update, _said(noted))
+            shown = f"{noted['refresh_seconds']:.1f} s"
+            shown += f", {noted['refresh_churn']:.1%} new" if "refresh_churn" in noted else ""
+            log.info("candidates of '%s' by the weights before update %d: %s", self.part.as_, update, shown)
         return noted
 
-    def _made(self, update: int, towers: DualEncoder) -> CandidateTable:
-        learner = self._learner(towers)
+    def _made(self, update: int, learner: Learner) -> CandidateTable:
         work = self._work(update, learner)
         if not self.group.first(lambda: _is_sound(work.target)):
             source: Any = work.source
@@ -130,21 +139,17 @@ class Refresh:
 
     def _profile(self, learner: Learner) -> list[float]:
         """P(r) of the weights as they are, of all questions of the validation split that have a positive."""
-        labels: Any = self.dataset.recipe.labels[0]
         asked = Mining.of(self.dataset, "validation", self.part, learner)
         if self.dataset.splits.proposable("validation").folder != self.dataset.splits.proposable("train").folder:
             what, fix = "its texts are not those that training searches", "choose a split over the same passages"
             raise RecipeError(what, key="validation.split", fix=fix)
-        positives, source = asked.ground.questions.positives.counting(labels.tiers), asked.source
+        positives, source = asked.ground.questions.positives.counting(self.dataset.recipe.tiers), asked.source
         encoded: Any = source
         encoded.encoded()
-        found: list[float] = self.group.first(lambda: _listed(source, positives, self.part.depth))
+        found: list[float] = self.group.first(
+            lambda: profile_of_lists(source(np.arange(len(positives))), positives, self.part.depth).tolist()
+        )
         return found
-
-    def _learner(self, towers: DualEncoder) -> Learner:
-        tokenizer = self.dataset.tokenizer()
-        model = replace(Model.of(towers, tokenizer, "the model under training"), backend=tokenizer)
-        return Learner(model, self.folder, self.device, self.group, self.passages)
 
     def _work(self, update: int, learner: Learner) -> Mining:
         """The mining of a version. Its name has the digest of its receipt: equal names are equal tables."""
@@ -215,11 +220,6 @@ def _pairs(table: Ragged, rows: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.asarray(owner_N << 40 | np.asarray(table.columns["passage"][place_N], dtype=np.int64))
 
 
-def _listed(source: Source, positives: Ragged, depth: int) -> list[float]:
-    found = source(np.arange(len(positives)))
-    return [float(share) for share in _rank_profile.of_lists(found, positives, depth)]
-
-
 def _is_sound(target: Path) -> bool:
     """Whether a table is there already, from an attempt that was stopped later; a damaged one is made anew."""
     if not target.exists():
@@ -237,6 +237,24 @@ def _version(name: str) -> int:
     return int(name.rsplit("-", 2)[1])
 
 
-def _said(noted: Mapping[str, float]) -> str:
-    shown = f"{noted['refresh_seconds']:.1f} s"
-    return f"{shown}, {noted['refresh_churn']:.1%} new" if "refresh_churn" in noted else shown
+# The rank profile of a search
+
+
+def profile_of_ranks(rank_N: NDArray[np.int64], questions: int, depth: int) -> NDArray[np.float64]:
+    """P(1) ... P(depth) from the ranks, counted from 1, of all positives that were found for so many questions. What
+    lies deeper is left out."""
+    counts_R = np.bincount(rank_N[rank_N <= depth], minlength=depth + 1)[1:]
+    return counts_R / max(questions, 1)
+
+
+def profile_of_lists(found: Ragged, positives: Ragged, depth: int) -> NDArray[np.float64]:
+    """The same from the list of every question, and its positives. Questions without a positive do not count."""
+    rows_Q = np.flatnonzero(positives.lengths())
+    owner_N, place_N = found.places(rows_Q)
+    owner_K, place_K = positives.places(rows_Q)
+    keys_N, keys_K = (
+        owner << 40 | np.asarray(table.columns["passage"][place], dtype=np.int64)
+        for owner, place, table in ((owner_N, place_N, found), (owner_K, place_K, positives))
+    )
+    rank_N = np.asarray(found.columns["rank"][place_N], dtype=np.int64)
+    return profile_of_ranks(rank_N[np.isin(keys_N, keys_K)], len(rows_Q), depth)

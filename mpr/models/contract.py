@@ -17,9 +17,8 @@ from mpr import __version__
 from mpr.catalogue import Parameters
 from mpr.errors import DataError, Problem, RecipeError, excerpt, nearest
 from mpr.models import templates
-from mpr.recipe.keys import Towers
-from mpr.recipe.rules.task import CROSS_ENCODER, DUAL_ENCODER, LATE_INTERACTION
-from mpr.recipe.rules.towers import unlike
+from mpr.recipe import rules
+from mpr.recipe.keys import CROSS_ENCODER, DUAL_ENCODER, LATE_INTERACTION, Towers
 from mpr.recipe.strict_yaml import dotted
 from mpr.storage.json_fields import decode, refusal_of
 
@@ -229,14 +228,14 @@ def agree(contract: Contract, towers: Towers, tokenizer: str, where: str = "", *
     """Refuses to use the model in any way but the one it was trained for, naming every difference.
 
     `tokenizer` is the digest of the tokenizer that the texts were or will be tokenised with. `starting`: to train on
-    from it, with what that may add (`unlike` of `mpr/recipe/rules/towers.py`).
+    from it, with what that may add (`unlike` of `mpr/recipe/rules/models.py`).
     """
     fix = "use the recipe that the model was trained with, or train another model"
     if starting:
         fix = "write what the model was trained with, or start from another model"
     problems = [
         Problem(f"the model was trained with {before}, the recipe says {now}", where, f"towers.{key}", fix)
-        for key, before, now in unlike(contract.towers, public(towers, contract.bases), starting=starting)
+        for key, before, now in rules.unlike(contract.towers, public(towers, contract.bases), starting=starting)
     ]
     if tokenizer != contract.tokenizer:
         what = f"the model was trained with tokenizer {contract.tokenizer[:16]}..., this is {tokenizer[:16]}..."

@@ -33,8 +33,8 @@ from mpr.models import contract, lengths, pretrained, towers
 from mpr.models.contract import Base, ScorerContract
 from mpr.models.lengths import Tokens
 from mpr.models.templates import PairTemplate, tokenizer_files
-from mpr.recipe import keys
-from mpr.recipe.rules.task import CROSS_ENCODER, contradictions
+from mpr.recipe import keys, rules
+from mpr.recipe.keys import CROSS_ENCODER
 
 IDENTITY = "torch.nn.modules.linear.Identity"  # what sentence-transformers is told to do with the score: nothing
 
@@ -121,7 +121,7 @@ def build(settings: keys.Towers, tokenizer: Any, seed: int, groups: int = 1) -> 
 
     What a base has no weights for, such as the last layer, is a function of the seed alone.
     """
-    towers.refuse_first(contradictions(settings, CROSS_ENCODER))
+    towers.refuse_first(rules.of_task(settings, CROSS_ENCODER))
     with torch.random.fork_rng(devices=[]):
         if settings.new is not None:
             from transformers import BertForSequenceClassification

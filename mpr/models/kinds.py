@@ -14,7 +14,7 @@ from mpr.models import cross_encoder, late_interaction, towers, towers_folder
 from mpr.models.cross_encoder import CrossEncoder
 from mpr.models.late_interaction import LateInteraction
 from mpr.models.towers import DualEncoder
-from mpr.recipe.rules.task import CROSS_ENCODER, DUAL_ENCODER, LATE_INTERACTION
+from mpr.recipe.keys import CROSS_ENCODER, DUAL_ENCODER, LATE_INTERACTION
 
 AnyModel: TypeAlias = DualEncoder | CrossEncoder | LateInteraction
 

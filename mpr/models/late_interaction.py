@@ -43,8 +43,8 @@ from mpr.models.contract import Base, ScorerContract
 from mpr.models.lengths import Tokens
 from mpr.models.templates import tokenizer_files
 from mpr.models.towers import inner_products
-from mpr.recipe import keys
-from mpr.recipe.rules.task import LATE_INTERACTION, contradictions
+from mpr.recipe import keys, rules
+from mpr.recipe.keys import LATE_INTERACTION
 
 PUBLISHED = "linear.weight"  # the projection in ColBERT's own checkpoints, beside the weights of its encoder
 PROJECTION = "projection.safetensors"
@@ -114,7 +114,7 @@ def build(settings: keys.Towers, tokenizer: Any, seed: int, groups: int = 1) -> 
 
     The projection is the base's own where that is a published ColBERT, and otherwise a function of the seed alone.
     """
-    towers.refuse_first(contradictions(settings, LATE_INTERACTION))
+    towers.refuse_first(rules.of_task(settings, LATE_INTERACTION))
     with torch.random.fork_rng(devices=[]):
         base = projection = None
         if settings.new is not None:

@@ -28,9 +28,8 @@ from mpr.errors import DataError, MprError, Problem, RecipeError, StorageError, 
 from mpr.models import contract
 from mpr.models.contract import KIND
 from mpr.recipe import model_names
-from mpr.recipe.keys import Recipe
+from mpr.recipe.keys import SCORERS, Recipe
 from mpr.recipe.model_names import START
-from mpr.recipe.rules import task
 
 DATA = (".json", ".safetensors", ".txt")
 _NAME = re.compile(r"(?!.*(--|\.\.))[a-zA-Z0-9][\w.-]*/[a-zA-Z0-9][\w.-]*", re.ASCII)
@@ -204,7 +203,7 @@ def _verified(staging: Path, where: str, key: str) -> dict[str, Any]:
         found = [replace(each, where=there(each), key=key, fix=edited) for each in error.problems]
         raise StorageError(found) from error
     try:
-        if contract.task(staging) not in task.SCORERS:  # whose readers look at theirs when they open them
+        if contract.task(staging) not in SCORERS:  # whose readers look at theirs when they open them
             contract.read(staging)
     except DataError as error:
         raise DataError([replace(each, where=there(each)) for each in error.problems]) from error

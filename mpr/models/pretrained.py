@@ -20,7 +20,7 @@ from mpr import storage
 from mpr.errors import DataError, RecipeError, excerpt
 from mpr.models import contract
 from mpr.models.contract import Base, base_name
-from mpr.recipe.rules.task import DUAL_ENCODER
+from mpr.recipe.keys import DUAL_ENCODER
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"

@@ -20,10 +20,8 @@ from mpr.errors import DataError, RecipeError
 from mpr.models import _adapters, lengths, pretrained, templates
 from mpr.models.contract import Base
 from mpr.models.lengths import Tokens
-from mpr.recipe import keys
-from mpr.recipe.rules import task, towers
-from mpr.recipe.rules.training import Finding
-from mpr.recipe.strict_yaml import dotted
+from mpr.recipe import keys, rules
+from mpr.recipe.strict_yaml import Finding, dotted
 from mpr.runtime import randomness
 
 
@@ -185,7 +183,7 @@ def build(settings: keys.Towers, tokenizer: Any, seed: int, groups: int = 1) -> 
     Random weights are a function of the seed alone, not of any generator's state. Separate towers start from equal
     weights, as two copies of one pretrained encoder do: two random spaces would have nothing in common.
     """
-    refuse_first((*towers.contradictions(settings), *task.contradictions(settings, task.DUAL_ENCODER)))
+    refuse_first((*rules.of_towers(settings), *rules.of_task(settings, keys.DUAL_ENCODER)))
     with torch.random.fork_rng(devices=[]):
         question = _encoder(settings, tokenizer, "question", seed)
         if settings.share:

@@ -7,7 +7,8 @@ Shapes: Q questions, P passages of the block.
 The loss of a batch is the total of `sum_Q` over the total of `weight_Q`. Keeping the two apart is what makes several
 processes, micro-batches and cached chunks give exactly the gradient of one process on the whole batch.
 
-Door: `objectives.load`; the keys of an objective are the `Params` of its file.
+Door: `objectives.load` from a name and keys, `objectives.bound` from an entry of a recipe. The keys of an objective are
+the `Params` of its file; `Objective` is their base.
 """
 
 from __future__ import annotations
@@ -19,7 +20,24 @@ from typing import Any
 from pydantic import ValidationError
 
 from mpr import catalogue
+from mpr.catalogue import Parameters
 from mpr.errors import Problem, RecipeError
+
+
+class Objective(Parameters):
+    """Base of the `Params` of every objective."""
+
+    @property
+    def has_softmax(self) -> bool:
+        """Whether the passages of a row share a softmax."""
+        return True
+
+    def divisor(self, width: int) -> float:
+        """What scores of vectors of this size are divided by: only the objective knows which of its keys say it.
+
+        The log, the negative cache and the leaderboard ask for it.
+        """
+        return 1.0
 
 
 def load(name: str, **params: Any) -> Callable[..., Any]:
@@ -29,4 +47,9 @@ def load(name: str, **params: Any) -> Callable[..., Any]:
     except ValidationError as error:
         problems = [Problem(found["msg"], key=".".join(map(str, (name, *found["loc"])))) for found in error.errors()]
         raise RecipeError(problems) from None
-    return partial(catalogue.find("objectives", name).objective, checked)
+    return bound(name, checked)
+
+
+def bound(name: str, params: Parameters) -> Callable[..., Any]:
+    """The objective of that name with parameters that were checked before, such as an entry of a recipe."""
+    return partial(catalogue.find("objectives", name).objective, params)

@@ -34,15 +34,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from mpr.catalogue import Parameters
 from mpr.errors import RecipeError
+from mpr.objectives import Objective
 from mpr.objectives._masked import EMPTY, Block, Temperature, block, log_softmax, log_sum_exp, softplus, total
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Params(Parameters):
+class Params(Objective):
     """Keys of the objective `bce`."""
 
     scaling: Literal["probability", "softmax", "none"]
@@ -69,6 +69,13 @@ class Params(Parameters):
         """Optional targets without which the objective refuses to run."""
         return ("width",) if self.sqrt_width else ()
 
+    @property
+    def has_softmax(self) -> bool:
+        return self.scaling != "none"
+
+    def divisor(self, width: int) -> float:
+        return self.temperature * (math.sqrt(width) if self.sqrt_width else 1.0)
+
 
 def objective(
     params: Params,
@@ -80,7 +87,10 @@ def objective(
     **_others: object,
 ) -> tuple[Tensor, Tensor]:
     """Per question: the summed binary cross-entropy of its pairs, and 1 or the number of pairs."""
-    rows = block("bce", scores_QP, positives_QP, negatives_QP, _divisor(params, width))
+    if params.sqrt_width and width is None:
+        fix = "pass the dimension of the vectors, or set `sqrt_width: false`"
+        raise RecipeError("objective 'bce' needs width, which was not given", key="width", fix=fix)
+    rows = block("bce", scores_QP, positives_QP, negatives_QP, params.divisor(width or 1))
     if params.scaling == "probability":
         yes_QP, no_QP = log_softmax(rows.scores_QP, rows.members_QP), _log_rest(rows)
     else:
@@ -92,15 +102,6 @@ def objective(
     if params.reduce == "pair_mean":
         return -gain_Q, rows.members_QP.sum(dim=1).to(gain_Q.dtype)
     return rows.per_question(-gain_Q)
-
-
-def _divisor(params: Params, width: int | None) -> float:
-    if not params.sqrt_width:
-        return params.temperature
-    if width is None:
-        fix = "pass the dimension of the vectors, or set `sqrt_width: false`"
-        raise RecipeError("objective 'bce' needs width, which was not given", key="width", fix=fix)
-    return params.temperature * math.sqrt(width)
 
 
 def _log_rest(rows: Block) -> Tensor:

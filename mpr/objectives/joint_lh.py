@@ -23,14 +23,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from mpr.catalogue import Parameters
+from mpr.objectives import Objective
 from mpr.objectives._masked import Temperature, block, log_softmax, log_sum_exp, mean, softplus, total
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Params(Parameters):
+class Params(Objective):
     """Keys of the objective `joint_lh`."""
 
     copositives: Literal["keep", "mask"] = "keep"
@@ -39,6 +39,9 @@ class Params(Parameters):
     """Over the positives of a row."""
     temperature: Temperature = 1.0
     """Scores are divided by it; 1 is the raw inner product."""
+
+    def divisor(self, width: int) -> float:
+        return self.temperature
 
 
 def objective(

@@ -29,14 +29,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import model_validator
 
-from mpr.catalogue import Parameters
+from mpr.objectives import Objective
 from mpr.objectives._masked import Block, Temperature, block, log_softmax
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Params(Parameters):
+class Params(Objective):
     """Keys of the objective `kl`."""
 
     target: Literal["teacher", "live", "labels", "grades"]
@@ -57,6 +57,9 @@ class Params(Parameters):
     def needs(self) -> tuple[str, ...]:
         """Optional targets without which the objective refuses to run."""
         return () if self.target == "labels" else (f"{self.target}_QP",)
+
+    def divisor(self, width: int) -> float:
+        return self.temperature
 
 
 def objective(

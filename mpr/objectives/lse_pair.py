@@ -23,14 +23,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from mpr.catalogue import Parameters
+from mpr.objectives import Objective
 from mpr.objectives._masked import EMPTY, Temperature, block, log_sum_exp, softplus
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Params(Parameters):
+class Params(Objective):
     """Keys of the objective `lse_pair`."""
 
     positives: Literal["all", "min", "max"] = "all"
@@ -41,6 +41,9 @@ class Params(Parameters):
     """Divide the loss of a row by its number of positives."""
     temperature: Temperature = 1.0
     """Scores are divided by it; 1 is the raw inner product."""
+
+    def divisor(self, width: int) -> float:
+        return self.temperature
 
 
 def objective(

@@ -23,18 +23,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mpr.catalogue import Parameters
+from mpr.objectives import Objective
 from mpr.objectives._masked import Temperature, block, log_sum_exp, mean, softplus
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Params(Parameters):
+class Params(Objective):
     """Keys of the objective `nll`."""
 
     temperature: Temperature = 1.0
     """Scores are divided by it; 1 is the raw inner product."""
+
+    def divisor(self, width: int) -> float:
+        return self.temperature
 
 
 def objective(

@@ -36,14 +36,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from mpr.catalogue import Parameters
+from mpr.objectives import Objective
 from mpr.objectives._masked import EMPTY, Block, Temperature, block, softplus
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Params(Parameters):
+class Params(Objective):
     """Keys of the objective `pairwise`."""
 
     phi: Literal["logistic", "hinge", "square"]
@@ -94,6 +94,9 @@ class Params(Parameters):
             "grades_QP": self.pairs == "grades",
         }
         return tuple(name for name, is_wanted in wanted.items() if is_wanted)
+
+    def divisor(self, width: int) -> float:
+        return self.temperature
 
 
 def objective(

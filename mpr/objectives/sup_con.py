@@ -21,19 +21,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mpr.catalogue import Parameters
-from mpr.objectives import joint_lh
+from mpr.objectives import Objective, joint_lh
 from mpr.objectives._masked import Temperature
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Params(Parameters):
+class Params(Objective):
     """Keys of the objective `sup_con`."""
 
     temperature: Temperature = 1.0
     """Scores are divided by it; 1 is the raw inner product, the original uses about 0.1 on unit vectors."""
+
+    def divisor(self, width: int) -> float:
+        return self.temperature
 
 
 def objective(

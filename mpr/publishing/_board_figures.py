@@ -181,8 +181,7 @@ def _positives(recipe: Recipe) -> float | None:
 def _noise(recipe: Recipe) -> Any:
     """From the truest labels to the noisiest: what a dial replaces, then how many tiers count, then whose labels."""
     wrong = getattr(recipe.data.corpus, "wrong_positives", 0.0)
-    tiers = recipe.labels[0].model_dump().get("tiers", ())
-    return wrong, len(tiers), not recipe.data.train.endswith("_truth"), _board_table.labels(recipe)
+    return wrong, len(recipe.tiers), not recipe.data.train.endswith("_truth"), _board_table.labels(recipe)
 
 
 SWEEPS = (

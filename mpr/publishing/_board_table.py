@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mpr.publishing._board import Board, BoardRow
-from mpr.recipe import model_names, schedule, stages
+from mpr.recipe import model_names, schedule
 from mpr.recipe.keys import Recipe
 
 PAPERS, OURS, INVENTED = "The papers' rows", "Measured track", "Invented world"
@@ -88,7 +88,7 @@ def _title(recipe: Recipe) -> str:
         passages = corpus.model_dump()["passages"]
         dials = [Path(corpus.model_dump()["folder"]).name, f"passages {str(passages['sha256'])[:8]}"]
     name = corpus.name + (f" ({', '.join(dials)})" if dials else "")
-    begin = ", pretrained" if any(map(_is_pretrained, stages.stages_of(recipe))) else ""
+    begin = ", pretrained" if any(map(_is_pretrained, recipe.stages)) else ""
     return f"{name}, {', '.join(recipe.data.evaluate.values())}{begin}{', in stages' if recipe.plan else ''}"
 
 
@@ -121,9 +121,13 @@ def objective(recipe: Recipe) -> str:
 
 def _term(term: Any) -> str:
     given = term.model_dump(mode="json", by_alias=True, exclude={"name"}, exclude_defaults=True)
-    words = [str(value) if isinstance(value, str) else name for name, value in given.items() if name != "temperature"]
-    temperature = f" τ {term.temperature:g}" if getattr(term, "temperature", 1.0) != 1.0 else ""
-    return " ".join([term.name, *words]) + temperature
+    divisor = term.divisor(1)
+    words = [
+        str(value) if isinstance(value, str) else name
+        for name, value in given.items()
+        if not isinstance(value, float) or term.model_copy(update={name: 2 * value}).divisor(1) == divisor
+    ]
+    return " ".join([term.name, *words]) + (f" τ {divisor:g}" if divisor != 1.0 else "")
 
 
 def positives(recipe: Recipe) -> str:
@@ -136,8 +140,8 @@ def positives(recipe: Recipe) -> str:
 
 def labels(recipe: Recipe) -> str:
     """What training is told: the split, the tiers of its positives, and the share that a dial replaces."""
-    wrong, tiers = getattr(recipe.data.corpus, "wrong_positives", 0.0), recipe.labels[0].model_dump().get("tiers", ())
-    return f"{recipe.data.train}, {' + '.join(tiers)}" + (f", {wrong:.0%} wrong" if wrong else "")
+    wrong = getattr(recipe.data.corpus, "wrong_positives", 0.0)
+    return f"{recipe.data.train}, {' + '.join(recipe.tiers)}" + (f", {wrong:.0%} wrong" if wrong else "")
 
 
 def batch(recipe: Recipe) -> str:

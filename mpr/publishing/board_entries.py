@@ -22,7 +22,7 @@ from mpr.publishing import _board
 from mpr.publishing._board import FOLDER
 from mpr.publishing.board_lock import LOCK
 from mpr.recipe import read, reference, strict_yaml
-from mpr.recipe.keys_results import Band
+from mpr.recipe.keys import Band
 from mpr.rows import band
 from mpr.rows.band import OVERRIDABLE
 from mpr.rows.result import Result, questions_digest, questions_text

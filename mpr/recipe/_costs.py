@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from mpr.corpora import Collection
-from mpr.recipe import _backbones, clock, model_names, schedule
+from mpr.recipe import _backbones, model_names, schedule
 from mpr.recipe._backbones import Backbone
 from mpr.recipe.keys import Recipe
-from mpr.recipe.rules import labels
 
 TOKENS_PER_WORD = 1.35  # BERT's word pieces a word of English Wikipedia, and
 BYTES_PER_WORD = 6.3  # bytes with the space; both measured, see docs/plan.md
@@ -82,7 +81,7 @@ def refreshed_passages(recipe: Recipe, offered: Collection) -> int | None:
     """
     if recipe.own is None or recipe.towers.train == "question":
         return 0
-    made = clock.of(recipe)
+    made = schedule.refreshes(recipe)
     if made is None or offered.size is None or offered.split(recipe.data.train).inline:
         return None
     return len(made.versions()) * offered.size
@@ -90,7 +89,7 @@ def refreshed_passages(recipe: Recipe, offered: Collection) -> int | None:
 
 def encoded_questions(recipe: Recipe, questions: int) -> int:
     """Questions that are read by themselves: none of a cross-encoder, which reads each with a passage."""
-    return 0 if recipe.task == "cross_encoder" else questions
+    return 0 if recipe.is_cross_encoder else questions
 
 
 def memory(recipe: Recipe, backbone: Backbone) -> Memory | None:
@@ -113,27 +112,23 @@ def memory(recipe: Recipe, backbone: Backbone) -> Memory | None:
     if _recomputes(recipe):
         kept = backbone.layers * 4.0 * backbone.width + per_layer  # the input of every layer, and one layer at a time
     activations = tokens * (kept + embedding_bytes(backbone))
-    if labels.live_teacher(recipe) is not None:
+    if recipe.step_teacher is not None:
         teacher, read = _teacher(recipe), schedule.passages_per_step(recipe)
         if teacher is None or read is None:
             return None
-        states += 4.0 * towers(teacher[0]) * teacher[1].parameters
-        activations += _block_tokens(recipe, teacher[0], read) * activation_bytes(teacher[1], half=False)
+        (stage, shape), questions = teacher, int(recipe.training["per_device_train_batch_size"])
+        states += 4.0 * towers(stage) * shape.parameters
+        texts = questions * stage.towers.question_length + read * stage.towers.passage_length
+        activations += texts * activation_bytes(shape, half=False)
     return Memory(states, activations)
 
 
 def _teacher(recipe: Recipe) -> tuple[Recipe, Backbone] | None:
     """The model that is asked in every step, where it is a stage's: of any other the size is not known here."""
-    name = model_names.stage(labels.live_teacher(recipe).model)
+    name = model_names.stage(recipe.step_teacher.model)
     stage = None if name is None else recipe.earlier.get(name)
     backbone = None if stage is None else _backbones.of(stage.towers)
     return None if stage is None or backbone is None else (stage, backbone)
-
-
-def _block_tokens(recipe: Recipe, reader: Recipe, passages: int) -> int:
-    """Tokens of a step at full length, as another model reads it."""
-    questions = int(recipe.training["per_device_train_batch_size"])
-    return questions * reader.towers.question_length + passages * reader.towers.passage_length
 
 
 def _tokens_at_once(recipe: Recipe, passages: int) -> int:
@@ -175,7 +170,7 @@ def training_flops(recipe: Recipe, backbone: Backbone) -> float | None:
     times = 3.0 if recipe.towers.lora is None else 2.0  # frozen weights need no gradient of their own
     times += (recipe.scale.cache is not None) + _recomputes(recipe)  # each is one more forward pass
     asked = 0.0
-    if labels.live_teacher(recipe) is not None:
+    if recipe.step_teacher is not None:
         teacher, read = _teacher(recipe), schedule.passages_per_step(recipe)
         if teacher is None or read is None:
             return None

@@ -13,8 +13,7 @@ from pydantic import Field, PrivateAttr, create_model
 
 from mpr import catalogue
 from mpr.catalogue import Parameters
-from mpr.recipe.keys_draw import Draw
-from mpr.recipe.keys_results import Band, Count, Encoding, Evaluation, Published, Search
+from mpr.recipe.keys_draw import Count, Draw
 
 
 class Part(Parameters):
@@ -64,8 +63,19 @@ else:
         ),
     )
 
+
+def declared(label: LabelPart, constant: str) -> Any:
+    """What the file of a label declares under this name; nothing where it does not."""
+    return getattr(catalogue.find("labels", label.name), constant, ())
+
+
+DUAL_ENCODER, CROSS_ENCODER, LATE_INTERACTION = "dual_encoder", "cross_encoder", "late_interaction"
+SCORERS = {CROSS_ENCODER: "a cross-encoder", LATE_INTERACTION: "a late-interaction model"}
+"""Tasks of models that give a pair a score and cannot search, as messages call these."""
 DESCRIBING = ("paper", "varies", "published", "expected", "draft")  # keys that cannot change what a row gives
+STEP_SCORES = "live_QP"  # a target that is known of every cell, in the step
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
+Measure = Annotated[str, Field(pattern=r"^(top|recall|ndcg|mrr|map|success)[1-9][0-9]*$")]
 Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 
 
@@ -253,6 +263,71 @@ class Scale(Parameters):
     gradient are those of one wide forward up to rounding; only the draws of dropout differ. 1: one wide forward."""
 
 
+class Encoding(Parameters):
+    """How vectors are computed and kept: for the evaluation, and those of passages that training leaves as they are."""
+
+    compute: Literal["float32", "float16", "bfloat16"] = "float32"
+    """Precision of the encoders; the ranking of a model may differ a little between them."""
+    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    """Precision in which vectors are stored and searched."""
+
+
+class Feedback(Parameters):
+    """Pseudo-relevance feedback: a second search with the question's vector moved towards what the first one found."""
+
+    documents: Count
+    """How many of the first passages are taken to be relevant."""
+    weight: Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+    """Factor of the mean of their vectors, which is added to the question's."""
+
+
+class Search(Parameters):
+    """How passages are found for the evaluation."""
+
+    index: str
+    """`exact`, or a faiss factory string such as `HNSW32` (never for a paper's row)."""
+    depth: Count
+    """Passages kept per question."""
+    settings: str | None = None
+    """How far a faiss index looks, in faiss's words: `nprobe=32`, `efSearch=128`; null: as faiss does by itself."""
+    fetch: Count | None = None
+    """Candidates that a faiss index proposes per question before their written scores decide; null: `depth`."""
+    feedback: Feedback | None = None
+    """A second search with moved questions; null: none."""
+
+
+class Evaluation(Parameters):
+    """What is measured."""
+
+    measures: Annotated[tuple[Measure, ...], Field(min_length=1)]
+    """`topK`: share of questions with an answer in the first K passages. `recallK`, `ndcgK`, `mrrK`, `mapK`,
+    `successK`: against judgements."""
+    match: Literal["string", "regex", "judgements"]
+    """What makes a passage right: it contains an answer string, matches an answer pattern, or is judged relevant."""
+
+
+class Published(Parameters):
+    """The row's published numbers; null where they are not known to us. Never filled from memory."""
+
+    source: str | None
+    """Where the numbers were read."""
+    values: dict[str, float | None]
+    """Measure -> value in percent."""
+
+
+class Band(Parameters):
+    """Our own measured band of one measure, written by the kit."""
+
+    mean: float
+    """Mean over the seeds, in percent."""
+    low: float
+    """A run below it is refused."""
+    high: float
+    """A run above it is refused too: it is not this recipe."""
+    seeds: Annotated[int, Field(ge=3)]
+    """How many runs it was computed from."""
+
+
 class Recipe(Parameters):
     """One row: data, model, training, search and evaluation."""
 
@@ -330,12 +405,48 @@ class Recipe(Parameters):
         return dict(self._earlier)
 
     @property
+    def stages(self) -> tuple[Recipe, ...]:
+        """The stages of a row in order, each a recipe without a plan; a recipe without a plan is its only stage."""
+        return self._stages or (self,)
+
+    @property
+    def is_cross_encoder(self) -> bool:
+        """Whether it trains one; also of what its model folder is."""
+        return self.task == CROSS_ENCODER
+
+    @property
+    def is_late_interaction(self) -> bool:
+        """The same of a late-interaction model."""
+        return self.task == LATE_INTERACTION
+
+    @property
+    def known(self) -> Any:
+        """The label `known_positives`, which every recipe has once, before the others: the rules see to it."""
+        return self.labels[0]
+
+    @property
+    def tiers(self) -> tuple[str, ...]:
+        """Tiers of known positives that count as positive."""
+        return tuple(self.known.tiers)
+
+    @property
+    def cross_encoders(self) -> list[str]:
+        """Those that labels run, each once."""
+        scores = (getattr(label, "scores", None) for label in self.labels)
+        return list(dict.fromkeys(str(one.cross_encoder) for one in scores if one is not None and one.cross_encoder))
+
+    @property
+    def step_teacher(self) -> Any:
+        """The label whose model scores every step; None: there is none."""
+        return next((label for label in self.labels if STEP_SCORES in declared(label, "PROVIDES")), None)
+
+    @property
     def own(self) -> Any:
         """The source whose candidates the model under training finds; None: there is none."""
         return next((source for source in self.sources if getattr(source, "model", None) == "self"), None)
 
     @property
-    def live(self) -> Any:
+    def step_search(self) -> Any:
         """The source that every step searches with its own questions; None: candidates are there before a step."""
         if self.towers.train != "question" or self.refresh is None or self.refresh.every != 1:
             return None

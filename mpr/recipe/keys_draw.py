@@ -11,12 +11,12 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from mpr.catalogue import Parameters
-from mpr.recipe.keys_results import Count
 
 ANCHORED = ("simans", "simans_laplace")  # weights that compare a candidate's score with that of a positive
 SCORED = ("softmax", *ANCHORED)  # weights that need scores of candidates
 PAIRED = "margin_bins"  # the weight that draws pairs of a positive and a candidate
 
+Count = Annotated[int, Field(ge=1)]
 Anchor = Literal["mean", "random", "min", "max"]
 NotNegative = Annotated[float, Field(ge=0.0)]
 

@@ -11,12 +11,10 @@ from typing import Any
 
 from mpr import corpora
 from mpr.corpora import Collection
-from mpr.recipe import _backbones, _costs, clock, model_names, schedule
-from mpr.recipe._backbones import Backbone
+from mpr.recipe import _backbones, _costs, model_names, schedule
 from mpr.recipe._costs import Memory
 from mpr.recipe.keys import DESCRIBING, Recipe
 from mpr.recipe.keys_draw import PAIRED, Negatives
-from mpr.recipe.stages import stages_of
 from mpr.storage import json_digest
 
 UNKNOWN = "unknown"
@@ -50,24 +48,38 @@ def digest(recipe: Recipe) -> str:
     measured rows what they are. Hence the rule: a default never changes. With a plan it is that of all its stages.
     """
     if recipe.plan:
-        return json_digest([[stage.stage, digest(stage)] for stage in stages_of(recipe)])
+        return json_digest([[stage.stage, digest(stage)] for stage in recipe.stages])
     content = recipe.model_dump(mode="json", by_alias=True, exclude=set(DESCRIBING), exclude_defaults=True)
     content["data"]["corpus"].pop("folder", None)  # where a pinned file lies does not change what is in it
     return json_digest(content)
 
 
 def resolve(recipe: Recipe) -> Plan:
-    """Nothing is read or downloaded."""
-    offered, stages = corpora.of(recipe.data.corpus), stages_of(recipe)
+    """Nothing is read or downloaded. Stages are trained one after the other: time adds up, memory does not, and the
+    last model alone encodes."""
+    offered, stages = corpora.of(recipe.data.corpus), recipe.stages
     each = [_facts(stage, offered) for stage in stages]
-    about = {"name": recipe.name, "digest": digest(recipe)}
     pins = {name: pin for stage in stages for name, pin in _pins(stage, offered)}
-    facts: dict[str, Any] = {**about, "pins": pins, **_together(each)}
+    facts: dict[str, Any] = {**each[-1], "name": recipe.name, "digest": digest(recipe), "pins": pins}
+    for name in ("steps", "updates"):
+        facts[name] = None if None in (found := [own[name] for own in each]) else sum(found)
+    memories = [own["memory"] for own in each]
+    facts["memory"] = None if None in memories else max(memories, key=lambda memory: memory.total)
+    checkpoints = [own["disk"]["one checkpoint"] for own in each]
+    facts["disk"] = {**facts["disk"], "one checkpoint": None if None in checkpoints else max(checkpoints)}
+    hours = [own["hours"] for own in each]
+    facts["hours"] = None if None in hours else _added(hours)
+
     lines = [*_data_lines(recipe, offered, facts)]
     for stage, own in zip(stages, each, strict=True):
-        lines += [*_stage_lines(recipe, stage), *_work_lines(stage, _backbones.of(stage.towers), own)]
-    lines += [*_search_lines(recipe), *_cost_lines(recipe, facts)]
-    return Plan(**facts, lines=tuple(lines))
+        if stage.stage:
+            lines.append(
+                _line("stage", f"{stage.stage}{f', in {stage.data.train}' if stage.data != recipe.data else ''}")
+            )
+        lines += _work_lines(stage, own)
+    lines.append(_line("search", f"{recipe.search.index}, {recipe.search.depth:,} passages a question"))
+    lines.append(_line("measures", f"{', '.join(recipe.evaluation.measures)}, by {recipe.evaluation.match}"))
+    return Plan(**facts, lines=(*lines, *_cost_lines(recipe, facts)))
 
 
 def _facts(recipe: Recipe, offered: Collection) -> dict[str, Any]:
@@ -84,24 +96,6 @@ def _facts(recipe: Recipe, offered: Collection) -> dict[str, Any]:
     }
 
 
-def _together(stages: list[dict[str, Any]]) -> dict[str, Any]:
-    """Of stages that are trained one after the other: time adds up, memory does not. Only the last model encodes."""
-    last = stages[-1]
-    found = {**last, **{name: _sum([facts[name] for facts in stages]) for name in ("steps", "updates")}}
-    memories = [facts["memory"] for facts in stages]
-    found["memory"] = None if None in memories else max(memories, key=lambda memory: memory.total)
-    checkpoints = [facts["disk"]["one checkpoint"] for facts in stages]
-    found["disk"] = {**last["disk"], "one checkpoint": None if None in checkpoints else max(checkpoints)}
-    hours = [facts["hours"] for facts in stages]
-    found["hours"] = None if None in hours else _added(hours)
-    return found
-
-
-def _sum(numbers: list[int | None]) -> int | None:
-    known = [number for number in numbers if number is not None]
-    return sum(known) if len(known) == len(numbers) else None
-
-
 def _added(stages: list[dict[str, float]]) -> dict[str, float]:
     """Hours of all trainings on devices on which each of them runs, and of the last one's encoding."""
     found: dict[str, float] = {}
@@ -111,14 +105,6 @@ def _added(stages: list[dict[str, float]]) -> dict[str, float]:
         elif all(what in each for each in stages):
             found[what] = sum(each[what] for each in stages)
     return found
-
-
-def _stage_lines(row: Recipe, stage: Recipe) -> Iterator[str]:
-    """Where a training starts from, and what else the plan says of it."""
-    if stage.stage:
-        yield _line("stage", f"{stage.stage}, in {stage.data.train}" if stage.data != row.data else stage.stage)
-    if stage.start is not None:
-        yield _line("start", stage.start)
 
 
 def _pins(recipe: Recipe, offered: Collection) -> Iterator[tuple[str, str]]:
@@ -163,33 +149,42 @@ def _data_lines(recipe: Recipe, offered: Collection, facts: dict[str, Any]) -> I
         yield _line("evaluate", f"{name}: {split}, {_count(offered.split(split).questions, 'questions')}")
 
 
-def _work_lines(recipe: Recipe, backbone: Backbone | None, facts: dict[str, Any]) -> Iterator[str]:
-    yield _line("encoder", _encoder(recipe, backbone))
+def _work_lines(recipe: Recipe, facts: dict[str, Any]) -> Iterator[str]:
+    """How one training goes."""
+    if recipe.start is not None:
+        yield _line("start", recipe.start)
+    yield _line("encoder", _encoder(recipe))
     yield _line("positives", _positives(recipe))
     if (clusters := recipe.draw.clusters) is not None:
-        yield _line(
-            "questions", f"those of a step from {clusters.per_batch:,} of {clusters.k:,} clusters, {clusters.model}"
-        )
+        groups = f"{clusters.per_batch:,} of {clusters.k:,} clusters"
+        yield _line("questions", f"those of a step from {groups}, {clusters.model}")
     drawn = [_negatives(entry) for entry in recipe.draw.negatives]
-    if recipe.live is not None:
+    if recipe.step_search is not None:
         drawn = [f"{each}, found anew in every step" for each in drawn]
-    in_batch = ["the other passages of the step"] if recipe.draw.in_batch else []
-    remembered = recipe.scale.negative_cache
-    earlier = [] if remembered is None else [f"the last {remembered.size:,} passages, by their vectors of then"]
-    yield _line("negatives", ", ".join(drawn + in_batch + earlier))
-    if recipe.own is not None and recipe.live is None:
+    if recipe.draw.in_batch:
+        drawn.append("the other passages of the step")
+    if (remembered := recipe.scale.negative_cache) is not None:
+        drawn.append(f"the last {remembered.size:,} passages, by their vectors of then")
+    yield _line("negatives", ", ".join(drawn))
+    if recipe.own is not None and recipe.step_search is None:
         yield _line("refresh", _refresh(recipe, facts["refreshed_passages"]))
     for term in recipe.objective:
         params = term.model_dump(mode="json", by_alias=True, exclude={"name"}, exclude_unset=True)
-        shown = ", ".join(f"{name} {str(value).lower()}" for name, value in params.items())
-        yield _line("objective", f"{term.name}, {shown}" if shown else term.name)
-    yield _line("step", _step(recipe, facts["passages_per_step"]))
-    yield _line("training", _training(recipe, facts))
-
-
-def _search_lines(recipe: Recipe) -> Iterator[str]:
-    yield _line("search", f"{recipe.search.index}, {recipe.search.depth:,} passages a question")
-    yield _line("measures", f"{', '.join(recipe.evaluation.measures)}, by {recipe.evaluation.match}")
+        yield _line(
+            "objective", ", ".join([term.name, *(f"{name} {str(value).lower()}" for name, value in params.items())])
+        )
+    questions, passages = _count(schedule.questions_per_step(recipe), "questions"), facts["passages_per_step"]
+    if recipe.scale.processes > 1:
+        questions += f" on {recipe.scale.processes} processes"
+    yield _line("step", f"{questions}, {'at most ' if passages is not None else ''}{_count(passages, 'passages')}")
+    epochs = recipe.training.get("num_train_epochs")
+    length = f"{epochs:g} epochs" if epochs is not None else f"{recipe.training['max_steps']:,} updates"
+    length += (
+        f", {_count(schedule.steps_per_epoch(recipe), 'steps an epoch')}, {_count(facts['steps'], 'steps')} in all"
+    )
+    if facts["updates"] != facts["steps"]:
+        length += f", {_count(facts['updates'], 'updates')} (in-batch negatives do not grow with accumulation)"
+    yield _line("training", length)
 
 
 def _cost_lines(recipe: Recipe, facts: dict[str, Any]) -> Iterator[str]:
@@ -213,14 +208,14 @@ def _cost_lines(recipe: Recipe, facts: dict[str, Any]) -> Iterator[str]:
         yield _line("", f"{what}: {_duration(hours)}")
 
 
-def _encoder(recipe: Recipe, backbone: Backbone | None) -> str:
-    towers = recipe.towers
+def _encoder(recipe: Recipe) -> str:
+    towers, backbone = recipe.towers, _backbones.of(recipe.towers)
     name = towers.base or "random weights"
     size = UNKNOWN if backbone is None else f"{backbone.parameters:,}"
     shared = "one tower" if towers.share else "two towers"
-    if recipe.task == "cross_encoder":
+    if recipe.is_cross_encoder:
         shared = "a cross-encoder: question and passage are read together, and scored"
-    if recipe.task == "late_interaction":
+    if recipe.is_late_interaction:
         shared = "late interaction: a vector for every token, best matches added up"
     if towers.train == "question":
         shared += ", passages encoded once"
@@ -254,29 +249,12 @@ def _negatives(entry: Negatives) -> str:
 
 
 def _refresh(recipe: Recipe, passages: int | None) -> str:
-    made, wanted = clock.of(recipe), recipe.refresh
+    made, wanted = schedule.refreshes(recipe), recipe.refresh
     often = "once" if wanted is None else f"every {wanted.every:,} updates"
     times = UNKNOWN if made is None else f"{len(made.versions()):,}"
     share = "" if wanted is None or wanted.questions == 1 else f" for {wanted.questions:.0%} of the questions"
     late = ", read one interval later" if wanted is not None and wanted.stale else ""
     return f"{recipe.own.as_}, {often}{share}{late}, {times} in all, {_count(passages, 'passages')} encoded"
-
-
-def _step(recipe: Recipe, passages: int | None) -> str:
-    questions = _count(schedule.questions_per_step(recipe), "questions")
-    if recipe.scale.processes > 1:
-        questions += f" on {recipe.scale.processes} processes"
-    return f"{questions}, {'at most ' if passages is not None else ''}{_count(passages, 'passages')}"
-
-
-def _training(recipe: Recipe, facts: dict[str, Any]) -> str:
-    per_epoch = schedule.steps_per_epoch(recipe)
-    epochs = recipe.training.get("num_train_epochs")
-    length = f"{epochs:g} epochs" if epochs is not None else f"{recipe.training['max_steps']:,} updates"
-    text = f"{length}, {_count(per_epoch, 'steps an epoch')}, {_count(facts['steps'], 'steps')} in all"
-    if facts["updates"] != facts["steps"]:
-        text += f", {_count(facts['updates'], 'updates')} (in-batch negatives do not grow with accumulation)"
-    return text
 
 
 def _line(name: str, text: str) -> str:

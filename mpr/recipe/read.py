@@ -13,10 +13,10 @@ from pydantic import ValidationError
 
 from mpr.errors import Problem, Problems, RecipeError, nearest
 from mpr.recipe import _training_arguments, rules, strict_yaml
-from mpr.recipe import stages as recipe_plan
+from mpr.recipe._stage_document import StageDocument, stages_in
 from mpr.recipe.keys import Recipe
-from mpr.recipe.stages import StageDocument
-from mpr.recipe.strict_yaml import Document, Path_, dotted
+from mpr.recipe.stages import OWN
+from mpr.recipe.strict_yaml import Document, Path_, dotted, holds
 
 _HELP = "see recipes/README.md"
 _WORDS = {
@@ -39,81 +39,56 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def from_document(document: Document, name: str, overrides: Sequence[str] = ()) -> Recipe:
-    """The same for a document already parsed."""
+    """The same for a document already parsed. Every stage of a plan is a recipe; what stands above them has types."""
     for override in overrides:
         _override(document, override)
     found = _Findings(document)
     if not isinstance(document.value, dict):
         found.add((), "must be a mapping of keys", _HELP)
         found.stop_if_any()
-    about = name, tuple(overrides)
-    recipe = _planned(document, found, about) if document.value.get("plan") else _checked(document, found, about)
+    if document.value.get("plan"):
+        _check_training(document, found)
+        _typed(document, found)
+        stages = _stages(document, found, name, tuple(overrides))
+        found.stop_if_any()
+        recipe = stages[-1].model_copy(update={"plan": tuple(document.value["plan"])})
+        recipe._stage, recipe._earlier, recipe._stages = "", (), tuple(stages)
+        return recipe
+    made = _checked(document, found, name, tuple(overrides))
     found.stop_if_any()
-    assert recipe is not None
-    return recipe
+    assert made is not None
+    return made
 
 
-About = tuple[str, tuple[str, ...]]  # name and overrides
-Earlier = tuple[tuple[str, Recipe | None], ...]
-
-
-def _checked(
-    document: Document, found: _Findings, about: About, stage: str = "", earlier: Earlier = ()
-) -> Recipe | None:
-    """The recipe by its types and its rules; None where it has no type, or is not what its file says."""
-    valid = _check_training(document, found)
-    recipe = _typed(document, found)
-    if recipe is None:
-        return None
-    recipe._name, recipe._overrides = about
-    recipe._stage, recipe._earlier = stage, earlier
-    if not found.document.problems.found:
-        checked = recipe if valid is None else recipe.model_copy(update={"training": valid})
-        for path, what, fix in rules.broken(checked):
-            found.add(path, what, fix)
-    return recipe
-
-
-def _planned(document: Document, found: _Findings, about: About) -> Recipe | None:
-    """The row of a plan: every stage is checked as a recipe, and what stands above them for its types."""
-    _check_training(document, found)
-    _typed(document, found)
-    entries, earlier, told = recipe_plan.entries(document, found.add), list[tuple[str, Recipe | None]](), _Told()
-    for entry in entries:
-        name = str(entry["name"])
-        stage = StageDocument(document, entry, earlier[-1][0] if earlier else "")
-        own = _Findings(stage)
-        own.problems = Problems(RecipeError)  # what the YAML itself does wrong is told of the whole
-        own.places |= {path for path in found.places if not recipe_plan.replaces(entry, path)}
-        own.places |= {path[2:] for path in found.places if path[:2] == stage.place and len(path) > 2}
-        made = _checked(stage, own, about, name, tuple(earlier))
-        told.add(name, own.problems.found)
-        earlier.append((name, None if own.problems.found else made))
-    found.problems.found.extend(told.problems(len(entries)))
-    stages = [made for _, made in earlier if made is not None]
-    return None if found.problems.found or not stages else recipe_plan.row(stages, entries)
-
-
-class _Told:
-    """What is wrong with which stages: what several have from the recipe above is told once."""
-
-    def __init__(self) -> None:
-        self.names: dict[Problem, list[str]] = {}
-
-    def add(self, name: str, problems: Iterable[Problem]) -> None:
-        for problem in problems:
-            self.names.setdefault(problem, []).append(name)
-
-    def problems(self, stages: int) -> list[Problem]:
-        """Without names where it is wrong with all of them."""
-        return [
-            problem if len(names) == stages > 1 else replace(problem, what=f"{_of_stages(names)}: {problem.what}")
-            for problem, names in self.names.items()
-        ]
-
-
-def _of_stages(names: Sequence[str]) -> str:
-    return f"stage{'s' if len(names) > 1 else ''} {', '.join(names)}"
+def _override(document: Document, text: str) -> None:
+    """`--set draw.positives.m=2`: the key must have a place in the file; its value is read like the file's own."""
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise RecipeError(f"'{text}' is not key=value", where="--set", fix="write for example --set draw.positives.m=2")
+    parts = key.replace("[", ".").replace("]", "").split(".")
+    path: list[str | int] = [int(part) if part.isdigit() else part for part in parts]
+    place = document.value
+    if path[0] == "plan" and len(path) > 1 and isinstance(place, dict) and isinstance(place.get("plan"), list):
+        for number, entry in enumerate(place["plan"]):  # `plan.<stage>.<key>`
+            if isinstance(entry, dict) and entry.get("name") == path[1]:
+                path[1] = number
+    for depth, part in enumerate(path):
+        last = depth == len(path) - 1
+        if not last and isinstance(place, dict) and part not in place and path[0] == "plan" and depth >= 2:
+            inherited = tuple(path[2 : depth + 1])
+            if inherited[0] not in OWN and holds(document.value, inherited):
+                place[part] = {}  # a stage that differs in nothing of it so far
+        is_item = isinstance(place, list) and isinstance(part, int) and part < len(place)
+        is_key = isinstance(place, dict) and isinstance(part, str) and (last or part in place)
+        if not is_item and not is_key:
+            options = [str(option) for option in place] if isinstance(place, dict) else []
+            what = f"'{dotted(tuple(path[: depth + 1]))}' is not in the recipe"
+            raise RecipeError(what, where="--set", key=key, fix=nearest(str(part), options) or _HELP)
+        if not last:
+            place = place[part]
+    place[path[-1]] = strict_yaml.scalar(value)
+    document.replaced[tuple(path)] = "--set"
+    document.refused.discard(tuple(path))
 
 
 class _Findings:
@@ -134,7 +109,7 @@ class _Findings:
     def stop_if_any(self) -> None:
         """Raises in the order of the file."""
 
-        def line(problem: Any) -> int:
+        def line(problem: Problem) -> int:
             number = problem.where.rpartition(":")[2]
             return int(number) if number.isdigit() else 0
 
@@ -142,28 +117,46 @@ class _Findings:
         self.problems.stop_if_any()
 
 
-def _override(document: Document, text: str) -> None:
-    """`--set draw.positives.m=2`: the key must have a place in the file; its value is read like the file's own."""
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise RecipeError(f"'{text}' is not key=value", where="--set", fix="write for example --set draw.positives.m=2")
-    path = recipe_plan.numbered(document.value, key.replace("[", ".").replace("]", "").split("."))
-    place = document.value
-    for depth, part in enumerate(path):
-        last, here = depth == len(path) - 1, path[: depth + 1]
-        if not last and isinstance(place, dict) and part not in place and recipe_plan.inherits(document.value, here):
-            place[part] = {}  # a stage that differs in nothing of it so far
-        is_item = isinstance(place, list) and isinstance(part, int) and part < len(place)
-        is_key = isinstance(place, dict) and isinstance(part, str) and (last or part in place)
-        if not is_item and not is_key:
-            options = [str(option) for option in place] if isinstance(place, dict) else []
-            what = f"'{dotted(here)}' is not in the recipe"
-            raise RecipeError(what, where="--set", key=key, fix=nearest(str(part), options) or _HELP)
-        if not last:
-            place = place[part]
-    place[path[-1]] = strict_yaml.scalar(value)
-    document.replaced[path] = "--set"
-    document.refused.discard(path)
+def _stages(document: Document, found: _Findings, name: str, overrides: tuple[str, ...]) -> list[Recipe]:
+    """Every stage of a plan, checked as a recipe. What is wrong with several, from above the plan, is told once."""
+    earlier: list[tuple[str, Recipe | None]] = []
+    wrong: dict[Problem, list[str]] = {}
+    for stage, number in stages_in(document.value["plan"], found.add).items():
+        own = StageDocument(document, number, earlier[-1][0] if earlier else "")
+        of_stage = _Findings(own)
+        of_stage.problems = Problems(RecipeError)  # what the YAML itself does wrong is told of the whole
+        of_stage.places |= own.refused_above(found.places)
+        made = _checked(own, of_stage, name, overrides, stage, tuple(earlier))
+        for problem in of_stage.problems.found:
+            wrong.setdefault(problem, []).append(stage)
+        earlier.append((stage, None if of_stage.problems.found else made))
+    for problem, names in wrong.items():
+        if not len(names) == len(earlier) > 1:  # of all stages none is named
+            what = f"stage{'s' if len(names) > 1 else ''} {', '.join(names)}: {problem.what}"
+            problem = replace(problem, what=what)
+        found.problems.found.append(problem)
+    return [made for _, made in earlier if made is not None]
+
+
+def _checked(
+    document: Document,
+    found: _Findings,
+    name: str,
+    overrides: tuple[str, ...],
+    stage: str = "",
+    earlier: tuple[tuple[str, Recipe | None], ...] = (),
+) -> Recipe | None:
+    """The recipe by its types and its rules; None where it has no type, or is not what its file says."""
+    valid = _check_training(document, found)
+    recipe = _typed(document, found)
+    if recipe is None:
+        return None
+    recipe._name, recipe._overrides, recipe._stage, recipe._earlier = name, overrides, stage, earlier
+    if not found.document.problems.found:
+        checked = recipe if valid is None else recipe.model_copy(update={"training": valid})
+        for path, what, fix in rules.broken(checked):
+            found.add(path, what, fix)
+    return recipe
 
 
 def _check_training(document: Document, found: _Findings) -> dict[str, Any] | None:
@@ -194,7 +187,7 @@ def _typed(document: Document, found: _Findings) -> Recipe | None:
     except ValidationError as error:
         for detail in error.errors(include_url=False):
             path, tags = _in_file(document, detail["loc"])
-            if detail["type"] == "too_short" and _value(document, path):
+            if detail["type"] == "too_short" and detail["input"]:
                 continue  # a list whose entries were refused is not too short as well
             found.add(*_finding(detail, path, tags))
     return None
@@ -221,13 +214,6 @@ def _finding(detail: Any, path: Path_, tags: dict[Path_, str]) -> tuple[Path_, s
     what = str(detail["msg"]).removeprefix("Value error, ")
     what = what.replace("Input should be", "must be").replace("String should match", "must match")
     return path, what if isinstance(given, dict | list) else f"{what}, not {given!r}", ""
-
-
-def _value(document: Document, path: Path_) -> Any:
-    place = document.value
-    for part in path:
-        place = place[part]
-    return place
 
 
 def _in_file(document: Document, location: Sequence[str | int]) -> tuple[Path_, dict[Path_, str]]:

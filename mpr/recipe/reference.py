@@ -1,24 +1,35 @@
 """The generated pages: recipes/README.md, recipes/schema.json, and the plan of every recipe under tests/golden/plans.
 
 `mpr reference --write` makes them anew, `--check` names those that are not what the code says.
+
+The JSON Schema is for editors: every key with its type, bounds and meaning. It says what a single key may be;
+contradictions between keys are for `mpr check`. Meanings are the strings below the attributes in the source, read from
+the syntax tree: pydantic can do that itself, but at every start of `mpr`.
 """
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from pydantic.json_schema import GenerateJsonSchema
+
 from mpr import catalogue, storage
 from mpr.errors import Problems, StorageError
-from mpr.recipe import _schema, plan, read, stages
+from mpr.recipe import _training_arguments, plan, read, stages
+from mpr.recipe._training_arguments import Argument
 from mpr.recipe.keys import Recipe
 from mpr.recipe.rules import training
 from mpr.recipe.strict_yaml import dotted
 from mpr.runtime import markdown
 
-NOT_RECIPES = ("accelerate",)  # folders of recipes/ that hold other YAML files
+NOT_RECIPES = ("accelerate", "options")  # launch files, and examples of single options: no rows of a table
 PLANS = Path("tests/golden/plans")
 _INTRODUCTION = """\
 # Recipes
@@ -77,6 +88,34 @@ stage itself starts from. `--set plan.hard.training.max_steps=10` (or `plan.1.`)
 [docs/plans.md](../docs/plans.md) has the rest. What no stage can change:
 {", ".join(f"`{dotted(path)}`" for path in stages.FIXED)}."""
 
+MEANINGS = {  # of the training arguments that recipes commonly have
+    "seed": "Every draw, and every weight that is not pretrained, follows from it.",
+    "num_train_epochs": "How often every row is drawn.",
+    "max_steps": "Number of updates, instead of num_train_epochs.",
+    "per_device_train_batch_size": "Questions of a step on each process.",
+    "gradient_accumulation_steps": "Steps of one update; in-batch negatives do not grow with it (scale.cache).",
+    "learning_rate": "Its peak.",
+    "lr_scheduler_type": "Course of the learning rate after warm-up.",
+    "warmup_steps": "Updates until the peak of the learning rate; below 1 a share of all updates.",
+    "optim": "Optimizer; adamw_torch without weight decay is Adam.",
+    "weight_decay": "Decoupled weight decay.",
+    "adam_beta1": "Decay of Adam's first moment.",
+    "adam_beta2": "Decay of Adam's second moment.",
+    "adam_epsilon": "Added to Adam's denominator.",
+    "max_grad_norm": "Gradients are clipped to this norm; 0: never. mpr's gradient is that of the whole step.",
+    "fp16": "Matrix products in 16-bit floats with loss scaling.",
+    "bf16": "Matrix products in bfloat16.",
+    "gradient_checkpointing": "Recompute activations in the backward pass: less memory, a third more time.",
+    "dataloader_num_workers": "Processes that put batches together; changes no result.",
+    "logging_steps": "Updates between two lines of the log.",
+    "save_steps": "Updates between two checkpoints.",
+    "report_to": "Trackers, such as tensorboard or trackio.",
+    "use_cpu": "Stay on the CPU even where there is a GPU.",
+}
+
+
+_TYPES = {"int": "integer", "float": "number", "str": "string", "bool": "boolean", "None": "null"}
+
 
 def recipe_paths(root: Path) -> list[Path]:
     """Every recipe that ships, in alphabetical order."""
@@ -86,7 +125,7 @@ def recipe_paths(root: Path) -> list[Path]:
 
 def pages(root: Path) -> dict[Path, bytes]:
     """Path below `root` -> what should be there."""
-    found = {Path("recipes/schema.json"): json.dumps(_schema.recipe_schema(), indent=1, ensure_ascii=False) + "\n"}
+    found = {Path("recipes/schema.json"): json.dumps(recipe_schema(), indent=1, ensure_ascii=False) + "\n"}
     recipes = {path: read.load(path) for path in recipe_paths(root)}
     found[Path("recipes/README.md")] = "\n".join(_readme(root, recipes)) + "\n"
     for path, recipe in recipes.items():
@@ -123,8 +162,14 @@ def _is(path: Path, data: bytes) -> bool:
 def _readme(root: Path, recipes: dict[Path, Recipe]) -> Iterator[str]:
     yield _INTRODUCTION
     yield f"## The {len(recipes)} recipes\n"
-    yield markdown.table(("recipe", "row", "positives", "objective", "a step"), _rows(root, recipes))
-    whole = _schema.recipe_schema()
+    rows = []
+    for path, recipe in recipes.items():
+        paper, name = recipe.paper, path.relative_to(root / "recipes").as_posix()
+        row = f"{paper.row}, {paper.dataset} ({paper.arxiv})" if paper else "our own"
+        facts = dict(line.split(maxsplit=1) for line in plan.resolve(recipe).lines if line[0] != " ")
+        rows.append((f"[{name}]({name})", row, facts["positives"], facts["objective"], facts["step"]))
+    yield markdown.table(("recipe", "row", "positives", "objective", "a step"), rows)
+    whole = recipe_schema()
     yield "\n## Keys\n"
     yield "A key without a default is required.\n"
     yield from _keys(whole, whole)
@@ -135,27 +180,20 @@ def _readme(root: Path, recipes: dict[Path, Recipe]) -> Iterator[str]:
         yield from _catalogue(folder, whole)
 
 
-def _rows(root: Path, recipes: dict[Path, Recipe]) -> Iterator[tuple[str, ...]]:
-    for path, recipe in recipes.items():
-        paper, name = recipe.paper, path.relative_to(root / "recipes").as_posix()
-        row = f"{paper.row}, {paper.dataset} ({paper.arxiv})" if paper else "our own"
-        facts = dict(line.split(maxsplit=1) for line in plan.resolve(recipe).lines if line[0] != " ")
-        yield f"[{name}]({name})", row, facts["positives"], facts["objective"], facts["step"]
-
-
 def _keys(place: dict[str, Any], whole: dict[str, Any], without: tuple[str, ...] = ()) -> Iterator[str]:
     """A table of the keys of one mapping."""
     required = place.get("required", ())
     rows = (
-        (f"`{name}`", _type(entry, whole), _default(name, entry, required), entry.get("description", ""))
+        (
+            f"`{name}`",
+            _type(entry, whole),
+            "required" if name in required else f"`{json.dumps(entry.get('default'), ensure_ascii=False)}`",
+            entry.get("description", ""),
+        )
         for name, entry in place["properties"].items()
         if name not in without
     )
     yield markdown.table(("key", "type", "default", "meaning"), rows)
-
-
-def _default(name: str, entry: dict[str, Any], required: Iterable[str]) -> str:
-    return "required" if name in required else f"`{json.dumps(entry.get('default'), ensure_ascii=False)}`"
 
 
 def _sections(place: dict[str, Any], whole: dict[str, Any], above: str) -> Iterator[str]:
@@ -173,18 +211,14 @@ def _sections(place: dict[str, Any], whole: dict[str, Any], above: str) -> Itera
 
 def _mapping(entry: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any] | None:
     """The definition an entry refers to, directly, as an item, a value or an alternative; not that of a catalogue."""
-    for option in (entry, *entry.get("anyOf", ()), entry.get("items", {}), *_values(entry)):
+    options = (entry, *entry.get("anyOf", ()))
+    values = [option["additionalProperties"] for option in options if option.get("additionalProperties")]
+    for option in (*options, entry.get("items", {}), *values):
         name = option.get("$ref", "").rpartition("/")[2]
         if name and _folder(name) is None:
             target: dict[str, Any] = whole["$defs"][name]
             return target
     return None
-
-
-def _values(entry: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for option in (entry, *entry.get("anyOf", ())):
-        if isinstance(option.get("additionalProperties"), dict):
-            yield option["additionalProperties"]
 
 
 def _folder(definition: str) -> str | None:
@@ -210,15 +244,11 @@ def _type(entry: dict[str, Any], whole: dict[str, Any]) -> str:
         values = entry.get("additionalProperties")
         return f"names to {_type(values, whole)}" if isinstance(values, dict) else "mapping"
     names = {"integer": "whole number", "number": "number", "string": "text", "boolean": "true or false"}
-    return names.get(str(kind), str(kind)) + _bounds(entry)
-
-
-def _bounds(entry: dict[str, Any]) -> str:
     signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
-    parts = [f" {sign} {entry[key]}" for key, sign in signs.items() if key in entry]
+    bounds = [f" {sign} {entry[key]}" for key, sign in signs.items() if key in entry]
     if "pattern" in entry:
-        parts.append(f" like `{entry['pattern']}`")
-    return ",".join(parts)
+        bounds.append(f" like `{entry['pattern']}`")
+    return names.get(str(kind), str(kind)) + ",".join(bounds)
 
 
 def _training() -> Iterator[str]:
@@ -243,3 +273,110 @@ def _catalogue(folder: str, whole: dict[str, Any]) -> Iterator[str]:
             yield ""
             yield from _keys(place, whole, without=("name",))
         yield from _sections(place, whole, f"{folder}: {name}.")
+
+
+def recipe_schema() -> dict[str, Any]:
+    """JSON Schema 2020-12 of a recipe file."""
+    schema = Recipe.model_json_schema(by_alias=True, schema_generator=_Described)
+    known = {name: one for name, one in _training_arguments.known().items() if name not in training.OWNED}
+    schema["properties"]["training"] |= {
+        "$comment": f"arguments of transformers {metadata.version('transformers')}",
+        "properties": {name: _argument(argument) for name, argument in known.items()},
+        "additionalProperties": False,
+        "required": list(training.REQUIRED),
+        "allOf": [{"anyOf": [{"required": [name]} for name in names]} for names in training.ONE_OF],
+    }
+    own = {
+        "name": {"type": "string", "pattern": f"^{stages.NAME}$", "description": "Of the stage, for references."},
+        "start": {"type": "string", "description": "`previous`, `base`, or the name of an earlier stage."},
+    }
+    entry = _partial({"properties": schema["properties"]}, schema, ())
+    schema["properties"]["plan"]["items"] = {
+        "type": "object",
+        **entry,
+        "properties": entry["properties"] | own,
+        "required": ["name"],  # what a stage does not say stands above
+        "additionalProperties": False,
+    }
+    head = {"$schema": GenerateJsonSchema.schema_dialect, "title": "mpr recipe"}
+    return head | {key: value for key, value in schema.items() if key != "title"}
+
+
+def _partial(entry: dict[str, Any], schema: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+    """The same value with parts of mappings left out; lists stay whole, because they replace."""
+    if "$ref" in entry:
+        beside = {name: value for name, value in entry.items() if name != "$ref"}
+        return _partial(schema["$defs"][entry["$ref"].rpartition("/")[2]], schema, path) | beside
+    if "anyOf" in entry:
+        return {**entry, "anyOf": [_partial(option, schema, path) for option in entry["anyOf"]]}
+    if "properties" not in entry:
+        return entry
+    loose = {name: value for name, value in entry.items() if name not in ("required", "allOf")}
+    parts = {name: part for name, part in entry["properties"].items() if (*path, name) not in stages.FIXED}
+    return loose | {"properties": {name: _partial(part, schema, (*path, name)) for name, part in parts.items()}}
+
+
+class _Described(GenerateJsonSchema):
+    """Adds the meaning of every key, leaves out titles that only repeat its name, and puts a part's `name` first."""
+
+    def model_schema(self, schema: Any) -> dict[str, Any]:
+        made: dict[str, Any] = super().model_schema(schema)
+        made.pop("title", None)
+        cls = schema["cls"]
+        meanings = {cls.model_fields[name].alias or name: text for name, text in attribute_docs(cls).items()}
+        properties: dict[str, Any] = made["properties"]
+        for name, entry in properties.items():
+            entry.pop("title", None)
+            if name in meanings:
+                entry["description"] = meanings[name]
+        if "name" in properties:
+            made["properties"] = {"name": properties["name"], **properties}
+        return made
+
+
+@cache
+def attribute_docs(cls: type[Any]) -> dict[str, str]:
+    """Attribute -> the string that stands below it, of a class and what it inherits from."""
+    found: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        module = inspect.getmodule(base)
+        if module is not None and module.__name__.split(".")[0] == "mpr":
+            found |= _docs_in(Path(str(module.__file__)), base.__name__)
+    return {name: text for name, text in found.items() if name in cls.model_fields}
+
+
+@cache
+def _docs_in(file: Path, name: str) -> dict[str, str]:
+    found = {}
+    for node in ast.parse(file.read_text("utf-8")).body:
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            for item, following in zip(node.body, node.body[1:], strict=False):
+                is_text = isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant)
+                if is_text and isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
+                    found[item.target.id] = " ".join(str(following.value.value).split())  # type: ignore[attr-defined]
+    return found
+
+
+def _argument(argument: Argument) -> dict[str, Any]:
+    """Schema of one argument of transformers, without alternatives that YAML cannot express."""
+    name, options = argument.name, list[dict[str, Any]]()
+    for part in argument.annotation.split("|"):
+        match part.strip():
+            case "str" if argument.words:
+                options.append({"enum": list(argument.words)})
+            case "int" | "float" | "str" | "bool" | "None" as kind:
+                options.append({"type": _TYPES[kind]})
+            case "list[str]":
+                options.append({"type": "array", "items": {"type": "string"}})
+            case "Literal[False]":
+                options.append({"const": False})
+            case other if other.startswith(("list", "dict")):
+                options.append({"type": "array" if other.startswith("list") else "object"})
+    made = options[0] if len(options) == 1 else {"anyOf": options}
+    if name in training.LEAST:
+        made = made | {"minimum": training.LEAST[name]}
+    if name in training.ABOVE_ZERO:
+        made = made | {"exclusiveMinimum": 0}
+    if name in training.BELOW:
+        made = made | {"exclusiveMaximum": training.BELOW[name]}
+    return made | {"description": MEANINGS.get(name, f"transformers.TrainingArguments.{name}")}

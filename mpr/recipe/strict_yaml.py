@@ -23,6 +23,7 @@ from ruamel.yaml.events import (
     MappingStartEvent,
     ScalarEvent,
     SequenceEndEvent,
+    SequenceStartEvent,
 )
 
 from mpr.errors import Problems, RecipeError, excerpt
@@ -30,7 +31,7 @@ from mpr.errors import Problems, RecipeError, excerpt
 MAX_BYTES = 1 << 16
 MAX_DEPTH = 20
 _WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
-_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
+_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,999})")  # Python reads no more than some thousand digits
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _AMBIGUOUS = re.compile(  # what some version of YAML takes for a number, a date, a truth value or nothing
     r"[-+]?[0-9][0-9_.:]*(e[-+]?[0-9]+)?|[-+]?0[xob][0-9a-f_]+|[-+]?\.(inf|nan)|[0-9]{4}-[0-9]+-[0-9]+.*"
@@ -39,6 +40,7 @@ _AMBIGUOUS = re.compile(  # what some version of YAML takes for a number, a date
 )
 
 Path_ = tuple[str | int, ...]  # the way to a value: ("draw", "negatives", 0, "k")
+Finding = tuple[Path_, str, str]  # the key to change, what is wrong with it, and how to fix that
 
 
 @dataclass
@@ -95,31 +97,32 @@ def parse(data: bytes, file: str) -> Document:
         line = data[: error.start].count(b"\n") + 1
         what = f"is not UTF-8 at byte {error.start:,}: {excerpt(data[error.start : error.start + 8])}"
         raise RecipeError(what, where=f"{file}:{line}", fix="save the file as UTF-8") from error
-    _refuse_tabs(text, file)
-    document = Document(None, file)
+    tabs = Problems(RecipeError)
+    for number, line_text in enumerate(text.split("\n"), start=1):
+        if "\t" in line_text[: len(line_text) - len(line_text.lstrip())]:
+            tabs.add("a tab is used for indentation", where=f"{file}:{number}", fix="YAML indents with spaces only")
+    tabs.stop_if_any()
+    yaml = YAML(typ="safe", pure=True)
+    yaml.version = (1, 2)
+    reader, found = _Reader(Document(None, file), yaml.parse(text)), False
     try:
-        _Reader(document, _events(text)).document_value()
+        for event in reader.events:
+            if not isinstance(event, DocumentStartEvent):
+                continue
+            if found:
+                where = f"{file}:{event.start_mark.line + 1}"
+                raise RecipeError("holds several documents", where=where, fix="keep one")
+            first = next(reader.events)
+            found = not (isinstance(first, ScalarEvent) and first.value == "" and not first.style)
+            reader.document.value = reader.value(first, ())
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise RecipeError(f"is not YAML: {error.problem}", where=f"{file}:{line}") from error
     except YAMLError as error:
         raise RecipeError(f"is not YAML: {excerpt(str(error))}", where=f"{file}:1") from error
-    return document
-
-
-def _events(text: str) -> Iterator[Any]:
-    yaml = YAML(typ="safe", pure=True)
-    yaml.version = (1, 2)
-    events: Iterator[Any] = yaml.parse(text)
-    return events
-
-
-def _refuse_tabs(text: str, file: str) -> None:
-    problems = Problems(RecipeError)
-    for number, line in enumerate(text.split("\n"), start=1):
-        if "\t" in line[: len(line) - len(line.lstrip())]:
-            problems.add("a tab is used for indentation", where=f"{file}:{number}", fix="YAML indents with spaces only")
-    problems.stop_if_any()
+    if not found:
+        raise RecipeError("is empty", where=f"{file}:1", fix="see recipes/README.md")
+    return reader.document
 
 
 @dataclass
@@ -129,22 +132,8 @@ class _Reader:
     document: Document
     events: Iterator[Any]
 
-    def document_value(self) -> None:
-        """Exactly one document."""
-        found = False
-        for event in self.events:
-            if not isinstance(event, DocumentStartEvent):
-                continue
-            if found:
-                line = event.start_mark.line + 1
-                raise RecipeError("holds several documents", where=f"{self.document.file}:{line}", fix="keep one")
-            first = next(self.events)
-            found = not (isinstance(first, ScalarEvent) and first.value == "" and not first.style)
-            self.document.value = self._value(first, ())
-        if not found:
-            raise RecipeError("is empty", where=f"{self.document.file}:1", fix="see recipes/README.md")
-
-    def _value(self, event: Any, path: Path_) -> Any:
+    def value(self, event: Any, path: Path_) -> Any:
+        """What begins with this event. A plain scalar has one spelling of each kind: what could be two is refused."""
         line = event.start_mark.line + 1
         self.document.lines.setdefault(path, line)
         if len(path) > MAX_DEPTH:
@@ -157,49 +146,14 @@ class _Reader:
             self._complain(line, path, f"tag {excerpt(str(event.tag))} is not allowed", "remove the tag")
         if isinstance(event, MappingStartEvent):
             return self._mapping(path)
-        if not isinstance(event, ScalarEvent):
-            return self._sequence(path)
-        return event.value if event.style else self._plain(event.value, line, path)
-
-    def _sequence(self, path: Path_) -> list[Any]:
-        found: list[Any] = []
-        while not isinstance(event := next(self.events), SequenceEndEvent):
-            found.append(self._value(event, (*path, len(found))))
-        return found
-
-    def _mapping(self, path: Path_) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        while not isinstance(event := next(self.events), MappingEndEvent):
-            line, key = event.start_mark.line + 1, self._key(event, path)
-            if key is None:
-                self._value(next(self.events), (*path, "?"))  # read past it, for what else is wrong in there
-            elif key in found:
-                first = self.document.lines[(*path, key)]
-                self._refuse(line, (*path, key), f"key is given twice (first in line {first})", "keep one of them")
-                self._value(next(self.events), (*path, key))
-            else:
-                self.document.lines[(*path, key)] = line
-                found[key] = self._value(next(self.events), (*path, key))
-        return found
-
-    def _key(self, event: Any, path: Path_) -> str | None:
-        line = event.start_mark.line + 1
-        if isinstance(event, ScalarEvent) and event.anchor is None and event.tag is None:
-            text: str = event.value
-            if text == "<<":
-                self._complain(line, path, "merge keys are not allowed", "a recipe is complete: write the keys out")
-                return None
-            if event.style or not (text in _WORDS or _AMBIGUOUS.fullmatch(text)):
-                return text
-            self._complain(line, path, f"key {excerpt(text)} is not text", "put the key in quotes")
-            return None
-        self._complain(line, path, "a key is not plain text", "no anchors, aliases, tags or lists as keys")
-        if not isinstance(event, ScalarEvent | AliasEvent):
-            self._value(event, (*path, "?"))
-        return None
-
-    def _plain(self, text: str, line: int, path: Path_) -> Any:
-        """An unquoted scalar: the plainest spelling of each kind, text, or a refusal of what could be either."""
+        if isinstance(event, SequenceStartEvent):
+            items: list[Any] = []
+            while not isinstance(event := next(self.events), SequenceEndEvent):
+                items.append(self.value(event, (*path, len(items))))
+            return items
+        text: str = event.value
+        if event.style:
+            return text
         if text in _WORDS:
             return _WORDS[text]
         if _INTEGER.fullmatch(text):
@@ -211,6 +165,36 @@ class _Reader:
             fix = "put it in quotes if it is text"
             return self._refuse(line, path, what, f"write true or false, or {fix}" if text.isalpha() else fix)
         return text
+
+    def _mapping(self, path: Path_) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        while not isinstance(event := next(self.events), MappingEndEvent):
+            line, key = event.start_mark.line + 1, self._key(event, path)
+            if key is None:
+                self.value(next(self.events), (*path, "?"))  # read past it, for what else is wrong in there
+            elif key in found:
+                first = self.document.lines[(*path, key)]
+                self._refuse(line, (*path, key), f"key is given twice (first in line {first})", "keep one of them")
+                self.value(next(self.events), (*path, key))
+            else:
+                self.document.lines[(*path, key)] = line
+                found[key] = self.value(next(self.events), (*path, key))
+        return found
+
+    def _key(self, event: Any, path: Path_) -> str | None:
+        """The text of a key; None where it is refused."""
+        line = event.start_mark.line + 1
+        if not isinstance(event, ScalarEvent) or event.anchor is not None or event.tag is not None:
+            self._complain(line, path, "a key is not plain text", "no anchors, aliases, tags or lists as keys")
+            if not isinstance(event, ScalarEvent | AliasEvent):
+                self.value(event, (*path, "?"))
+        elif event.value == "<<":
+            self._complain(line, path, "merge keys are not allowed", "a recipe is complete: write the keys out")
+        elif not event.style and (event.value in _WORDS or _AMBIGUOUS.fullmatch(event.value)):
+            self._complain(line, path, f"key {excerpt(event.value)} is not text", "put the key in quotes")
+        else:
+            return str(event.value)
+        return None
 
     def _complain(self, line: int, path: Path_, what: str, fix: str) -> None:
         self.document.problems.add(what, where=f"{self.document.file}:{line}", key=dotted(path), fix=fix)
@@ -238,6 +222,15 @@ def leaves(value: Any, path: Path_ = ()) -> Iterator[tuple[Path_, Any]]:
             yield from leaves(item, (*path, number))
     else:
         yield path, value
+
+
+def holds(value: Any, path: Path_) -> bool:
+    """Whether there are mappings all the way, and something in the last one."""
+    for part in path:
+        if not isinstance(value, dict) or part not in value:
+            return False
+        value = value[part]
+    return True
 
 
 def scalar(text: str) -> Any:

@@ -23,7 +23,6 @@ from mpr import storage
 from mpr.data.dataset import Dataset
 from mpr.evaluation.scores import Scores
 from mpr.models import local_inputs
-from mpr.recipe import stages as recipe_plan
 from mpr.recipe.keys import Recipe
 from mpr.rows._stages_training import BY_STAGE, Training, part_of
 from mpr.rows.receipts import Made, Receipt, Stage, digests_of
@@ -63,7 +62,7 @@ class Row:
         if self.system != "trained":
             return ()
         place = self.file, self.home, self.folder, self.quiet
-        return tuple(Training(self.recipe, stage, *place) for stage in recipe_plan.stages_of(self.recipe))
+        return tuple(Training(self.recipe, stage, *place) for stage in self.recipe.stages)
 
     @cached_property
     def retrieval(self) -> Retrieval:
@@ -82,11 +81,11 @@ class Row:
     # Data
 
     def _data_reads(self, done: Mapping[str, Receipt]) -> dict[str, str]:
-        parts = {one.stage: part_of(one, *_OF_DATA) for one in recipe_plan.stages_of(self.recipe)}
+        parts = {one.stage: part_of(one, *_OF_DATA) for one in self.recipe.stages}
         digest = storage.json_digest(parts) if self.recipe.plan else parts[""]
         more = {
             f"{one.stage} {name}".strip(): found
-            for one in recipe_plan.stages_of(self.recipe)
+            for one in self.recipe.stages
             for name, found in local_inputs.files(one, "data").items()
         }
         return {"recipe": digest, "files": self.dataset.corpus.folder.name, **more}
@@ -105,10 +104,10 @@ class Row:
     @cached_property
     def model(self) -> Model:
         from mpr.search.inference import Model
-        from mpr.training import starts
+        from mpr.training import learner
 
         if self.system == "untrained":
-            return starts.untrained(self.dataset)
+            return learner.untrained(self.dataset)
         return Model.trained(self.folder / "model", self.recipe.towers)
 
     def _encode_reads(self, done: Mapping[str, Receipt]) -> dict[str, str]:

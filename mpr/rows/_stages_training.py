@@ -22,11 +22,11 @@ from mpr import storage
 from mpr.data.dataset import Dataset
 from mpr.errors import RecipeError
 from mpr.mining import clusters, mine
+from mpr.mining.mine import Mined
 from mpr.models import local_inputs
 from mpr.recipe import model_names, plan
 from mpr.recipe import stages as recipe_plan
 from mpr.recipe.keys import Recipe
-from mpr.recipe.rules import labels
 from mpr.rows.receipts import Made, Receipt, Stage, digests_of
 from mpr.training import run_folder
 
@@ -54,10 +54,15 @@ class Training:
     def dataset(self) -> Dataset:
         return Dataset(self.recipe, self.home, self.quiet, run_folder.models(self.run, self.recipe))
 
+    @cached_property
+    def mined(self) -> Mined:
+        """What sources and labels make of its training split."""
+        return Mined(self.dataset)
+
     def stages(self) -> Iterator[Stage]:
         """In the order in which they are done. Another kind of stage is another line here."""
         yield Stage(self.name("mine"), self._mine_reads, self._mine)
-        if labels.scorers(self.recipe):
+        if self.recipe.cross_encoders:
             yield Stage(self.name("label"), self._label_reads, self._label)
         yield Stage(self.name("train"), self._train_reads, self._train, self.folder)
 
@@ -89,7 +94,7 @@ class Training:
 
     def _mine_reads(self, done: Mapping[str, Receipt]) -> dict[str, str]:
         from_start = any(getattr(source, "model", None) == model_names.START for source in self.recipe.sources)
-        labelled = [] if labels.scorers(self.recipe) else ["labels"]  # else they have a stage of their own
+        labelled = [] if self.recipe.cross_encoders else ["labels"]  # else they have a stage of their own
         keys = ["sources", *(labelled if self.recipe.stage else [])]  # of a plan they are no part of the data
         models = self._models(done, *keys, *(["start"] if from_start else []))
         anchored = sorted(mine.anchored(self.recipe))  # the draw asks a table for more
@@ -113,7 +118,7 @@ class Training:
     def _digests(self) -> dict[str, str]:
         """Of models that the training asks for vectors or scores."""
         found = clusters.model_digest(self.dataset)
-        if labels.live_teacher(self.recipe) is None:
+        if self.recipe.step_teacher is None:
             return found
         from mpr.training import step_teacher  # it loads torch, which other rows do not need for their status
 
@@ -122,22 +127,22 @@ class Training:
     # What is done
 
     def _mine(self) -> Made:
-        made = {name: table.folder for name, table in mine.mine(self.dataset).items()}
-        return made | ({} if labels.scorers(self.recipe) else self._kept_by_labels()), {}
+        made = {name: table.folder for name, table in self.mined.make().tables.items()}
+        return made | ({} if self.recipe.cross_encoders else self._kept_by_labels()), {}
 
     def _label(self) -> Made:
         return self._kept_by_labels(), {}
 
     def _kept_by_labels(self) -> dict[str, Path]:
-        kept = {name: store.folder for name, store in mine.label_stores(self.dataset).items()}
+        kept = {name: store.folder for name, store in self.mined.stores.items()}
         return {name: folder for name, folder in kept.items() if folder is not None}
 
     def _train(self) -> Made:
-        from mpr.training import launch
+        from mpr.training.launch import Launch, run
 
-        stage = self.recipe.stage or None
         if self.recipe.scale.processes == 1:
-            launch.run(launch.Launch(self.file, self.row.overrides, self.home, self.run, None, self.quiet, stage))
+            stage = self.recipe.stage or None
+            run(self.row, Launch(self.home, self.run, quiet=self.quiet, stage=stage), self.mined)
         else:
             self._trained_elsewhere()
         made = {"model": self.folder / "model"}
@@ -151,7 +156,7 @@ class Training:
 
         folder, processes = run_folder.RunFolder(self.folder), self.recipe.scale.processes
         with ExitStack() as held:
-            if prepared(self.recipe, folder, self.dataset, processes, held):
+            if prepared(self.mined, folder, processes, held):
                 sets = "".join(f" --set {override}" for override in self.row.overrides)
                 sets += f" --stage {self.recipe.stage}" if self.recipe.stage else ""
                 launch = f"accelerate launch --num_processes {processes} mpr/train.py {self.file}{sets}"

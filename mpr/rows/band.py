@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean, stdev
 
 from mpr.errors import NumbersError
-from mpr.recipe.keys_results import Band
+from mpr.recipe.keys import Band
 
 LEVEL = 0.95
 LEAST = 3  # seeds below which there is no band

@@ -15,8 +15,7 @@ from mpr.errors import Problem, RecipeError
 from mpr.evaluation import comparison
 from mpr.evaluation.scores import Scores
 from mpr.recipe import read
-from mpr.recipe.keys import Recipe
-from mpr.recipe.rules import task
+from mpr.recipe.keys import SCORERS, Recipe
 from mpr.rows import band
 from mpr.rows._stages import Row
 from mpr.rows.pipeline import Pipeline
@@ -145,8 +144,8 @@ def reproduce(
 ) -> Reproduction:
     """Makes the baselines of a recipe, and one trained run for each seed, counted up from that of the recipe."""
     recipe = read.load(file, overrides)
-    if recipe.task in task.SCORERS:
-        what = f"{task.SCORERS[recipe.task]} cannot search, so it has no row of its own"
+    if recipe.task in SCORERS:
+        what = f"{SCORERS[recipe.task]} cannot search, so it has no row of its own"
         fix = "train it with `mpr train`, and name its model under `scores` of a label"
         raise RecipeError(what, where=str(file), key="task", fix=fix)
     first = int(recipe.training["seed"])

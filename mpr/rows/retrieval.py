@@ -33,7 +33,7 @@ from mpr.evaluation.ranking import Ranking
 from mpr.evaluation.scores import Scores
 from mpr.formats import trec
 from mpr.recipe import faiss_settings
-from mpr.runtime.processes import ALONE, Group, Place
+from mpr.runtime.processes import ONE_PROCESS, Group
 from mpr.runtime.progress import Progress, silent
 from mpr.search import bm25, faiss_index, search
 from mpr.search.bm25 import Analysis, Settings
@@ -68,12 +68,11 @@ class Retrieval:
     def recipe(self) -> Any:
         return self.dataset.recipe
 
-    def vectors(self, model: Model, options: Options, group: Group | None = None) -> dict[str, VectorStore]:
+    def vectors(self, model: Model, options: Options, group: Group = ONE_PROCESS) -> dict[str, VectorStore]:
         """Encodes the corpus and the questions of every evaluation split; all processes of a launch call it."""
         from mpr.search import encode
 
         model.agree(self.recipe.towers)
-        group = group or ALONE
         return {name: encode.run(task, self._place(name), group) for name, task in self.tasks(model, options).items()}
 
     def tasks(self, model: Model, options: Options) -> dict[str, Task]:
@@ -92,10 +91,10 @@ class Retrieval:
 
     # Search
 
-    def search(self, role: str, device: str, progress: Progress = silent, group: Group | None = None) -> Ranking:
+    def search(self, role: str, device: str, progress: Progress = silent, group: Group = ONE_PROCESS) -> Ranking:
         """Ranks the corpus for every question of an evaluation split by the vectors of `vectors`; all processes of a
         launch call it."""
-        group, data = group or Group(Place(0, 1, 0, 1)), self.dataset
+        data = self.dataset
         # What is missing of the texts is made by the first process.
         group.first(lambda: bool([data.tokens_of_passages(None), data.tokens_of_questions(role)]))
         corpus = self._vectors("corpus", data.tokens_of_passages(None))
@@ -200,9 +199,8 @@ class Retrieval:
         found = storage.read_manifest(self.ranking_file(role).parent, RANKING).receipt.get("recall")
         return None if found is None else Recall(**found)
 
-    def search_words(self, role: str, progress: Progress = silent, group: Group | None = None) -> Ranking:
+    def search_words(self, role: str, progress: Progress = silent, group: Group = ONE_PROCESS) -> Ranking:
         """The same by BM25, a baseline for every model. The first process does it."""
-        group = group or Group(Place(0, 1, 0, 1))
         group.first(lambda: self._searched_words(role, progress))
         return self.ranking(role)
 
@@ -221,9 +219,8 @@ class Retrieval:
             progress(1)
         self._commit(role, made, Ranking.of_rows(questions.ids, rows_QK, scores_QK))
 
-    def ranked(self, role: str, group: Group | None = None, *, words: bool = False) -> Ranking:
+    def ranked(self, role: str, group: Group = ONE_PROCESS, *, words: bool = False) -> Ranking:
         """The ranking of an evaluation split by vectors or, with `words`, by BM25; made where it is missing."""
-        group = group or Group(Place(0, 1, 0, 1))
         with self.dataset.bar(f"search {role}", group.first(lambda: len(self.dataset.split(role)))) as progress:
             if words:
                 return self.search_words(role, progress, group)
@@ -306,7 +303,7 @@ class Retrieval:
                 trained=trained,
             )
         cuts = [int(measure.removeprefix("top")) for measure in wanted.measures]
-        tiers, positives = tuple(self.recipe.labels[0].tiers), None
+        tiers, positives = self.recipe.tiers, None
         if split.positives.counting(tiers).lengths().sum():  # most test splits list none
             positives = Judgements.of_positives(split, self.dataset.passages_of(role), corpus, tiers)
         return evaluation.by_answers(ranking, split, corpus, rules, cuts=cuts, positives=positives, trained=trained)

@@ -39,12 +39,12 @@ class EndedElsewhere(MprError):
 
 @dataclass(frozen=True)
 class Place:
-    """Who this process is among those of the run, and among those of its machine."""
+    """Who this process is among those of the run, and among those of its machine; by default the only one."""
 
-    rank: int
-    world: int
-    local_rank: int
-    local_world: int
+    rank: int = 0
+    world: int = 1
+    local_rank: int = 0
+    local_world: int = 1
 
     @classmethod
     def here(cls) -> Place:
@@ -62,6 +62,9 @@ class Place:
             if self.local_rank:
                 raise EndedElsewhere(error.exit_code) from error
             raise
+
+
+ALONE = Place()
 
 
 @dataclass
@@ -132,7 +135,7 @@ class Group:
             return
 
 
-ALONE = Group(Place(0, 1, 0, 1))
+ONE_PROCESS = Group(ALONE)
 """The only process of a run."""
 
 

@@ -26,7 +26,7 @@ from mpr.data.token_batches import Side
 from mpr.data.tokens import TokenStore
 from mpr.errors import NumbersError, Problem, RecipeError
 from mpr.runtime import environment
-from mpr.runtime.processes import ALONE, Group, Place, joined
+from mpr.runtime.processes import ONE_PROCESS, Group, Place, joined
 from mpr.runtime.progress import Progress, bar
 from mpr.search import padding, vectors
 from mpr.search.inference import COMPUTE, ROLES, Model, Worker, refuse_empty, unusable
@@ -144,7 +144,7 @@ def together() -> Iterator[Group]:
     """The processes that a launcher started, for `run`; one that fails ends all."""
     place = Place.here()
     if place.world == 1:
-        yield ALONE
+        yield ONE_PROCESS
         return
     distributed.init_process_group("gloo", timeout=_PATIENCE)
     try:
@@ -161,14 +161,14 @@ def beside(
     source: Path,
     ids: Callable[[Any], list[str]],
     options: Options,
-    group: Group = ALONE,
+    group: Group = ONE_PROCESS,
 ) -> VectorStore:
     """The vectors that lie beside `source`, where the texts are, encoded where they are not there yet."""
     task = Task.of(model, role, model.side(role, texts), ids, options)
     return run(task, source.with_name(f"{source.name}-vectors-{storage.json_digest(task.work)[:8]}"), group)
 
 
-def run(task: Task, target: Path, group: Group = ALONE) -> VectorStore:
+def run(task: Task, target: Path, group: Group = ONE_PROCESS) -> VectorStore:
     """Encodes what is missing and opens the store; the one that is there if it is of this very work.
 
     Every process calls it. A killed run is continued by the same call: the shards that were committed stay.

@@ -26,7 +26,7 @@ import torch
 from numpy.typing import NDArray
 from torch import distributed
 
-from mpr.recipe.keys_results import Feedback
+from mpr.recipe.keys import Feedback
 from mpr.runtime import randomness
 from mpr.runtime.processes import Place
 from mpr.runtime.progress import Progress, silent

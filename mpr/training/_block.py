@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -31,6 +31,8 @@ from torch.nn.parallel import DistributedDataParallel
 from mpr.errors import MprError, RecipeError
 from mpr.models import lengths
 from mpr.recipe.keys import Cache
+from mpr.runtime.processes import Place
+from mpr.training import _monitor
 from mpr.training._loss import Seen, Sums, Terms, targets_of
 
 Batch = Mapping[str, Any]
@@ -52,14 +54,21 @@ class Found:
     seen: Seen
     batch: Batch
     """As the loss saw it: what was not in it before the questions were encoded is there now."""
+    more: Mapping[str, Tensor] = field(default_factory=dict)
+    """What else is logged of every step."""
 
     @property
     def watched(self) -> dict[str, Tensor]:
-        """Every term's value over the whole step, before its coefficient."""
-        return {
-            f"loss_{label}": value
-            for label, value in zip(self.terms.labels, self.terms.values(self.sums).unbind(), strict=True)
-        }
+        """Every term's value over the whole step, before its coefficient, and what else is logged of every step."""
+        values = self.terms.values(self.sums).unbind()
+        return {**{f"loss_{name}": value for name, value in zip(self.terms.labels, values, strict=True)}, **self.more}
+
+    def observed(self) -> dict[str, float]:
+        """Numbers of this process's questions in one step, for the log; not of every step, as `pull` is not."""
+        seen, first = self.seen, self.terms.first
+        divisor = first.divisor(seen.own_OD.shape[1]) if first.has_softmax else None
+        found = _monitor.observe(seen.scores_OP, seen.positives_OP, seen.negatives_OP, self.pull(), divisor)
+        return found if seen.given_OP is not None else {**found, "passage_cosine": _monitor.spread(seen.passage_PD)}
 
     def pull(self) -> Tensor:
         """Gradient of the loss on `seen.scores_OP`; another pass over the scores, so not for every step."""
@@ -70,12 +79,12 @@ def block_loss(
     model: Model,
     batch: Batch,
     terms: Terms,
-    share: tuple[int, int],
+    place: Place,
     *,
     gather: bool,
     completed: Completed | None = None,
 ) -> Found:
-    """Encodes this process's share and computes the loss. The model is called once, as DDP would have it.
+    """Encodes this process's part and computes the loss. The model is called once, as DDP would have it.
 
     `completed` brings what the collator could not know. Where it is passages whose vectors do not learn, only questions
     are encoded.
@@ -83,7 +92,7 @@ def block_loss(
     own_OD, own_ND = model(question=batch["question"], passage=batch.get("passage"))
     if completed is not None:
         batch = completed(own_OD, batch)
-    return vector_loss(own_OD, own_ND, batch, terms, share, gather=gather)
+    return vector_loss(own_OD, own_ND, batch, terms, place, gather=gather)
 
 
 def vector_loss(
@@ -91,19 +100,22 @@ def vector_loss(
     own_ND: Tensor | None,
     batch: Batch,
     terms: Terms,
-    share: tuple[int, int],
+    place: Place,
     *,
     gather: bool,
     remembered_O: Tensor | None = None,
 ) -> Found:
-    """The same from vectors. `batch` has the relations of the whole step, or without `gather` of this share.
+    """The same from vectors. `batch` has the relations of the whole step, or without `gather` of this part.
 
     Without vectors of own passages those of all passages of the block are in the batch, on every process.
     """
-    rank, processes = share
+    rank, processes = place.rank, place.world
     together = gather and processes > 1
     passage_PD = batch["passage_PD"] if own_ND is None else gathered(own_ND, rank) if together else own_ND
-    _refuse_other_shapes(own_OD, passage_PD, batch, processes if together else 1)
+    expected = ((processes if together else 1) * len(own_OD), len(passage_PD))
+    if tuple(batch["positives_QP"].shape) != expected:
+        what = f"relations of {tuple(batch['positives_QP'].shape)} questions by passages, vectors for {expected}"
+        raise MprError(what, fix="give collator and loss the same share and the same gather")
     seen = Seen(
         own_OD=own_OD,
         passage_PD=passage_PD,
@@ -119,7 +131,7 @@ def vector_loss(
 
 
 def given_loss(
-    scores_QP: Tensor, batch: Batch, terms: Terms, share: tuple[int, int], completed: Completed | None = None
+    scores_QP: Tensor, batch: Batch, terms: Terms, place: Place, completed: Completed | None = None
 ) -> Found:
     """The loss of the whole step from scores that no two vectors made: those of this process's own block."""
     questions, passages = scores_QP.shape
@@ -136,7 +148,7 @@ def given_loss(
         own_QP=batch.get("own_QP"),
         given_OP=scores_QP,
     )
-    return loss_of(seen, batch, terms, share[1])
+    return loss_of(seen, batch, terms, place.world)
 
 
 def loss_of(seen: Seen, batch: Batch, terms: Terms, processes: int) -> Found:
@@ -149,13 +161,6 @@ def loss_of(seen: Seen, batch: Batch, terms: Terms, processes: int) -> Found:
     return Found(loss, terms, whole, _detached(seen), batch)
 
 
-def _refuse_other_shapes(own_OD: Tensor, passage_PD: Tensor, batch: Batch, parts: int) -> None:
-    expected = (parts * len(own_OD), len(passage_PD))
-    if tuple(batch["positives_QP"].shape) != expected:
-        what = f"relations of {tuple(batch['positives_QP'].shape)} questions by passages, vectors for {expected}"
-        raise MprError(what, fix="give collator and loss the same share and the same gather")
-
-
 def _over_processes(part: Sums, processes: int) -> Sums:
     """Sums over the whole step, without a graph."""
     both_2T = torch.stack([part.sum_T.detach(), part.weight_T.detach()])
@@ -166,11 +171,9 @@ def _over_processes(part: Sums, processes: int) -> Sums:
 
 def _detached(seen: Seen) -> Seen:
     """For looking at; holds no graph."""
-    everyone_QD = None if seen.question_QD is None else seen.question_QD.detach()
-    remembered_O = None if seen.remembered_O is None else seen.remembered_O.detach()
-    given_OP = None if seen.given_OP is None else seen.given_OP.detach()
-    bare = replace(seen, own_OD=seen.own_OD.detach(), passage_PD=seen.passage_PD.detach(), given_OP=given_OP)
-    return replace(bare, question_QD=everyone_QD, remembered_O=remembered_O)
+    names = ("own_OD", "passage_PD", "question_QD", "given_OP", "remembered_O")
+    parts = {name: getattr(seen, name) for name in names}
+    return replace(seen, **{name: part.detach() for name, part in parts.items() if part is not None})
 
 
 def gathered(own_ND: Tensor, rank: int) -> Tensor:
@@ -214,7 +217,7 @@ def cached_step(
     model: Model,
     batch: Batch,
     terms: Terms,
-    share: tuple[int, int],
+    place: Place,
     cache: Cache,
     *,
     gather: bool,
@@ -227,17 +230,51 @@ def cached_step(
     `backward` is called once a chunk, with a number whose gradient is the chunk's. It is the place for the loss scaler
     and for the division by accumulation steps: the gradient of the vectors is computed without either, in 32 bits.
     """
-    _refuse_wrapper(model, share)
+    _refuse_wrapper(model, place)
     calls = _calls(batch, cache)
-    own_OD, own_ND, states = _vectors(model, batch, calls, autocast)
+
+    # All vectors, without a graph, and the state of the random generators before each call
+    encoded, states = [], []
+    with torch.no_grad():
+        for call in calls:
+            states.append(_RandomState(batch["question"]["input_ids"].device))
+            with autocast():
+                encoded.append(call(model, batch))
+    torch.clear_autocast_cache()  # of weights cast without a graph, which the second pass must not be given
+    sides = []
+    for side, rows in enumerate(([call.question for call in calls], [call.passage for call in calls])):
+        used = [(vectors[side], part) for vectors, part in zip(encoded, rows, strict=True) if part is not None]
+        if used:
+            sides.append(lengths.in_order([vectors for vectors, _ in used], [part for _, part in used]))
+    own_OD, own_ND = sides[0], sides[1] if len(sides) > 1 else None
+
+    # The loss, and the gradient of the vectors
     ready = batch if completed is None else completed(own_OD, batch)
     leaves = [side.requires_grad_() for side in (own_OD, own_ND) if side is not None]
     with torch.enable_grad():
-        found = vector_loss(own_OD, own_ND, ready, terms, share, gather=gather)
+        found = vector_loss(own_OD, own_ND, ready, terms, place, gather=gather)
     gradients = torch.autograd.grad(found.loss, leaves)
-    found = replace(found, loss=found.loss.detach())
-    _push(model, batch, calls, states, gradients, autocast, backward)
-    return found
+
+    # Each chunk again, with a graph, and the gradient of its vectors sent through it
+    constant: set[str] = set()
+    for call, state in zip(calls, states, strict=True):
+        is_last, name = call is calls[-1], "question" if call.passage is None else "passage"
+        if name in constant and not is_last:
+            continue
+        with nullcontext() if is_last else _unsynchronised(model):
+            with state.again(), autocast():
+                vectors = call(model, batch)
+            parts = [
+                (made_ND * gradient_ND[torch.as_tensor(rows, device=gradient_ND.device)]).sum()
+                for made_ND, gradient_ND, rows in zip(vectors, gradients, (call.question, call.passage), strict=False)
+                if rows is not None
+            ]
+            surrogate = torch.stack(parts).sum()
+            if surrogate.requires_grad:
+                backward(surrogate)
+            else:
+                constant.add(name)  # a tower that does not learn needs no second pass
+    return replace(found, loss=found.loss.detach())
 
 
 def _calls(batch: Batch, cache: Cache) -> list[_Call]:
@@ -251,71 +288,21 @@ def _calls(batch: Batch, cache: Cache) -> list[_Call]:
     return [*calls, _Call(questions[-1], passages[-1])]
 
 
-def _vectors(
-    model: Model, batch: Batch, calls: Sequence[_Call], autocast: Callable[[], AbstractContextManager[Any]]
-) -> tuple[Tensor, Tensor | None, list[_Dice]]:
-    """All vectors, without a graph, and what the dice looked like before each call."""
-    device = batch["question"]["input_ids"].device
-    found, states = [], []
-    with torch.no_grad():
-        for call in calls:
-            states.append(_Dice(device))
-            with autocast():
-                found.append(call(model, batch))
-    torch.clear_autocast_cache()  # of weights cast without a graph, which the second pass must not be given
-    sides = []
-    for side, rows in enumerate(([call.question for call in calls], [call.passage for call in calls])):
-        used = [(vectors[side], part) for vectors, part in zip(found, rows, strict=True) if part is not None]
-        if used:
-            sides.append(lengths.in_order([vectors for vectors, _ in used], [part for _, part in used]))
-    return sides[0], sides[1] if len(sides) > 1 else None, states
-
-
-def _push(
-    model: Model,
-    batch: Batch,
-    calls: Sequence[_Call],
-    states: Sequence[_Dice],
-    gradients: tuple[Tensor, ...],
-    autocast: Callable[[], AbstractContextManager[Any]],
-    backward: Callable[[Tensor], object],
-) -> None:
-    """Encodes each chunk again, with a graph, and sends the gradient of its vectors through it."""
-    frozen: set[str] = set()
-    for call, dice in zip(calls, states, strict=True):
-        is_last, side = call is calls[-1], "question" if call.passage is None else "passage"
-        if side in frozen and not is_last:
-            continue
-        with nullcontext() if is_last else _quiet(model):
-            with dice.again(), autocast():
-                vectors = call(model, batch)
-            parts = [
-                (made_ND * gradient_ND[torch.as_tensor(rows, device=gradient_ND.device)]).sum()
-                for made_ND, gradient_ND, rows in zip(vectors, gradients, (call.question, call.passage), strict=False)
-                if rows is not None
-            ]
-            surrogate = torch.stack(parts).sum()
-            if surrogate.requires_grad:
-                backward(surrogate)
-            else:
-                frozen.add(side)  # a tower that does not learn needs no second pass
-
-
-def _quiet(model: Any) -> AbstractContextManager[Any]:
+def _unsynchronised(model: Any) -> AbstractContextManager[Any]:
     """Gradients stay here until the last chunk."""
     return model.no_sync() if hasattr(model, "no_sync") else nullcontext()
 
 
-def _refuse_wrapper(model: Any, share: tuple[int, int]) -> None:
+def _refuse_wrapper(model: Any, place: Place) -> None:
     """Only DDP is known to add up chunks and to synchronise once. DeepSpeed would update the weights at each chunk."""
     inner = getattr(model, "_orig_mod", model)
-    foreign = share[1] > 1 and not isinstance(inner, DistributedDataParallel)
+    foreign = place.world > 1 and not isinstance(inner, DistributedDataParallel)
     if foreign or type(inner).__module__.startswith("deepspeed"):
         what = f"the gradient cache works on one process or under DDP, not with {type(inner).__name__}"
         raise RecipeError(what, key="scale.cache", fix="train with DDP, or remove scale.cache")
 
 
-class _Dice:
+class _RandomState:
     """State of the generators that dropout draws from: the CPU's, and that of the device of the batch."""
 
     def __init__(self, device: torch.device) -> None:
@@ -336,19 +323,17 @@ class _Dice:
             yield
 
 
-def pair_loss(
-    model: Any, batch: Batch, terms: Terms, share: tuple[int, int], completed: Completed | None = None
-) -> Found:
+def pair_loss(model: Any, batch: Batch, terms: Terms, place: Place, completed: Completed | None = None) -> Found:
     """Scores the pairs of this process and computes the loss of the whole step. The model is called once."""
     scores_N: Tensor = model(pair=batch["pair"])
     shape = tuple(batch["positives_QP"].shape)
     scores_QP = scores_N.new_zeros(shape[0] * shape[1]).index_copy(0, batch["cell_N"], scores_N).view(shape)
-    return given_loss(scores_QP, batch, terms, share, completed)
+    return given_loss(scores_QP, batch, terms, place, completed)
 
 
 def late_interaction_loss(
-    model: Any, batch: Batch, terms: Terms, share: tuple[int, int], completed: Completed | None = None
+    model: Any, batch: Batch, terms: Terms, place: Place, completed: Completed | None = None
 ) -> Found:
     """Scores this process's block and computes the loss of the whole step. The model is called once."""
     scores_QP: Tensor = model(question=batch["question"], passage=batch["passage"])
-    return given_loss(scores_QP, batch, terms, share, completed)
+    return given_loss(scores_QP, batch, terms, place, completed)

@@ -6,8 +6,8 @@ folder that a reader never sees. Under FSDP the weights are gathered for it, and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from transformers import Trainer
 from mpr import storage
 from mpr.errors import StorageError
 from mpr.recipe.keys import Recipe
-from mpr.training._negative_cache import Stream
+from mpr.training.learner import StepLoss
 from mpr.training.run_folder import CHECKPOINT, RunFolder
 
 WEIGHTS = "model.safetensors"
@@ -30,7 +30,7 @@ class CommittedCheckpoints(Trainer):
 
     run: RunFolder
     recipe: Recipe
-    stream: Stream | None
+    loss: StepLoss
     _staging: Path | None = None
 
     def _get_output_dir(self, trial: Any) -> str:
@@ -57,18 +57,19 @@ class CommittedCheckpoints(Trainer):
         if self.is_world_process_zero():
             self._forget_old()
 
-    def _staged(self, target: Path) -> AbstractContextManager[Path]:
-        if self.is_world_process_zero():
-            return _Staged(target, self._announce, {"update": int(target.name), **self.facts(int(target.name))})
-        return nullcontext(self._announce(None))
+    @contextmanager
+    def _staged(self, target: Path) -> Iterator[Path]:
+        """The folder that the first process stages; all of them write into it."""
+        if not self.is_world_process_zero():
+            yield Path(self._agreed(None))
+            return
+        update = int(target.name)
+        with storage.stage(target, CHECKPOINT, {"update": update, **self.facts(update)}) as stage:
+            yield Path(self._agreed(str(stage.folder)))
 
     def facts(self, update: int) -> dict[str, Any]:
         """What else the receipt of a checkpoint says."""
         return {}
-
-    def _announce(self, folder: Path | None) -> Path:
-        """All processes write into the folder that the first one staged."""
-        return Path(self._agreed(str(folder)))
 
     def _agreed(self, value: Any) -> Any:
         """What the first process found, on all of them: their disks may tell of a rename at different times."""
@@ -90,8 +91,8 @@ class CommittedCheckpoints(Trainer):
             raise StorageError("weights are saved only inside a checkpoint that is being committed", key="trainer")
         staging = self._staging / Path(output_dir).name
         storage.make_folder(staging)
-        if self.stream is not None:
-            save_file(self.stream.cache.state(), str(staging / MEMORY))
+        if self.loss.cache is not None:
+            save_file(self.loss.cache.state(), str(staging / MEMORY))
         if state_dict is None:
             save_model(self.accelerator.unwrap_model(self.model), str(staging / WEIGHTS))
         else:
@@ -107,8 +108,8 @@ class CommittedCheckpoints(Trainer):
         from safetensors.torch import load_file, load_model
 
         path, towers = Path(resume_from_checkpoint) / WEIGHTS, self.accelerator.unwrap_model(self.model)
-        if self.stream is not None:
-            self.stream.cache.restore(load_file(path.with_name(MEMORY)))
+        if self.loss.cache is not None:
+            self.loss.cache.restore(load_file(path.with_name(MEMORY)))
         if not self.is_fsdp_enabled:
             load_model(towers, str(path))
             return
@@ -147,17 +148,3 @@ class CommittedCheckpoints(Trainer):
 
     def create_model_card(self, *arguments: Any, **named: Any) -> None:
         """Cards are rendered from receipts, never from here."""
-
-
-class _Staged:
-    """storage.stage for a checkpoint, announced to the other processes."""
-
-    def __init__(self, target: Path, announce: Callable[[Path], Path], receipt: Mapping[str, Any]) -> None:
-        self._stage = storage.stage(target, CHECKPOINT, receipt)
-        self._announce = announce
-
-    def __enter__(self) -> Path:
-        return self._announce(self._stage.__enter__().folder)
-
-    def __exit__(self, *error: Any) -> bool | None:
-        return self._stage.__exit__(*error)

@@ -38,7 +38,7 @@ def kept(model: Model, passages: PassageStore, texts: TokenStore, options: encod
 
 
 @dataclass(frozen=True)
-class FrozenPassages:
+class FixedPassages:
     """The vectors of all passages by row."""
 
     store: Store

@@ -109,14 +109,13 @@ class Term:
 
     @classmethod
     def of(cls, entry: Part, number: int) -> Term:
-        params = entry.model_dump(exclude={"name", "coefficient", "view", "columns"})
         coefficient, view = float(getattr(entry, "coefficient", 1.0)), str(getattr(entry, "view", "query"))
         foreign = [target for target in getattr(entry, "needs", ()) if target != "width"]
         if view == "positive" and foreign:
             what = f"'{entry.name}' needs {', '.join(foreign)}, which is about questions and passages"
             fix = "use `view: query`, or an objective that needs scores alone"
             raise RecipeError(what, key=f"objective.{number}.view", fix=fix)
-        return cls(entry.name, objectives.load(entry.name, **params), coefficient, view, columns_of(entry))
+        return cls(entry.name, objectives.bound(entry.name, entry), coefficient, view, columns_of(entry))
 
     def __call__(self, seen: Seen, scores_OP: Tensor) -> tuple[Tensor, Tensor]:
         """Numerator and denominator over the rows of this process."""
@@ -136,6 +135,8 @@ class Terms:
     def __init__(self, entries: Sequence[Part]) -> None:
         if not entries:
             raise RecipeError("no term", key="objective", fix="name at least one objective")
+        self.first: Any = entries[0]
+        """The one by whose scale scores are looked at."""
         self.terms = tuple(Term.of(entry, number) for number, entry in enumerate(entries))
 
     @property

@@ -86,7 +86,7 @@ def spread(vectors_ND: Tensor) -> float:
 
 
 @dataclass
-class Watch:
+class StepSums:
     """Numbers of the steps since the last log, summed on the device so that a step never waits for them.
 
     `same` are equal on every process; `parts` are of this process alone, and summed over processes when they are read.

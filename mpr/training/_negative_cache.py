@@ -21,14 +21,16 @@ Shapes: O questions of the step, P passages of the step, C places, S passages en
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from mpr.batches.collate import Collator
 from mpr.models.towers import inner_products
 from mpr.recipe import keys
 from mpr.runtime import randomness
+from mpr.runtime.processes import ALONE
 from mpr.training import _block
 from mpr.training._loss import Terms
 
@@ -93,14 +95,29 @@ class Stream:
     temperature: float
     seed: int
 
-    def loss(self, model: _block.Model, batch: _block.Batch, terms: Terms) -> tuple[_block.Found, dict[str, Tensor]]:
-        """The loss of a step, and what is worth watching in the cache; afterwards the cache knows this step."""
+    @classmethod
+    def of(cls, cache: NegativeCache, collator: Collator, temperature: float, seed: int) -> Stream:
+        """With the knowledge and the texts of a collator."""
+        passages, device = collator.passages, cache.row_C.device
+        assert passages is not None, "the rules of a recipe see to it that passages are encoded"
+        return cls(
+            cache,
+            lambda question_Q, row_C: torch.from_numpy(
+                collator.negatives_among(question_Q.cpu().numpy(), row_C.cpu().numpy())
+            ).to(device),
+            lambda row_N: {name: part.to(device) for name, part in passages.tokens(row_N.cpu().numpy()).items()},
+            temperature,
+            seed,
+        )
+
+    def loss(self, model: _block.Model, batch: _block.Batch, terms: Terms) -> _block.Found:
+        """The loss of a step; afterwards the cache knows this step."""
         own_OD, own_PD = model(question=batch["question"], passage=batch["passage"])
         remembered_O, watched = self._remembered(model, own_OD, batch)
-        found = _block.vector_loss(own_OD, own_PD, batch, terms, (0, 1), gather=True, remembered_O=remembered_O)
+        found = _block.vector_loss(own_OD, own_PD, batch, terms, ALONE, gather=True, remembered_O=remembered_O)
         column_N = batch["positives_QP"].any(dim=0).nonzero()[:, 0]
         self.cache.add(batch["passage_ids"][column_N], own_PD.detach()[column_N])
-        return found, watched
+        return replace(found, more=watched)
 
     def _remembered(
         self, model: _block.Model, own_OD: Tensor, batch: _block.Batch
@@ -114,7 +131,7 @@ class Stream:
             return None, watched
         score_RF = inner_products(own_OD.detach()[rows_R], self.cache.vector_CD[place_F])
         score_RF = (score_RF / self.temperature).masked_fill(~allowed_OF[rows_R], float("-inf"))
-        chosen_R = drawn(score_RF, self._dice(int(batch["draw"]), rows_R))
+        chosen_R = drawn(score_RF, self._uniform(int(batch["draw"]), rows_R))
         place_S, which_R = torch.unique(place_F[chosen_R], return_inverse=True)
         _, fresh_SD = model(passage=self.texts(self.cache.row_C[place_S]))
         fresh_R = (own_OD[rows_R] * fresh_SD[which_R].to(own_OD.dtype)).sum(dim=1)
@@ -133,7 +150,7 @@ class Stream:
         allowed_OC[:, place_P[column_K]] &= ~batch["negatives_QP"][:, column_K]
         return allowed_OC
 
-    def _dice(self, draw: int, rows_R: Tensor) -> Tensor:
+    def _uniform(self, draw: int, rows_R: Tensor) -> Tensor:
         found = randomness.uniform(self.seed, "remembered negative", draw, rows_R.cpu().numpy())
         return torch.from_numpy(found).to(rows_R.device)
 

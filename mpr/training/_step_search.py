@@ -39,12 +39,13 @@ from mpr.data.tokens import PADDING
 from mpr.errors import RecipeError
 from mpr.recipe.keys import Recipe
 from mpr.recipe.keys_draw import Draw
+from mpr.runtime.processes import Place
 from mpr.search import faiss_index
 from mpr.search.exact import Exact
 from mpr.search.top_k import TopK
 from mpr.search.vectors import VectorStore
 from mpr.storage.ragged import Integers
-from mpr.training._fixed_passages import FrozenPassages
+from mpr.training._fixed_passages import FixedPassages
 
 Search = Callable[[NDArray[np.float32], int], TopK]
 BUDGET = 2 << 30  # bytes that the search of a step may add to the process; it changes no result
@@ -70,7 +71,7 @@ def _index(source: Any, store: VectorStore) -> Path:
 
 
 @dataclass(frozen=True)
-class Found:
+class Searched:
     """The block of a step, the rank of every hit, and how many positives were hits."""
 
     block: Block
@@ -81,10 +82,10 @@ class Found:
 
 
 @dataclass(frozen=True)
-class LiveSearch:
+class StepSearch:
     """Makes a whole batch of one that has questions only."""
 
-    passages: FrozenPassages
+    passages: FixedPassages
     search: Search
     collator: Collator
     config: Draw
@@ -92,8 +93,8 @@ class LiveSearch:
     depth: int
 
     @classmethod
-    def of(cls, recipe: Recipe, store: VectorStore, collator: Collator, device: torch.device) -> LiveSearch:
-        source, passages = recipe.live, FrozenPassages(store, device)
+    def of(cls, recipe: Recipe, store: VectorStore, collator: Collator, device: torch.device) -> StepSearch:
+        source, passages = recipe.step_search, FixedPassages(store, device)
         if source.depth > len(store):
             what = f"source '{source.as_}' looks for the {source.depth:,} best of {len(store):,} passages"
             raise RecipeError(what, key="sources.depth", fix=f"choose a depth from 1 to {len(store):,}")
@@ -101,8 +102,8 @@ class LiveSearch:
         return cls(passages, search, collator, recipe.draw, source.as_, source.depth)
 
     def __call__(self, own_OD: Tensor, batch: Mapping[str, Any]) -> dict[str, Any]:
-        step, share = self.collator.step(int(batch["draw"]))
-        found = self.found(step, self._hits(own_OD, share))
+        step, place = self.collator.step(int(batch["draw"]))
+        found = self.found(step, self._hits(own_OD, place))
         shortages = {self.name: found.short} if found.short else {}
         related = self.collator.as_batch(replace(step, block=found.block, shortages=shortages))
         related["ranks_QP"] = torch.from_numpy(_ranks(found))
@@ -111,17 +112,17 @@ class LiveSearch:
         ready = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in related.items()}
         return {**batch, **ready, "passage_PD": self.passages.vectors(found.block.passage_P)}
 
-    def _hits(self, own_OD: Tensor, share: tuple[int, int]) -> Integers:
+    def _hits(self, own_OD: Tensor, place: Place) -> Integers:
         """Rows of passages for every question of the block, those of other processes included."""
         hits = self.search(own_OD.detach().float().cpu().numpy(), self.depth)
         own_OK = torch.from_numpy(hits.rows_QK).to(own_OD.device)
-        if share[1] == 1:
+        if place.world == 1:
             return hits.rows_QK
-        parts = [torch.empty_like(own_OK) for _ in range(share[1])]
+        parts = [torch.empty_like(own_OK) for _ in range(place.world)]
         distributed.all_gather(parts, own_OK)
         return np.asarray(torch.cat(parts).cpu().numpy())
 
-    def found(self, step: Step, rows_QK: Integers) -> Found:
+    def found(self, step: Step, rows_QK: Integers) -> Searched:
         """Who is who among the hits. `step` has every positive that may be drawn, and no negative."""
         block, questions = step.block, step.block.question_Q
         real_Q = np.flatnonzero(questions != PADDING)
@@ -130,7 +131,12 @@ class LiveSearch:
         known = Pairs(real_Q[owner_N], passage_N)
         drawn = Pairs(block.positive_row_N, block.positive_N)
         is_hit_N = np.isin(drawn.keys(), hits.keys())
-        positive = drawn.at(is_hit_N | self._is_appended(drawn, is_hit_N, len(questions)))
+        if self.config.positives.append == "always":
+            is_appended_N = ~is_hit_N
+        else:
+            has_hit_Q = np.bincount(drawn.row_N[is_hit_N], minlength=len(questions)) > 0
+            is_appended_N = ~has_hit_Q[drawn.row_N]
+        positive = drawn.at(is_hit_N | is_appended_N)
         wanted_Q = np.full(len(questions), self._most, dtype=np.int64)
         negative = hits.first(wanted_Q, known)
         seen = hits.at(np.isin(hits.keys(), known.keys()))
@@ -138,7 +144,7 @@ class LiveSearch:
         pairs = positive.row_N, positive.passage_N, negative.row_N, negative.passage_N
         rank_N = np.tile(np.arange(1, rows_QK.shape[1] + 1, dtype=np.int64), len(real_Q))
         short = 0 if self.config.negatives[0].all else int(self._most * len(real_Q) - len(negative.row_N))
-        return Found(Block(questions, passage_P, *pairs), hits, rank_N, int(is_hit_N.sum()), short)
+        return Searched(Block(questions, passage_P, *pairs), hits, rank_N, int(is_hit_N.sum()), short)
 
     @property
     def _most(self) -> int:
@@ -146,15 +152,8 @@ class LiveSearch:
         entry = self.config.negatives[0]
         return self.depth if entry.all else entry.k or 0
 
-    def _is_appended(self, drawn: Pairs, is_hit_N: NDArray[np.bool_], rows: int) -> NDArray[np.bool_]:
-        """Positives that are not among the hits and enter the block nevertheless."""
-        if self.config.positives.append == "always":
-            return ~is_hit_N
-        has_hit_Q = np.bincount(drawn.row_N[is_hit_N], minlength=rows) > 0
-        return ~has_hit_Q[drawn.row_N]
 
-
-def _ranks(found: Found) -> Integers:
+def _ranks(found: Searched) -> Integers:
     """Of every cell; 0 where the passage is none of the question's hits."""
     passage_P = found.block.passage_P
     ranks_QP = np.zeros((len(found.block.question_Q), len(passage_P)), dtype=np.int64)

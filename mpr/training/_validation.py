@@ -21,6 +21,7 @@ from tqdm import tqdm
 from mpr.data.token_batches import Side
 from mpr.errors import DataError
 from mpr.models.towers import inner_products
+from mpr.runtime.processes import ALONE, Place
 from mpr.storage.ragged import Integers, Ragged
 
 CELLS = 1 << 25  # scores that are held at a time: 128 MB
@@ -30,7 +31,7 @@ Model = Callable[..., tuple[Any, Any]]
 
 @dataclass(frozen=True)
 class DevPool:
-    """Which rows of the stores take part. `share` is (this process, number of processes)."""
+    """Which rows of the stores take part."""
 
     questions: Side
     passages: Side
@@ -41,7 +42,7 @@ class DevPool:
     column_N: Integers
     """Which of `passage_P` is its positive."""
     batch: int
-    share: tuple[int, int] = (0, 1)
+    place: Place = ALONE
     quiet: bool = True
 
     @classmethod
@@ -55,7 +56,7 @@ class DevPool:
         at_most: int,
         each: int,
         batch: int,
-        share: tuple[int, int] = (0, 1),
+        place: Place = ALONE,
         quiet: bool = True,
     ) -> DevPool:
         """The first `at_most` questions that have a positive, with the first `each` candidates of every source."""
@@ -71,7 +72,7 @@ class DevPool:
             extra.append(ragged.columns["passage"][places])
         pool = np.unique(np.concatenate([positive_N, *extra]))
         column_N = np.searchsorted(pool, positive_N)
-        return cls(questions, passages, question_Q, pool, owner_N, column_N, batch, share, quiet)
+        return cls(questions, passages, question_Q, pool, owner_N, column_N, batch, place, quiet)
 
     def ranks(self, model: Model, device: torch.device) -> Integers:
         """0-based rank of every pair's positive, with the model as it is now, on every process.
@@ -84,7 +85,7 @@ class DevPool:
         rank_N = torch.zeros(len(self.owner_N), dtype=torch.long, device=device)
         size = max(1, CELLS // len(self.passage_P))
         for number, start in enumerate(range(0, len(rank_N), size)):
-            if number % self.share[1] == self.share[0]:
+            if number % self.place.world == self.place.rank:
                 part = slice(start, start + size)
                 rank_N[part] = self._ranks(part, question_QW, passage_PW)
         return np.asarray(self._added(rank_N).cpu().numpy())
@@ -100,7 +101,7 @@ class DevPool:
 
     def _vectors(self, model: Model, side: Side, rows: Integers, name: str, device: torch.device) -> Tensor:
         """Vectors of `rows`, encoded in order of length so that little is padding, batch by batch in turn."""
-        rank, processes = self.share
+        rank, processes = self.place.rank, self.place.world
         order = np.argsort(side.store.title.lengths(rows) + side.store.text.lengths(rows), kind="stable")
         batches = [order[start : start + self.batch] for start in range(0, len(rows), self.batch)]
         found = None
@@ -118,6 +119,6 @@ class DevPool:
 
     def _added(self, part: Tensor) -> Tensor:
         """Sums over processes of what each left zero where another worked."""
-        if self.share[1] > 1:
+        if self.place.world > 1:
             distributed.all_reduce(part)
         return part

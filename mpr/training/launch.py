@@ -6,13 +6,19 @@ import logging
 import os
 import shlex
 import sys
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mpr.errors import Interrupted
+from mpr.errors import Interrupted, Problems, RecipeError
 from mpr.runtime.processes import Place
+
+if TYPE_CHECKING:
+    from mpr.mining.mine import Mined
+    from mpr.recipe.keys import Recipe
+    from mpr.training.run_folder import RunFolder
 
 log = logging.getLogger("mpr.train")
 IGNORED = (
@@ -20,14 +26,13 @@ IGNORED = (
     "num_train_epochs",
     "max_steps",
 )  # a draw is the batch; the plan has the steps
+INSTALLED_AS = {"tensorboard": "mpr[trackers]", "trackio": "mpr[trackers]"}
 
 
 @dataclass(frozen=True)
 class Launch:
-    """What the command line says."""
+    """What the command line says besides the recipe."""
 
-    recipe: Path
-    overrides: tuple[str, ...] = ()
     home: Path = Path(".mpr")
     run: Path | None = None
     fork: str | None = None
@@ -36,88 +41,89 @@ class Launch:
     """Of a recipe with a plan: train this stage alone; None: all of them, one after the other."""
 
 
-def run(launch: Launch) -> Path:
+def run(row: Recipe, launch: Launch, mined: Mined | None = None) -> Path:
     """Trains to the end, or raises Interrupted after committing a checkpoint; returns the run folder.
 
     Every process of the run calls it. The first one alone takes the lock, prepares the data and claims the folder; an
-    error of any of them ends all, and is raised as itself where it happened first.
+    error of any of them ends all, and is raised as itself where it happened first. `mined`: what was mined for the one
+    stage that is trained.
     """
-    from mpr.recipe import read
     from mpr.recipe import stages as recipe_plan
     from mpr.recipe.rules import launch as launching
     from mpr.training import run_folder
 
     place = Place.here()
     with place.speaking_once():
-        row = read.load(launch.recipe, launch.overrides)
         stages = launching.chosen(row, launch.stage, place)
         for recipe in stages:
             launching.refuse_contradictions(recipe, place, os.environ)
-    place_name = run_folder.name(row, "trained") + (f"-{launch.fork}" if launch.fork else "")
-    target = launch.run or Path("runs") / place_name
+    name = run_folder.name(row, "trained") + (f"-{launch.fork}" if launch.fork else "")
+    target = launch.run or Path("runs") / name
     for recipe in stages:
         if recipe.stage and place.rank == 0:
             run_folder.RunFolder(target).refuse_without_plan()
             log.info("stage %s", recipe.stage)
-        _train(launch, recipe, target, place)
+        _train(recipe, launch, target, place, mined)
         if recipe_plan.is_last(row, recipe) and place.rank == 0:
             run_folder.publish_last_stage(target, recipe)
     return target
 
 
-def _train(launch: Launch, recipe: Any, target: Path, place: Any) -> None:
+def _train(recipe: Recipe, launch: Launch, target: Path, place: Place, mined: Mined | None) -> None:
     """One training: that of the row in its folder, or of a stage of its plan in a folder in there."""
     import torch
 
     from mpr.data.dataset import Dataset
+    from mpr.mining.mine import Mined
     from mpr.recipe.rules import launch as launching
     from mpr.runtime import environment, processes
-    from mpr.training import _trackers, run_folder
-    from mpr.training._run import TrainingRun
+    from mpr.training import run_folder
+    from mpr.training._fit import fit
 
     folder = run_folder.RunFolder(run_folder.of_stage(target, recipe))
     with place.speaking_once():
         launching.refuse_devices(recipe, place, os.environ, torch.cuda.device_count())
     if launch.quiet:
-        _no_bars()
+        from transformers.utils import logging as transformers_logging
+
+        transformers_logging.disable_progress_bar()
     arguments = training_arguments(recipe, folder.folder, torch.cuda.is_available(), launch.quiet, place.rank)
     assert arguments.world_size == place.world, "the launcher and torch count other processes"
     with place.speaking_once():
-        _trackers.refuse_absent(arguments.report_to)
-    quiet, models = launch.quiet or place.rank > 0, run_folder.models(target, recipe)
-    dataset = Dataset(recipe, launch.home, quiet, models)
+        refuse_absent_trackers(arguments.report_to)
+    if mined is None:
+        quiet, models = launch.quiet or place.rank > 0, run_folder.models(target, recipe)
+        mined = Mined(Dataset(recipe, launch.home, quiet, models))
     with processes.joined(place) as group, ExitStack() as held:
-        begun = group.first(lambda: prepared(recipe, folder, dataset, place.world, held))
+        begun = group.first(lambda: prepared(mined, folder, place.world, held))
         if not begun:
             return
-        processes.refuse_other_disk(place, dataset.corpus.folder, dataset.corpus.folder.exists())
+        processes.refuse_other_disk(place, mined.dataset.corpus.folder, mined.dataset.corpus.folder.exists())
         processes.refuse_other_disk(place, folder.folder, folder.progress() == begun)
         environment.seed_everything(arguments.seed)
-        training = TrainingRun(recipe, dataset, folder, (place.rank, place.world), arguments, group=group)
-        training.vectors = group.first(training.freeze)
-        training.clusters = group.first(training.cluster)
-        if not training.run():
+        if not fit(mined, folder, group, arguments):
             again = shlex.join(sys.argv) if place.world == 1 else "the same launch"
             raise Interrupted("stopped on request; a checkpoint was committed", fix=f"to continue, run again: {again}")
 
 
-def prepared(recipe: Any, folder: Any, dataset: Any, world: int, held: ExitStack) -> dict[str, Any]:
+def prepared(mined: Mined, folder: RunFolder, world: int, held: ExitStack) -> dict[str, Any]:
     """For the first process: holds the folder until the run ends. How far it is; empty when nothing is left to train.
 
     A finished run is claimed like any other, so that a changed recipe is not answered with the model of the old one.
     """
     from mpr import storage
-    from mpr.mining import clusters, mine
+    from mpr.mining import clusters
     from mpr.models import contract, local_inputs
     from mpr.training import step_teacher
     from mpr.training.run_folder import identity
 
+    dataset, recipe = mined.dataset, mined.dataset.recipe
     held.enter_context(folder.held())
     digests = {role: store.manifest.digest for role, store in dataset.prepare_training().items()}
     if dataset.models.start is not None:
         digests["start"] = storage.verify(dataset.models.start, contract.KIND).digest
-    digests |= {f"candidates {name}": table.manifest.digest for name, table in mine.mine(dataset).items()}
-    digests |= {name: store.digest for name, store in mine.label_stores(dataset).items()}
+    digests |= {f"candidates {name}": table.manifest.digest for name, table in mined.make().tables.items()}
+    digests |= {name: store.digest for name, store in mined.stores.items()}
     digests |= clusters.model_digest(dataset) | step_teacher.prepare(dataset) | local_inputs.encoders(recipe)
     folder.claim(identity(recipe, digests, world))
     if not folder.model.exists():
@@ -127,20 +133,18 @@ def prepared(recipe: Any, folder: Any, dataset: Any, world: int, held: ExitStack
     return {}
 
 
-def _no_bars() -> None:
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.disable_progress_bar()
-
-
-def training_arguments(recipe: Any, folder: Path, cuda: bool, quiet: bool, rank: int = 0) -> Any:
+def training_arguments(recipe: Recipe, folder: Path, cuda: bool, quiet: bool, rank: int = 0) -> Any:
     """transformers' TrainingArguments with what the recipe says and what a draw-based run needs."""
     from transformers import TrainingArguments
 
-    given = {name: value for name, value in recipe.training.items() if name not in IGNORED}
+    from mpr.runtime import randomness
+
+    given: dict[str, Any] = {name: value for name, value in recipe.training.items() if name not in IGNORED}
+    seed: int = recipe.training["seed"]
     given |= {
         "output_dir": str(folder),
-        "seed": _dice(recipe.training["seed"], rank),
+        # Only dropout draws by it: the same on every process would be the same noise.
+        "seed": seed if rank == 0 else int(randomness.bits(seed, "process", rank)) % 2**32,
         "per_device_train_batch_size": 1,
         "max_steps": recipe.training.get("max_steps", -1),  # of epochs: when the rows of the data are known
         "remove_unused_columns": False,
@@ -156,8 +160,21 @@ def training_arguments(recipe: Any, folder: Path, cuda: bool, quiet: bool, rank:
     return arguments
 
 
-def _dice(seed: int, rank: int) -> int:
-    """Seed of a process's own dice, which only dropout rolls: the same on every process would be the same noise."""
-    from mpr.runtime import randomness
+def refuse_absent_trackers(names: Iterable[str]) -> None:
+    """Programs that show a run while it goes on (`training.report_to`) must be installed. transformers would raise out
+    of the Trainer's constructor, after the data was prepared and the model built."""
+    from transformers.integrations import get_reporting_integration_callbacks
 
-    return seed if rank == 0 else int(randomness.bits(seed, "process", rank)) % 2**32
+    problems = Problems(RecipeError)
+    for name in names:
+        if name == "none":
+            continue
+        try:
+            for kind in get_reporting_integration_callbacks([name]):
+                kind()
+        except ValueError as error:
+            problems.add(str(error), key="training.report_to", fix="name one of these, or none")
+        except (ImportError, RuntimeError):
+            fix = f"pip install '{INSTALLED_AS.get(name, name)}', or --set training.report_to=none"
+            problems.add(f"the tracker '{name}' is not installed here", key="training.report_to", fix=fix)
+    problems.stop_if_any()

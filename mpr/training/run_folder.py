@@ -27,7 +27,6 @@ from mpr.errors import Problem, RecipeError, StorageError
 from mpr.models import contract
 from mpr.recipe.keys import DESCRIBING
 from mpr.recipe.strict_yaml import dotted, leaves
-from mpr.training import run_folder
 
 CHECKPOINT = "checkpoint"
 RECEIPTS = "receipts"  # of the stages of a row; those before training are there before the run is
@@ -159,7 +158,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def publish_last_stage(run: Path, stage: Any) -> Path:
     """The model of the last stage of a plan, copied to where every run has its model; one of before makes room."""
-    source, target = run_folder.of_stage(run, stage) / "model", run / "model"
+    source, target = of_stage(run, stage) / "model", run / "model"
     manifest = storage.verify(source, contract.KIND)
     if target.exists() and storage.read_manifest(target).digest != manifest.digest:
         storage.remove(target)

@@ -4,10 +4,11 @@
 ids of the step's questions and passages -> the teacher's own token ids (its tokenizer, its lengths) -> live_QP
 ```
 
-It comes to the loss by the hook between encoding and scoring (`scale.Completed`), as frozen passages do, so it is asked
-about the passages that a step really has. It is in evaluation mode, without a graph and without dice: it has no state,
-a resumed run is the unbroken one, and what it is belongs to the run's identity by the digest of its folder. With
-several processes each asks about its own rows; nobody looks at the others, which are NaN.
+It comes to the loss by the hook between encoding and scoring (`Completed` in `mpr/training/_block.py`), as passages
+that do not learn do, so it is asked about the passages that a step really has. It is in evaluation mode, without a
+graph and without dropout: it has no state, a resumed run is the unbroken one, and what it is belongs to the run's
+identity by the digest of its folder. With several processes each asks about its own rows; nobody looks at the others,
+which are NaN.
 
 Shapes: O own questions of this process, Q questions and P passages of the block.
 """
@@ -31,9 +32,8 @@ from mpr.models import contract, late_interaction, locate
 from mpr.models.kinds import KINDS
 from mpr.models.templates import Template
 from mpr.models.towers import inner_products
+from mpr.recipe import keys
 from mpr.recipe.keys import Towers
-from mpr.recipe.rules import labels
-from mpr.recipe.rules import task as task_rules
 from mpr.search.inference import COMPUTE
 from mpr.storage.ragged import Integers
 
@@ -56,13 +56,13 @@ class Scorer:
     def opened(cls, folder: Path, groups: int = 1) -> Scorer:
         """A folder of either kind, every byte verified. `groups` as in `scale.groups`."""
         task = contract.task(folder)
-        if task == task_rules.CROSS_ENCODER:
+        if task == keys.CROSS_ENCODER:
             what = "is a cross-encoder, which would have to read every passage of the step with every question"
             fix = "let a late-interaction model or a dual encoder teach, or store its scores (label `teacher`)"
             raise DataError(what, where=str(folder), key="labels.model", fix=fix)
-        model, tokenizer, found = KINDS.get(task, KINDS[task_rules.DUAL_ENCODER]).load(folder)
+        model, tokenizer, found = KINDS.get(task, KINDS[keys.DUAL_ENCODER]).load(folder)
         model.groups = groups
-        if task == task_rules.LATE_INTERACTION:
+        if task == keys.LATE_INTERACTION:
             return cls(
                 found.towers,
                 tokenizer,
@@ -77,7 +77,7 @@ class Scorer:
 
 
 @dataclass(frozen=True)
-class LiveTeacher:
+class StepTeacher:
     """Adds `live_QP` to a batch."""
 
     name: str
@@ -89,9 +89,9 @@ class LiveTeacher:
     compute: str
 
     @classmethod
-    def of(cls, dataset: Dataset, rank: int, device: torch.device) -> LiveTeacher | None:
+    def of(cls, dataset: Dataset, rank: int, device: torch.device) -> StepTeacher | None:
         """The teacher of the dataset's recipe; None: it has none."""
-        label = labels.live_teacher(dataset.recipe)
+        label = dataset.recipe.step_teacher
         if label is None:
             return None
         scorer = Scorer.opened(located(dataset), dataset.recipe.scale.groups)
@@ -139,19 +139,19 @@ def _sides(dataset: Dataset, scorer: Scorer) -> tuple[Side, Side]:
 
 def located(dataset: Dataset) -> Path:
     """The folder of the teacher that the recipe names."""
-    label, key = labels.live_teacher(dataset.recipe), "labels.model"
+    label, key = dataset.recipe.step_teacher, "labels.model"
     return locate.model_folder(label.model, dataset.home, dataset.models.stages, key=key, quiet=dataset.quiet)
 
 
 def prepare(dataset: Dataset) -> dict[str, str]:
     """For the first process: the teacher can be opened, and its token ids are there. Its digest, if there is one."""
-    if labels.live_teacher(dataset.recipe) is not None:
+    if dataset.recipe.step_teacher is not None:
         _sides(dataset, Scorer.opened(located(dataset)))
     return model_digest(dataset)
 
 
 def model_digest(dataset: Dataset) -> dict[str, str]:
     """Which model it is."""
-    if labels.live_teacher(dataset.recipe) is None:
+    if dataset.recipe.step_teacher is None:
         return {}
     return {"model of the live teacher": storage.read_manifest(located(dataset)).digest}

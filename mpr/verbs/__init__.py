@@ -1,10 +1,11 @@
-"""CATALOGUE: the commands of `mpr`. A file is named after its first command.
+"""CATALOGUE: the commands of `mpr`. A file is named after one of its commands, or after what they do.
 
 ```
 reproduce.py   reproduce, status, verify       search.py       encode, search, evaluate
 check.py       check, plan, reference          compare.py      compare, fuse
 data.py        data, audit                     generate.py     judge, generate, augment
-training.py    mine, label, train, merge       publishing.py   push, pull       board.py   leaderboard
+training.py    mine, label, train, merge       publishing.py   push, pull
+leaderboard.py leaderboard build, add, fail, expect
 ```
 
 In: arguments of the command line. Out: calls of the rooms below, and what is printed.

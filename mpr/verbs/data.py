@@ -17,11 +17,11 @@ def data(recipe: OneRecipe, overrides: Overrides = None, home: Home = Path(".mpr
     What is already there is used again. Example: mpr data recipes/quickstart.yaml
     """
     from mpr.data.dataset import Dataset
-    from mpr.recipe import read, stages
+    from mpr.recipe import read
 
     started = time.monotonic()
     built: dict[tuple[str, Path], Any] = {}
-    for stage in stages.stages_of(read.load(recipe, overrides or ())):
+    for stage in read.load(recipe, overrides or ()).stages:
         built |= {(name, store.folder): store for name, store in Dataset(stage, home, quiet).prepare().items()}
     for (name, _), store in built.items():
         dropped = {reason: count for reason, count in store.manifest.receipt.get("dropped", {}).items() if count}

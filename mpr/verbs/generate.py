@@ -61,7 +61,7 @@ def judge(
         planted=planted,
     )
     who, dataset = writers.of(writer), Dataset(found, home, quiet)
-    mine.mine(dataset, until="llm")
+    mine.Mined(dataset, until="llm").make()
     typer.echo(str(judging.judge(dataset, wanted, who, to)))
 
 

@@ -55,7 +55,7 @@ def _model(stages: Retrieval, name: str | None, untrained: bool, group: Group) -
     """The run's own trained model, another one, one of the Hub, or the encoders that the recipe starts from."""
     from mpr.models import locate
     from mpr.search.inference import Model
-    from mpr.training import starts
+    from mpr.training import learner
 
     dataset, own = stages.dataset, stages.folder / "model"
 
@@ -69,7 +69,7 @@ def _model(stages: Retrieval, name: str | None, untrained: bool, group: Group) -
         return str(own)
 
     if untrained:
-        return starts.untrained(dataset)
+        return learner.untrained(dataset)
     return Model.trained(Path(group.first(place)), stages.recipe.towers)  # downloaded by the first process only
 
 

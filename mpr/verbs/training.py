@@ -33,7 +33,6 @@ def mine(
     from mpr.data.dataset import Dataset
     from mpr.mining import mine as mining
     from mpr.recipe import read, stages
-    from mpr.recipe.rules import labels
     from mpr.runtime.processes import Place
     from mpr.training import run_folder
 
@@ -44,14 +43,14 @@ def mine(
     models = run_folder.models(folder or Path("runs") / run_folder.name(row, "trained"), found)
     with _together(place) as group:
         dataset = Dataset(found, home, quiet or place.rank > 0, models)
-        made = mining.mine(dataset, group=group)
-    for name, table in made.items() if place.rank == 0 else ():
+        mined = mining.Mined(dataset).make(group=group)
+    for name, table in mined.tables.items() if place.rank == 0 else ():
         typer.echo(f"{name:<12} {table.summary()}  {table.manifest.digest[:12]}  {table.folder}")
-    if place.rank == 0 and labels.scorers(found):
+    if place.rank == 0 and found.cross_encoders:
         typer.echo("labels ask a cross-encoder: `mpr label RECIPE` runs it, or training does by itself")
     elif place.rank == 0:
-        _say_labels(mining.knowledge(Dataset(found, home, True, models)))
-    if not made and place.rank == 0:
+        _say_labels(mined.knowledge)
+    if not mined.tables and place.rank == 0:
         typer.echo("nothing to mine: candidates came with the records, or every step searches for them")
 
 
@@ -88,8 +87,7 @@ def label(
     dataset = Dataset(found, home, quiet, models)
     if split not in dataset.splits.names:
         raise RecipeError(f"no split '{split}'", key="--split", fix=f"known: {', '.join(dataset.splits.names)}")
-    mining.mine(dataset, split)
-    known = mining.knowledge(dataset, split)
+    known = mining.Mined(dataset, split).make().knowledge
     _say_labels(known)
     for store in {store.folder: store for store in known.stores.values() if store.folder is not None}.values():
         typer.echo(f"scores       {len(store):,} pairs  {store.digest[:12]}  {store.folder}")
@@ -99,10 +97,10 @@ def label(
 
 def _together(place: Place) -> AbstractContextManager[Group]:
     """The processes of a launch; torch, which takes a while to load, only where there are several."""
-    from mpr.runtime.processes import ALONE
+    from mpr.runtime.processes import ONE_PROCESS
 
     if place.world == 1:
-        return nullcontext(ALONE)
+        return nullcontext(ONE_PROCESS)
     from mpr.search import encode as encoding
 
     return encoding.together()
@@ -127,10 +125,14 @@ def train(
     import logging
     import sys
 
+    from mpr.recipe import read
+    from mpr.runtime.processes import Place
     from mpr.training.launch import Launch, run
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    typer.echo(f"trained: {run(Launch(recipe, tuple(overrides or ()), home, folder, fork, quiet, stage))}")
+    with Place.here().speaking_once():
+        row = read.load(recipe, overrides or ())
+    typer.echo(f"trained: {run(row, Launch(home, folder, fork, quiet, stage))}")
 
 
 def merge(

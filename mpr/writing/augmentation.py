@@ -48,8 +48,7 @@ class Made:
 def augment(dataset: Dataset, least: int, steps: list[Step], target: Path) -> Made:
     """Writes the store `target`, or says what is in it if the same was written before."""
     split, store = dataset.split("train"), dataset.passages_of("train")
-    tiers: tuple[str, ...] = tuple(dataset.recipe.labels[0].tiers)  # type: ignore[attr-defined]
-    positives = split.positives.counting(tiers)
+    positives = split.positives.counting(dataset.recipe.tiers)
     have_Q = positives.lengths()
     missing_Q = np.where(have_Q < least, np.minimum(least - have_Q, have_Q), 0)
     wanted: dict[int, list[int]] = {}  # passage that is to be rewritten -> its questions
@@ -60,7 +59,7 @@ def augment(dataset: Dataset, least: int, steps: list[Step], target: Path) -> Ma
         "writers": [writer.origin for _, writer in steps],
         "prompt": ">".join(prompt.name for prompt, _ in steps),
         "least": least,
-        "tiers": list(tiers),
+        "tiers": list(dataset.recipe.tiers),
         "questions": split.manifest.digest,
         "passages": store.manifest.digest,
         "mpr": __version__,

@@ -132,7 +132,7 @@ class Judged:
 
 def judge(dataset: Dataset, wanted: Wanted, writer: Writer, target: Path) -> Judged:
     """Writes the store `target`, or says what is in it if the same was judged before."""
-    known = mine.knowledge(dataset, until="llm")
+    known = mine.Mined(dataset, until="llm").knowledge
     owner_N, passage_N, planted_N = _pairs(known, wanted)
     if not len(owner_N):
         raise DataError("there is nothing to judge", key=wanted.source, fix="see `mpr audit`, or widen the window")

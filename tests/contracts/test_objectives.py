@@ -181,6 +181,7 @@ def _documented(model: type[catalogue.Parameters]) -> set[str]:
 @each_file
 def test_parameters_are_frozen_documented_and_survive_storage(name: str) -> None:
     model = catalogue.params("objectives", name)
+    assert issubclass(model, objectives.Objective)
     assert model.__doc__
     assert _documented(model) == set(model.model_fields)
     for params in _variants(name):

@@ -15,9 +15,8 @@ from accelerate.utils import DistributedType
 from safetensors.torch import load_file, save_model
 from torch.distributed.tensor import DTensor
 
-from mpr.models import towers
 from mpr.recipe.rules import launch
-from mpr.training import _run as training_run
+from mpr.training import _fit, learner
 from tests.e2e.launched import Running, start
 from tests.e2e.runs import TWO, Pause, World, fine
 
@@ -64,26 +63,23 @@ def _on_shards(pause: Pause | None) -> Callable[[int], None]:
     def prepare(rank: int) -> None:
         os.environ.update(FSDP)
         launch.refuse_devices = lambda *arguments: None
-        trainer = training_run.TrainingRun.trainer
+        trainer_of = _fit.trainer_of
 
-        def told(run: Any) -> Any:
+        def trainer(*given: Any) -> Any:
             PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
-            return trainer(run)
+            made = trainer_of(*given)
+            learner.write = lambda target, model, *rest: _write_finished(target.parent, model, made)
+            return made
 
-        training_run.TrainingRun.trainer = told  # type: ignore[method-assign]
-        training_run.TrainingRun._write_model = _write_finished  # type: ignore[method-assign]
+        _fit.trainer_of = trainer
         if pause is not None:
             pause(rank)
 
     return prepare
 
 
-def _write_finished(run: Any, trainer: Any) -> None:
+def _write_finished(folder: Path, model: Any, trainer: Any) -> None:
     """What is gathered at the end, and how many weights were in shards."""
     kinds = [isinstance(weight, DTensor) for weight in trainer.model.parameters()]
-    recipe = run.recipe
-    done = trainer.finished(lambda: towers.build(recipe.towers, run.dataset.tokenizer(), seed=recipe.training["seed"]))
-    if done is not None:
-        save_model(done, str(run.folder.folder) + ".finished")
-        Path(str(run.folder.folder) + ".counts").write_text(json.dumps([sum(kinds), len(kinds)]), "utf-8")
-    trainer.accelerator.wait_for_everyone()
+    save_model(model, f"{folder}.finished")
+    Path(f"{folder}.counts").write_text(json.dumps([sum(kinds), len(kinds)]), "utf-8")

@@ -68,8 +68,8 @@ def test_for_training_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exa
     assert [store[row] for row in range(len(base))] == list(base)
     assert store[len(base)].id == "augmented-3"
     assert with_.split("train").manifest.receipt["augmented"] == {"questions": 1, "positives": 1}
-    mine.mine(with_), mine.mine(without)
-    known, plain = mine.knowledge(with_), mine.knowledge(without)
+    mine.Mined(with_).make().tables, mine.Mined(without).make().tables
+    known, plain = mine.Mined(with_).knowledge, mine.Mined(without).knowledge
     assert listed(known.of("words")) == listed(plain.of("words"))  # the source knows nothing of it
     rows, row = known.positives.rows, with_.split("train").ids.index("t1")
     assert rows.row(row, "passage")[-1] == len(base)
@@ -100,10 +100,10 @@ def test_what_was_rewritten_has_no_anchor(tmp_path: Path, monkeypatch: pytest.Mo
     sets = [KNOWN, f"sources=[{WORDS}]", f"draw.negatives=[{simans}]",
             f"data.augment={{file: more/passages.jsonl, sha256: {pin}}}"]  # fmt: skip
     dataset = Dataset(read.load(path, sets), tmp_path / "home", quiet=True)
-    mine.mine(dataset)
-    known = mine.knowledge(dataset)
+    mine.Mined(dataset).make()
+    known = mine.Mined(dataset).knowledge
     rows, corpus = known.positives.rows, len(dataset.splits.proposable("train"))
-    score_N = mine.evidence(dataset, known).anchors["words"](rows.owners(), rows.columns["passage"])
+    score_N = mine.Mined(dataset).evidence.anchors["words"](rows.owners(), rows.columns["passage"])
     beside_N = rows.columns["passage"] >= corpus
     assert beside_N.sum() == 1
     assert np.isnan(score_N[beside_N]).all()

@@ -77,14 +77,14 @@ def test_it_reads_question_and_passage_together(tmp_path: Path, examined: Examin
     """In a collection where neither alone says anything: of pairs with passages that training never saw, most are in
     the right order. Not every seed gets there in so few steps; this one does."""
     path = topics.write(tmp_path)
-    folder = RunFolder(run(Launch(path, TOPICS, tmp_path / "home", tmp_path / "run", None, True)))
+    folder = RunFolder(run(read.load(path, TOPICS), Launch(tmp_path / "home", tmp_path / "run", None, True)))
     found = losses(folder)
     assert found[-1] < 0.5 * found[0], found
     dataset = Dataset(read.load(path, TOPICS), tmp_path / "home", quiet=True)
     ground, seen = mine.ground_of(dataset, "train"), topics.PASSAGES - topics.UNSEEN
     numbers = [(topic, number) for topic in range(len(topics.TOPICS)) for number in range(seen, topics.PASSAGES)]
     unseen = ground.passages.rows_of([topics.name(*each) for each in numbers])
-    known = replace(mine.knowledge(dataset), before=None)
+    known = replace(mine.Mined(dataset).knowledge, before=None)
     known = known.with_candidates("unseen", ragged([unseen.tolist()] * len(ground.questions)))
     scores = _score_models.scores_of(str(folder.model), Asked({"unseen": None}), known, ground)
     shares = []
@@ -103,12 +103,12 @@ def test_it_learns_in_the_invented_world(tmp_path: Path, examined: Examined) -> 
     has it, by three standard errors. In so few steps from random weights that is learned of passages alone: against the
     gold passages of other questions they win half the time."""
     recipe = ROOT / "recipes" / "quickstart.yaml"
-    folder = RunFolder(run(Launch(recipe, WORLD, tmp_path / "home", tmp_path / "run", None, True)))
+    folder = RunFolder(run(read.load(recipe, WORLD), Launch(tmp_path / "home", tmp_path / "run", None, True)))
     found = losses(folder)
     assert found[-1] < 0.9 * found[0], found
     dataset = Dataset(read.load(recipe, WORLD), tmp_path / "home", quiet=True)
-    mine.mine(dataset, "dev")
-    known, ground = mine.knowledge(dataset, "dev"), mine.ground_of(dataset, "dev")
+    mine.Mined(dataset, "dev").make()
+    known, ground = mine.Mined(dataset, "dev").knowledge, mine.ground_of(dataset, "dev")
     scores = _score_models.scores_of(str(folder.model), Asked({"far": None}, positives=True), known, ground)
     shares = []
     for row in range(len(ground.questions)):
@@ -126,14 +126,14 @@ def small(folder: Path) -> tuple[Path, tuple[str, ...]]:
 
 def test_resumed_is_uninterrupted(tmp_path: Path) -> None:
     path, options = small(tmp_path)
-    run(training.launch(path, tmp_path / "whole", *options))
+    run(*training.launch(path, tmp_path / "whole", *options))
     half = halfway(path, tmp_path / "whole", tmp_path / "half")
-    run(training.launch(path, half.folder, *options))
+    run(*training.launch(path, half.folder, *options))
     assert training.weights(half.folder) == training.weights(tmp_path / "whole")
     made, _, contract = cross_encoder.load(half.model)
     assert contract.towers.passage_length == 56
-    assert run(training.launch(path, half.folder, *options)) == half.folder, "already trained"
-    run(training.launch(path, tmp_path / "bf16", *options, "training.bf16=true"))
+    assert run(*training.launch(path, half.folder, *options)) == half.folder, "already trained"
+    run(*training.launch(path, tmp_path / "bf16", *options, "training.bf16=true"))
     assert training.weights(tmp_path / "bf16") != training.weights(tmp_path / "whole")
     assert {tensor.dtype for tensor in made.state_dict().values() if tensor.is_floating_point()} == {_full()}
 
@@ -148,7 +148,7 @@ def _full() -> Any:
 def reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a cross-encoder."""
     path, options = small(tmp_path_factory.mktemp("reader"))
-    return run(training.launch(path, path.parent / "run", *options)) / "model"
+    return run(*training.launch(path, path.parent / "run", *options)) / "model"
 
 
 def row(folder: Path, reader: Path) -> Row:
@@ -204,7 +204,9 @@ def test_the_command_label(tmp_path: Path, reader: Path, capsys: pytest.CaptureF
     said("label", *words, "--split", "tset", code=2)
     assert "known: train, test" in capsys.readouterr().err
     changed = (store / "manifest.json").stat().st_mtime_ns
-    run(Launch(path, (*sets, "training.save_strategy='no'"), tmp_path / "home", tmp_path / "run", None, True))
+    run(
+        read.load(path, (*sets, "training.save_strategy='no'")), Launch(tmp_path / "home", tmp_path / "run", None, True)
+    )
     assert (store / "manifest.json").stat().st_mtime_ns == changed
     said("reproduce", path, *(word for one in READS for word in ("--set", one)), code=2)
     assert "a cross-encoder cannot search, so it has no row of its own" in capsys.readouterr().err

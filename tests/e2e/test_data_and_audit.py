@@ -17,7 +17,6 @@ from mpr.data.audit import Audit
 from mpr.data.dataset import Dataset
 from mpr.data.token_batches import Side
 from mpr.errors import DataError
-from mpr.labels.known_positives import policy
 from mpr.models.templates import Template
 from mpr.recipe import read
 from tests.e2e import collection
@@ -145,7 +144,7 @@ def test_a_batch_comes_out_of_the_prepared_data(tmp_path: Path) -> None:
         passages=Side(dataset.tokens_of_passages("train"), template, recipe.towers.passage_length),
         text_hashes=passages.text_hashes,
         tiers=labels.tiers,
-        policy=policy(labels),
+        policy=labels,
     )
     known = {str(row["id"]): row for row in collection.TRAIN}
     rows = 0

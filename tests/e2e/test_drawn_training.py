@@ -52,7 +52,7 @@ def write(folder: Path) -> Path:
 
 
 def train(folder: Path, *sets: str) -> Path:
-    return run(Launch(folder / "small.yaml", sets, folder / "home", folder / "run", None, True))
+    return run(read.load(folder / "small.yaml", sets), Launch(folder / "home", folder / "run", None, True))
 
 
 def test_clusters_and_simans(tmp_path: Path, examined: Examined) -> None:
@@ -63,8 +63,8 @@ def test_clusters_and_simans(tmp_path: Path, examined: Examined) -> None:
     assert len(made) == 1
     assert len(QuestionClusters(made[0]).cluster_Q) == 4
     dataset = Dataset(read.load(tmp_path / "small.yaml", SIMANS), tmp_path / "home", quiet=True)
-    known = mine.knowledge(dataset)
-    anchors = mine.evidence(dataset, known).anchors["words"]
+    known = mine.Mined(dataset).knowledge
+    anchors = mine.Mined(dataset).evidence.anchors["words"]
     rows = known.positives.rows
     assert np.isfinite(anchors(rows.owners(), rows.columns["passage"])).all()
     examined(len(rows.columns["passage"]), "positives with their score", at_least=7)
@@ -74,8 +74,8 @@ def test_margins_of_a_teacher_over_triples(tmp_path: Path, examined: Examined) -
     write(tmp_path)
     dataset = Dataset(read.load(tmp_path / "small.yaml", MARGINS), tmp_path / "home", quiet=True)
     train(tmp_path, *MARGINS)
-    known = mine.knowledge(dataset)
-    teacher = mine.evidence(dataset, known).teacher
+    known = mine.Mined(dataset).knowledge
+    teacher = mine.Mined(dataset).evidence.teacher
     assert teacher is not None
     owners, passages = known.candidates["triples"].owners(), known.candidates["triples"].columns["passage"]
     assert teacher(owners, passages).tolist() == (-passages / 2).tolist()
@@ -98,10 +98,10 @@ def test_clusters_of_a_trained_model(tmp_path: Path) -> None:
         storage.read_manifest(found.folder).receipt["vectors"]["model"] == storage.read_manifest(start / "model").digest
     )
     assert clusters.kept(dataset, never, "cpu").folder == found.folder
-    run(Launch(tmp_path / "small.yaml", sets, tmp_path / "home", tmp_path / "second", None, True))
+    run(read.load(tmp_path / "small.yaml", sets), Launch(tmp_path / "home", tmp_path / "second", None, True))
     storage.remove(start / "model")
     storage.remove(start / "checkpoints")
     storage.remove(start)
     train(tmp_path, "training.seed=2")
     with pytest.raises(RecipeError, match=r"model of draw\.clusters"):
-        run(Launch(tmp_path / "small.yaml", sets, tmp_path / "home", tmp_path / "second", None, True))
+        run(read.load(tmp_path / "small.yaml", sets), Launch(tmp_path / "home", tmp_path / "second", None, True))

@@ -16,8 +16,7 @@ from torch.nn.modules import module as torch_module
 from mpr import storage
 from mpr.errors import MprError
 from mpr.models.towers import DualEncoder
-from mpr.training import _run as training_run
-from mpr.training import starts
+from mpr.training import _fit, learner
 from mpr.training.launch import run
 from mpr.training.run_folder import RunFolder
 from tests.conftest import Examined
@@ -40,7 +39,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def trained(path: Path, folder: Path, kind: str, *options: str) -> RunFolder:
-    run(training.launch(path, folder, *KINDS[kind], *options))
+    run(*training.launch(path, folder, *KINDS[kind], *options))
     return RunFolder(folder)
 
 
@@ -56,9 +55,9 @@ class Built:
         self.towers: list[DualEncoder] = []
         self.calls: Counter[int] = Counter()
         self.trainers: list[Any] = []
-        build, trainer = starts.built, training_run.TrainingRun.trainer
-        monkeypatch.setattr(starts, "built", lambda *given: self._kept(self.towers, build(*given)))
-        monkeypatch.setattr(training_run.TrainingRun, "trainer", lambda this: self._kept(self.trainers, trainer(this)))
+        build, trainer = learner.towers_of, _fit.trainer_of
+        monkeypatch.setattr(learner, "towers_of", lambda *given: self._kept(self.towers, build(*given)))
+        monkeypatch.setattr(_fit, "trainer_of", lambda *given: self._kept(self.trainers, trainer(*given)))
 
     @staticmethod
     def _kept(places: list[Any], made: Any) -> Any:

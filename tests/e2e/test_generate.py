@@ -67,8 +67,8 @@ def test_from_passages_to_a_split(
     dataset = Dataset(read.load(path, sets), tmp_path / "home", quiet=True)
     split_store = dataset.split("train")
     assert split_store[0].text == "What of Velmora?"
-    mine.mine(dataset)
-    known = mine.knowledge(dataset)
+    mine.Mined(dataset).make()
+    known = mine.Mined(dataset).knowledge
     assert [[tier for _, tier in pairs] for pairs in tiers(known)] == [["generated"]] * 22
     rows = known.positives.rows.columns["passage"].tolist()
     assert dataset.corpus().ids(rows[:2]) == ["p0", "p0"]
@@ -104,7 +104,7 @@ def test_agreement_with_the_judgements_of_a_split(tmp_path: Path, monkeypatch: p
     words = "{name: bm25, as: words, depth: 12, k1: 0.9, b: 0.4, title: true, stopwords: none, stemmer: none}"
     sets = [f"data.corpus.splits.asked={split}", "data.train=asked", f"sources=[{words}]", "draw.negatives=[]"]
     dataset = Dataset(read.load(path, sets), tmp_path / "home", quiet=True)
-    mine.mine(dataset)
+    mine.Mined(dataset).make()
     prompt = prompts.of("judge-yes-no-1", "judge")
     wanted = judge.Wanted("words", 12, False, prompt, 1, planted=9)
 

@@ -145,8 +145,8 @@ def test_agreement_by_hand_and_the_label(
     recipe = read.load(path, [*SETS, f"labels[1].judgements.sha256={pin}"])
     assert plan.resolve(recipe).pins["judgements.jsonl"] == f"sha256 {pin}"
     dataset = Dataset(recipe, tmp_path / "home", quiet=True)
-    mine.mine(dataset)
-    known, ids = mine.knowledge(dataset), dataset.corpus().ids
+    mine.Mined(dataset).make()
+    known, ids = mine.Mined(dataset).knowledge, dataset.corpus().ids
     yes = {(one.question, one.passage) for one in others if one.grade == 1}
     assert tiers(known)
     promoted = {

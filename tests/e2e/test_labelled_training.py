@@ -47,7 +47,7 @@ def write(folder: Path, left_out: tuple[tuple[str, str], ...] = ()) -> Path:
 
 
 def train(folder: Path, *more: str) -> Path:
-    return run(Launch(folder / "small.yaml", (*SETS, *more), folder / "home", folder / "run", None, True))
+    return run(read.load(folder / "small.yaml", (*SETS, *more)), Launch(folder / "home", folder / "run", None, True))
 
 
 def test_two_trainings_with_labels_are_one(tmp_path: Path) -> None:
@@ -84,12 +84,12 @@ def test_a_cell_without_a_score_is_named_before_the_first_step(tmp_path: Path) -
 
 def test_counts_and_stores_of_the_labels(tmp_path: Path) -> None:
     dataset = Dataset(read.load(write(tmp_path), SETS), tmp_path / "home", quiet=True)
-    mine.mine(dataset)
-    known = mine.knowledge(dataset)
+    mine.Mined(dataset).make()
+    known = mine.Mined(dataset).knowledge
     assert [*known.counts] == ["1 near_duplicates", "2 ce_below", "3 teacher"]
     assert known.counts["2 ce_below"]["grey"] > 0
     assert known.counts["3 teacher"] == {"candidates dropped": 0, "positives dropped": 0}
-    assert [*mine.label_stores(dataset)] == [f"label {name}" for name in known.counts]
+    assert [*mine.Mined(dataset).stores] == [f"label {name}" for name in known.counts]
     kept = {store.folder for store in known.stores.values()}
     assert len(kept) == 2  # one file of scores for two labels
     for folder in kept:

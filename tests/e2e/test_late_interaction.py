@@ -25,7 +25,7 @@ from mpr.rows.pipeline import Pipeline
 from mpr.training import step_teacher
 from mpr.training.launch import Launch, run
 from mpr.training.run_folder import RunFolder
-from mpr.training.step_teacher import LiveTeacher, Scorer
+from mpr.training.step_teacher import Scorer, StepTeacher
 from tests import planted
 from tests.conftest import Examined
 from tests.e2e.test_systems import ENCODER, collection
@@ -74,11 +74,14 @@ def test_it_learns_to_tell_passages_apart(tmp_path: Path, examined: Examined) ->
         "training.max_steps=90",
         "training.learning_rate=3.0e-3",
     )
-    folder = RunFolder(run(Launch(recipe, sets, tmp_path / "home", tmp_path / "run", None, True)))
+    folder = RunFolder(run(recipe_file.load(recipe, sets), Launch(tmp_path / "home", tmp_path / "run", None, True)))
     found = losses(folder)
     assert found[-1] < 0.8 * found[0], found
     dataset = Dataset(recipe_file.load(recipe, sets), tmp_path / "home", quiet=True)
-    begun = run(Launch(recipe, (*sets, "training.max_steps=1"), tmp_path / "home", tmp_path / "begun", None, True))
+    begun = run(
+        recipe_file.load(recipe, (*sets, "training.max_steps=1")),
+        Launch(tmp_path / "home", tmp_path / "begun", None, True),
+    )
     shares = [in_order(dataset, model) for model in (begun / "model", folder.model)]
     assert np.mean(shares[1]) > 0.75 > 0.1 + np.mean(shares[0]), [np.mean(each) for each in shares]
     what = f"questions, {np.mean(shares[1]):.3f} of their pairs in order, {np.mean(shares[0]):.3f} after one update"
@@ -94,7 +97,7 @@ def in_order(dataset: Dataset, model: Path) -> list[float]:
     )
     template = Template.of(scorer.tokenizer)
     sides = [Side(store, template, length) for store, length in zip(stores, (12, 24), strict=True)]
-    asked = LiveTeacher("it", scorer, sides[0], sides[1], 0, torch.device("cpu"), "float32")
+    asked = StepTeacher("it", scorer, sides[0], sides[1], 0, torch.device("cpu"), "float32")
     scores_QP = asked.scores(np.arange(len(split)), np.arange(len(passages))).numpy()
     shares = []
     for row, scores_P in enumerate(scores_QP):
@@ -109,8 +112,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
     shorter texts than their students do."""
     path = training.recipe(tmp_path_factory.mktemp("teachers"))
     shorter = ("towers.question_length=9", "towers.passage_length=13", "towers.title=join")
-    run(training.launch(path, path.parent / "tokens", *TOKENS, *shorter))
-    run(training.launch(path, path.parent / "dual", *shorter, "towers.normalize=false"))
+    run(*training.launch(path, path.parent / "tokens", *TOKENS, *shorter))
+    run(*training.launch(path, path.parent / "dual", *shorter, "towers.normalize=false"))
     return path, path.parent / "tokens" / "model", path.parent / "dual" / "model"
 
 
@@ -118,13 +121,13 @@ def test_resumed_is_uninterrupted(place: tuple[Path, Path, Path], tmp_path: Path
     path, model, _ = place
     half = halfway(path, model.parent, tmp_path / "half")
     shorter = ("towers.question_length=9", "towers.passage_length=13", "towers.title=join")
-    run(training.launch(path, half.folder, *TOKENS, *shorter))
+    run(*training.launch(path, half.folder, *TOKENS, *shorter))
     assert training.weights(half.folder) == training.weights(model.parent)
     projections = [(each / "projection.safetensors").read_bytes() for each in (half.model, model)]
     assert projections[0] == projections[1]
     made, _, found = late_interaction.load(half.model)
     assert (found.towers.projection, made.settings.pooling) == (16, "none")
-    assert run(training.launch(path, half.folder, *TOKENS, *shorter)) == half.folder, "already trained"
+    assert run(*training.launch(path, half.folder, *TOKENS, *shorter)) == half.folder, "already trained"
 
 
 @pytest.mark.parametrize("kind, more", [
@@ -143,14 +146,14 @@ def test_a_training_that_is_taught_resumes_exactly(
     path, model, other = place if kind == "tokens" else (place[0], place[2], place[1])
     before = storage.read_manifest(model).digest
     sets = (LABELS.replace("MODEL", str(model)), *more)
-    run(training.launch(path, tmp_path / "whole", *sets))
+    run(*training.launch(path, tmp_path / "whole", *sets))
     half = halfway(path, tmp_path / "whole", tmp_path / "half")
-    run(training.launch(path, half.folder, *sets))
+    run(*training.launch(path, half.folder, *sets))
     assert training.weights(half.folder) == training.weights(tmp_path / "whole")
     assert storage.verify(model).digest == before
     identity = json.loads((half.folder / "run.json").read_text())
     assert identity["data"]["model of the live teacher"] == before
-    elsewhere = run(training.launch(path, tmp_path / "other", LABELS.replace("MODEL", str(other)), *more))
+    elsewhere = run(*training.launch(path, tmp_path / "other", LABELS.replace("MODEL", str(other)), *more))
     assert training.weights(elsewhere) != training.weights(half.folder), "what another teacher says is heard"
 
 
@@ -166,7 +169,7 @@ def test_the_teacher_reads_as_its_contract_says(place: tuple[Path, Path, Path], 
     sets = (*training.OPTIONS, LABELS.replace("MODEL", str(model)), OTHERS)
     dataset = Dataset(recipe_file.load(path, sets), path.parent / "home", quiet=True)
     dataset.prepare_training()
-    asked = LiveTeacher.of(dataset, 0, torch.device("cpu"))
+    asked = StepTeacher.of(dataset, 0, torch.device("cpu"))
     assert asked is not None
     assert not any(part.training for part in asked.scorer.module.modules())
     assert not any(parameter.requires_grad for parameter in asked.scorer.module.parameters())
@@ -196,17 +199,17 @@ def test_another_teacher_is_another_run(place: tuple[Path, Path, Path], tmp_path
     own = tmp_path / "own"
     shutil.copytree(model, own)
     sets = (LABELS.replace("MODEL", str(own)), OTHERS)
-    run(training.launch(path, tmp_path / "run", *sets))
+    run(*training.launch(path, tmp_path / "run", *sets))
     storage.remove(own)
     shutil.copytree(other, own)
     with pytest.raises(RecipeError, match=r"data\.model of the live teacher: "):
-        run(training.launch(path, tmp_path / "run", *sets))
+        run(*training.launch(path, tmp_path / "run", *sets))
 
 
 def test_a_teacher_that_is_not_there_or_is_no_teacher(place: tuple[Path, Path, Path], tmp_path: Path) -> None:
     path, model, _ = place
     with pytest.raises(RecipeError, match=r"labels\.model"):
-        run(training.launch(path, tmp_path / "run", LABELS.replace("MODEL", str(tmp_path / "nowhere")), OTHERS))
+        run(*training.launch(path, tmp_path / "run", LABELS.replace("MODEL", str(tmp_path / "nowhere")), OTHERS))
     with pytest.raises(DataError, match=r"of a late-interaction model.*what is wanted is a dual encoder"):
         towers_folder.load(model)
     assert step_teacher.model_digest(Dataset(recipe_file.load(path), tmp_path / "home", quiet=True)) == {}

@@ -14,7 +14,7 @@ from mpr import storage
 from mpr.data.candidates import CandidateTable
 from mpr.data.dataset import Dataset
 from mpr.errors import DataError, MprError, RecipeError, StorageError
-from mpr.recipe import read, stages
+from mpr.recipe import read
 from mpr.recipe.rules import launch as launching
 from mpr.rows import pipeline, verification
 from mpr.rows._stages import Row
@@ -23,7 +23,7 @@ from mpr.rows.receipts import Receipts
 from mpr.runtime.processes import Place
 from mpr.search.inference import Model
 from mpr.training import launch as training
-from mpr.training import run_folder, starts
+from mpr.training import learner, run_folder
 from tests.conftest import Examined
 from tests.faults.rows import PLAN
 from tests.published import ROOT, smaller
@@ -70,7 +70,10 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 def test_the_second_stage_starts_from_and_searches_with_the_first(place: Path, examined: Examined) -> None:
     one = row(place)
     first, second = one.trainings
-    begun, expected = starts.built(second.dataset).question.transformer.state_dict(), weights(first.folder / "model")
+    begun, expected = (
+        learner.towers_of(second.dataset).question.transformer.state_dict(),
+        weights(first.folder / "model"),
+    )
     assert all(torch.equal(tensor, begun[name]) for name, tensor in expected.items())
     after = weights(second.folder / "model")
     assert not all(torch.equal(tensor, after[name]) for name, tensor in expected.items())
@@ -143,7 +146,7 @@ def test_a_plan_of_one_stage_is_the_recipe_without_a_plan(place: Path, tmp_path:
               "training: {max_steps: 2}}\n")  # fmt: skip
     for each in (flat, one):
         shutil.copytree(place / "home", tmp_path / "home", dirs_exist_ok=True, copy_function=shutil.copyfile)
-        training.run(training.Launch(each.file, (), each.home, each.folder, quiet=True))
+        training.run(read.load(each.file, ()), training.Launch(each.home, each.folder, quiet=True))
     files = [storage.read_manifest(each.folder / "model").files for each in (flat, one)]
     assert files[0] == files[1]
     assert not (flat.folder / "stages").exists()
@@ -155,7 +158,7 @@ def test_stages_by_hand(place: Path, tmp_path: Path) -> None:
     one = row(tmp_path)
 
     def trained(stage: str | None) -> None:
-        training.run(training.Launch(one.file, (), one.home, one.folder, None, True, stage))
+        training.run(read.load(one.file, ()), training.Launch(one.home, one.folder, None, True, stage))
 
     with pytest.raises(DataError, match=r"the model of 'stage:first' is not there yet"):
         trained("second")
@@ -166,12 +169,12 @@ def test_stages_by_hand(place: Path, tmp_path: Path) -> None:
     trained("second")
     assert storage.read_manifest(one.folder / "model").digest == storage.read_manifest(place / "two" / "model").digest
     trained(None)  # nothing is left to do
-    for stage in stages.stages_of(one.recipe):  # a row that has a model gets that of another stage in its place
+    for stage in one.recipe.stages:  # a row that has a model gets that of another stage in its place
         made_of = storage.read_manifest(one.folder / "stages" / stage.stage / "model")
         assert storage.verify(run_folder.publish_last_stage(one.folder, stage)).digest == made_of.digest
     flat = row(tmp_path, name="flat", text=TEXT)
     with pytest.raises(RecipeError, match="the recipe has no plan"):
-        training.run(training.Launch(flat.file, (), flat.home, flat.folder, None, True, "first"))
+        training.run(read.load(flat.file, ()), training.Launch(flat.home, flat.folder, None, True, "first"))
 
 
 def test_several_processes_train_one_stage_at_a_time(tmp_path: Path) -> None:
@@ -195,11 +198,11 @@ def test_several_processes_train_one_stage_at_a_time(tmp_path: Path) -> None:
 def test_untrained_is_the_model_as_the_first_stage_found_it(place: Path, tmp_path: Path) -> None:
     one = row(place)
     new = Model.untrained(one.recipe.towers, one.dataset.tokenizer(), 42)
-    assert starts.untrained(one.dataset).digest == new.digest
+    assert learner.untrained(one.dataset).digest == new.digest
     folder = place / "two" / "model"
     other = row(tmp_path, name="other", text=f"start: {folder}\ndraft: true\n{TEXT}{PLAN}")
     data = Dataset(other.recipe, place / "home", True)
-    found = starts.untrained(data)
+    found = learner.untrained(data)
     assert found.digest != new.digest
     before, after = weights(folder), found.towers.question.transformer.state_dict()
     assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
@@ -211,8 +214,8 @@ def test_a_run_from_a_folder_goes_on_only_from_that_model(place: Path, tmp_path:
     shutil.copytree(place / "two" / "stages" / "first" / "model", tmp_path / "begun", copy_function=shutil.copyfile)
     text = f"start: {tmp_path / 'begun'}\ndraft: true\n{TEXT}"
     one = row(tmp_path, "towers.share=false", name="parted", text=text)
-    launch = training.Launch(one.file, one.recipe.overrides, one.home, one.folder, quiet=True)
-    training.run(launch)
+    launch = read.load(one.file, one.recipe.overrides), training.Launch(one.home, one.folder, quiet=True)
+    training.run(*launch)
     question, passage = (load_file(one.folder / "model" / name / "model.safetensors")
                          for name in ("query_0_Transformer", "document_0_Transformer"))  # fmt: skip
     assert not all(torch.equal(tensor, passage[name]) for name, tensor in question.items())
@@ -221,15 +224,15 @@ def test_a_run_from_a_folder_goes_on_only_from_that_model(place: Path, tmp_path:
     shutil.rmtree(tmp_path / "begun")
     shutil.copytree(place / "two" / "model", tmp_path / "begun", copy_function=shutil.copyfile)
     with pytest.raises(RecipeError, match=r"data\.start: "):
-        training.run(launch)
+        training.run(*launch)
     planned = row(tmp_path, name="parted")
     with pytest.raises(StorageError, match="is the run of a recipe without a plan"):
-        training.run(training.Launch(planned.file, (), one.home, one.folder, quiet=True))
+        training.run(read.load(planned.file, ()), training.Launch(one.home, one.folder, quiet=True))
 
 
 def test_a_start_that_does_not_agree_ends_before_training(place: Path, tmp_path: Path) -> None:
     text = f"start: {place / 'two' / 'model'}\ndraft: true\n{TEXT}".replace("pooling: mean", "pooling: cls")
     one = row(tmp_path, name="other", text=text)
     with pytest.raises(MprError, match=r"towers\.pooling: the model was trained with 'mean', the recipe says 'cls'"):
-        training.run(training.Launch(one.file, (), place / "home", one.folder, quiet=True))
-    assert stages.stages_of(one.recipe) == (one.recipe,)
+        training.run(read.load(one.file, ()), training.Launch(place / "home", one.folder, quiet=True))
+    assert one.recipe.stages == (one.recipe,)

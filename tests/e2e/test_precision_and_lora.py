@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from mpr import storage
 from mpr.models import towers_folder
+from mpr.recipe import read
 from mpr.storage.manifest import sha256_file
 from mpr.training.launch import Launch, run
 from mpr.training.run_folder import RunFolder
@@ -27,8 +28,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 def trained(world: World, name: str, *options: str, recipe: str = "still") -> RunFolder:
-    launch = Launch(world.recipes[recipe], (*OPTIONS, *options), world.folder / "home", world.folder / name, None, True)
-    return RunFolder(run(launch))
+    wanted = read.load(world.recipes[recipe], (*OPTIONS, *options))
+    return RunFolder(run(wanted, Launch(world.folder / "home", world.folder / name, None, True)))
 
 
 def losses(folder: RunFolder) -> list[float]:

@@ -49,7 +49,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def trained(path: Path, folder: Path, *options: str) -> RunFolder:
-    run(training.launch(path, folder, *MORE, *options))
+    run(*training.launch(path, folder, *MORE, *options))
     return RunFolder(folder)
 
 

@@ -19,7 +19,6 @@ from safetensors.numpy import load_file
 
 from mpr import storage
 from mpr.recipe import read, strict_yaml
-from mpr.recipe import stages as recipe_plan
 from mpr.rows._stages import Row
 from mpr.rows.pipeline import Pipeline
 from mpr.training import run_folder
@@ -147,7 +146,7 @@ class Made:
     @cached_property
     def stages(self) -> dict[str, Path]:
         """The folder of each training."""
-        return {one.stage: run_folder.of_stage(self.row.folder, one) for one in recipe_plan.stages_of(self.row.recipe)}
+        return {one.stage: run_folder.of_stage(self.row.folder, one) for one in self.row.recipe.stages}
 
     def losses(self, stage: str) -> list[float]:
         rows = map(json.loads, (self.stages[stage] / "metrics.jsonl").read_text("utf-8").splitlines())
@@ -178,7 +177,7 @@ def test_a_system_learns(name: str, place: Path, examined: Examined) -> None:
     trained, untrained = small(name, "trained", place), small(name, "untrained", place)
     found, before = trained.measure(), untrained.measure()
     assert found > before + 0.04, (found, before)
-    stages = recipe_plan.stages_of(trained.row.recipe)
+    stages = trained.row.recipe.stages
     for stage in stages:
         losses = trained.losses(stage.stage)
         fell = np.mean(losses[-8:]) < 0.97 * np.mean(losses[:4])
@@ -254,7 +253,7 @@ def test_a_system_takes_several_positives(name: str, place: Path) -> None:
         if entry["name"] == "nll"
     ]
     recipe = read.load(path, [*overrides(path, place / "planted"), *several])
-    drawn = {stage.draw.positives.policy for stage in recipe_plan.stages_of(recipe)}
+    drawn = {stage.draw.positives.policy for stage in recipe.stages}
     assert drawn <= {"up_to", "all"}, drawn
 
 

@@ -69,8 +69,8 @@ def _plain(group: Group) -> Group:
 
 def test_a_question_with_a_found_positive_is_drawn_and_one_without_is_counted(tmp_path: Path) -> None:
     dataset = Dataset(read.load(write(tmp_path, MORE), sets("scores.tsv")), tmp_path / "home", quiet=True)
-    mine.mine(dataset)
-    split, known = dataset.split("train"), mine.knowledge(dataset)
+    mine.Mined(dataset).make()
+    split, known = dataset.split("train"), mine.Mined(dataset).knowledge
     assert split.ids == ["t0", "t1", "t2", "t3", "t4", "u0", "u2"]  # t4 has no positive either
     assert split.manifest.receipt["unlabelled"] == {
         "questions": 3, "also labelled": 1, "positives not looked at": 2
@@ -93,7 +93,7 @@ def test_training_sees_them(tmp_path: Path) -> None:
         "training.max_steps=1",
         "training.logging_steps=1",
     )
-    made = run(Launch(write(tmp_path, MORE), found, tmp_path / "home", tmp_path / "run", None, True))
+    made = run(read.load(write(tmp_path, MORE), found), Launch(tmp_path / "home", tmp_path / "run", None, True))
     logged = [json.loads(line) for line in (made / "metrics.jsonl").read_text("utf-8").splitlines()]
     assert [entry["epoch"] for entry in logged if "loss" in entry] == [1.0]
 
@@ -125,8 +125,8 @@ def test_invented_world_by_its_truth(tmp_path: Path, examined: Examined) -> None
     path.write_text(text.replace("passages.tsv, format: plain_tsv, }", "passages.tsv, format: plain_tsv}"), "utf-8")
     changed = [one.replace("up_to: 2", "up_to: null").replace("depth: 8", "depth: 60") for one in sets("scores.tsv")]
     dataset = Dataset(read.load(path, [*changed, "labels[1].window=60"]), tmp_path / "home", quiet=True)
-    mine.mine(dataset)
-    split, known, corpus = dataset.split("train"), mine.knowledge(dataset), dataset.corpus()
+    mine.Mined(dataset).make()
+    split, known, corpus = dataset.split("train"), mine.Mined(dataset).knowledge, dataset.corpus()
     first, rows, found = split.ids.index(asked[0].id), known.positives.rows, 0
     assert [*split.ids[first:]] == [one.id for one in asked]
     for row in range(first, len(split)):

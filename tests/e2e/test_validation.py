@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from mpr import storage
 from mpr.errors import RecipeError
 from mpr.recipe import read
+from mpr.recipe.keys import Recipe
 from mpr.training._validation import DevPool
 from mpr.training.launch import Launch, run
 from mpr.training.run_folder import RunFolder
@@ -61,8 +62,8 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return recipe(tmp_path_factory.mktemp("validation"))
 
 
-def launch(path: Path, folder: Path, *options: str) -> Launch:
-    return Launch(path, options, path.parent / "home", folder, quiet=True)
+def launch(path: Path, folder: Path, *options: str) -> tuple[Recipe, Launch]:
+    return read.load(path, options), Launch(path.parent / "home", folder, quiet=True)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -121,7 +122,7 @@ def test_the_best_checkpoint_becomes_the_model(
     for best, ranks in plans.items():
         Planned(monkeypatch, ranks)
         folder = tmp_path / str(best)
-        run(launch(path, folder, *BEST))
+        run(*launch(path, folder, *BEST))
         assert is_checkpoint(weights(folder), kept.of[best + 1])
         assert [step for step in kept.of if is_checkpoint(weights(folder), kept.of[step])] == [best + 1]
         assert storage.read_manifest(folder / "model").receipt["best"] == best + 1
@@ -139,13 +140,13 @@ def stopping(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tup
 
 def test_patience_ends_the_run(path: Path, stopping: tuple[Path, Planned], caplog: pytest.LogCaptureFixture) -> None:
     folder, plan = stopping
-    run(launch(path, folder, *PATIENT))
+    run(*launch(path, folder, *PATIENT))
     assert plan.asked == 4
     assert list(evaluations(folder)) == [1, 2, 3, 4]
     receipt = storage.read_manifest(folder / "model").receipt
     assert (receipt["updates"], receipt["best"]) == (4, 2)
     with caplog.at_level("INFO", "mpr.train"):
-        run(launch(path, folder, *PATIENT))
+        run(*launch(path, folder, *PATIENT))
     assert "already trained" in caplog.text
     assert plan.asked == 4
 
@@ -158,7 +159,7 @@ def test_a_resumed_run_stops_where_the_unbroken_one_did(
     folder, plan = stopping
     with pytest.MonkeyPatch.context() as keep_all:
         keep_all.setattr("mpr.training._trainer.MultiPositiveTrainer._forget_old", lambda trainer: None)
-        run(launch(path, folder, *PATIENT))
+        run(*launch(path, folder, *PATIENT))
     again = RunFolder(tmp_path / "again")
     shutil.copytree(folder, again.folder)
     storage.remove(again.model)
@@ -167,7 +168,7 @@ def test_a_resumed_run_stops_where_the_unbroken_one_did(
         if update not in left:
             storage.remove(again.checkpoint(update))
     plan.asked = max(left, default=0)
-    run(launch(path, again.folder, *PATIENT))
+    run(*launch(path, again.folder, *PATIENT))
     assert plan.asked == 4
     assert {name: value.tolist() for name, value in weights(again.folder).items()} == {
         name: value.tolist() for name, value in weights(folder).items()
@@ -178,9 +179,9 @@ def test_a_resumed_run_stops_where_the_unbroken_one_did(
 def test_measuring_changes_nothing(path: Path, tmp_path: Path) -> None:
     """Not a bit: no random number is drawn, no dropout stays off."""
     plain = [option for option in BEST if "best" not in option]
-    run(launch(path, tmp_path / "measured", *plain))
+    run(*launch(path, tmp_path / "measured", *plain))
     nothing = ["validation=null", 'training.eval_strategy="no"', "training.save_steps=8", "training.max_steps=8"]
-    run(launch(path, tmp_path / "plain", *nothing))
+    run(*launch(path, tmp_path / "plain", *nothing))
     left, right = weights(tmp_path / "measured"), weights(tmp_path / "plain")
     assert all(torch.equal(left[name], right[name]) for name in right)
     measured = evaluations(tmp_path / "measured")
@@ -191,14 +192,14 @@ def test_measuring_changes_nothing(path: Path, tmp_path: Path) -> None:
 def test_epochs_are_those_of_the_data(path: Path, tmp_path: Path) -> None:
     """Four rows, two a step: an epoch is two updates, and transformers' own is the whole run."""
     by_epoch = ["training.eval_strategy=epoch", "training.save_strategy=epoch", "training.max_steps=5"]
-    run(launch(path, tmp_path / "run", *by_epoch))
+    run(*launch(path, tmp_path / "run", *by_epoch))
     assert list(evaluations(tmp_path / "run")) == [2, 4, 5]
     assert RunFolder(tmp_path / "run").updates() == [2, 4, 5]
 
 
 def test_a_measure_that_is_always_one_is_refused(path: Path, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="'top20' cannot tell checkpoints apart: the pool has 9 passages"):
-        run(launch(path, tmp_path / "run", *BEST, "training.metric_for_best_model=eval_top20"))
+        run(*launch(path, tmp_path / "run", *BEST, "training.metric_for_best_model=eval_top20"))
 
 
 def test_the_recipe_of_these_tests_is_sound(path: Path) -> None:

@@ -61,7 +61,7 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
                 f"labels=[{LABEL}, {LEXICAL}]", f"objective=[{DEM}]"],
          "objective[0]", "not of what the model finds in it"),
     ],
-    "live teacher is asked": [
+    "step teacher is asked": [
         (WORLD, [f"labels=[{LABEL}, {ASKED}]"], "labels[1]", "scores every step for no term"),
         (WORLD, [f"labels=[{LABEL}, {TEACHER}, {ASKED}]",
                  "objective=[{name: pairwise, phi: square, target: teacher, columns: own}]"],

@@ -61,7 +61,7 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
         (TREC, [*SELF, f"draw.negatives=[{{from: self, k: 1, weight: rance, rance: {RANCE}, short: fewer}}]"],
          "draw.negatives[0].weight", "the positives of validation questions"),
     ],
-    "live search fits": [
+    "step search fits": [
         (TREC, ["draw.positives={policy: all, append: always}"], "draw.positives.append", "belongs to a search in"),
         (TREC, [f"sources=[{ELSE}, index: Flat}}]", "draw.negatives=[]"], "sources[0].index", "belongs to a search in"),
         (TREC, [*LIVE, "draw.positives.append=null"], "draw.positives.append", "is needed by a search"),

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from mpr.recipe import strict_yaml
+from mpr.recipe._stage_document import StageDocument
 from mpr.recipe.keys import Recipe
-from mpr.recipe.stages import StageDocument
 from tests.faults.contradictory_labels import LABEL
 from tests.faults.contradictory_searches import FROZEN, LORA, TREC, WORLD
 
@@ -88,8 +88,8 @@ def recipes(made: strict_yaml.Document) -> Iterator[tuple[Recipe, Callable[[Any]
         yield Recipe.model_validate_json(json.dumps(made.value)), strict_yaml.dotted
         return
     earlier: list[tuple[str, Recipe | None]] = []
-    for entry in made.value["plan"]:
-        stage = StageDocument(made, entry, earlier[-1][0] if earlier else "")
+    for number, entry in enumerate(made.value["plan"]):
+        stage = StageDocument(made, number, earlier[-1][0] if earlier else "")
         recipe = Recipe.model_validate_json(json.dumps(stage.value))
         recipe._stage, recipe._earlier = entry["name"], tuple(earlier)
         earlier.append((entry["name"], recipe))

@@ -25,7 +25,7 @@ from mpr.rows.pipeline import STAGES, Pipeline
 from mpr.rows.receipts import Receipts
 from mpr.rows.result import Result
 from mpr.search import encode, inference  # noqa: F401
-from mpr.training._run import TrainingRun  # noqa: F401  # loaded once, not by each child
+from mpr.training import _fit  # noqa: F401  # loaded once, not by each child
 from tests.faults.killing import forked, waited
 from tests.published import ROOT, smaller
 

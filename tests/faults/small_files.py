@@ -18,7 +18,7 @@ from pathlib import Path
 from mpr import storage
 from mpr.errors import DataError
 from mpr.publishing import _board as leaderboard
-from mpr.publishing import _board_drawing, board_entries, board_lock, expectation  # noqa: F401
+from mpr.publishing import _board_drawing, board_entries, board_lock  # noqa: F401
 from mpr.rows.receipts import Receipts
 from mpr.rows.result import Result
 from tests import boards

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,9 @@ import torch
 from mpr import objectives, storage
 from mpr.errors import Interrupted, NumbersError, RecipeError, StorageError
 from mpr.recipe import read
+from mpr.recipe.keys import Recipe
 from mpr.recipe.strict_yaml import leaves
-from mpr.training.launch import run
+from mpr.training.launch import Launch, run
 from mpr.training.run_folder import RunFolder, differences, identity
 from tests.conftest import Examined
 from tests.faults import killing, training
@@ -28,7 +28,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A recipe and the folder of its uninterrupted run."""
     folder = tmp_path_factory.mktemp("run")
     path = training.recipe(folder)
-    run(training.launch(path, folder / "run"))
+    run(*training.launch(path, folder / "run"))
     return path, folder / "run"
 
 
@@ -47,9 +47,9 @@ def test_resumed_with_a_negative_cache_is_uninterrupted(tmp_path: Path) -> None:
     """Its passages, vectors and ages are part of the state; without them the third update would draw others."""
     path = training.recipe(tmp_path)
     options = ("scale.negative_cache={size: 3, policy: lru}", "objective=[{name: lse_pair}]", "draw.in_batch=false")
-    run(training.launch(path, tmp_path / "whole", *options))
+    run(*training.launch(path, tmp_path / "whole", *options))
     half = halfway(path, tmp_path / "whole", tmp_path / "half")
-    run(training.launch(path, half.folder, *options))
+    run(*training.launch(path, half.folder, *options))
     assert training.weights(half.folder) == training.weights(tmp_path / "whole")
     logged = [json.loads(line) for line in half.metrics.read_text("utf-8").splitlines()]
     assert any(entry.get("cache_staleness", 0.0) > 0 for entry in logged)
@@ -58,7 +58,7 @@ def test_resumed_with_a_negative_cache_is_uninterrupted(tmp_path: Path) -> None:
 def test_resumed_is_uninterrupted(finished: tuple[Path, Path], tmp_path: Path) -> None:
     path, whole = finished
     half = halfway(path, whole, tmp_path / "half")
-    run(training.launch(path, half.folder))
+    run(*training.launch(path, half.folder))
     assert training.weights(half.folder) == training.weights(whole)
 
 
@@ -88,14 +88,14 @@ def test_a_changed_recipe_is_refused(finished: tuple[Path, Path], tmp_path: Path
     path, whole = finished
     half = halfway(path, whole, tmp_path / "half")
     with pytest.raises(RecipeError, match=r"recipe.training.learning_rate: 0.001 -> 0.002 .*--fork"):
-        run(training.launch(path, half.folder, "training.learning_rate=0.002"))
+        run(*training.launch(path, half.folder, "training.learning_rate=0.002"))
 
 
 def test_a_finished_run_is_no_answer_to_another_recipe(finished: tuple[Path, Path]) -> None:
     path, whole = finished
-    assert run(training.launch(path, whole)) == whole, "the same command finds it finished"
+    assert run(*training.launch(path, whole)) == whole, "the same command finds it finished"
     with pytest.raises(RecipeError, match=r"recipe.training.learning_rate: 0.001 -> 0.002 .*--fork"):
-        run(training.launch(path, whole, "training.learning_rate=0.002"))
+        run(*training.launch(path, whole, "training.learning_rate=0.002"))
 
 
 def test_a_finished_run_is_verified(finished: tuple[Path, Path], tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_a_finished_run_is_verified(finished: tuple[Path, Path], tmp_path: Path)
     os.system(f"cp -r '{whole}/.' '{tmp_path / 'copy'}'")
     (tmp_path / "copy" / "model" / "mpr.json").write_text("{}")
     with pytest.raises(StorageError, match=r"mpr.json: has 2 bytes instead of"):
-        run(training.launch(path, tmp_path / "copy"))
+        run(*training.launch(path, tmp_path / "copy"))
 
 
 def test_each_file_of_a_checkpoint_is_needed(finished: tuple[Path, Path], tmp_path: Path, examined: Examined) -> None:
@@ -115,18 +115,18 @@ def test_each_file_of_a_checkpoint_is_needed(finished: tuple[Path, Path], tmp_pa
         content = file.read_bytes()
         file.unlink()
         with pytest.raises(StorageError, match=f"{Path(name).name}.*is missing.*start over"):
-            run(training.launch(path, half.folder))
+            run(*training.launch(path, half.folder))
         file.write_bytes(bytes([content[0] ^ 1]) + content[1:])
         with pytest.raises(StorageError, match="checksum mismatch"):
-            run(training.launch(path, half.folder))
+            run(*training.launch(path, half.folder))
     examined(len(names), "files of a checkpoint taken away, then altered", at_least=5)
 
 
-def _until_stopped(launch: training.Launch, target: Path) -> None:
+def _until_stopped(launch: tuple[Recipe, Launch], target: Path) -> None:
     """A run in a process group of its own; leaves a mark when it was stopped on request."""
     os.setpgrp()
     try:
-        run(launch)
+        run(*launch)
     except Interrupted:
         (target / ".stopped").touch()
 
@@ -136,15 +136,14 @@ def test_asked_to_stop(finished: tuple[Path, Path], tmp_path: Path, examined: Ex
     stopped = 0
     for number, (how, workers) in enumerate(((signal.SIGTERM, 0), (signal.SIGINT, 0), (signal.SIGTERM, 2))):
         target = tmp_path / str(number)
-        launch = replace(training.launch(path, target), overrides=(*training.OPTIONS, "training.save_steps=1"))
-        busy = replace(launch, overrides=(*launch.overrides, f"training.dataloader_num_workers={workers}"))
+        busy = training.launch(path, target, "training.save_steps=1", f"training.dataloader_num_workers={workers}")
         child = killing.forked(lambda launch=busy, target=target: _until_stopped(launch, target))
         while not RunFolder(target).updates():
             time.sleep(0.01)
         os.killpg(child, how)  # as a scheduler does: the loader's workers get it too
         assert killing.waited(child) == 0, "the run ended with an error instead of committing"
         stopped += (target / ".stopped").exists()
-        run(busy)
+        run(*busy)
         assert training.weights(target) == training.weights(whole)
     examined(stopped, "of 3 runs stopped before their end", at_least=0)
 
@@ -152,11 +151,11 @@ def test_asked_to_stop(finished: tuple[Path, Path], tmp_path: Path, examined: Ex
 @pytest.mark.parametrize("where", ["loss", "gradient"])
 def test_not_a_number_ends_the_run(tmp_path: Path, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     path = training.recipe(tmp_path)
-    load = objectives.load
+    bound = objectives.bound
     calls = 0
 
-    def poisoned(name: str, **params: Any) -> Any:
-        objective = load(name, **params)
+    def poisoned(name: str, params: Any) -> Any:
+        objective = bound(name, params)
 
         def broken(scores_QP: torch.Tensor, *rest: Any, **targets: Any) -> Any:
             nonlocal calls
@@ -170,9 +169,9 @@ def test_not_a_number_ends_the_run(tmp_path: Path, where: str, monkeypatch: pyte
 
         return broken
 
-    monkeypatch.setattr(objectives, "load", poisoned)
+    monkeypatch.setattr(objectives, "bound", poisoned)
     with pytest.raises(NumbersError, match=r"(the loss is nan|the gradient's norm is nan) in update \d, questions"):
-        run(training.launch(path, tmp_path / "run", "training.save_steps=1"))
+        run(*training.launch(path, tmp_path / "run", "training.save_steps=1"))
     assert RunFolder(tmp_path / "run").updates(), "the last good checkpoint is kept"
     for update in RunFolder(tmp_path / "run").updates():
         storage.verify(RunFolder(tmp_path / "run").checkpoint(update))

@@ -51,7 +51,7 @@ class Device:
 
 def refused(path: Path, folder: Path, *options: str) -> RecipeError:
     with pytest.raises(RecipeError, match="out of memory") as caught:
-        run(training.launch(path, folder, *options))
+        run(*training.launch(path, folder, *options))
     assert caught.value.exit_code == 2
     assert len(caught.value.problems) == 1
     return caught.value
@@ -96,8 +96,8 @@ def test_with_memory_again_the_same_command_goes_on(path: Path, tmp_path: Path) 
         Device(patch, at=2 * training.STEPS - 1)
         refused(path, tmp_path / "short")
     assert RunFolder(tmp_path / "short").updates() == [training.EVERY]
-    run(training.launch(path, tmp_path / "short"))
-    run(training.launch(path, tmp_path / "whole"))
+    run(*training.launch(path, tmp_path / "short"))
+    run(*training.launch(path, tmp_path / "whole"))
     assert training.weights(tmp_path / "short") == training.weights(tmp_path / "whole")
 
 
@@ -111,7 +111,7 @@ def test_the_suggestion_fits(path: Path, tmp_path: Path, examined: Examined) -> 
             for number in range(8):
                 folder = tmp_path / f"{most}-{number}"
                 try:
-                    run(training.launch(path, folder, *options))
+                    run(*training.launch(path, folder, *options))
                     break
                 except RecipeError as error:
                     options = (*big, suggestion(error))
@@ -128,7 +128,7 @@ def test_the_suggestion_is_another_run(path: Path, tmp_path: Path) -> None:
         error = refused(path, tmp_path / "run")
     assert "--fork NAME" in error.problems[0].fix
     with pytest.raises(RecipeError, match=r"recipe\.scale\.cache.*--fork NAME"):
-        run(training.launch(path, tmp_path / "run", suggestion(error)))
+        run(*training.launch(path, tmp_path / "run", suggestion(error)))
 
 
 def test_with_a_cache_the_chunks_get_smaller(path: Path, tmp_path: Path, examined: Examined) -> None:
@@ -162,9 +162,9 @@ def test_in_validation_the_other_batch_is_named(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         Device(patch, at=3)  # questions and passages of the step, then the pool
         with pytest.raises(RecipeError, match="out of memory in validation") as caught:
-            run(validation.launch(path, folder, *options))
+            run(*validation.launch(path, folder, *options))
     assert suggestion(caught.value) == "training.per_device_eval_batch_size=4"
-    run(validation.launch(path, tmp_path / "other", *options, suggestion(caught.value)))
+    run(*validation.launch(path, tmp_path / "other", *options, suggestion(caught.value)))
     assert out_of_memory.in_validation(1).problems[0].key == "towers.passage_length"
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mpr.errors import RecipeError
-from mpr.recipe import read, rules, stages, strict_yaml
+from mpr.recipe import read, rules, strict_yaml
 from mpr.recipe.rules import RULES, Rule
 from tests import shipped
 from tests.conftest import Examined
@@ -289,7 +289,7 @@ def test_every_rule_has_a_case(examined: Examined) -> None:
 def test_shipped_recipes_break_no_rule(examined: Examined) -> None:
     """The other direction: no rule objects to a good recipe."""
     count = 0
-    for recipe in (stage for row in shipped.recipes().values() for stage in stages.stages_of(row)):
+    for recipe in (stage for row in shipped.recipes().values() for stage in row.stages):
         for rule in RULES:
             assert list(rule.check(recipe)) == []
             count += 1
@@ -320,7 +320,7 @@ def test_good_searches_in_every_step(examined: Examined) -> None:
         ["draw.negatives[0].all=false", "draw.negatives[0].k=9"],
     ):
         recipe = read.from_document(document(TREC, []), "r", [*LIVE, *more])
-        assert recipe.live is recipe.sources[0]
+        assert recipe.step_search is recipe.sources[0]
         tried += 1
     examined(tried, "ways to search in every step", at_least=4)
 
@@ -333,7 +333,7 @@ def test_good_searches_between_steps(examined: Examined) -> None:
         for frozen in ([], [FROZEN]):
             recipe = read.from_document(document(TREC, []), "r", [SELF[0], negatives, *more, *frozen])
             assert recipe.own is recipe.sources[0]
-            assert recipe.live is None
+            assert recipe.step_search is None
     examined(2 * len(ways), "ways to search between steps", at_least=8)
 
 

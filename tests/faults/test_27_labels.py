@@ -20,7 +20,6 @@ import pytest
 
 from mpr.batches import relations
 from mpr.batches.draw import Drawer, Step
-from mpr.batches.policy import Policy
 from mpr.batches.relations import Relations
 from mpr.corpora import Split
 from mpr.data import _split_builder, passages
@@ -31,11 +30,12 @@ from mpr.recipe.keys import Repair
 from mpr.recipe.keys_draw import Draw
 from mpr.records import Candidate, Group, Passage, Positive, Question
 from tests.conftest import Examined
+from tests.unit.policies import policy_of
 
 COUNTING = ("gold", "answer_match")
 TIERS = (*COUNTING, "llm")
 REFUSE = Repair(without_positives="refuse", passages_missing="refuse", positive_as_negative="refuse")
-IMPROVED = Policy(siblings="ignore", shared="positive", duplicates="ignore", doubtful="ignore")
+IMPROVED = policy_of(siblings="ignore", shared="positive", duplicates="ignore", doubtful="ignore")
 KINDS = ("without_positives", "passages_missing", "positive_as_negative")
 
 

@@ -19,8 +19,9 @@ from typing import Any
 
 from mpr import storage
 from mpr.recipe import read
+from mpr.recipe.keys import Recipe
 from mpr.storage.manifest import sha256_file
-from mpr.training._run import TrainingRun  # noqa: F401  # seconds of imports, that each child would do again
+from mpr.training import _fit  # noqa: F401  # seconds of imports, that each child would do again
 from mpr.training.launch import Launch, run
 from mpr.training.run_folder import RunFolder
 from tests.e2e import collection
@@ -51,8 +52,8 @@ def recipe(folder: Path) -> Path:
     return path
 
 
-def launch(path: Path, folder: Path, *options: str, fork: str | None = None) -> Launch:
-    return Launch(path, (*OPTIONS, *options), path.parent / "home", folder, fork, quiet=True)
+def launch(path: Path, folder: Path, *options: str, fork: str | None = None) -> tuple[Recipe, Launch]:
+    return read.load(path, (*OPTIONS, *options)), Launch(path.parent / "home", folder, fork, quiet=True)
 
 
 def weights(folder: Path) -> str:
@@ -63,16 +64,16 @@ def weights(folder: Path) -> str:
 def killed_at_random(folder: Path, trials: int) -> list[int]:
     """Kills each run again and again after a random time until it completes; returns the kills of each trial."""
     path, dice = recipe(folder), random.Random(20)
-    assert waited(forked(lambda: run(launch(path, folder / "whole")))) == 0  # prepares the data too
+    assert waited(forked(lambda: run(*launch(path, folder / "whole")))) == 0  # prepares the data too
     began, expected = time.monotonic(), weights(folder / "whole")
-    assert waited(forked(lambda: run(launch(path, folder / "again")))) == 0
+    assert waited(forked(lambda: run(*launch(path, folder / "again")))) == 0
     typical = time.monotonic() - began
     assert weights(folder / "again") == expected
     kills = []
     for trial in range(trials):
         target, count = folder / f"trial-{trial}", 0
         while True:
-            child = forked(lambda target=target: run(launch(path, target)))
+            child = forked(lambda target=target: run(*launch(path, target)))
             if count == 0:  # once for certain between the first checkpoint and the end
                 while not RunFolder(target).updates():
                     time.sleep(0.002)
@@ -93,21 +94,21 @@ def killed_at_random(folder: Path, trials: int) -> list[int]:
 def killed_while_saving(folder: Path, stride: int = 1) -> list[str]:
     """Dies at the n-th operation on the disk, for every (stride-th) n; the same command then gives the same weights."""
     path, log, found = recipe(folder), folder / "log", []
-    assert waited(forked(lambda: run(launch(path, folder / "whole")))) == 0
+    assert waited(forked(lambda: run(*launch(path, folder / "whole")))) == 0
     expected = weights(folder / "whole")
     for number in range(1, LIMIT, stride):
         target = folder / f"at-{number}"
 
         def dying(number: int = number, target: Path = target) -> None:
             storage.hook = killer(number, log)
-            run(launch(path, target))
+            run(*launch(path, target))
 
         status = waited(forked(dying))
         if status == 0:
             return found
         assert status == -signal.SIGKILL, status
         found.append(log.read_text())
-        assert waited(forked(lambda target=target: run(launch(path, target)))) == 0, f"operation {number}: {found[-1]}"
+        assert waited(forked(lambda target=target: run(*launch(path, target)))) == 0, f"operation {number}: {found[-1]}"
         assert weights(target) == expected, f"operation {number}: {found[-1]}"
         debris = [str(place) for place in target.rglob("*staging*")]
         assert not debris, debris
@@ -117,7 +118,7 @@ def killed_while_saving(folder: Path, stride: int = 1) -> list[str]:
 def killed_in_a_refresh(folder: Path, numbers: Iterable[int]) -> list[str]:
     """Dies at the n-th operation on the disk in the folder of a refresh; the same command then leaves the same."""
     path, log, found = recipe(folder), folder / "log", []
-    assert waited(forked(lambda: run(launch(path, folder / "whole", *OWN)))) == 0
+    assert waited(forked(lambda: run(*launch(path, folder / "whole", *OWN)))) == 0
     expected = left(folder / "whole")
     for number in numbers:
         target = folder / f"at-{number}"
@@ -133,14 +134,14 @@ def killed_in_a_refresh(folder: Path, numbers: Iterable[int]) -> list[str]:
                     os.kill(os.getpid(), signal.SIGKILL)
 
             storage.hook = hook
-            run(launch(path, target, *OWN))
+            run(*launch(path, target, *OWN))
 
         status = waited(forked(dying))
         if status == 0:
             return found
         assert status == -signal.SIGKILL, status
         found.append(log.read_text())
-        assert waited(forked(lambda target=target: run(launch(path, target, *OWN)))) == 0, f"{number}: {found[-1]}"
+        assert waited(forked(lambda target=target: run(*launch(path, target, *OWN)))) == 0, f"{number}: {found[-1]}"
         assert left(target) == expected, f"operation {number}: {found[-1]}"
     return found
 
@@ -164,7 +165,7 @@ def same_bits(folder: Path) -> list[str]:
     ]
     for number, options in enumerate(grid):
         target = folder / f"grid-{number}"
-        assert waited(forked(lambda target=target, options=options: run(launch(path, target, *options)))) == 0
+        assert waited(forked(lambda target=target, options=options: run(*launch(path, target, *options)))) == 0
         digests.add(weights(target))
         found.append(" ".join(options) or "as it is")
     assert len(digests) == 1, digests

@@ -18,11 +18,12 @@ from mpr.batches.draw import Drawer
 from mpr.errors import MprError
 from mpr.recipe.keys import Cache
 from mpr.recipe.keys_draw import Draw
+from mpr.runtime.processes import Place
 from mpr.search.exact import Exact
 from mpr.training import _block
-from mpr.training._fixed_passages import FrozenPassages
+from mpr.training._fixed_passages import FixedPassages
 from mpr.training._loss import Terms
-from mpr.training._step_search import LiveSearch
+from mpr.training._step_search import StepSearch
 from tests.parity import steps
 from tests.unit.vectors_in_memory import store_of
 
@@ -60,14 +61,14 @@ def wrapped(world: int, **options: Any) -> Any:
 
 
 def step(
-    model: Any, batch: dict[str, Any], entries: list[Any], share: tuple[int, int], sizes: Sizes = None, **options: Any
+    model: Any, batch: dict[str, Any], entries: list[Any], place: Place, sizes: Sizes = None, **options: Any
 ) -> float:
     """Loss of a step, whose gradient is added to the model's: in chunks if their sizes are given."""
     gather, terms = options.pop("gather", True), Terms(entries)
     if sizes is not None:
         cache = Cache(questions=sizes[0], passages=sizes[1])
-        return float(_block.cached_step(model, batch, terms, share, cache, gather=gather, **options).loss)
-    found = _block.block_loss(model, batch, terms, share, gather=gather, completed=options.get("completed"))
+        return float(_block.cached_step(model, batch, terms, place, cache, gather=gather, **options).loss)
+    found = _block.block_loss(model, batch, terms, place, gather=gather, completed=options.get("completed"))
     options.get("backward", Tensor.backward)(found.loss)
     return float(found.loss.detach())
 
@@ -76,41 +77,41 @@ def plain(
     rank: int, world: int, spec: str, number: int, options: dict[str, Any], shared: bool = False, groups: int = 1
 ) -> list[Answer]:
     """Loss and gradient of a step under DDP, for each list of terms."""
-    batch = steps.with_targets(steps.collator((rank, world), **options)([number]))
-    return _each(wrapped(world, shared=shared, groups=groups), batch, spec, (rank, world), None)
+    batch = steps.with_targets(steps.collator(Place(rank, world), **options)([number]))
+    return _each(wrapped(world, shared=shared, groups=groups), batch, spec, Place(rank, world), None)
 
 
 def cached(rank: int, world: int, spec: str, number: int, sizes: tuple[int, int], groups: int = 1) -> list[Answer]:
     """The same in chunks."""
-    batch = steps.with_targets(steps.collator((rank, world))([number]))
-    return _each(wrapped(world, groups=groups), batch, spec, (rank, world), sizes)
+    batch = steps.with_targets(steps.collator(Place(rank, world))([number]))
+    return _each(wrapped(world, groups=groups), batch, spec, Place(rank, world), sizes)
 
 
 def apart(rank: int, world: int, spec: str, number: int, sizes: Sizes) -> list[Answer]:
     """Without gathering."""
-    batch = steps.with_targets(steps.collator((rank, world), gather=False)([number]))
-    return _each(wrapped(world), batch, spec, (rank, world), sizes, gather=False)
+    batch = steps.with_targets(steps.collator(Place(rank, world), gather=False)([number]))
+    return _each(wrapped(world), batch, spec, Place(rank, world), sizes, gather=False)
 
 
 def frozen(rank: int, world: int, spec: str, number: int, sizes: Sizes, kind: str) -> list[Answer]:
     """With passages whose vectors are there already: those of a draw, or those that the step finds, where `found by
     all` makes those of other questions negatives too, and `apart` those of other processes are not known."""
-    share, gather = (rank, world), kind != "apart"
-    completed, collator = _completed(share, kind, gather)
+    place, gather = Place(rank, world), kind != "apart"
+    completed, collator = _completed(place, kind, gather)
     towers = steps.Towers(frozen=True)
     model = DistributedDataParallel(towers) if world > 1 else towers
-    answers = _each(model, collator([number]), spec, share, sizes, gather=gather, completed=completed)
+    answers = _each(model, collator([number]), spec, place, sizes, gather=gather, completed=completed)
     assert towers.passage.forwards == 0
     return answers
 
 
-def _completed(share: tuple[int, int], kind: str, gather: bool) -> tuple[Any, Collator]:
+def _completed(place: Place, kind: str, gather: bool) -> tuple[Any, Collator]:
     """What brings the passages, and the collator of a world without their texts."""
-    base = steps.collator(share, gather=gather)
+    base = steps.collator(place, gather=gather)
     with torch.no_grad():
         vectors_PD = steps.Towers()(passage=base.passages.tokens(np.arange(steps.PASSAGES)))[1]  # type: ignore[union-attr]
-    store = store_of(vectors_PD.float().numpy(), shards=2, seed=share[0])
-    passages = FrozenPassages(store, torch.device("cpu"))
+    store = store_of(vectors_PD.float().numpy(), shards=2, seed=place.rank)
+    passages = FixedPassages(store, torch.device("cpu"))
     if kind == "drawn":
         return lambda own_OD, batch: steps.with_targets(passages(own_OD, batch)), replace(base, passages=None)
     positives = {"policy": "all", "append": "if_none_retrieved"}
@@ -121,14 +122,14 @@ def _completed(share: tuple[int, int], kind: str, gather: bool) -> tuple[Any, Co
     drawer = Drawer(bare, known, steps.TIERS, {}, steps.PASSAGES, base.drawer.rows_per_step, 3)
     collator = replace(base, drawer=drawer, passages=None, questions_only=True)
     search = Exact.open(store, budget_bytes=1 << 28).search
-    return LiveSearch(passages, search, collator, config, "self", 8), collator
+    return StepSearch(passages, search, collator, config, "self", 8), collator
 
 
 def _each(
     model: Any,
     batch: dict[str, Any],
     spec: str,
-    share: tuple[int, int],
+    place: Place,
     sizes: Sizes,
     gather: bool = True,
     completed: Any = None,
@@ -136,7 +137,7 @@ def _each(
     found = []
     for entries in entries_of(spec):
         model.zero_grad()
-        loss = step(model, batch, entries, share, sizes, gather=gather, completed=completed)
+        loss = step(model, batch, entries, place, sizes, gather=gather, completed=completed)
         found.append((loss, steps.gradient(model).numpy()))
     return found
 
@@ -190,17 +191,17 @@ def counted(rank: int, world: int, sizes: tuple[int, int], accumulation: int, qu
         return distributed.all_reduce(bucket.buffer(), async_op=True).get_future().then(lambda done: done.value()[0])
 
     model.register_comm_hook(None, hook)
-    collator = steps.collator((rank, world))
+    collator = steps.collator(Place(rank, world))
     found = []
     for update in range(3):
         calls[0] = 0
         for micro in range(accumulation):
             batch = collator([update * accumulation + micro])
             with (
-                nullcontext() if quiet else mock.patch.object(_block, "_quiet", return_value=nullcontext()),
+                nullcontext() if quiet else mock.patch.object(_block, "_unsynchronised", return_value=nullcontext()),
                 model.no_sync() if micro < accumulation - 1 else nullcontext(),
             ):
-                step(model, batch, [steps.term("nll")], (rank, world), sizes)
+                step(model, batch, [steps.term("nll")], Place(rank, world), sizes)
         found.append(calls[0])
         model.zero_grad()
     return found
@@ -208,7 +209,7 @@ def counted(rank: int, world: int, sizes: tuple[int, int], accumulation: int, qu
 
 def accumulated(rank: int, world: int, numbers: list[int], sizes: Sizes) -> list[Answer]:
     """Several steps, one gradient: each divided by their number, synchronised at the last."""
-    model, collator = wrapped(world), steps.collator((rank, world))
+    model, collator = wrapped(world), steps.collator(Place(rank, world))
     loss = 0.0
 
     def backward(part: Tensor) -> None:
@@ -217,17 +218,17 @@ def accumulated(rank: int, world: int, numbers: list[int], sizes: Sizes) -> list
     for number in numbers:
         with model.no_sync() if number != numbers[-1] else nullcontext():
             entries = [steps.term("lse_pair")]
-            loss += step(model, collator([number]), entries, (rank, world), sizes, backward=backward)
+            loss += step(model, collator([number]), entries, Place(rank, world), sizes, backward=backward)
     return [(loss / len(numbers), steps.gradient(model).numpy())]
 
 
 def several_steps(rank: int, world: int, sizes: Sizes, updates: int) -> list[Answer]:
     """Plain gradient descent: what is wrong between steps (buffers, buckets, state of DDP) would show here."""
-    model, collator = wrapped(world), steps.collator((rank, world))
+    model, collator = wrapped(world), steps.collator(Place(rank, world))
     loss = 0.0
     for number in range(updates):
         model.zero_grad()
-        loss = step(model, collator([number]), [steps.term("joint_lh")], (rank, world), sizes)
+        loss = step(model, collator([number]), [steps.term("joint_lh")], Place(rank, world), sizes)
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter -= 0.1 * parameter.grad
@@ -235,9 +236,9 @@ def several_steps(rank: int, world: int, sizes: Sizes, updates: int) -> list[Ans
 
 
 def refused(rank: int, world: int) -> str:
-    """A mistake that would otherwise be a wrong loss: the collator's relations are of another share."""
+    """A mistake that would otherwise be a wrong loss: the collator's relations are of another place."""
     model = wrapped(world)
-    batch = steps.collator((0, 1))([0])
+    batch = steps.collator()([0])
     try:
         _block.block_loss(model, batch, Terms([steps.term("nll")]), (rank, world), gather=True)
     except MprError as error:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from mpr import catalogue, objectives
 from mpr.batches.collate import Collator
 from mpr.batches.draw import Drawer
-from mpr.batches.policy import Policy
+from mpr.batches.relations import Policy
 from mpr.batches.targets import Targets
 from mpr.catalogue import Parameters
 from mpr.data.positives import PositiveIndex
@@ -31,13 +31,15 @@ from mpr.data.tokens import PADDING
 from mpr.models import lengths
 from mpr.recipe.keys import ObjectivePart, Part
 from mpr.recipe.keys_draw import Draw
+from mpr.runtime.processes import ALONE, Place
 from mpr.storage.ragged import Ragged
+from tests.unit.policies import policy_of
 
 QUESTIONS, PASSAGES, WORDS, WIDTH = 9, 30, 50, 6
 TIERS = ("gold", "answer_match")
-POLICY = Policy(siblings="ignore", shared="positive", duplicates="ignore", doubtful="negative")
+POLICY = policy_of(siblings="ignore", shared="positive", duplicates="ignore", doubtful="negative")
 ENTRY: Any = TypeAdapter(ObjectivePart)
-UNMASKED = Policy(siblings="negative", shared="negative", duplicates="negative", doubtful="negative")
+UNMASKED = policy_of(siblings="negative", shared="negative", duplicates="negative", doubtful="negative")
 
 
 class Side:
@@ -60,7 +62,7 @@ class Side:
 
 
 def collator(
-    share: tuple[int, int] = (0, 1),
+    place: Place = ALONE,
     rows: int = 5,
     policy: Policy = POLICY,
     *,
@@ -101,7 +103,7 @@ def collator(
         text_hashes=hashes,
         tiers=TIERS,
         policy=policy,
-        share=share,
+        place=place,
         gather=gather,
         targets=Targets(owned=True),
     )

@@ -15,6 +15,7 @@ import torch
 
 from mpr import catalogue
 from mpr.data.tokens import PADDING
+from mpr.runtime.processes import Place
 from tests.conftest import Examined
 from tests.parity import jobs, steps
 from tests.parity.group import Group
@@ -169,7 +170,7 @@ def test_passages_that_the_step_finds_are_the_same_for_any_processes(
 def test_without_gathering_rows_meet_their_own_passages_alone(groups: dict[int, Group], spec: str) -> None:
     """One process would get this gradient by ignoring every cell that lies across processes."""
     for world in (2, 4):
-        batches = [steps.with_targets(steps.collator((rank, world), gather=False)([0])) for rank in range(world)]
+        batches = [steps.with_targets(steps.collator(Place(rank, world), gather=False)([0])) for rank in range(world)]
         assert len({tuple(batch["passage"]["input_ids"].shape[:1]) for batch in batches}) == 1
         expected = [_apart(entries, batches) for entries in jobs.entries_of(spec)]
         for sizes in (None, (1, 2)):
@@ -181,7 +182,7 @@ def test_blocks_apart_are_the_rows_of_the_step_with_what_was_drawn_for_them(exam
     for world in (2, 4):
         for number in range(6):
             step = steps.collator((0, world)).drawer(number).block
-            batches = [steps.collator((rank, world), gather=False)([number]) for rank in range(world)]
+            batches = [steps.collator(Place(rank, world), gather=False)([number]) for rank in range(world)]
             rows = [int(row) for batch in batches for row in batch["question_ids"]]
             assert rows == [*step.question_Q.tolist(), *[PADDING] * (-5 % world)]
             for rank, batch in enumerate(batches):

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping
 
 from mpr.errors import Problem, RecipeError
-from mpr.recipe import stages as recipe_plan
+from mpr.recipe import stages
 from mpr.recipe.keys import Recipe
 from mpr.runtime.processes import Place
 
@@ -19,12 +19,11 @@ from mpr.runtime.processes import Place
 def chosen(row: Recipe, stage: str | None, place: Place) -> tuple[Recipe, ...]:
     """What to train: the stage that is asked for, or all of them, which one process alone can do."""
     if stage is not None:
-        return (recipe_plan.stage_of(row, stage),)
-    stages = recipe_plan.stages_of(row)
-    if row.plan and (place.world > 1 or any(each.scale.processes > 1 for each in stages)):
-        commands = "; ".join(f"{_launcher(each)} {_command()} --stage {each.stage}" for each in stages)
+        return (stages.stage_of(row, stage),)
+    if row.plan and (place.world > 1 or any(each.scale.processes > 1 for each in row.stages)):
+        commands = "; ".join(f"{_launcher(each)} {_command()} --stage {each.stage}" for each in row.stages)
         raise RecipeError("several processes train one stage at a time", key="plan", fix=f"in this order: {commands}")
-    return stages
+    return row.stages
 
 
 def refuse_contradictions(recipe: Recipe, place: Place, environment: Mapping[str, str]) -> None:
@@ -136,7 +135,7 @@ def _sharding(recipe: Recipe, environment: Mapping[str, str]) -> Iterator[Proble
             yield Problem(
                 what, key="scale.processes", fix=f"write {key}: {needed}, as recipes/accelerate/fsdp.yaml does"
             )
-    if recipe.own is not None and recipe.live is None:
+    if recipe.own is not None and recipe.step_search is None:
         what = "the model under training encodes with its own weights, which FSDP cuts up"
         yield Problem(what, key="sources.model", fix="launch with DDP, or mine with the folder of a trained model")
     if recipe.towers.lora is not None:

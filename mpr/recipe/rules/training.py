@@ -13,9 +13,7 @@ from mpr.errors import nearest
 from mpr.metrics import ranks
 from mpr.recipe import schedule
 from mpr.recipe.keys import Recipe
-from mpr.recipe.strict_yaml import Path_
-
-Finding = tuple[Path_, str, str]
+from mpr.recipe.strict_yaml import Finding, Path_
 
 REQUIRED = {
     "seed": "every draw and every weight that is made follows from it",
@@ -189,13 +187,3 @@ def warmup_ends(recipe: Recipe) -> Iterator[Finding]:
 
 def _is_number(value: Any) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-CHECKS = (
-    training_is_complete,
-    training_is_ours_to_set,
-    training_numbers_make_sense,
-    training_keys_agree,
-    best_is_known,
-    warmup_ends,
-)

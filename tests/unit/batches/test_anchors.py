@@ -19,6 +19,7 @@ from mpr.recipe import read as recipe_file
 from mpr.records import Passage
 from mpr.rows._stages_training import Training
 from mpr.rows.receipts import Receipt
+from mpr.runtime.processes import Place
 from tests.conftest import Examined
 from tests.e2e import collection
 from tests.unit.encodings import model_folder
@@ -45,7 +46,7 @@ def stood(tmp_path_factory: pytest.TempPathFactory) -> sources.Ground:
 
 def anchored(work: Mining, chunk: int) -> CandidateTable:
     work = replace(work, receipt={**work.receipt, "anchors": True})
-    work.propose(chunk, (0, 1))
+    work.propose(chunk, Place())
     work.commit(chunk)
     storage.verify(work.target)
     return CandidateTable(work.target)
@@ -92,7 +93,7 @@ def test_every_known_positive_has_the_score_of_the_source(
 
 def test_a_table_without_anchors_stays_what_it_is(stood: sources.Ground, tmp_path: Path) -> None:
     plain = mining(source(stood, "bm25", depth=5, **BM25), tmp_path / "plain")
-    plain.propose(1_000, (0, 1))
+    plain.propose(1_000, Place())
     plain.commit(1_000)
     opened = CandidateTable(plain.target)
     assert opened.labelled.anchors is None
@@ -109,14 +110,14 @@ def _dataset(folder: Path, *sets: str) -> Dataset:
 
 def test_only_tables_that_are_compared_have_anchors_and_another_name(tmp_path: Path) -> None:
     plain = _dataset(tmp_path, "draw.negatives=[{from: words, k: 1, weight: top, short: fewer}]")
-    before = {name: table.folder for name, table in mine.mine(plain).items()}
+    before = {name: table.folder for name, table in mine.Mined(plain).make().tables.items()}
     asked = _dataset(tmp_path, f"draw.negatives=[{SIMANS}, {{from: chance, k: 1, weight: top, short: fewer}}]")
-    after = mine.mine(asked)
+    after = mine.Mined(asked).make().tables
     assert after["words"].folder != before["words"]
     assert after["chance"].folder == before["chance"]
     assert after["words"].labelled.anchors is not None
-    known = mine.knowledge(asked)
-    evidence = mine.evidence(asked, known)
+    known = mine.Mined(asked).knowledge
+    evidence = mine.Mined(asked).evidence
     assert [*evidence.anchors] == ["words"]
     assert evidence.teacher is None
     rows = known.positives.rows
@@ -129,9 +130,9 @@ def test_a_positive_that_a_label_found_has_its_score_of_the_proposal(tmp_path: P
     label += "siblings: ignore, shared: ignore, duplicates: ignore, doubtful: ignore}"
     labels = f"labels=[{label}, {{name: answer_match, source: words, depth: 6}}]"
     dataset = _dataset(tmp_path, f"draw.negatives=[{SIMANS}]", labels)
-    mine.mine(dataset)
-    known = mine.knowledge(dataset)
-    scores = mine.evidence(dataset, known).anchors["words"]
+    mine.Mined(dataset).make()
+    known = mine.Mined(dataset).knowledge
+    scores = mine.Mined(dataset).evidence.anchors["words"]
     rows = known.positives.rows
     assert len(rows.columns["passage"]) > len(dataset.split("train").positives.rows.columns["passage"])
     assert np.isfinite(scores(rows.owners(), rows.columns["passage"])).all()
@@ -150,12 +151,12 @@ def test_a_positive_that_a_label_found_elsewhere_has_a_score_too(tmp_path: Path)
     labels = f"labels=[{label}, {{name: ce_above, source: chance, window: 12, promote: 0.5, up_to: null, "
     labels += "questions: all, scores: {file: scores.tsv, format: tsv}}]"
     dataset = _dataset(tmp_path, f"draw.negatives=[{SIMANS}]", labels, "sources[1].depth=12")
-    mine.mine(dataset)
-    known = mine.knowledge(dataset)
-    rows, stored = known.positives.rows, mine.tables(dataset)["words"].anchors(known.positives)
+    mine.Mined(dataset).make()
+    known = mine.Mined(dataset).knowledge
+    rows, stored = known.positives.rows, mine.Mined(dataset).tables["words"].anchors(known.positives)
     without = np.isnan(stored.lookup(rows.owners(), rows.columns["passage"])) & known.counting
     assert without.any(), "else nothing is left to find"
-    lookup = mine.evidence(dataset, known).anchors["words"]
+    lookup = mine.Mined(dataset).evidence.anchors["words"]
     own = sources.of(dataset.recipe.sources[0], mine.ground_of(dataset, "train"))
     expected = own.scored(rows.owners()[known.counting], rows.columns["passage"][known.counting])
     assert lookup(rows.owners()[known.counting], rows.columns["passage"][known.counting]).tolist() == expected.tolist()

@@ -18,7 +18,6 @@ from torch.utils.data import DataLoader
 
 from mpr.batches.collate import Collator
 from mpr.batches.draw import Drawer
-from mpr.batches.policy import Policy
 from mpr.batches.targets import Targets
 from mpr.data import tokens
 from mpr.data.positives import PositiveIndex
@@ -28,9 +27,11 @@ from mpr.errors import DataError, RecipeError
 from mpr.models.templates import Template
 from mpr.recipe.keys_draw import Draw
 from mpr.records import Passage, text_hash
+from mpr.runtime.processes import Place
 from tests.conftest import Examined
 from tests.unit.draws import entry, positives_of, ragged
 from tests.unit.framings import FRAMINGS, bare, bert, texts
+from tests.unit.policies import policy_of
 
 LENGTHS = range(4, 41)
 PROMPTS = ("", "passage: ")
@@ -167,7 +168,7 @@ DRAW = {
     "negatives": (entry("a", "uniform", k=2), entry("b", "top", "random", k=1)),
     "in_batch": True,
 }
-IMPROVED = Policy(siblings="ignore", shared="positive", duplicates="ignore", doubtful="ignore")
+IMPROVED = policy_of(siblings="ignore", shared="positive", duplicates="ignore", doubtful="ignore")
 
 
 @pytest.fixture(scope="module")
@@ -266,15 +267,15 @@ def test_what_was_drawn_for_a_row_is_told_from_the_rest(collator: Collator, exam
     """Only where a term asks for it; in the whole step and in the part of a process."""
     assert "own_QP" not in collator([0])
     count = 0
-    for number, share, gather in [
-        (n, (rank, 2), gather) for n in range(6) for rank in (0, 1) for gather in (True, False)
+    for number, place, gather in [
+        (n, Place(rank, 2), gather) for n in range(6) for rank in (0, 1) for gather in (True, False)
     ]:
-        batch = replace(collator, targets=Targets(owned=True), share=share, gather=gather)([number])
+        batch = replace(collator, targets=Targets(owned=True), place=place, gather=gather)([number])
         block = collator.drawer(number).block
         drawn = set(zip(block.positive_row_N.tolist(), block.positive_N.tolist(), strict=True))
         drawn |= set(zip(block.negative_row_N.tolist(), block.negative_N.tolist(), strict=True))
         passages = batch["passage_ids"].tolist()
-        first = 0 if gather else share[0] * len(batch["question_ids"])  # eight rows, one of them padding
+        first = 0 if gather else place.rank * len(batch["question_ids"])  # eight rows, one of them padding
         for row, cells in enumerate(batch["own_QP"].tolist()):
             expected = {passage for owner, passage in drawn if owner == first + row}
             assert {passage for passage, is_own in zip(passages, cells, strict=True) if is_own} == expected
@@ -295,7 +296,7 @@ def test_shares_of_processes_put_together_are_the_whole(collator: Collator, proc
     padded = 0
     for number in range(12):
         one = collator([number])
-        parts = [replace(collator, share=(rank, processes))([number]) for rank in range(processes)]
+        parts = [replace(collator, place=Place(rank, processes))([number]) for rank in range(processes)]
         ids = {name: parts[0][f"{name}_ids"].tolist() for name in ("question", "passage")}
         for name in ("question", "passage"):
             whole = one[f"{name}_ids"].tolist()

@@ -15,17 +15,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpr.batches import relations
-from mpr.batches.policy import Policy
-from mpr.batches.relations import Block, Relations
+from mpr.batches.relations import Block, Policy, Relations
 from mpr.data.positives import PositiveIndex
 from mpr.data.tokens import PADDING
 from mpr.labels import known_positives
 from mpr.records import TIERS as TIERS_OF_RECORDS
 from tests.conftest import Examined
+from tests.unit.policies import policy_of
 
 KINDS = ("siblings", "shared", "duplicates", "doubtful")
 WORDS = ("positive", "ignore", "negative")
-POLICIES = [Policy(*words) for words in itertools.product(WORDS, repeat=4)]
+POLICIES = [policy_of(*words) for words in itertools.product(WORDS, repeat=4)]
 SETTINGS = [(policy, in_batch) for policy in POLICIES for in_batch in (True, False)]
 TIERS = ("gold", "answer_match")  # those that count
 EVERY_TIER = (*TIERS, "llm", "generated")
@@ -213,7 +213,7 @@ def test_invariants(examined: Examined) -> None:
             assert not matrix[:, padded_P].any()
         real = int((~padded_Q).sum() * (~padded_P).sum())
         assert related.counts["positive"] + related.counts["negative"] + related.counts["ignored"] == real
-        spared = case.build(Policy("ignore", "ignore", "ignore", "ignore"), in_batch)
+        spared = case.build(policy_of("ignore", "ignore", "ignore", "ignore"), in_batch)
         drawn = np.zeros_like(positives)
         for row, passage in real_pairs:
             drawn[row, case.passages.index(passage)] = True
@@ -255,8 +255,8 @@ def test_the_order_of_rows_and_columns_changes_nothing_else(examined: Examined) 
 
 
 # Named cases. Passages are words; a row is "question: its drawn positives", `|` sets its drawn negatives apart.
-AS_DPR = Policy("negative", "negative", "negative", "negative")
-IMPROVED = Policy(siblings="ignore", shared="positive", duplicates="ignore", doubtful="ignore")
+AS_DPR = policy_of("negative", "negative", "negative", "negative")
+IMPROVED = policy_of(siblings="ignore", shared="positive", duplicates="ignore", doubtful="ignore")
 
 
 def matrix(known: dict[str, str], rows: Sequence[str], columns: str, policy: Policy, **options: object) -> list[str]:
@@ -312,14 +312,14 @@ def test_a_passage_that_both_questions_drew_is_one_column_and_positive_for_both_
 def test_sibling_in_another_row_of_the_same_question(word: str, cell: str) -> None:
     """one_row_per_positive: the rows of a question bring its other positives along; no other question did."""
     known = {"seine": "paris rouen", "louvre": "museum"}
-    policy = Policy(siblings=word, shared="negative", duplicates="negative", doubtful="negative")
+    policy = policy_of(siblings=word, shared="negative", duplicates="negative", doubtful="negative")
     rows = ["seine: paris", "seine: rouen", "louvre: museum"]
     assert matrix(known, rows, "paris rouen museum", policy) == [f"+{cell}-", f"{cell}+-", "--+"]
 
 
 def test_a_sibling_that_another_question_also_drew_is_shared() -> None:
     known = {"seine": "paris rouen", "louvre": "rouen"}
-    policy = Policy(siblings="negative", shared="positive", duplicates="negative", doubtful="negative")
+    policy = policy_of(siblings="negative", shared="positive", duplicates="negative", doubtful="negative")
     rows = ["seine: paris", "seine: rouen", "louvre: rouen"]
     assert matrix(known, rows, "paris rouen", policy) == ["++", "-+", "-+"]
 
@@ -334,7 +334,7 @@ def test_a_known_positive_that_came_as_somebodys_negative_is_a_sibling() -> None
 def test_near_duplicate_under_another_id(word: str, cell: str) -> None:
     """The copy says what my positive says; for the other question, whose negative it is, it stays a negative."""
     known = {"seine": "paris rouen", "louvre": "museum"}
-    policy = Policy(siblings="ignore", shared="ignore", duplicates=word, doubtful="ignore")
+    policy = policy_of(siblings="ignore", shared="ignore", duplicates=word, doubtful="ignore")
     rows = ["seine: paris", "louvre: museum | copy"]
     assert matrix(known, rows, "paris museum copy~paris", policy) == [f"+-{cell}", "-+-"]
     assert matrix(known, rows, "paris museum copy~rouen", policy) == [f"+-{cell}", "-+-"]  # of an undrawn positive too
@@ -350,7 +350,7 @@ def test_doubtful_tier_and_a_copy_of_it() -> None:
 
 def test_a_copy_of_both_a_counting_and_a_doubtful_positive_is_a_duplicate() -> None:
     known = {"seine": "paris rouen:llm"}
-    policy = Policy(siblings="ignore", shared="ignore", duplicates="positive", doubtful="negative")
+    policy = policy_of(siblings="ignore", shared="ignore", duplicates="positive", doubtful="negative")
     assert matrix(known, ["seine: paris | copy"], "paris copy~paris rouen~paris", policy) == ["++-"]
 
 
@@ -377,9 +377,8 @@ def test_drawn_pairs_outside_the_block_are_left_out() -> None:
 
 def test_the_tiers_of_a_recipe_are_those_of_the_records() -> None:
     assert get_args(known_positives.Tier) == TIERS_OF_RECORDS
-    policy = known_positives.policy(
-        known_positives.Params(
-            tiers=("gold",), siblings="ignore", shared="positive", duplicates="negative", doubtful="ignore"
-        )
+    policy: Policy = known_positives.Params(
+        tiers=("gold",), siblings="ignore", shared="positive", duplicates="negative", doubtful="ignore"
     )
-    assert policy == Policy(siblings="ignore", shared="positive", duplicates="negative", doubtful="ignore")
+    words = [policy.siblings, policy.shared, policy.duplicates, policy.doubtful]
+    assert words == ["ignore", "positive", "negative", "ignore"]

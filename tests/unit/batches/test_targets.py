@@ -13,7 +13,6 @@ import pytest
 
 from mpr.batches import relations
 from mpr.batches.draw import Drawer
-from mpr.batches.policy import Policy
 from mpr.batches.relations import Block, Relations
 from mpr.batches.targets import NOTHING, Names, Targets, seen_by
 from mpr.data.pair_labels import Knowledge
@@ -25,8 +24,9 @@ from tests.conftest import Examined
 from tests.parity.steps import term
 from tests.unit.draws import config, entry, gold
 from tests.unit.labelling import COUNTING, knowing, stand
+from tests.unit.policies import policy_of
 
-CAREFUL = Policy("ignore", "ignore", "ignore", "ignore")
+CAREFUL = policy_of("ignore", "ignore", "ignore", "ignore")
 TEACH = {"name": "pairwise", "phi": "square", "target": "teacher"}
 Pairs = dict[tuple[int, int], float]
 

@@ -13,7 +13,7 @@ from mpr.data import candidates
 from mpr.data.candidates import ANSWER_MATCH, KNOWN, LABELS, SAME_TEXT, CandidateTable, Labelled, proposals
 from mpr.errors import StorageError
 from mpr.metrics.answers import AnswerMatcher
-from mpr.mining._known_positives import Sifter
+from mpr.mining._known_positives import KnownPositives
 from mpr.recipe.keys_draw import Draw, Negatives
 from mpr.records import Passage, text_hash
 from mpr.storage.ragged import Ragged
@@ -35,7 +35,7 @@ def _labels(folder: Path, *groups: object) -> list[list[str]]:
     stood = ground(folder, TEXTS, list(groups))  # type: ignore[arg-type]
     rows = np.arange(len(groups))
     found = proposals([(np.arange(len(TEXTS)), None)] * len(groups))
-    sifted = Sifter(stood.questions, stood.passages)(rows, found)
+    sifted = KnownPositives(stood.questions, stood.passages)(rows, found)
     labels = []
     for row in rows:
         negative = dict.fromkeys(lists(sifted.negatives)[row], 0)
@@ -70,7 +70,7 @@ def test_sifting_equals_looking_at_every_pair(tmp_path: Path, examined: Examined
     for row, passages in enumerate(listed):  # make sure that there is something to find
         wanted = [len(store) - len(split) + row, *split.positives.rows.row(row, "passage")[:2].tolist()]
         passages[:3] = [passage for passage in wanted if passage not in passages[3:]]
-    sifted = Sifter(split, store)(np.arange(len(split)), proposals([(np.array(one), None) for one in listed]))
+    sifted = KnownPositives(split, store)(np.arange(len(split)), proposals([(np.array(one), None) for one in listed]))
     counts = dict.fromkeys(LABELS, 0)
     for row, passages in enumerate(listed):
         known = set(split.positives.rows.row(row, "passage").tolist())

@@ -15,7 +15,6 @@ from pydantic import ValidationError
 from mpr import catalogue, storage
 from mpr.batches import relations
 from mpr.batches.draw import Drawer
-from mpr.batches.policy import Policy
 from mpr.errors import DataError, RecipeError
 from mpr.labels._score_files import Scores
 from mpr.labels.near_duplicates import shingles, similarity
@@ -34,6 +33,7 @@ from tests.unit.labelling import (
 )
 from tests.unit.labels.test_llm import verdicts_file
 from tests.unit.labels.test_targets import BM25
+from tests.unit.policies import policy_of
 
 NOWHERE: Any = None  # the ground of a label that does not look at it
 
@@ -163,7 +163,7 @@ def test_grey_is_never_drawn_and_never_negative(tmp_path: Path, examined: Examin
     grey = {(question, passage) for question, row in enumerate(tiers(found)) for passage, tier in row if tier == "grey"}
     draw = config({"policy": "all"}, entry("a", "uniform", "random", k=3), entry("b", "top", "fewer", k=5))
     drawer = Drawer(draw, found.positives, COUNTING, found.candidates, 40, 6, seed=3)
-    careful, hashes = Policy("ignore", "ignore", "ignore", "ignore"), np.arange(40).astype(np.uint64)
+    careful, hashes = policy_of("ignore", "ignore", "ignore", "ignore"), np.arange(40).astype(np.uint64)
     met = drawn = 0
     for number in range(60):
         step = drawer(number)

@@ -13,7 +13,7 @@ from transformers import EvalPrediction
 
 from mpr.errors import DataError
 from mpr.metrics import ranks as rank_measures
-from mpr.training._run import Measures
+from mpr.training._fit import Measures
 from tests.conftest import Examined
 from tests.house.source import ROOT
 
@@ -93,6 +93,6 @@ def test_a_broken_metric_is_no_missing_one(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_training_core_imports_without_evaluate() -> None:
-    code = "import sys\nsys.modules |= dict.fromkeys(('evaluate', 'datasets', 'faiss'))\nimport mpr.training._run"
+    code = "import sys\nsys.modules |= dict.fromkeys(('evaluate', 'datasets', 'faiss'))\nimport mpr.training._fit"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

@@ -17,6 +17,7 @@ from mpr.errors import DataError, RecipeError
 from mpr.labels import answer_match
 from mpr.mining import mine
 from mpr.recipe import read
+from mpr.runtime.processes import Place
 from mpr.storage.ragged import Ragged
 from tests.conftest import Examined
 from tests.e2e import collection
@@ -55,7 +56,7 @@ def test_any_chunks_and_any_processes_give_the_same_table(
         work = mining(source(stood, name, **params), tmp_path / f"{chunk}-{world}")
         for process in reversed(range(world)):
             assert not work.target.exists()
-            work.propose(chunk, (process, world))
+            work.propose(chunk, Place(process, world))
             work.commit(chunk)
         digests.append(storage.verify(work.target).digest)
     assert len(set(digests)) == 1
@@ -65,7 +66,7 @@ def test_any_chunks_and_any_processes_give_the_same_table(
 def test_a_stopped_run_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stood = invented(tmp_path)
     whole = mining(source(stood, "random", depth=20, seed=1), tmp_path / "whole")
-    whole.propose(1_000, (0, 1))
+    whole.propose(1_000, Place())
     whole.commit(1_000)
     stopped = mining(source(stood, "random", depth=20, seed=1), tmp_path / "stopped")
     asked_for: list[int] = []
@@ -83,12 +84,12 @@ def test_a_stopped_run_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(type(stopped.source), "__call__", watched)
     with pytest.raises(KeyboardInterrupt):
-        stopped.propose(25, (0, 1))
+        stopped.propose(25, Place())
     stopped.commit(25)
     assert not stopped.target.exists()  # chunks are missing, so there is no table
     asked_for, finished = [], asked_for
     monkeypatch.setattr(type(stopped.source), "__call__", noted)
-    stopped.propose(25, (0, 1))
+    stopped.propose(25, Place())
     assert (finished, asked_for) == ([0, 25, 50], [75, 100])  # each chunk once
     stopped.commit(25)
     stopped.tidy()
@@ -97,7 +98,7 @@ def test_a_stopped_run_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_a_recipe_is_mined_source_by_source(dataset: Dataset) -> None:
-    made = mine.mine(dataset, chunk=2)
+    made = mine.Mined(dataset).make(2).tables
     assert list(made) == ["words", "chance", "near"]
     assert [table.source for table in made.values()] == ["bm25", "random", "context"]
     assert {len(table) for table in made.values()} == {4}  # one of the five questions has no positive
@@ -106,14 +107,14 @@ def test_a_recipe_is_mined_source_by_source(dataset: Dataset) -> None:
         assert not any(known & set(row) for known, row in zip(positives, lists(table.negatives), strict=True))
     labels = {row.passage: row.label for row in made["words"].rows(2)}
     assert (labels[6], labels[7], labels[5]) == ("known_positive", "same_text", "answer_match")  # p7 is a copy of p6
-    again = mine.mine(dataset, chunk=3)
+    again = mine.Mined(dataset).make(3).tables
     assert [table.manifest.digest for table in again.values()] == [table.manifest.digest for table in made.values()]
 
 
 def test_the_name_of_a_table_is_what_it_was_made_of(dataset: Dataset, tmp_path: Path) -> None:
-    before = {name: table.folder for name, table in mine.mine(dataset).items()}
+    before = {name: table.folder for name, table in mine.Mined(dataset).make().tables.items()}
     other = _dataset(tmp_path, SOURCES.replace("depth: 6", "depth: 5").replace("as: chance", "as: luck"))
-    after = {name: table.folder for name, table in mine.mine(other).items()}
+    after = {name: table.folder for name, table in mine.Mined(other).make().tables.items()}
     assert after["words"] != before["words"]
     assert after["near"] == before["near"]
     assert after["luck"] == before["chance"]  # what a source is called changes nothing
@@ -121,9 +122,9 @@ def test_the_name_of_a_table_is_what_it_was_made_of(dataset: Dataset, tmp_path: 
 
 def test_the_draw_takes_mined_candidates_and_those_of_the_records(dataset: Dataset) -> None:
     with pytest.raises(DataError, match="source 'words' were not mined"):
-        mine.knowledge(dataset)
-    mine.mine(dataset)
-    tables = mine.knowledge(dataset).candidates
+        assert mine.Mined(dataset).knowledge
+    mine.Mined(dataset).make()
+    tables = mine.Mined(dataset).knowledge.candidates
     assert list(tables) == ["bm25", "words", "chance", "near"]
     split = dataset.split("train")
     assert lists(tables["bm25"]) == lists(split.candidates("bm25"))
@@ -139,26 +140,26 @@ def test_the_draw_takes_mined_candidates_and_those_of_the_records(dataset: Datas
 
 def test_a_source_without_tables_to_mine_is_left_to_its_records(dataset: Dataset) -> None:
     records = _dataset(dataset.home.parent, "sources=[{name: file, as: bm25}]")
-    assert mine.mine(records) == {}
-    assert list(mine.knowledge(records).candidates) == ["bm25"]
+    assert mine.Mined(records).make().tables == {}
+    assert list(mine.Mined(records).knowledge.candidates) == ["bm25"]
 
 
 def test_answer_matches_become_positives_of_their_tier(tmp_path: Path) -> None:
     plain = _dataset(tmp_path)
-    mine.mine(plain)
+    mine.Mined(plain).make()
     labelled = _dataset(tmp_path, LABEL.replace("SOURCE", "words"))
-    mine.mine(labelled)  # its split keeps the questions for which only mining may find a positive
-    before, after = labelled.split("train").positives.rows, mine.knowledge(labelled).positives.rows
-    assert lists(mine.knowledge(plain).positives.rows) == lists(plain.split("train").positives.rows)
+    mine.Mined(labelled).make()  # its split keeps the questions for which only mining may find a positive
+    before, after = labelled.split("train").positives.rows, mine.Mined(labelled).knowledge.positives.rows
+    assert lists(mine.Mined(plain).knowledge.positives.rows) == lists(plain.split("train").positives.rows)
     assert len(before) > len(plain.split("train"))
-    removed = mine.tables(labelled)["words"].removed
+    removed = mine.Mined(labelled).tables["words"].removed
     for row in range(len(before)):
         matches = [p for p, label in zip(lists(removed)[row], lists(removed, "label")[row], strict=True) if label == 3]
         assert lists(after)[row] == lists(before)[row] + matches
         assert lists(after, "tier")[row] == lists(before, "tier")[row] + [1] * len(matches)
     for name in ("bm25", "nothing"):
         with pytest.raises(RecipeError, match=f"no mined source is called '{name}'"):
-            mine.knowledge(_dataset(tmp_path, LABEL.replace("SOURCE", name)))
+            assert mine.Mined(_dataset(tmp_path, LABEL.replace("SOURCE", name))).knowledge
 
 
 def test_depth_and_number_of_distant_positives() -> None:
@@ -183,6 +184,6 @@ def test_depth_and_number_of_distant_positives() -> None:
 
 
 def test_an_index_is_built_once_for_a_collection(dataset: Dataset) -> None:
-    assert len(mine.mine(dataset)["words"]) == 4
-    assert len(mine.mine(dataset, "test")["words"]) == 4
+    assert len(mine.Mined(dataset).make().tables["words"]) == 4
+    assert len(mine.Mined(dataset, "test").make().tables["words"]) == 4
     assert len(list(dataset.corpus.folder.glob("passages-bm25-*/manifest.json"))) == 1

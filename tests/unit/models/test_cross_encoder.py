@@ -18,6 +18,7 @@ from mpr.models.cross_encoder import CrossEncoder, Head
 from mpr.models.templates import PairTemplate
 from mpr.recipe import read, strict_yaml
 from mpr.recipe.keys import ObjectivePart
+from mpr.runtime.processes import Place
 from mpr.training import _block
 from mpr.training._block import Found
 from mpr.training._loss import Terms
@@ -151,7 +152,7 @@ def test_the_loss_is_that_of_the_cells_that_exist(tmp_path: Path) -> None:
     negatives = torch.tensor([[0, 1, 0, 0], [0, 1, 0, 0]]).bool()
     batch = {"pair": pair, "cell_N": cells, "positives_QP": positives, "negatives_QP": negatives}
     entry: Any = TypeAdapter(ObjectivePart).validate_python({"name": "nll"})
-    found: Found = _block.pair_loss(model, batch, Terms([entry]), (0, 1))
+    found: Found = _block.pair_loss(model, batch, Terms([entry]), Place())
     with torch.no_grad():
         one, two, three, four = model(pair=pair)
     expected = -(torch.log_softmax(torch.stack([one, two]), 0)[0] + torch.log_softmax(torch.stack([three, four]), 0)[1])

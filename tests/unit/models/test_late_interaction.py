@@ -17,6 +17,7 @@ from mpr.models import cross_encoder, late_interaction, towers, towers_folder
 from mpr.models.late_interaction import LateInteraction
 from mpr.recipe import read, strict_yaml
 from mpr.recipe.keys import ObjectivePart
+from mpr.runtime.processes import Place
 from mpr.training import _block
 from mpr.training._loss import Terms
 from tests import shipped
@@ -220,7 +221,7 @@ def test_the_loss_is_that_of_the_block(tmp_path: Path) -> None:
     batch = {"question": tiny_models.batch(questions), "passage": tiny_models.batch(passages)}
     batch |= {"positives_QP": positives, "negatives_QP": ~positives}
     entry: Any = TypeAdapter(ObjectivePart).validate_python({"name": "nll", "temperature": 20.0})
-    found = _block.late_interaction_loss(model, batch, Terms([entry]), (0, 1))
+    found = _block.late_interaction_loss(model, batch, Terms([entry]), Place())
     rows = [[by_loops(model, one, other) / 20.0 for other in passages] for one in questions]
     expected = -torch.log_softmax(torch.tensor(rows, dtype=torch.float64), dim=1)[positives].mean()
     assert float(found.loss.detach()) == pytest.approx(float(expected), rel=1e-5)

@@ -13,6 +13,7 @@ from transformers import BertConfig, BertModel
 from mpr import storage
 from mpr.data.dataset import Dataset
 from mpr.errors import DataError, RecipeError
+from mpr.mining.mine import Mined
 from mpr.models import towers, towers_folder
 from mpr.recipe import read as recipe_file
 from mpr.rows._stages import Row
@@ -95,12 +96,12 @@ def test_a_run_does_not_go_on_from_another_encoder(tmp_path: Path) -> None:
     """What a training claims when it begins is what its receipt says in the end."""
     recipe, base = collection.write(tmp_path), published(tmp_path / "bert")
     found = recipe_file.load(recipe, ["towers.new=null", f"towers.base={base}"])
-    dataset, run = Dataset(found, tmp_path / "home", quiet=True), RunFolder(tmp_path / "run")
+    mined, run = Mined(Dataset(found, tmp_path / "home", quiet=True)), RunFolder(tmp_path / "run")
     with ExitStack() as held:
-        launch.prepared(found, run, dataset, 1, held)
+        launch.prepared(mined, run, 1, held)
     published(base, seed=1)
     with ExitStack() as held, pytest.raises(RecipeError, match=r"weights of towers\.base"):
-        launch.prepared(found, run, dataset, 1, held)
+        launch.prepared(mined, run, 1, held)
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:

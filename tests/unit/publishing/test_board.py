@@ -19,7 +19,7 @@ from mpr.evaluation.scores import Scores
 from mpr.publishing import _board, _board_page, _board_table, _board_verdicts, board_lock
 from mpr.publishing._board import Board, BoardRow
 from mpr.publishing._board_table import INVENTED, OURS, PAPERS, Table
-from mpr.recipe.keys_results import Band
+from mpr.recipe.keys import Band
 from tests import boards, shipped
 from tests.conftest import Examined
 

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from mpr.errors import NumbersError
-from mpr.recipe.keys_results import Band
+from mpr.recipe.keys import Band
 from mpr.rows import band
 from tests.conftest import Examined
 

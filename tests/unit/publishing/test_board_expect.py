@@ -9,7 +9,7 @@ import pytest
 from mpr.errors import DataError, RecipeError
 from mpr.publishing import board_entries
 from mpr.recipe import read
-from mpr.recipe.keys_results import Band
+from mpr.recipe.keys import Band
 from mpr.rows import band
 from mpr.rows.result import Result
 from tests import boards, shipped

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from mpr import corpora
-from mpr.recipe import rules, stages, strict_yaml
+from mpr.recipe import rules, strict_yaml
 from mpr.recipe.rules import labels
 from tests import shipped
 from tests.conftest import Examined
@@ -173,7 +173,7 @@ def test_keys_stand_in_one_order(name: str) -> None:
 def test_draft_only_where_a_pin_is_missing(examined: Examined) -> None:
     drafts = 0
     for name, recipe in shipped.recipes().items():
-        pinned = [stage.model_copy(update={"draft": False}) for stage in stages.stages_of(recipe)]
+        pinned = [stage.model_copy(update={"draft": False}) for stage in recipe.stages]
         missing = [what for stage in pinned for _, what, _ in rules.broken(stage)]
         assert recipe.draft == bool(missing), (name, missing)
         drafts += recipe.draft

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from mpr import catalogue
 from mpr.cli import app
 from mpr.errors import StorageError
-from mpr.recipe import _schema, reference
+from mpr.recipe import reference
 from tests import shipped
 from tests.conftest import Examined
 
@@ -76,7 +76,7 @@ def test_command(tree: Path) -> None:
 
 
 def test_every_key_and_entry_is_on_the_page(examined: Examined) -> None:
-    whole = _schema.recipe_schema()
+    whole = reference.recipe_schema()
     rows = set(re.findall(r"^\| `([a-z_0-9]+)` \|", README, re.MULTILINE))
     count = 0
     for place in (whole, *whole["$defs"].values()):

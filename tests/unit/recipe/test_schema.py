@@ -13,13 +13,13 @@ from pydantic import BaseModel
 from pydantic._internal._docs_extraction import extract_docstrings_from_cls
 
 from mpr.catalogue import Parameters
-from mpr.recipe import _schema, _training_arguments, strict_yaml
+from mpr.recipe import _training_arguments, reference, strict_yaml
 from mpr.recipe.keys import Recipe
 from mpr.recipe.rules import training as training_rules
 from tests import shipped
 from tests.conftest import Examined
 
-SCHEMA = _schema.recipe_schema()
+SCHEMA = reference.recipe_schema()
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 VALUES = {name: strict_yaml.parse(shipped.text(name).encode(), name).value for name in shipped.NAMES}
 
@@ -71,7 +71,7 @@ def test_meanings_are_those_below_the_attributes(examined: Examined) -> None:
         for base in reversed(model.__mro__):
             if issubclass(base, Parameters) and base.__module__.startswith("mpr.") and "_" not in base.__name__:
                 expected |= extract_docstrings_from_cls(base, use_inspect=True)
-        found = _schema.attribute_docs(model)
+        found = reference.attribute_docs(model)
         assert found == {name: " ".join(text.split()) for name, text in expected.items() if name in model.model_fields}
         count += len(found)
     examined(count, "meanings", at_least=150)
@@ -81,9 +81,9 @@ def test_meaning_of_inherited_and_unfolded_attributes() -> None:
     from mpr.corpora.hub import Records, Rows
     from mpr.recipe.keys_draw import Positives
 
-    assert _schema.attribute_docs(Records)["repo"] == _schema.attribute_docs(Rows)["repo"]
-    assert _schema.attribute_docs(Records)["tier"] == "Who chose the positives."
-    assert "one, a different one each epoch, in turn. `up_to`: at most" in _schema.attribute_docs(Positives)["policy"]
+    assert reference.attribute_docs(Records)["repo"] == reference.attribute_docs(Rows)["repo"]
+    assert reference.attribute_docs(Records)["tier"] == "Who chose the positives."
+    assert "one, a different one each epoch, in turn. `up_to`: at most" in reference.attribute_docs(Positives)["policy"]
 
 
 @pytest.mark.parametrize("name", shipped.NAMES)
@@ -156,6 +156,6 @@ def test_training_has_the_installed_arguments_without_ours(examined: Examined) -
     assert training["$comment"].startswith("arguments of transformers ")
     for name in training_rules.OWNED:
         assert name in _training_arguments.known(), f"{name} is refused but does not exist"
-    for name in (*training_rules.LEAST, *training_rules.ABOVE_ZERO, *training_rules.BELOW, *_schema.MEANINGS):
+    for name in (*training_rules.LEAST, *training_rules.ABOVE_ZERO, *training_rules.BELOW, *reference.MEANINGS):
         assert name in training["properties"], f"{name} does not exist"
     examined(len(training["properties"]), "training arguments", at_least=80)

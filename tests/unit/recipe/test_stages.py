@@ -11,7 +11,7 @@ import pytest
 
 from mpr.errors import RecipeError
 from mpr.publishing import _board
-from mpr.recipe import _schema, plan, strict_yaml
+from mpr.recipe import plan, reference, strict_yaml
 from mpr.recipe import read as recipe_file
 from mpr.recipe import stages as recipe_plan
 from mpr.recipe.keys import Recipe
@@ -72,7 +72,7 @@ def test_a_stage_is_the_recipe_that_one_would_have_written(examined: Examined) -
     row, count = read(ABOVE + PLAN), 0
     value = strict_yaml.parse((ABOVE + PLAN).encode(), "r.yaml").value
     above = {key: part for key, part in value.items() if key != "plan"}
-    for stage, entry in zip(recipe_plan.stages_of(row), value["plan"], strict=True):
+    for stage, entry in zip(row.stages, value["plan"], strict=True):
         alone = merged_by_hand(above, {key: part for key, part in entry.items() if key not in ("name", "start")})
         own = Recipe.model_validate_json(json.dumps(alone)).model_dump()
         assert stage.model_dump(exclude={"start"}) == {key: part for key, part in own.items() if key != "start"}
@@ -81,7 +81,7 @@ def test_a_stage_is_the_recipe_that_one_would_have_written(examined: Examined) -
 
 
 def test_what_is_merged_and_what_replaced() -> None:
-    warmup, hard, last = recipe_plan.stages_of(read(ABOVE + PLAN))
+    warmup, hard, last = read(ABOVE + PLAN).stages
     assert (warmup.training["max_steps"], hard.training["max_steps"], hard.training["seed"]) == (30, 160, 42)
     assert warmup.draw.negatives == ()
     assert (hard.draw.positives.policy, hard.draw.positives.m, hard.draw.positives.beyond) == ("up_to", 2, "rotate")
@@ -93,19 +93,19 @@ def test_what_is_merged_and_what_replaced() -> None:
 
 def test_the_row_is_its_last_stage_and_starts_with_the_first_that_leads_to_it() -> None:
     row = read(ABOVE + PLAN)
-    assert row.labels == recipe_plan.stages_of(row)[-1].labels
+    assert row.labels == row.stages[-1].labels
     assert (row.stage, len(row.plan)) == ("", 3)
     assert recipe_plan.head_of(row).stage == "last"
     chained = read(changed("start: base", "start: hard"))
-    assert recipe_plan.stages_of(chained)[-1].start == "stage:hard"
+    assert chained.stages[-1].start == "stage:hard"
     assert recipe_plan.head_of(chained).stage == "warmup"
     begun = read("start: here/model\ndraft: true\n" + changed("start: base", "start: previous"))
-    assert [stage.start for stage in recipe_plan.stages_of(begun)] == ["here/model", "stage:warmup", "stage:hard"]
+    assert [stage.start for stage in begun.stages] == ["here/model", "stage:warmup", "stage:hard"]
 
 
 def test_without_a_plan_the_recipe_is_its_only_stage() -> None:
     row = read(ABOVE + "\nplan: []\n")
-    assert recipe_plan.stages_of(row) == (row,)
+    assert row.stages == (row,)
     assert recipe_plan.head_of(row) is row
     assert plan.digest(row) == plan.digest(read(ABOVE)), "a key at its default changes no digest"
 
@@ -192,11 +192,11 @@ def test_a_plan_that_is_no_list_of_stages(written: str) -> None:
 def test_overrides_reach_into_stages(examined: Examined) -> None:
     text, tried = ABOVE + PLAN, 0
     for key, stage in (("plan.0.", 0), ("plan[0].", 0), ("plan.hard.", 1), ("plan.last.", 2), ("plan.2.", 2)):
-        stages = recipe_plan.stages_of(read(text, f"{key}training.max_steps=7", f"{key}scale.gather=true"))
+        stages = read(text, f"{key}training.max_steps=7", f"{key}scale.gather=true").stages
         assert [each.training["max_steps"] == 7 for each in stages] == [number == stage for number in range(3)]
         assert [each.scale.gather for each in stages] == [number == stage for number in range(3)]
         tried += 1
-    whole = recipe_plan.stages_of(read(text, "training.max_steps=7"))
+    whole = read(text, "training.max_steps=7").stages
     assert [stage.training["max_steps"] for stage in whole] == [30, 7, 7], "what a stage says itself stays"
     examined(tried, "ways to name a stage", at_least=5)
 
@@ -224,8 +224,8 @@ def test_the_digest_is_that_of_all_stages(examined: Examined) -> None:
                "training.seed=43", "plan.2.start=hard", "plan.2.name=final", "towers.question_length=31"]  # fmt: skip
     digests = {plan.digest(read(text, change)) for change in changes}
     assert len(digests | {plan.digest(row)}) == len(changes) + 1
-    other = [[plan.digest(stage) for stage in recipe_plan.stages_of(read(text, changes[1]))]]
-    own = [plan.digest(stage) for stage in recipe_plan.stages_of(row)]
+    other = [[plan.digest(stage) for stage in read(text, changes[1]).stages]]
+    own = [plan.digest(stage) for stage in row.stages]
     assert [one == two for one, two in zip(own, other[0], strict=True)] == [True, False, True]
     assert _board.digest_with(row, 43) == plan.digest(read(text, "training.seed=43")) != plan.digest(row)
     examined(len(changes), "changes", at_least=7)
@@ -233,7 +233,7 @@ def test_the_digest_is_that_of_all_stages(examined: Examined) -> None:
 
 def test_the_plan_adds_trainings_up() -> None:
     row = read(ABOVE + PLAN)
-    made, stages = plan.resolve(row), [plan.resolve(stage) for stage in recipe_plan.stages_of(row)]
+    made, stages = plan.resolve(row), [plan.resolve(stage) for stage in row.stages]
     assert made.steps == 30 + 160 + 160 == sum(stage.steps or 0 for stage in stages)
     assert made.hours is not None
     assert made.memory == max((stage.memory for stage in stages), key=lambda memory: memory.total if memory else 0)
@@ -246,7 +246,7 @@ def test_the_plan_adds_trainings_up() -> None:
 
 
 def test_the_schema_takes_a_plan_and_refuses_what_the_reader_refuses(examined: Examined) -> None:
-    validator = jsonschema.Draft202012Validator(_schema.recipe_schema())
+    validator = jsonschema.Draft202012Validator(reference.recipe_schema())
     value = strict_yaml.parse((ABOVE + PLAN).encode(), "r.yaml").value
     validator.validate(value)
     tried = 0

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from mpr.errors import DataError, MprError, NumbersError, RecipeError
-from mpr.recipe.keys_results import Feedback
+from mpr.recipe.keys import Feedback
 from mpr.search import search
 from mpr.search.exact import Exact
 from mpr.search.shards import Share

@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from mpr.recipe import read
 from mpr.training.launch import Launch, run
 from tests.conftest import Examined
 from tests.e2e import collection
@@ -49,7 +50,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def trained(recipe: Path, name: str, *options: str) -> dict[str, torch.Tensor]:
     folder = recipe.parent / name
-    run(Launch(recipe, (*OPTIONS, *options), recipe.parent / "home", folder, quiet=True))
+    run(read.load(recipe, (*OPTIONS, *options)), Launch(recipe.parent / "home", folder, quiet=True))
     return load_file(folder / "model" / "model.safetensors")
 
 

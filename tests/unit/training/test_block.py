@@ -17,6 +17,7 @@ from mpr import catalogue
 from mpr.errors import MprError, RecipeError
 from mpr.models import lengths, towers
 from mpr.recipe.keys import Cache, Part
+from mpr.runtime.processes import Place
 from mpr.training import _block
 from mpr.training._loss import Terms
 from tests.conftest import Examined
@@ -24,7 +25,7 @@ from tests.parity import steps
 from tests.parity.steps import Towers, covering, gradient, relative_difference, term, whole_gradient
 from tests.unit.tiny_models import LORA, batch, published, random_rows, settings, tokenizer_of
 
-ALONE = (0, 1)
+ALONE = Place()
 SIZES = ((1, 1), (2, 3), (3, 2), (4, 7), (5, 17), (99, 99))
 PARTS = [
     term("kl", target="teacher", columns="own"),
@@ -55,7 +56,7 @@ def naive(entry: Part, pieces: int) -> Tensor:
     """Gradient accumulation: pieces of the step one after the other, each with the passages drawn for its own rows."""
     model = Towers()
     for piece in range(pieces):
-        inputs = steps.with_targets(steps.collator((piece, pieces), gather=False)([0]))
+        inputs = steps.with_targets(steps.collator(Place(piece, pieces), gather=False)([0]))
         found = _block.block_loss(model, inputs, Terms([entry]), ALONE, gather=True)
         (found.loss / pieces).backward()
     return gradient(model)
@@ -182,7 +183,7 @@ def test_without_repeating_dropout_the_test_fails() -> None:
     torch.manual_seed(8)
     expected = _kept_graph(reference, inputs, entries, (2, 3))
     torch.manual_seed(8)
-    with mock.patch.object(_block._Dice, "again", return_value=nullcontext()):
+    with mock.patch.object(_block._RandomState, "again", return_value=nullcontext()):
         cached(model, inputs, entries, (2, 3))
     assert relative_difference(gradient(model), expected) > 1e-2
 
@@ -363,11 +364,11 @@ def test_other_wrappers_are_refused() -> None:
     """DeepSpeed updates the weights at every backward, FSDP's accumulation is not tested: never in silence."""
     engine = type("DeepSpeedEngine", (Towers,), {"__module__": "deepspeed.runtime.engine"})
     cache = Cache(questions=2, passages=3)
-    for model, share in ((engine(), ALONE), (Towers(), (0, 2)), (torch.nn.DataParallel(Towers()), (1, 2))):
+    for model, place in ((engine(), ALONE), (Towers(), Place(0, 2)), (torch.nn.DataParallel(Towers()), Place(1, 2))):
         with pytest.raises(RecipeError, match=r"scale\.cache.*under DDP, not with"):
-            _block.cached_step(model, step_of(), Terms([term("nll")]), share, cache, gather=True)
+            _block.cached_step(model, step_of(), Terms([term("nll")]), place, cache, gather=True)
 
 
 def test_other_devices_are_refused() -> None:
     with pytest.raises(RecipeError, match="not on meta"):
-        _block._Dice(torch.device("meta"))
+        _block._RandomState(torch.device("meta"))

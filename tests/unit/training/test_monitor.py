@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from mpr.recipe import read
 from mpr.training import _monitor
-from mpr.training._monitor import Health, Watch
+from mpr.training._monitor import Health, StepSums
 from mpr.training.launch import Launch, run
 from tests.conftest import Examined
 from tests.e2e import collection
@@ -108,7 +109,7 @@ BLOCK = {"positives": 3.0, "cells_negative": 6.0, "cells_ignored": 1.0, "positiv
 def test_means_shares_and_speeds(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([10.0, 14.0, 20.0])
     monkeypatch.setattr("mpr.training._monitor.time.monotonic", lambda: next(clock))
-    kept = Watch()
+    kept = StepSums()
     kept.start()  # at 10
     kept.add({"loss_nll": torch.tensor(2.0), **BLOCK}, {"examples": 2, "tokens": torch.tensor(30), "places": 40.0})
     kept.add({"loss_nll": torch.tensor(4.0), **BLOCK}, {"examples": 4, "tokens": torch.tensor(10), "places": 60.0})
@@ -131,7 +132,7 @@ def test_parts_are_added_over_processes(monkeypatch: pytest.MonkeyPatch) -> None
         values *= 3  # as if two other processes had the same
 
     monkeypatch.setattr("mpr.training._monitor.distributed.all_reduce", all_reduce)
-    kept = Watch()
+    kept = StepSums()
     kept.add({"loss_nll": 1.5}, {**BLOCK, "examples": 2, "tokens": torch.tensor(30), "places": 40.0})
     found = kept.read(processes=3)
     assert (found["loss_nll"], found["examples"], found["tokens"]) == (1.5, 6.0, 90.0)
@@ -177,6 +178,6 @@ def test_the_literal_reading_of_bce_hardly_moves(
         'training.save_strategy="no"',
     )
     with caplog.at_level("WARNING", "mpr.train"):
-        run(Launch(path, options, tmp_path / "home", tmp_path / "run", quiet=True))
+        run(read.load(path, options), Launch(tmp_path / "home", tmp_path / "run", quiet=True))
     assert ("the loss has moved less than" in caplog.text) == is_stuck
     assert (tmp_path / "run" / "model").is_dir()

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from mpr.recipe.keys import NegativeCache as Settings
+from mpr.runtime.processes import Place
 from mpr.training import _block as scale
 from mpr.training._loss import Seen, Terms
 from mpr.training._negative_cache import EMPTY, NegativeCache, Stream, drawn
@@ -113,8 +114,8 @@ def expected_gradient(entry: Any, collator: Any, batch: dict[str, Any], rows: li
         if probabilities[place] == 0.0:
             continue
         middle = float(probabilities[:place].sum() + probabilities[place] / 2)
-        stream._dice = lambda draw, rows_R, middle=middle: torch.tensor([middle]).double()  # type: ignore[method-assign]
-        found, _ = stream.loss(model, batch, Terms([entry]))
+        stream._uniform = lambda draw, rows_R, middle=middle: torch.tensor([middle]).double()  # type: ignore[method-assign]
+        found = stream.loss(model, batch, Terms([entry]))
         found.loss.backward()
         total, weights = total + probabilities[place] * gradient(model), weights + float(probabilities[place])
     return total, weights
@@ -153,7 +154,7 @@ def full_gradient(entry: Any, collator: Any, batch: dict[str, Any], rows: list[i
         "positives_QP": torch.cat([batch["positives_QP"], torch.zeros(1, len(more), dtype=torch.bool)], dim=1),
         "negatives_QP": torch.cat([batch["negatives_QP"], torch.ones(1, len(more), dtype=torch.bool)], dim=1),
     }
-    scale.block_loss(model, wide, Terms([entry]), (0, 1), gather=True).loss.backward()
+    scale.block_loss(model, wide, Terms([entry]), Place(), gather=True).loss.backward()
     return gradient(model)
 
 
@@ -192,7 +193,7 @@ def test_a_stale_cache_is_biased(examined: Examined) -> None:
         stream = stream_of(collator, model, rows, entry)
         dice = torch.Generator().manual_seed(1)
         stream.cache.vector_CD += noise * torch.randn(stream.cache.vector_CD.shape, generator=dice).double()
-        told.append(float(stream.loss(model, batch, Terms([entry]))[1]["cache_staleness"]))
+        told.append(float(stream.loss(model, batch, Terms([entry])).watched["cache_staleness"]))
     assert told[0] < 1e-20
     assert told[0] < told[1] < told[2]
     examined(len(told), "ages", at_least=3)
@@ -234,9 +235,9 @@ def test_what_is_drawn_depends_on_seed_and_draw_alone() -> None:
     collator = steps.collator(rows=5)
     stream = stream_of(collator, Towers(), [1, 2, 3], term("nll"))
     rows = torch.arange(5)
-    assert torch.equal(stream._dice(4, rows), stream._dice(4, rows))
-    assert not torch.equal(stream._dice(4, rows), stream._dice(5, rows))
-    assert math.isclose(float(stream._dice(4, rows[2:3])), float(stream._dice(4, rows)[2]))
+    assert torch.equal(stream._uniform(4, rows), stream._uniform(4, rows))
+    assert not torch.equal(stream._uniform(4, rows), stream._uniform(5, rows))
+    assert math.isclose(float(stream._uniform(4, rows[2:3])), float(stream._uniform(4, rows)[2]))
 
 
 # ---- what is kept

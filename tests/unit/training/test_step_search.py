@@ -13,23 +13,24 @@ from torch import Tensor
 
 from mpr.batches.collate import Collator
 from mpr.batches.draw import Drawer, Pairs
-from mpr.batches.policy import Policy
 from mpr.data.positives import PositiveIndex
 from mpr.data.tokens import PADDING
 from mpr.recipe.keys_draw import Draw
+from mpr.runtime.processes import Place
 from mpr.search import faiss_index
 from mpr.search.exact import Exact
 from mpr.storage.ragged import Ragged
 from mpr.training import _block
-from mpr.training._fixed_passages import FrozenPassages
+from mpr.training._fixed_passages import FixedPassages
 from mpr.training._loss import Terms
-from mpr.training._step_search import LiveSearch, _ranks
+from mpr.training._step_search import StepSearch, _ranks
 from tests.conftest import Examined
 from tests.parity.steps import Side, relative_difference, term
+from tests.unit.policies import policy_of
 from tests.unit.vectors_in_memory import brute_force, store_of
 
 CPU = torch.device("cpu")
-IGNORED = Policy("ignore", "ignore", "ignore", "ignore")
+IGNORED = policy_of("ignore", "ignore", "ignore", "ignore")
 WIDTH = 8
 
 
@@ -61,27 +62,27 @@ def live(
     depth: int,
     append: str = "if_none_retrieved",
     **more: Any,
-) -> LiveSearch:
+) -> StepSearch:
     entry = {key: more.pop(key) for key in ("k", "all") if key in more}
     config = draw(append, in_batch=more.pop("in_batch", False), **entry)
     store = store_of(passages_ND.astype(np.float32), shards=2, seed=5)
     search = Exact.open(store, budget_bytes=1 << 28).search
     made = collator(known, len(passages_ND), config, **more)
-    return LiveSearch(FrozenPassages(store, CPU), search, made, config, "self", depth)
+    return StepSearch(FixedPassages(store, CPU), search, made, config, "self", depth)
 
 
 def golds(*rows: tuple[int, ...]) -> list[list[tuple[int, str]]]:
     return [[(passage, "gold") for passage in row] for row in rows]
 
 
-def step(found: LiveSearch, own_OD: Tensor, number: int = 0) -> dict[str, Any]:
+def step(found: StepSearch, own_OD: Tensor, number: int = 0) -> dict[str, Any]:
     return found(own_OD, found.collator([number]))
 
 
 def adore(batch: dict[str, Any], own_OD: Tensor, cut: int) -> Tensor:
     """The loss of a step by ADORE's term."""
     options = {"phi": "logistic", "weight": "drr", "ranks": "given", "cut": cut, "reduce": "query_mean"}
-    return _block.vector_loss(own_OD, None, batch, Terms([term("pairwise", **options)]), (0, 1), gather=False).loss
+    return _block.vector_loss(own_OD, None, batch, Terms([term("pairwise", **options)]), Place(), gather=False).loss
 
 
 # ---- values
@@ -148,7 +149,7 @@ def test_known_ones_that_do_not_count_are_no_negatives() -> None:
     """What they are the policy says; also of a copy of a positive under another id."""
     known, own_OD = [[(1, "gold"), (2, "llm")]], torch.eye(1, WIDTH)
     assert sets(step(live(known, LINE, 4), own_OD)) == ({1}, {0, 3})
-    promoted = Policy("ignore", "ignore", "ignore", "positive")
+    promoted = policy_of("ignore", "ignore", "ignore", "positive")
     assert sets(step(live(known, LINE, 4, policy=promoted), own_OD)) == ({1, 2}, {0, 3})
     hashes = np.array([0, 1, 2, 1, *range(4, 10)], dtype=np.uint64)
     assert sets(step(live(known, LINE, 4, hashes=hashes), own_OD)) == ({1}, {0})
@@ -166,7 +167,7 @@ def test_hits_of_others_count_only_in_batch() -> None:
 
 def test_places_that_hold_nothing_find_nothing() -> None:
     """Three processes, of which this one is not the last: the row that fills the step up brings no passage."""
-    found = live(golds((0,), (1,)), LINE, 3, share=(0, 3))
+    found = live(golds((0,), (1,)), LINE, 3, place=Place(0, 3))
     drawn, _ = found.collator.step(0)
     assert drawn.block.question_Q.tolist() == [0, 1, PADDING]
     made = found.found(drawn, np.array([[0, 1, 2], [0, 1, 2], [7, 8, 9]]))
@@ -273,7 +274,7 @@ def test_a_table_of_the_same_hits_gives_the_same_step() -> None:
     for batch in (frozen(own_OD, fixed([0])), step(searched, own_OD)):
         own_OD.grad = None
         terms = Terms([term("pairwise", phi="logistic", reduce="query_mean")])
-        loss = _block.vector_loss(own_OD, None, batch, terms, (0, 1), gather=False).loss
+        loss = _block.vector_loss(own_OD, None, batch, terms, Place(), gather=False).loss
         loss.backward()
         losses.append(float(loss.detach()))
         gradients.append(own_OD.grad)

@@ -20,10 +20,11 @@ from mpr.errors import DataError, NumbersError
 from mpr.models import late_interaction, towers, towers_folder
 from mpr.models.templates import Template
 from mpr.recipe.keys import Cache
+from mpr.runtime.processes import Place
 from mpr.storage.manifest import sha256_file
 from mpr.training import _block, step_teacher
 from mpr.training._loss import Terms
-from mpr.training.step_teacher import LiveTeacher, Scorer
+from mpr.training.step_teacher import Scorer, StepTeacher
 from tests.conftest import Examined
 from tests.parity.steps import relative_difference, term
 from tests.unit import scorers, tiny_models
@@ -66,9 +67,9 @@ def sides(place: Path, settings: Any, tokenizer: Any) -> tuple[Side, Side]:
     return found[0], found[1]
 
 
-def teacher(place: Path, kind: str, rank: int = 0, **changes: Any) -> LiveTeacher:
+def teacher(place: Path, kind: str, rank: int = 0, **changes: Any) -> StepTeacher:
     scorer = Scorer.opened(folder_of(place, kind, **changes))
-    return LiveTeacher(kind, scorer, *sides(place, scorer.settings, scorer.tokenizer), rank, CPU, "float32")
+    return StepTeacher(kind, scorer, *sides(place, scorer.settings, scorer.tokenizer), rank, CPU, "float32")
 
 
 def ids(text: str, length: int) -> list[int]:
@@ -78,7 +79,7 @@ def ids(text: str, length: int) -> list[int]:
     return list(found.encode(text).ids)
 
 
-def expected(asked: LiveTeacher, question: int, passage: int) -> float:
+def expected(asked: StepTeacher, question: int, passage: int) -> float:
     """The score of a pair by itself, from its texts."""
     model: Any = asked.scorer.module
     rows = ids(QUESTIONS[question], 9), ids(PASSAGES[passage], 15)
@@ -174,7 +175,7 @@ def step(count: int = 4) -> dict[str, Any]:
     }
 
 
-def by_hand(student: Student, asked: LiveTeacher, made: dict[str, Any], count: int = 4) -> Tensor:
+def by_hand(student: Student, asked: StepTeacher, made: dict[str, Any], count: int = 4) -> Tensor:
     """A step of TAS-B as its code has it: two means over pairs of different rows, halved, times 0.75."""
     s = student.question[:count] @ student.passage[: 2 * count].T
     c = [[expected(asked, q, p) for p in range(2 * count)] for q in range(count)]
@@ -205,12 +206,12 @@ def test_a_step_of_tasb_by_hand(kind: str, tmp_path: Path, examined: Examined) -
     wanted.backward()
     expected_gradient = gradients(student)
     terms = Terms([STORED, LIVE])
-    found = _block.block_loss(student, made, terms, (0, 1), gather=False, completed=asked)
+    found = _block.block_loss(student, made, terms, Place(), gather=False, completed=asked)
     assert found.loss.item() == pytest.approx(wanted.item(), rel=1e-6)
     found.loss.backward()
     assert relative_difference(gradients(student), expected_gradient) < 1e-6
     cache = Cache(questions=3, passages=2)
-    chunked = _block.cached_step(student, made, terms, (0, 1), cache, gather=False, completed=asked)
+    chunked = _block.cached_step(student, made, terms, Place(), cache, gather=False, completed=asked)
     assert chunked.loss.item() == pytest.approx(wanted.item(), rel=1e-6)
     assert relative_difference(gradients(student), expected_gradient) < 1e-6
     assert all(p.grad is None and p.requires_grad for p in asked.scorer.module.parameters())
@@ -230,7 +231,7 @@ class Fixed:
 
 
 def loss(student: Student, made: dict[str, Any], live_QP: Tensor) -> float:
-    return float(_block.block_loss(student, made, Terms([LIVE]), (0, 1), gather=False, completed=Fixed(live_QP)).loss)
+    return float(_block.block_loss(student, made, Terms([LIVE]), Place(), gather=False, completed=Fixed(live_QP)).loss)
 
 
 def test_only_margins_of_other_rows_count(tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ from mpr.data.positives import PositiveIndex
 from mpr.data.token_batches import Side
 from mpr.errors import DataError
 from mpr.models.templates import Template
+from mpr.runtime.processes import Place
 from mpr.storage.ragged import Ragged
-from mpr.training._run import Measures
+from mpr.training._fit import Measures
 from mpr.training._validation import DevPool
 from tests.conftest import Examined
 from tests.unit.framings import bert
@@ -146,7 +147,7 @@ def test_the_processes_change_nothing(
 
             monkeypatch.setattr("mpr.training._validation.distributed.all_reduce", all_reduce)
             model = Exact()
-            pool(stores, share=(rank, processes)).ranks(model, DEVICE)
+            pool(stores, place=Place(rank, processes)).ranks(model, DEVICE)
             parts.append(seen[stage])
             calls.append(len(model.calls))
         assert len(set(calls)) == 1, "a sharded model needs equally many calls"

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from mpr.recipe.rules.task import DUAL_ENCODER
 
 from mpr import storage
 from mpr.errors import DataError, RecipeError
@@ -15,7 +16,7 @@ from mpr.models import contract, templates, towers, towers_folder
 from mpr.models.locate import model_folder
 from mpr.models.towers import DualEncoder as Built
 from mpr.recipe.keys import Lora, Towers
-from mpr.training import starts
+from mpr.training import learner
 from tests.conftest import Examined
 from tests.unit.framings import bert
 from tests.unit.tiny_models import LORA, batch, moved, published, random_rows, random_states, settings
@@ -37,7 +38,7 @@ def trained(folder: Path, wanted: Towers) -> Path:
 
 def stood(wanted: Towers, start: Path | None, tokenizer: Any = BERT) -> Any:
     """A dataset as far as a start looks at it."""
-    recipe = SimpleNamespace(towers=wanted, training={"seed": 1}, start=str(start))
+    recipe = SimpleNamespace(task=DUAL_ENCODER, towers=wanted, training={"seed": 1}, start=str(start))
     return SimpleNamespace(recipe=recipe, models=SimpleNamespace(start=start), tokenizer=lambda: tokenizer)
 
 
@@ -46,7 +47,7 @@ def test_weights_are_the_model_s_own(tmp_path: Path, share: bool) -> None:
     wanted = settings(share=share, projection=8)
     model = trained(tmp_path / "model", wanted)
     before = random_states()
-    built = starts.built(stood(wanted, model), groups=3)
+    built = learner.towers_of(stood(wanted, model), groups=3)
     assert random_states() == before
     assert (built.training, built.groups, built.shared) == (True, 3, share)
     assert len(built.trainable()) == len(list(built.named_parameters())) > 0
@@ -57,12 +58,12 @@ def test_weights_are_the_model_s_own(tmp_path: Path, share: bool) -> None:
 
 def test_without_a_start_it_is_what_towers_says() -> None:
     wanted = settings()
-    assert torch.equal(vectors(starts.built(stood(wanted, None))), vectors(towers.build(wanted, BERT, 1)))
+    assert torch.equal(vectors(learner.towers_of(stood(wanted, None))), vectors(towers.build(wanted, BERT, 1)))
 
 
 def test_shared_weights_part_into_two_copies(tmp_path: Path) -> None:
     model = trained(tmp_path / "model", settings(share=True, projection=8))
-    built = starts.built(stood(settings(share=False, projection=8, train="question"), model))
+    built = learner.towers_of(stood(settings(share=False, projection=8, train="question"), model))
     loaded, _, _ = towers_folder.load(model)
     assert torch.equal(vectors(built), vectors(loaded))
     learning = {name.partition(".")[0] for name, _ in built.trainable()}
@@ -76,17 +77,17 @@ def test_shared_weights_part_into_two_copies(tmp_path: Path) -> None:
 def test_adapters_on_top_are_merged_in_what_is_kept(tmp_path: Path) -> None:
     model, wanted = trained(tmp_path / "model", settings()), settings(lora=Lora(**LORA))
     dataset = stood(wanted, model)
-    built = starts.built(dataset)
+    built = learner.towers_of(dataset)
     loaded, _, _ = towers_folder.load(model)
     assert torch.equal(vectors(built), vectors(loaded)), "fresh adapters change nothing"
     assert all("lora_" in name for name, _ in built.train().trainable())
     learned = vectors(moved(built))
-    towers_folder.write(tmp_path / "next", starts.without_adapters_of_its_own(dataset, built), BERT)
+    learner.write(tmp_path / "next", built, dataset, {})
     again, _, found = towers_folder.load(tmp_path / "next")
     assert found.weights == "merged"
     assert torch.allclose(vectors(again), learned, atol=1e-5)
     assert not [name for name in storage.read_manifest(tmp_path / "next").files if "adapter" in name]
-    third = starts.built(stood(wanted, tmp_path / "next"))
+    third = learner.towers_of(stood(wanted, tmp_path / "next"))
     assert torch.equal(vectors(third), vectors(again)), "a third training starts from the second's model"
     assert all("lora_" in name for name, _ in third.trainable())
 
@@ -95,13 +96,13 @@ def test_adapters_of_the_model_go_on_learning(tmp_path: Path) -> None:
     wanted = settings(base=str(published(tmp_path / "base")), lora=Lora(**LORA))
     model = trained(tmp_path / "model", wanted)
     dataset = stood(wanted, model)
-    built = starts.built(dataset)
+    built = learner.towers_of(dataset)
     loaded, _, found = towers_folder.load(model, tmp_path / "base")
     assert found.weights == "adapter"
     assert torch.equal(vectors(built), vectors(loaded))
     assert built.trainable()
     assert all("lora_" in name for name, _ in built.trainable())
-    assert starts.without_adapters_of_its_own(dataset, built) is built
+    learner.write(tmp_path / "next", built, dataset, {})
     assert built.has_adapters, "they fit the base, and stay apart"
 
 
@@ -121,7 +122,7 @@ def test_every_key_that_does_not_agree_is_named(tmp_path: Path, examined: Examin
         else:
             wanted |= {key: value}
         with pytest.raises(RecipeError) as caught:
-            starts.built(stood(settings(**wanted), model))
+            learner.towers_of(stood(settings(**wanted), model))
         keys = {problem.key for problem in caught.value.problems}
         assert keys == ({"towers.new", "towers.base"} if key == "new" else {f"towers.{key}"})
         assert all(problem.where == f"start {model}" for problem in caught.value.problems)
@@ -134,7 +135,7 @@ def test_adapters_cannot_be_taken_away_or_changed(tmp_path: Path) -> None:
     model = trained(tmp_path / "model", settings(base=base, lora=Lora(**LORA)))
     for lora in (None, Lora(**LORA | {"rank": 8})):
         with pytest.raises(RecipeError, match=r"towers\.lora"):
-            starts.built(stood(settings(base=base, lora=lora), model))
+            learner.towers_of(stood(settings(base=base, lora=lora), model))
 
 
 def test_another_tokenizer_is_refused(tmp_path: Path) -> None:
@@ -142,7 +143,7 @@ def test_another_tokenizer_is_refused(tmp_path: Path) -> None:
     other.add_tokens(["velmora"])
     assert templates.digest(other) != contract.read(model).tokenizer
     with pytest.raises(RecipeError, match="trained with tokenizer"):
-        starts.built(stood(settings(), model, other))
+        learner.towers_of(stood(settings(), model, other))
 
 
 def test_names_become_folders(tmp_path: Path, examined: Examined) -> None:

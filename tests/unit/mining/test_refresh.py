@@ -7,7 +7,7 @@ import pytest
 
 from mpr.data.candidates import proposals
 from mpr.data.positives import PositiveIndex
-from mpr.mining import _rank_profile
+from mpr.mining import refresh
 from tests.conftest import Examined
 
 
@@ -21,7 +21,7 @@ from tests.conftest import Examined
     ],
 )
 def test_known_values(ranks: list[int], expected: list[float]) -> None:
-    found_R = _rank_profile.of_ranks(np.array(ranks, dtype=np.int64), 4, 3)
+    found_R = refresh.profile_of_ranks(np.array(ranks, dtype=np.int64), 4, 3)
     assert found_R.tolist() == expected
 
 
@@ -30,7 +30,7 @@ def test_every_positive_of_a_question_counts_and_questions_without_one_do_not(ex
     lists = [dice.permutation(40)[:depth] for _ in range(30)]
     known = [sorted(dice.choice(40, int(dice.integers(0, 5)), replace=False).tolist()) for _ in range(30)]
     positives = PositiveIndex.of([[(passage, "gold") for passage in row] for row in known])
-    found_R = _rank_profile.of_lists(proposals([(row, None) for row in lists]), positives.counting(["gold"]), depth)
+    found_R = refresh.profile_of_lists(proposals([(row, None) for row in lists]), positives.counting(["gold"]), depth)
     asked = [number for number in range(30) if known[number]]
     slow = [sum(lists[number][rank] in known[number] for number in asked) / len(asked) for rank in range(depth)]
     assert found_R == pytest.approx(slow, abs=0)

@@ -1,4 +1,4 @@
-"""No batch is collated before the stretch that it belongs to has begun, however far workers read ahead."""
+"""No batch is collated before the refresh whose candidates it reads, however far workers read ahead."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 from torch.utils.data import DataLoader
 
-from mpr.training._stretches import Stretches
-from mpr.training._trainer import Draws
+from mpr.training._trainer import Draws, RefreshedBatches
 from tests.conftest import Examined
 
 DRAWS, LENGTH = 14, 4
@@ -36,10 +35,12 @@ class World:
 
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("first", [0, 4, 6])
-def test_batches_are_those_of_their_stretch(workers: int, first: int, examined: Examined) -> None:
-    """Also of a run that is continued at the beginning of a stretch, or within one."""
+def test_batches_are_those_of_their_refresh(workers: int, first: int, examined: Examined) -> None:
+    """Also of a run that is continued right after a refresh, or between two."""
     world = World(workers)
-    counting = DataLoader(Draws(DRAWS), sampler=range(first, DRAWS), collate_fn=Stretches(world.begin, world.loader))
+    counting = DataLoader(
+        Draws(DRAWS), sampler=range(first, DRAWS), collate_fn=RefreshedBatches(world.begin, world.loader)
+    )
     found = []
     for batch in counting:
         assert world.version == batch[0] // LENGTH, "nothing begins before its batch is wanted"
@@ -60,14 +61,14 @@ def test_one_loader_for_all_would_read_ahead() -> None:
 
 @pytest.mark.parametrize("read", [3, LENGTH, DRAWS])
 def test_no_worker_is_left(read: int, examined: Examined) -> None:
-    """Neither in the middle of a stretch, once it is closed, nor after its end."""
+    """Neither between two refreshes, once it is closed, nor right before the next."""
     world = World(2)
-    stretches, before = Stretches(world.begin, world.loader), set(active_children())
+    batches, before = RefreshedBatches(world.begin, world.loader), set(active_children())
     for draw in range(read):
-        stretches([draw])
+        batches([draw])
     if read == 3:
         assert len(set(active_children()) - before) == 2
-        stretches.close()
+        batches.close()
     left = set(active_children()) - before
     assert not left, left
-    examined(len(world.began), "stretches")
+    examined(len(world.began), "batches")

@@ -1,0 +1,175 @@
+"""Rules about `data:`, `validation:` and `evaluation:`, about pins, and about the numbers of a row."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from mpr import corpora
+from mpr.errors import DataError, nearest
+from mpr.recipe import model_names
+from mpr.recipe.keys import DESCRIBING, Recipe
+from mpr.recipe.strict_yaml import Finding, Path_, holds
+
+PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+
+
+def splits_exist(recipe: Recipe) -> Iterator[Finding]:
+    offered = corpora.of(recipe.data.corpus)
+    named: list[tuple[Path_, str]] = [(("data", "train"), recipe.data.train)]
+    named += [(("data", "evaluate", key), split) for key, split in recipe.data.evaluate.items()]
+    for path, split in named:
+        try:
+            offered.split(split)
+        except DataError as error:
+            yield path, error.problems[0].what, error.problems[0].fix
+    if recipe.data.train in offered.splits and not offered.splits[recipe.data.train].trains:
+        yield (
+            ("data", "train"),
+            f"split '{recipe.data.train}' lists no positives to train on",
+            "choose a training split",
+        )
+
+
+def names_are_plain(recipe: Recipe) -> Iterator[Finding]:
+    """They become names of folders."""
+    splits = getattr(recipe.data.corpus, "splits", ())  # of collections that are described in the recipe
+    named = [(("data", "evaluate", key), key) for key in recipe.data.evaluate]
+    for path, name in [*named, *((("data", "corpus", "splits", key), key) for key in splits)]:
+        if not PLAIN.fullmatch(name):
+            yield path, f"{name[:40]!a} is no plain name", "use letters, digits, _ . and -, 100 at most"
+
+
+def no_training_on_evaluation(recipe: Recipe) -> Iterator[Finding]:
+    seen: dict[str, str] = {}
+    for key, split in recipe.data.evaluate.items():
+        if split == recipe.data.train:
+            yield ("data", "evaluate", key), f"split '{split}' is also trained on", "evaluate on another split"
+        if split in seen:
+            yield ("data", "evaluate", key), f"split '{split}' is evaluated twice, also as '{seen[split]}'", "keep one"
+        seen[split] = key
+
+
+def validation_fits(recipe: Recipe) -> Iterator[Finding]:
+    wanted, strategy = recipe.validation, recipe.training.get("eval_strategy", "no")
+    if wanted is None:
+        if strategy != "no":
+            yield ("training", "eval_strategy"), "there is nothing to evaluate during training", "add validation"
+        return
+    if strategy == "no":
+        yield ("validation",), "does nothing without training.eval_strategy", "set that to steps or epoch"
+    offered, path = corpora.of(recipe.data.corpus), ("validation", "split")
+    if wanted.split not in offered.splits:
+        fix = nearest(wanted.split, offered.splits) or f"known: {', '.join(offered.splits)}"
+        yield path, f"no split '{wanted.split}' in this collection", fix
+    elif not offered.splits[wanted.split].trains:
+        yield path, f"split '{wanted.split}' lists no positives to rank", "choose a split that could be trained on"
+    if wanted.split == recipe.data.train:
+        yield path, f"split '{wanted.split}' is also trained on", "hold questions out"
+    if wanted.split in recipe.data.evaluate.values():
+        yield path, f"split '{wanted.split}' is also evaluated", "choosing a checkpoint on the test is training on it"
+
+
+def match_fits(recipe: Recipe) -> Iterator[Finding]:
+    splits = corpora.of(recipe.data.corpus).splits
+    match = recipe.evaluation.match
+    for key, name in recipe.data.evaluate.items():
+        if name not in splits:
+            continue
+        split = splits[name]
+        wanted = "judgements" if split.judged else "regex" if split.regex else "string"
+        if match != wanted:
+            yield ("evaluation", "match"), f"'{match}' does not fit split '{name}' ({key})", f"use {wanted}"
+    for number, measure in enumerate(recipe.evaluation.measures):
+        by_answers = measure.startswith("top")
+        if by_answers != (match != "judgements"):
+            kind = "answers" if by_answers else "judgements"
+            yield ("evaluation", "measures", number), f"'{measure}' needs {kind}", f"evaluation.match is {match}"
+        if measure in recipe.evaluation.measures[:number]:
+            yield ("evaluation", "measures", number), f"'{measure}' is asked for twice", "keep one"
+
+
+def pinned(recipe: Recipe) -> Iterator[Finding]:
+    if recipe.draft:
+        return
+    towers = recipe.towers
+    if towers.base is not None and towers.revision is None:
+        yield ("towers", "revision"), "the base is not pinned to a commit", "give its 40 hex digits, or set draft: true"
+    if towers.base is not None and Path(towers.base).is_dir():
+        yield ("towers", "base"), "is a local folder, which no commit pins", "set draft: true"
+    if towers.passage_base is not None and towers.passage_revision is None:
+        what = "passage_base is not pinned to a commit"
+        yield ("towers", "passage_revision"), what, "give its 40 hex digits, or set draft: true"
+    for number, label in enumerate(recipe.labels):
+        for key in ("scores", "judgements"):
+            named = getattr(label, key, None)
+            if named is not None and named.file is not None and named.sha256 is None:
+                what = f"the file of {key} is not pinned"
+                yield ("labels", number, key, "sha256"), what, "give its checksum, or set draft: true"
+        scores = getattr(label, "scores", None)
+        if scores is not None and scores.file is None and "not pinned" in scores.pins.values():
+            what, fix = "the cross-encoder is not pinned to a commit", "name it org/name@<commit>, or set draft: true"
+            yield ("labels", number, "scores", "cross_encoder"), what, fix
+        if "not pinned" in [pin for name, pin in getattr(label, "pins", {}).items() if model_names.is_elsewhere(name)]:
+            what, fix = "the teacher is not pinned to a commit", "name it org/name@<commit>, or set draft: true"
+            if Path(str(getattr(label, "model", ""))).is_dir():
+                what, fix = "is a local folder, which no commit pins", "set draft: true"
+            yield ("labels", number, "model"), what, fix
+    if recipe.data.augment is not None and recipe.data.augment.sha256 is None:
+        what = "the file of augmented positives is not pinned"
+        yield ("data", "augment", "sha256"), what, "give its checksum, or set draft: true"
+    for pin in corpora.of(recipe.data.corpus).pins:
+        if pin.sha256 is None and not pin.revision:
+            what = f"'{pin.file}' has no checksum or revision that is known to us"
+            yield ("data", "corpus"), what, "set draft: true; such a row cannot be published"
+            return
+
+
+def paper_is_named(recipe: Recipe) -> Iterator[Finding]:
+    if recipe.paper is None:
+        for name, value in recipe.published.values.items():
+            if value is not None:
+                yield ("published", "values", name), "a row of our own has no published number", "fill in paper"
+    elif not re.fullmatch(r"[0-9]{4}\.[0-9]{5}", recipe.paper.arxiv):
+        yield (
+            ("paper", "arxiv"),
+            f"'{recipe.paper.arxiv}' is not an arXiv number",
+            'four digits, a dot, five: "2508.09534"',
+        )
+
+
+def varies_exist(recipe: Recipe) -> Iterator[Finding]:
+    content = recipe.model_dump(mode="json", by_alias=True)
+    for number, key in enumerate(recipe.varies):
+        if not holds(content, tuple(key.split("."))):
+            yield ("varies", number), f"'{key}' is not a key of this recipe", "name keys with dots"
+        if key.split(".")[0] in DESCRIBING:
+            yield ("varies", number), f"'{key}' describes a row", "name a key that changes a result"
+        if key in recipe.varies[:number]:
+            yield ("varies", number), f"'{key}' is listed twice", "keep one"
+
+
+def published_fits(recipe: Recipe) -> Iterator[Finding]:
+    for name, value in recipe.published.values.items():
+        if name not in recipe.evaluation.measures:
+            fix = nearest(name, recipe.evaluation.measures) or "add it to evaluation.measures, or remove it"
+            yield ("published", "values", name), "is not a measure of this recipe", fix
+        if value is not None and not 0 <= value <= 100:
+            yield ("published", "values", name), f"{value} is not a percentage", "0 to 100"
+        if value is not None and recipe.published.source is None:
+            yield ("published", "source"), "a published number needs its source", "say where it was read"
+
+
+def bands_fit(recipe: Recipe) -> Iterator[Finding]:
+    """All measures have a band or none has: no measure that a run would fail by can be left out."""
+    if recipe.expected is None:
+        return
+    for name, band in recipe.expected.items():
+        if name not in recipe.evaluation.measures:
+            yield ("expected", name), "is not a measure of this recipe", "add it or remove it"
+        if not 0 <= band.low <= band.mean <= band.high <= 100:
+            yield ("expected", name), "must be 0 <= low <= mean <= high <= 100", "the kit writes it; restore it"
+    if missing := [name for name in recipe.evaluation.measures if name not in recipe.expected]:
+        fix = "`mpr leaderboard expect` writes a band of every measure; null: there is none"
+        yield ("expected",), f"has no band of {', '.join(missing)}", fix

@@ -1,0 +1,113 @@
+"""What learns: the model as a training starts from it, the loss of its steps, and the folder that it leaves.
+
+A dual encoder starts from `towers.base`, `towers.new`, or the trained model of `start`. That one is taken as it is: the
+recipe's `towers` must say what its contract says. Two things may be added to it: each side gets a copy of its own of a
+shared encoder, and adapters come on top. Such adapters fit no published base, only this model, so what was trained with
+them is kept with the adapters merged into the weights.
+
+Which loss a step has is decided once, by `loss_of`: the trainer knows one object and no kinds of model.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mpr.batches.collate import Collator, PairCollator
+from mpr.data.dataset import Dataset
+from mpr.models import contract, templates, towers, towers_folder
+from mpr.models.cross_encoder import CrossEncoder
+from mpr.models.kinds import KINDS, AnyModel
+from mpr.models.late_interaction import LateInteraction
+from mpr.models.towers import DualEncoder
+from mpr.recipe import stages
+from mpr.recipe.keys import DUAL_ENCODER, Recipe
+from mpr.search.inference import Model
+from mpr.training import _block
+from mpr.training._block import Completed, Found
+from mpr.training._loss import Terms
+from mpr.training._negative_cache import NegativeCache, Stream
+
+
+def built(dataset: Dataset) -> AnyModel:
+    """The model of the dataset's recipe, ready to learn."""
+    recipe = dataset.recipe
+    if recipe.task == DUAL_ENCODER:
+        return towers_of(dataset, recipe.scale.groups)
+    seed = int(recipe.training["seed"])
+    return KINDS[recipe.task].build(recipe.towers, dataset.tokenizer(), seed, recipe.scale.groups)
+
+
+def towers_of(dataset: Dataset, groups: int = 1) -> DualEncoder:
+    """The towers of the dataset's recipe, ready to learn."""
+    recipe, folder = dataset.recipe, dataset.models.start
+    settings, tokenizer, seed = recipe.towers, dataset.tokenizer(), int(recipe.training["seed"])
+    if folder is None:
+        return towers.build(settings, tokenizer, seed, groups)
+    found = contract.read(folder)
+    contract.agree(found, settings, templates.digest(tokenizer), f"start {recipe.start}", starting=True)
+    bases = (Path(base) if base and Path(base).is_dir() else None for base in (settings.base, settings.passage_base))
+    loaded, _, _ = towers_folder.load(folder, *bases)
+    passage = loaded.passage
+    if found.towers.share and not settings.share:
+        passage = copy.deepcopy(loaded.question)
+    return towers.learning(settings, loaded.question, passage, seed, groups)
+
+
+def untrained(dataset: Dataset) -> Model:
+    """The model of the dataset's row as the first stage that led to it found it."""
+    head = stages.head_of(dataset.recipe)
+    first = Dataset(head, dataset.home, dataset.quiet)
+    if head.start is None:
+        return Model.untrained(head.towers, first.tokenizer(), int(head.training["seed"]))
+    return Model.of(towers_of(first), first.tokenizer(), contract.base_name(head.start))
+
+
+@dataclass(frozen=True)
+class StepLoss:
+    """The loss of a step."""
+
+    forward: Callable[[Any, Mapping[str, Any]], Found]
+    """(model, batch) -> the loss of the whole step, with the gradient of this process's part."""
+    in_chunks: Callable[..., Found] | None = None
+    """With `scale.cache`, forward and backward: (model, batch, autocast=, backward=) -> what was found."""
+    cache: NegativeCache | None = None
+    """Negatives of earlier steps; they belong to every checkpoint."""
+
+
+def loss_of(
+    recipe: Recipe,
+    learner: AnyModel,
+    collator: Collator | PairCollator,
+    completed: Completed | None,
+    device: torch.device,
+) -> StepLoss:
+    """The loss that the recipe's model has; `completed` brings what a collator cannot know."""
+    terms, wanted = Terms(recipe.objective), recipe.scale
+    about: dict[str, Any] = {"terms": terms, "place": collator.place, "completed": completed}
+    if isinstance(learner, CrossEncoder):
+        return StepLoss(partial(_block.pair_loss, **about))
+    if isinstance(learner, LateInteraction):
+        return StepLoss(partial(_block.late_interaction_loss, **about))
+    if wanted.negative_cache is not None:
+        assert isinstance(collator, Collator)
+        cache = NegativeCache(wanted.negative_cache, learner.width, device)
+        seed, temperature = int(recipe.training["seed"]), terms.first.divisor(learner.width)
+        return StepLoss(partial(Stream.of(cache, collator, temperature, seed).loss, terms=terms), cache=cache)
+    about["gather"] = wanted.gather
+    chunked = None if wanted.cache is None else partial(_block.cached_step, cache=wanted.cache, **about)
+    return StepLoss(partial(_block.block_loss, **about), chunked)
+
+
+def write(target: Path, model: AnyModel, dataset: Dataset, receipt: Mapping[str, Any]) -> None:
+    """Commits the folder of a trained model."""
+    start = dataset.models.start
+    if isinstance(model, DualEncoder) and start is not None and contract.read(start).weights != "adapter":
+        model.merge_adapters()  # they came on top of a whole model: no base has its weights
+    KINDS[dataset.recipe.task].write(target, model, dataset.tokenizer(), receipt)

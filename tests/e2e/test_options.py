@@ -1,0 +1,136 @@
+"""Every recipe of `recipes/options/` runs whole, by the commands that it names: the committed file, at a small size."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mpr import storage
+from mpr.models import contract
+from mpr.recipe import read
+from mpr.rows.receipts import Receipts
+from tests.chat_server import ChatServer
+from tests.conftest import Examined
+from tests.house.source import ROOT
+from tests.published import SMALL, said
+from tests.unit import tiny_models
+
+OPTIONS = sorted((ROOT / "recipes" / "options").glob("*.yaml"))
+WORLD = "corpus: {name: invented_world, articles: 60, questions: 40, dev_questions: 5, test_questions: 20}"
+
+
+def small(name: str, folder: Path) -> Path:
+    """The committed recipe with a small world, a small encoder and two updates; its other keys are what they are."""
+    text = next(path for path in OPTIONS if path.stem == name).read_text("utf-8")
+    for before, after in SMALL.items():
+        text = text.replace(before, after)
+    assert "max_steps: 2\n" in text.replace("max_steps: 2 #", "max_steps: 2\n #")
+    path = folder / f"{name}.yaml"
+    path.write_text(text, "utf-8")
+    return path
+
+
+def reproduced(path: Path, *sets: str) -> tuple[Path, Receipts]:
+    more = [word for one in sets for word in ("--set", one)]
+    said("reproduce", path, "--home", path.parent / "home", "--runs", path.parent / "runs", "--quiet", *more,
+         "--no-baselines")  # fmt: skip
+    run = path.parent / "runs" / f"{path.stem}-seed42"
+    assert json.loads((run / "result.json").read_bytes())["row"]
+    return run, Receipts(run, path.parent / "home")
+
+
+@pytest.mark.parametrize("name", ["near_duplicates", "rank_window", "simans_laplace"])
+def test_labels_and_weights(name: str, tmp_path: Path) -> None:
+    path = small(name, tmp_path)
+    run, _ = reproduced(path)
+    recipe = read.load(path, ())
+    used = {label.name for label in recipe.labels} | {entry.weight for entry in recipe.draw.negatives}
+    assert name in used
+    storage.verify(run / "model", contract.KIND)
+
+
+def test_faiss_index(tmp_path: Path) -> None:
+    run, receipts = reproduced(small("faiss_index", tmp_path), "search.index='IVF4,Flat'", "search.settings='nprobe=2'")
+    found = receipts.read("search")
+    assert found is not None
+    recall = found.facts["recall test"]
+    assert 0 < recall["questions"] <= recall["of"]
+    assert any("IVF4" in name for name in found.outputs), found.outputs
+    assert (run / "vectors").is_dir()
+
+
+def test_lora(tmp_path: Path) -> None:
+    """With a small base in place of the pretrained one, which cannot be downloaded in a test."""
+    base = tiny_models.published(tmp_path / "base")
+    path = small("lora", tmp_path)
+    run, _ = reproduced(path, f"towers.base={base}", "towers.revision=null", "draft=true",
+                        "towers.passage_length=48")  # fmt: skip
+    assert contract.read(run / "model").weights == "adapter"
+    said("merge", run / "model", tmp_path / "merged", "--base", base)
+    assert contract.read(tmp_path / "merged").weights != "adapter"
+
+
+def _writer(folder: Path, server: ChatServer) -> Path:
+    path = folder / "writer.yaml"
+    path.write_text("".join(f"{name}: {value}\n" for name, value in server.settings().items()), "utf-8")
+    return path
+
+
+def _written(path: Path, server: ChatServer, command: str, *more: str) -> None:
+    """The command that the recipe's comment names, run where the recipe is."""
+    assert f"mpr {command} {path.stem} --writer writer.yaml {' '.join(more)}" in path.read_text("utf-8")
+    said(command, path, "--writer", _writer(path.parent, server), "--home", path.parent / "home", "--quiet", *more)
+
+
+def test_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, examined: Examined) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = small("judged", tmp_path)
+    with ChatServer(lambda prompt: "yes" if len(prompt) % 3 else "no") as server:
+        _written(path, server, "judge", "--source", "bm25", "--window", "20", "--relevant", "1", "--to", "judged")
+        examined(len(server.prompts), "judged pairs", at_least=20)
+    reproduced(path)
+
+
+def test_augmented(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, examined: Examined) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = small("augmented", tmp_path)
+    with ChatServer(lambda prompt: " ".join(reversed(prompt.split()[-30:]))) as server:
+        _written(path, server, "augment", "--least", "3", "--to", "augmented")
+        examined(len(server.prompts), "passages asked for", at_least=5)
+    reproduced(path)
+
+
+def test_generated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, examined: Examined) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "collection").mkdir()
+    rows = [
+        f"p{number}\tThe river number {number} is {number + 200} kilometres long.\tRiver {number}"
+        for number in range(30)
+    ]
+    (tmp_path / "collection" / "passages.tsv").write_text("id\ttext\ttitle\n" + "\n".join(rows) + "\n", "utf-8")
+    asked = [
+        {"id": f"t{n}", "question": f"How long is river {n}?", "answers": [str(n + 200)], "pos": [f"p{n}"], "neg": []}
+        for n in range(5)
+    ]
+    (tmp_path / "collection" / "test.jsonl").write_text("".join(json.dumps(one) + "\n" for one in asked), "utf-8")
+    path = small("generated", tmp_path)
+    with ChatServer(lambda prompt: f"1. What of {prompt.split()[-3]}?\n2. How long is {prompt.split()[-7]}?") as server:
+        _written(path, server, "generate", "--each", "2", "--to", "collection/generated")
+        examined(len(server.prompts), "passages asked about", at_least=20)
+    reproduced(path, "sources.0.depth=3")
+
+
+def test_every_option_has_a_test() -> None:
+    tested = {
+        "near_duplicates",
+        "rank_window",
+        "simans_laplace",
+        "faiss_index",
+        "lora",
+        "judged",
+        "augmented",
+        "generated",
+    }
+    assert {path.stem for path in OPTIONS} == tested
