@@ -92,20 +92,18 @@ class Collection(Base):
 
     @property
     def splits(self) -> Mapping[str, Split]:
-        return {name: self._facts(found) for name, found in self.params.splits.items()}
-
-    @staticmethod
-    def _facts(found: Questions) -> Split:
-        judged = found.judgements is not None
-        return Split(
-            found.questions,
-            trains=judged or found.format in _TRAINS,
-            judged=judged,
-            relevant=found.relevant,
-            regex=found.answers == "regex",
-            inline=found.format in _INLINE,
-            sources=("judged",) if judged else _LISTED.get(found.format, ()),
-        )
+        return {
+            name: Split(
+                found.questions,
+                trains=found.judgements is not None or found.format in _TRAINS,
+                judged=found.judgements is not None,
+                relevant=found.relevant,
+                regex=found.answers == "regex",
+                inline=found.format in _INLINE,
+                sources=_LISTED.get(found.format, ()) if found.judgements is None else ("judged",),
+            )
+            for name, found in self.params.splits.items()
+        }
 
     @property
     def pins(self) -> tuple[Pin, ...]:

@@ -102,12 +102,18 @@ def _split_quoted(line: Line, names: tuple[str, ...]) -> list[str]:
         return split_line(line, names)
     while True:
         if text.startswith('"', at):
-            end = _closing(line, at)
+            end = text.find('"', at + 1)
+            while end >= 0 and text.startswith('""', end):
+                end = text.find('"', end + 2)
+            if end < 0:
+                what = "a quotation mark is not closed on its line"
+                raise line.refuse(what, fix="double the marks inside the text, or read with quoted=False", at=at)
             columns.append(text[at + 1 : end].replace('""', '"'))
             end += 1
             if end < len(text) and text[end] != "\t":
-                what = "text follows a closing quotation mark"
-                raise line.refuse(what, fix=_fix(names, len(columns)), at=end)
+                what, column = "text follows a closing quotation mark", names[min(len(columns), len(names)) - 1]
+                fix = f"in column {column}: double the marks inside, or read with quoted=False"
+                raise line.refuse(what, fix=fix, at=end)
         else:
             end = text.find("\t", at)
             end = len(text) if end < 0 else end
@@ -118,23 +124,6 @@ def _split_quoted(line: Line, names: tuple[str, ...]) -> list[str]:
     if len(columns) != len(names):
         raise wrong_columns(line, len(columns), names)
     return columns
-
-
-def _closing(line: Line, start: int) -> int:
-    """Where the quotation mark that closes the one at `start` stands."""
-    text, at = line.text, start + 1
-    while True:
-        end = text.find('"', at)
-        if end < 0:
-            what = "a quotation mark is not closed on its line"
-            raise line.refuse(what, fix="double the marks inside the text, or read with quoted=False", at=start)
-        if not text.startswith('""', end):
-            return end
-        at = end + 2
-
-
-def _fix(names: tuple[str, ...], column: int) -> str:
-    return f"in column {names[min(column, len(names)) - 1]}: double the marks inside, or read with quoted=False"
 
 
 def _quoted(text: str, key: str, always: bool = False) -> str:

@@ -71,7 +71,11 @@ def read_rows(
     rows = _loaded(repo_or_path, place, config, split, revision, streaming)
     present = list(rows.column_names or rows.features or ())
     if columns is not None:
-        _require_columns(place, present, columns)
+        missing = {theirs: ours for ours, theirs in columns.items() if theirs not in present}
+        if missing:
+            named = (f"{theirs} (for {ours}) {nearest(theirs, present)}".strip() for theirs, ours in missing.items())
+            what, fix = f"has no column {'; '.join(named)}", f"columns present: {', '.join(present)}"
+            raise DataError(what, where=place, key="columns", fix=fix)
         rows = rows.select_columns(sorted(set(columns.values())))
     number = 0
     try:
@@ -106,16 +110,6 @@ def _loaded(repo: str, place: str, config: str | None, split: str, revision: str
 
 def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0] or type(error).__name__
-
-
-def _require_columns(place: str, present: Sequence[str], columns: Mapping[str, str]) -> None:
-    missing = {theirs: ours for ours, theirs in columns.items() if theirs not in present}
-    if missing:
-        named = "; ".join(
-            f"{theirs} (for {ours}) {nearest(theirs, present)}".strip() for theirs, ours in missing.items()
-        )
-        fix = f"columns present: {', '.join(present)}"
-        raise DataError(f"has no column {named}", where=place, key="columns", fix=fix)
 
 
 def read_passages(

@@ -99,25 +99,18 @@ def _paragraphs(path: str | os.PathLike[str]) -> Iterator[_Paragraph]:
     name = Path(path)
     ending = Path(name.stem).suffix if name.suffix in PACKED else name.suffix
     if ending == ".jsonl":
-        return _plain(path)
-    if ending == ".json":
-        return _official(path)
-    fix = "name the official form *.json and the form with one paragraph a line *.jsonl"
-    raise DataError(f"ending '{ending}' does not say which form of SQuAD this is", where=str(path), fix=fix)
-
-
-def _official(path: str | os.PathLike[str]) -> Iterator[_Paragraph]:
-    for line, content in read_array(path, member="data"):
-        article = _Article.of(content, line)
-        for found in article.paragraphs:
-            questions = [(one.id, one.question, tuple(answer.text for answer in one.answers)) for one in found.qas]
-            yield _Paragraph(line, article.title, found.context, questions)
-
-
-def _plain(path: str | os.PathLike[str]) -> Iterator[_Paragraph]:
-    for line, found in read_objects(path, _Plain):
-        questions = [(None, one.question, tuple(one.answers)) for one in found.qas]
-        yield _Paragraph(line, found.title, found.context, questions)
+        for line, plain in read_objects(path, _Plain):
+            unnamed = [(None, one.question, tuple(one.answers)) for one in plain.qas]
+            yield _Paragraph(line, plain.title, plain.context, unnamed)
+    elif ending == ".json":
+        for line, content in read_array(path, member="data"):
+            article = _Article.of(content, line)
+            for found in article.paragraphs:
+                named = [(one.id, one.question, tuple(answer.text for answer in one.answers)) for one in found.qas]
+                yield _Paragraph(line, article.title, found.context, named)
+    else:
+        fix = "name the official form *.json and the form with one paragraph a line *.jsonl"
+        raise DataError(f"ending '{ending}' does not say which form of SQuAD this is", where=str(path), fix=fix)
 
 
 def write(
@@ -130,7 +123,10 @@ def write(
     """
     asked: dict[str, list[Question]] = {}
     for group in groups:
-        asked.setdefault(_gold(group), []).append(group.question)
+        if len(group.positives) != 1 or group.positives[0] != Positive(group.positives[0].passage):
+            what = "must have one positive of tier gold and grade 1"
+            raise DataError(what, key=f"question {group.question.id}", fix="write another format")
+        asked.setdefault(group.positives[0].passage, []).append(group.question)
     count, title = 0, None
     file.write(b'{"version": "1.1", "data": [')
     for count, passage in enumerate(passages, 1):
@@ -148,13 +144,6 @@ def write(
     if asked:
         raise DataError(f"is the gold passage of a question but not among the passages: {next(iter(asked))}")
     return count
-
-
-def _gold(group: Group) -> str:
-    if len(group.positives) != 1 or group.positives[0] != Positive(group.positives[0].passage):
-        what = "must have one positive of tier gold and grade 1"
-        raise DataError(what, key=f"question {group.question.id}", fix="write another format")
-    return group.positives[0].passage
 
 
 def _paragraph(passage: Passage, questions: list[Question]) -> dict[str, Any]:

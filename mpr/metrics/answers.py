@@ -53,19 +53,12 @@ class AnswerMatcher:
         self._needles: tuple[str, ...] = ()
         self._patterns: tuple[Any, ...] = ()
         for answer in dict.fromkeys(answers):
-            self._add(answer)
-
-    def _add(self, answer: str) -> None:
-        if self.regex:
-            compiled = _compiled(answer)
-            if compiled is None:
-                self.invalid += (answer,)
-            else:
+            if regex and (compiled := _compiled(answer)) is not None:
                 self._patterns += (compiled,)
-        elif (line := token_line(answer)).isspace():
-            self.invalid += (answer,)
-        else:
-            self._needles += (line,)
+            elif not regex and not (line := token_line(answer)).isspace():
+                self._needles += (line,)
+            else:
+                self.invalid += (answer,)
 
     def prepare(self, text: str) -> str:
         """What `found_in_prepared` wants: worth keeping when one passage is looked at for many questions."""

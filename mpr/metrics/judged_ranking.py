@@ -12,7 +12,7 @@ import datasets
 import evaluate
 
 from mpr.errors import DataError
-from mpr.metrics import trec_eval as measures
+from mpr.metrics import trec_eval
 
 DESCRIPTION = "nDCG, MRR, MAP, recall and success at a cut, over judged passages; the arithmetic is trec_eval's."
 INPUTS = """
@@ -46,20 +46,14 @@ class JudgedRanking(evaluate.Metric):
         measures: Sequence[str] = ("ndcg10", "mrr10", "recall100"),
         least: int = 1,
     ) -> dict[str, float]:
-        return _means(predictions, references, measures, least)
-
-
-def _means(
-    predictions: Sequence[Sequence[str]], references: Sequence[dict[str, Any]], names: Sequence[str], least: int
-) -> dict[str, float]:
-    numbers: dict[str, int] = {}
-    ranked, grades = [], []
-    for question, (ids, judged) in enumerate(zip(predictions, references, strict=True)):
-        if len(set(ids)) != len(ids) or not judged["passages"]:
-            what = "has no judgement" if not judged["passages"] else "ranks a passage twice"
-            raise DataError(what, key=f"question {question}", fix="leave it out, or mend the lists")
-        ranked.append([numbers.setdefault(identifier, len(numbers)) for identifier in ids])
-        rows = [numbers.setdefault(identifier, len(numbers)) for identifier in judged["passages"]]
-        grades.append(dict(zip(rows, judged["grades"], strict=True)))
-    values = measures.judged(ranked, grades, names, least)
-    return {name: float(values[name].mean()) for name in names}
+        numbers: dict[str, int] = {}
+        ranked, grades = [], []
+        for question, (ids, judged) in enumerate(zip(predictions, references, strict=True)):
+            if len(set(ids)) != len(ids) or not judged["passages"]:
+                what = "has no judgement" if not judged["passages"] else "ranks a passage twice"
+                raise DataError(what, key=f"question {question}", fix="leave it out, or mend the lists")
+            ranked.append([numbers.setdefault(identifier, len(numbers)) for identifier in ids])
+            rows = [numbers.setdefault(identifier, len(numbers)) for identifier in judged["passages"]]
+            grades.append(dict(zip(rows, judged["grades"], strict=True)))
+        values = trec_eval.judged(ranked, grades, measures, least)
+        return {name: float(values[name].mean()) for name in measures}

@@ -77,18 +77,16 @@ def _trec_eval(
     import pytrec_eval
 
     qrels = {str(q): {str(p): grade for p, grade in mine.items()} for q, mine in enumerate(grades) if mine}
-    run = {str(q): _countdown(ranked[q], depth) for q in range(len(ranked)) if grades[q] and len(ranked[q])}
+    run = {}
+    for q in range(len(ranked)):
+        if grades[q] and len(ranked[q]):  # scores fall by one from rank to rank, exact in the 32 bits that it keeps
+            first = ranked[q][:depth]
+            run[str(q)] = {str(passage): float(len(first) - place) for place, passage in enumerate(first)}
     if not run:
         return {}
     evaluator = pytrec_eval.RelevanceEvaluator(qrels, set(names), relevance_level=least)
     found: dict[str, dict[str, float]] = evaluator.evaluate(run)
     return found
-
-
-def _countdown(passages: Sequence[int], depth: int) -> dict[str, float]:
-    """Scores that fall by one from rank to rank, exact in the 32 bits that trec_eval keeps."""
-    first = passages[:depth]
-    return {str(passage): float(len(first) - place) for place, passage in enumerate(first)}
 
 
 def reached(first_Q: NDArray[Any], cut: int) -> NDArray[np.float64]:

@@ -35,10 +35,7 @@ def read_array(path: str | os.PathLike[str], member: str | None = None) -> Itera
         window = _Window(str(path), file)
         if not window.next():
             raise empty(str(path))
-        if member is None:
-            yield from _entries(window)
-        else:
-            yield from _member(window, member)
+        yield from _entries(window) if member is None else _member(window, member)
         if window.next():
             raise window.refuse("something follows the end of the JSON value")
 
@@ -118,9 +115,13 @@ class _Window:
             try:
                 value, end = decode(self._text, self._at)
             except json.JSONDecodeError as error:
-                cut = _open_string(error) or error.pos >= len(self._text) - _CUT
-                if not (cut and self._more()):
-                    raise self._malformed(error) from None
+                is_open = error.msg.startswith("Unterminated string")
+                if not (is_open or error.pos >= len(self._text) - _CUT) or not self._more():
+                    ended = is_open or error.pos >= len(self._text.rstrip())
+                    what = f"not JSON, in the entry that starts on line {self._number}: "
+                    what += f"the file ends within it: {error.msg}" if ended else error.msg
+                    self._advance(min(error.pos, len(self._text)))
+                    raise self._line().refuse(what) from None
             except (ValueError, RecursionError) as error:
                 raise self.refuse(refusal_of(error)) from None
             else:
@@ -137,12 +138,6 @@ class _Window:
 
     def _line(self) -> Line:
         return Line(self._path, self._number, self._offset, self._text[self._at : self._at + _SHOWN])
-
-    def _malformed(self, error: json.JSONDecodeError) -> DataError:
-        started, pos = self._number, error.pos
-        ended = "the file ends within it: " if pos >= len(self._text.rstrip()) or _open_string(error) else ""
-        self._advance(min(pos, len(self._text)))
-        return self._line().refuse(f"not JSON, in the entry that starts on line {started}: {ended}{error.msg}")
 
     def _advance(self, end: int) -> None:
         passed = self._text[self._at : end]
@@ -172,7 +167,3 @@ class _Window:
         self._read += len(data)
         self._text, self._at = rest + added, 0
         return True
-
-
-def _open_string(error: json.JSONDecodeError) -> bool:
-    return error.msg.startswith("Unterminated string")

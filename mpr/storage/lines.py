@@ -57,7 +57,7 @@ def read_lines(path: str | os.PathLike[str]) -> Iterator[Line]:
                     text = raw.decode("utf-8")
                 except UnicodeDecodeError as error:
                     raise undecodable(name, number, offset + error.start, raw[error.start :]) from None
-                yield Line(name, number, offset, _without_end(text))
+                yield Line(name, number, offset, text[:-2] if text.endswith("\r\n") else text.removesuffix("\n"))
                 offset += len(raw)
         except StreamError as error:
             raise damaged(name, number, error) from error
@@ -65,12 +65,6 @@ def read_lines(path: str | os.PathLike[str]) -> Iterator[Line]:
             raise DataError(f"cannot be read: {error.strerror}", where=f"{name}:{number + 1}") from error
     if number == 0:
         raise empty(name)
-
-
-def _without_end(text: str) -> str:
-    if text.endswith("\r\n"):
-        return text[:-2]
-    return text[:-1] if text.endswith("\n") else text
 
 
 def empty(path: str) -> DataError:

@@ -68,7 +68,18 @@ def read_manifest(folder: Path, kind: str | None = None) -> Manifest:
     if kind is not None and manifest.kind != kind:
         what = f"is of kind {excerpt(manifest.kind)}, not '{kind}'"
         raise StorageError(what, where=str(folder), fix="check the path")
-    problems = _size_problems(folder, manifest)
+    present, problems = dict(contents(folder)), []
+    for name, entry in manifest.files.items():
+        status, where = present.get(name), str(folder / name)
+        if status is None:
+            problems.append(Problem("file is missing", where, fix=REDO))
+        elif not stat.S_ISREG(status.st_mode):
+            problems.append(Problem("is a link or a device, not a file", where, fix=REDO))
+        elif status.st_size != entry["bytes"]:
+            what = f"has {status.st_size:,} bytes instead of {entry['bytes']:,}"
+            problems.append(Problem(what, where, fix=REDO))
+    for name in sorted(present.keys() - manifest.files.keys()):
+        problems.append(Problem("file is not in the manifest", f"{folder}/{ascii(name)[1:-1]}", fix=REDO))
     if problems:
         raise StorageError(problems)
     return manifest
@@ -124,21 +135,18 @@ def _parsed(data: bytes, path: Path) -> Manifest:
         raise StorageError(what, where=str(path), fix=REDO) from error
     if not faithful:
         raise StorageError("manifest was altered: its own digest does not match", where=str(path), fix=REDO)
-    if not isinstance(manifest.kind, str) or not isinstance(manifest.receipt, dict) or not _well_formed(manifest.files):
-        raise StorageError("manifest was not written by mpr: its entries are malformed", where=str(path), fix=REDO)
-    return manifest
-
-
-def _well_formed(files: Any) -> bool:
-    """A manifest can carry a true digest of false content, so names and entries are looked at one by one."""
-    return isinstance(files, dict) and all(
+    # A manifest can carry a true digest of false content, so names and entries are looked at one by one.
+    types = isinstance(manifest.kind, str), isinstance(manifest.receipt, dict), isinstance(manifest.files, dict)
+    if not all(types) or not all(
         isinstance(entry, dict)
         and entry.keys() == {"bytes", "sha256"}
         and type(entry["bytes"]) is int
         and isinstance(entry["sha256"], str)
         and not name_problem(name)
-        for name, entry in files.items()
-    )
+        for name, entry in manifest.files.items()
+    ):
+        raise StorageError("manifest was not written by mpr: its entries are malformed", where=str(path), fix=REDO)
+    return manifest
 
 
 def name_problem(name: str) -> str:
@@ -172,23 +180,6 @@ def contents(folder: Path) -> list[tuple[str, os.stat_result]]:
 
 def _raise(error: OSError) -> None:
     raise error
-
-
-def _size_problems(folder: Path, manifest: Manifest) -> list[Problem]:
-    present = dict(contents(folder))
-    problems = []
-    for name, entry in manifest.files.items():
-        status, where = present.get(name), str(folder / name)
-        if status is None:
-            problems.append(Problem("file is missing", where, fix=REDO))
-        elif not stat.S_ISREG(status.st_mode):
-            problems.append(Problem("is a link or a device, not a file", where, fix=REDO))
-        elif status.st_size != entry["bytes"]:
-            what = f"has {status.st_size:,} bytes instead of {entry['bytes']:,}"
-            problems.append(Problem(what, where, fix=REDO))
-    for name in sorted(present.keys() - manifest.files.keys()):
-        problems.append(Problem("file is not in the manifest", f"{folder}/{ascii(name)[1:-1]}", fix=REDO))
-    return problems
 
 
 _remembered: dict[tuple[int, ...], str] = {}

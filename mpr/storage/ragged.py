@@ -88,9 +88,7 @@ class Ragged:
 
     def kept(self, wanted: NDArray[np.bool_]) -> Ragged:
         """Only these values of the rows, which keep their order; `wanted` has a truth value for each place."""
-        lengths = np.bincount(self.owners()[wanted], minlength=len(self))
-        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        return Ragged(offsets, {name: values[wanted] for name, values in self.columns.items()})
+        return self.taken(self.owners()[wanted], np.flatnonzero(wanted))
 
     def some(self, rows: Any) -> Ragged:
         """These rows, in this order."""

@@ -59,36 +59,28 @@ class _Unpacked(io.RawIOBase):
     def readinto(self, target: Any) -> int:
         view = memoryview(target).cast("B")
         while not self._ready:
-            piece = self._step()
-            if piece is None:
+            packed = self._packed or self._file.read(_STEP)
+            self._packed = b""
+            if not packed and self._started:
+                raise StreamError(f"is cut short: the {self._kind.name} stream has no end")
+            if not packed:
                 return 0
-            self._ready = memoryview(piece)
+            if not self._started:
+                packed = packed.lstrip(b"\x00")  # zeros may pad the room between and behind streams
+                if not packed:
+                    continue
+            try:
+                self._ready = memoryview(self._unpacker.decompress(packed))
+            except (zlib.error, lzma.LZMAError, zstandard.ZstdError) as error:
+                raise StreamError(f"is damaged: {self._kind.name} says '{error}'") from error
+            self._started = True
+            if self._unpacker.eof:
+                self._packed = self._unpacker.unused_data
+                self._unpacker, self._started = self._kind.unpacker(), False
         size = min(len(view), len(self._ready))
         view[:size] = self._ready[:size]
         self._ready = self._ready[size:]
         return size
-
-    def _step(self) -> bytes | None:
-        """Unpacks one more piece; None at the proper end of the file."""
-        packed = self._packed or self._file.read(_STEP)
-        self._packed = b""
-        if not packed:
-            if self._started:
-                raise StreamError(f"is cut short: the {self._kind.name} stream has no end")
-            return None
-        if not self._started:
-            packed = packed.lstrip(b"\x00")  # zeros may pad the room between and behind streams
-            if not packed:
-                return b""
-        try:
-            piece: bytes = self._unpacker.decompress(packed)
-        except (zlib.error, lzma.LZMAError, zstandard.ZstdError) as error:
-            raise StreamError(f"is damaged: {self._kind.name} says '{error}'") from error
-        self._started = True
-        if self._unpacker.eof:
-            self._packed = self._unpacker.unused_data
-            self._unpacker, self._started = self._kind.unpacker(), False
-        return piece
 
     def close(self) -> None:
         if not self.closed:
