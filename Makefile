@@ -2,6 +2,7 @@
 # make packages   the same without mpr itself
 # make quickstart setup, then train, search, score and compare on the embedded collection, offline
 # make test       setup, then the default test suite
+# make test-small a few minutes of it: what differs between Pythons and builds of torch
 # make check      linters, types, recipes, generated pages, leaderboard
 # make faults     the numbered fault tests, their long sweeps included, and every row of the papers on a stand-in
 # make table      write the generated pages anew: recipes/README.md, recipes/schema.json, plan texts, the leaderboard
@@ -20,7 +21,7 @@ UV_VERSION := 0.13.8
 export OMP_WAIT_POLICY ?= PASSIVE
 export TOKENIZERS_PARALLELISM ?= true
 
-.PHONY: setup packages quickstart test check faults table clean
+.PHONY: setup packages quickstart test test-small check faults table clean
 setup: $(VENV)/.locked
 packages: $(VENV)/.packages
 
@@ -43,6 +44,9 @@ quickstart: setup
 
 test: setup
 	$(BIN)/python -m pytest -n auto --dist loadfile
+
+test-small: setup
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "small and not slow"
 
 check: setup
 	$(BIN)/ruff check .

@@ -13,19 +13,19 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from tests.loopback import Loopback
+from tests.waiting import HANGING
 
 Answer = Callable[[str], str]
 
 
 class ChatServer(Loopback):
     """Ways to fail: a status; `drop` hangs up; `cut` sends half; `text` sends no JSON; `form` sends other JSON; `slow`
-    waits for a second; `away` redirects; `echo` sends the header with the key back, with status 400."""
+    sends nothing until the client hangs up; `away` redirects; `echo` sends the header with the key back, and 400."""
 
     def __init__(self, answer: Answer = lambda prompt: "yes", key: str | None = None) -> None:
         self.answer, self.key = answer, key
@@ -52,6 +52,7 @@ class ChatServer(Loopback):
 class _Handler(BaseHTTPRequestHandler):
     stand: ChatServer
     protocol_version = "HTTP/1.1"
+    _counts = False
 
     def log_message(self, *arguments: object) -> None:
         pass
@@ -65,11 +66,17 @@ class _Handler(BaseHTTPRequestHandler):
         with server.guard:
             server.at_once += 1
             server.most_at_once = max(server.most_at_once, server.at_once)
+        self._counts = True
         try:
             self._answered(server)
         finally:
-            with server.guard:
-                server.at_once -= 1
+            self._over()
+
+    def _over(self) -> None:
+        """The request is under way no more: said before its client can know, whose next one may be here at once."""
+        with self.stand.guard:
+            self.stand.at_once -= self._counts
+            self._counts = False
 
     def _answered(self, server: ChatServer) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -84,6 +91,7 @@ class _Handler(BaseHTTPRequestHandler):
         if server.key is not None and given != f"Bearer {server.key}":
             how = 401
         if how == "drop":
+            self._over()
             self.close_connection = True
             self.connection.close()
             return
@@ -94,7 +102,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(302, b"", {"Location": f"{server.endpoint}/elsewhere"})
             return
         if how == "slow":
-            time.sleep(1.0)
+            self.connection.settimeout(HANGING)
+            self.connection.recv(1)  # nothing more is sent: this ends when the client hangs up
+            self.close_connection = True
+            return
         if isinstance(how, int) and how != 200:
             extra = {} if server.retry_after is None else {"Retry-After": server.retry_after}
             self._send(how, json.dumps({"error": f"told to say {how}"}).encode(), extra)
@@ -109,12 +120,13 @@ class _Handler(BaseHTTPRequestHandler):
         if how == "cut":
             self._send(200, data, cut=True)
             return
-        self._send(200, data)
         if how == 200:
             with server.guard:
                 server.prompts.append(prompt)
+        self._send(200, data)
 
     def _send(self, status: int, data: bytes, more: dict[str, str] | None = None, cut: bool = False) -> None:
+        self._over()
         self.send_response(status)
         for name, value in {"Content-Type": "application/json", "Content-Length": len(data), **(more or {})}.items():
             self.send_header(name, str(value))

@@ -65,7 +65,7 @@ class Client:
     def __exit__(self, *exception: object) -> None:
         assert self.process.stdin is not None
         self.process.stdin.close()
-        self.process.wait(30)
+        self.process.wait(600)
 
     def call(self, do: str, *arguments: Any, **options: Any) -> Done:
         """`network=False` lets no socket connect, `offline=True` does what HF_HUB_OFFLINE does when it is read,
@@ -80,7 +80,7 @@ class Client:
 
     def kill(self) -> None:
         """The child of the call that is on its way; from another thread."""
-        assert self.started.wait(30)
+        assert self.started.wait(600)
         os.kill(self.child, signal.SIGKILL)
 
 

@@ -21,7 +21,6 @@ import json
 import os
 import re
 import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
@@ -33,6 +32,7 @@ import yaml  # type: ignore[import-untyped]
 
 from tests.hub_repos import Files, Repo, blob_id, metadata_problems
 from tests.loopback import Loopback
+from tests.waiting import let_pass
 
 _ATTRIBUTES = b"*.safetensors filter=lfs diff=lfs merge=lfs -text\n"  # every new repository has such a file
 _DATE = "2026-01-01T00:00:00.000Z"
@@ -153,7 +153,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.stand.requests.append((route, unquote(parts.path)))
         how = self.stand.failing(route)
         if isinstance(how, float):
-            time.sleep(how)
+            let_pass(how)
         length = int(self.headers.get("Content-Length") or 0)
         if how == "drop" or callable(how):
             self.stand.bodies.append(self.rfile.read(length // 2))

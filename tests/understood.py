@@ -83,7 +83,7 @@ def printed(words: list[str]) -> list[str]:
     of_make = ("MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "VENV")  # from a make that runs these tests
     alone = {name: value for name, value in os.environ.items() if name not in of_make}
     done = subprocess.run(
-        ["make", "-n", *words], cwd=ROOT, env=alone, capture_output=True, text=True, check=False, timeout=20
+        ["make", "-n", *words], cwd=ROOT, env=alone, capture_output=True, text=True, check=False, timeout=600
     )
     if done.returncode:
         raise Refused(done.stderr)

@@ -111,9 +111,7 @@ class Mined:
                 found = applied(label, found, ground)
         if recipe.data.unlabelled is None:
             return found
-        drawn = len(
-            np.unique(found.positives.rows.owners()[found.counting])
-        )  # now that labels have found what there is
+        drawn = len(np.unique(found.positives.rows.owners()[found.counting]))  # labels may have found positives
         return found.noted("questions", {"drawn": drawn, "without a positive": len(found.positives) - drawn})
 
     @property

@@ -1,12 +1,14 @@
 """A recipe: one row of a table, complete in one YAML file, read strictly.
 
-This file says what the keys are; those of `draw` stand in `mpr/recipe/keys_draw.py`, those of what follows training in
-`mpr/recipe/keys_results.py`. `mpr/recipe/read.py` reads a file into it, `mpr/recipe/rules/__init__.py` refuses
+This file says what the keys are, section by section, and last the whole `Recipe`; those of `draw` stand in
+`mpr/recipe/keys_draw.py`. `mpr/recipe/read.py` reads a file into it, `mpr/recipe/rules/__init__.py` refuses
 contradictions. A key that changes a result has no default: the file reads like the experiment section of a paper.
 """
 
 from __future__ import annotations
 
+import functools
+import operator
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, PrivateAttr, create_model
@@ -29,12 +31,7 @@ def _part_of(folder: str, **extra: Any) -> Any:
         base = catalogue.params(folder, name)
         field: Any = (Literal[name], Field(description=catalogue.summary(folder, name)))
         models.append(create_model(f"{folder}_{name}", __base__=base, __doc__=base.__doc__, name=field, **extra))
-    if len(models) == 1:
-        return models[0]
-    union = models[0]
-    for model in models[1:]:
-        union = union | model
-    return Annotated[union, Field(discriminator="name")]
+    return Annotated[functools.reduce(operator.or_, models), Field(discriminator="name")]
 
 
 if TYPE_CHECKING:

@@ -118,13 +118,13 @@ class _Findings:
 
 
 def _stages(document: Document, found: _Findings, name: str, overrides: tuple[str, ...]) -> list[Recipe]:
-    """Every stage of a plan, checked as a recipe. What is wrong with several, from above the plan, is told once."""
+    """Every stage of a plan, checked as a recipe. What is wrong with several, from above the plan, is said once."""
     earlier: list[tuple[str, Recipe | None]] = []
     wrong: dict[Problem, list[str]] = {}
     for stage, number in stages_in(document.value["plan"], found.add).items():
         own = StageDocument(document, number, earlier[-1][0] if earlier else "")
         of_stage = _Findings(own)
-        of_stage.problems = Problems(RecipeError)  # what the YAML itself does wrong is told of the whole
+        of_stage.problems = Problems(RecipeError)  # what the YAML itself does wrong is said of the whole
         of_stage.places |= own.refused_above(found.places)
         made = _checked(own, of_stage, name, overrides, stage, tuple(earlier))
         for problem in of_stage.problems.found:

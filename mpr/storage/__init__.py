@@ -20,7 +20,9 @@ import errno
 import fcntl
 import hashlib
 import io
+import logging
 import os
+import re
 import shutil
 import socket
 import stat
@@ -51,11 +53,13 @@ __all__ = [
     "read_manifest", "remembered_sha256", "remove", "require_space", "sha256_file", "stage", "verify", "write_file",
 ]  # fmt: skip
 
+log = logging.getLogger("mpr.storage")
 OPERATIONS = ("create folder", "create", "write", "flush", "rename", "remove", "lock")
 _CHUNK = 1 << 20
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _HOLDER = 256  # bytes of a lock file, always rewritten whole
 _PATIENCE = 10.0  # seconds that the writer of one small file waits for another writer of the same file
+_DYING = 60.0  # seconds that what a dead holder forked has to begin running, which is when it lets go of the lock
 
 
 def _nothing(operation: str, path: Path) -> None:
@@ -143,6 +147,8 @@ class Stage:
 
     folder: Path
     _files: dict[str, _HashingFile] = field(default_factory=dict)
+    # Held until they are closed: one that a failing body drops would be finished, flush included, by the collector.
+    _buffers: list[io.BufferedWriter] = field(default_factory=list)
 
     def open(self, name: str) -> io.BufferedWriter:
         """A buffered binary file of that name inside the stage; close it (or use `with`) before the commit."""
@@ -199,7 +205,8 @@ class Stage:
             make_folder(path.parent)
         file = _HashingFile(path)
         self._files[name] = file
-        return io.BufferedWriter(file, _CHUNK)
+        self._buffers = [*(buffer for buffer in self._buffers if not buffer.closed), io.BufferedWriter(file, _CHUNK)]
+        return self._buffers[-1]
 
     def _refuse(self, what: str) -> None:
         raise StorageError(what, where=str(self.folder), fix="nothing was kept; please report this, it is a bug")
@@ -269,12 +276,13 @@ def write_file(path: Path, data: bytes) -> None:
 def lock(path: Path, patience: float = 0.0) -> Iterator[None]:
     """Holds `path` for this caller alone. The kernel frees it when the holder dies, so no lock is ever stale.
 
-    Another holder is waited for `patience` seconds, then named. The file goes away with the lock; a copied or left-over
-    file means nothing, because only the kernel's lock on it counts.
+    Another holder is waited for `patience` seconds, then named. One that is dead, and lives on only in a process that
+    it had just forked, is waited for longer. The file goes away with the lock; a copied or left-over file means
+    nothing, because only the kernel's lock on it counts.
     """
     path = Path(os.path.abspath(path))
     make_folder(path.parent)
-    handle = _perform("lock", path, lambda: _taken(path, time.monotonic() + patience))
+    handle = _perform("lock", path, lambda: _taken(path, patience))
     _held.add(handle)
     try:
         started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -301,8 +309,9 @@ def _let_go_in_child() -> None:
 os.register_at_fork(after_in_child=_let_go_in_child)
 
 
-def _taken(path: Path, deadline: float) -> int:
+def _taken(path: Path, patience: float) -> int:
     """A descriptor that holds the lock on the file that `path` names now."""
+    began, told = time.monotonic(), False
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         try:
@@ -311,8 +320,12 @@ def _taken(path: Path, deadline: float) -> int:
                 kept, handle = handle, -1
                 return kept
         except BlockingIOError:
-            if time.monotonic() >= deadline:
-                raise _in_use(path, os.pread(handle, _HOLDER, 0)) from None
+            waited, text = time.monotonic() - began, os.pread(handle, _HOLDER, 0)
+            if waited >= (max(patience, _DYING) if _is_dead(text) else patience):
+                raise _in_use(path, text) from None
+            if waited >= patience and not told:
+                log.warning("%s: its holder is dead; waiting until what it forked lets go of the lock", path)
+                told = True
             time.sleep(0.01)
         finally:
             if handle >= 0:  # busy, or removed by its holder between our opening and our locking it: look again
@@ -324,6 +337,15 @@ def _is_named(path: Path, handle: int) -> bool:
         return os.path.samestat(os.stat(path), os.fstat(handle))
     except FileNotFoundError:
         return False
+
+
+def _is_dead(text: bytes) -> bool:
+    """Whether it names a process of this host that is no more: wrong of another container's, hence the limit."""
+    found = re.match(rb"host (.*), pid (\d{1,9}), since ", text)
+    try:
+        return found is not None and found[1] == socket.gethostname().encode() and os.getpgid(int(found[2])) < 0
+    except OSError as error:
+        return isinstance(error, ProcessLookupError)
 
 
 def _in_use(path: Path, text: bytes) -> StorageError:

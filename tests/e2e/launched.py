@@ -6,20 +6,20 @@ process that hangs would not be seen. Here nobody helps.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
 import socket
 import sys
-import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from mpr import train
-
-LIMIT = 90.0  # seconds until a process counts as hanging
+from tests.forking import fork
+from tests.waiting import until
 
 
 @dataclass
@@ -28,7 +28,6 @@ class Running:
 
     folder: Path
     children: list[int]
-    began: float = field(default_factory=time.monotonic)
 
     def signal(self, number: int, *ranks: int) -> None:
         for rank in ranks or range(len(self.children)):
@@ -37,13 +36,17 @@ class Running:
     def ended(self) -> Ended:
         """Waits for all; those that hang are killed and counted."""
         codes: dict[int, int] = {}
-        while len(codes) < len(self.children) and time.monotonic() - self.began < LIMIT:
+
+        def all_ended() -> bool:
             for rank, child in enumerate(self.children):
                 if rank not in codes:
                     done, status = os.waitpid(child, os.WNOHANG)
                     if done:
                         codes[rank] = os.waitstatus_to_exitcode(status)
-            time.sleep(0.005)
+            return len(codes) == len(self.children)
+
+        with contextlib.suppress(AssertionError):
+            until(all_ended)
         hanging = [rank for rank in range(len(self.children)) if rank not in codes]
         for rank in hanging:
             os.kill(self.children[rank], signal.SIGKILL)
@@ -73,7 +76,7 @@ def start(
     children = []
     gc.freeze()  # each child collects garbage when its training ends: not among the libraries of its parent
     for rank in range(world):
-        child = os.fork()
+        child = fork()
         if not child:
             place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "MASTER_PORT": str(port)}
             os.environ.update({**here, **place} if world > 1 else {})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from mpr.storage.manifest import sha256_file
 from tests.e2e import collection
 from tests.e2e.launched import Ended, start
 from tests.unit import tiny_models
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 UPDATES = 6
@@ -106,10 +106,3 @@ class Pause:
 
     def go(self) -> None:
         (self.folder / "go").touch()
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 50
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)

@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 import sys
-import time
+import threading
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,7 @@ from tests.conftest import Examined
 from tests.e2e import collection
 from tests.e2e.test_unlabelled import WORDS
 from tests.unit.labelling import tiers
+from tests.waiting import HANGING, until
 
 KEY = "s3cr3t" + "-of-the-judge-0123456789"
 KNOWN = (
@@ -75,6 +76,10 @@ def _key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JUDGE_KEY", KEY)
 
 
+def _runs(process: subprocess.Popen[bytes]) -> None:
+    assert process.poll() is None
+
+
 @pytest.mark.usefixtures("_key")
 def test_killed_and_run_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], examined: Examined
@@ -87,15 +92,15 @@ def test_killed_and_run_again(
         assert len(set(asked)) == len(asked)  # within a run none is asked twice
 
         server.asked.clear(), server.prompts.clear()
-        server.answer = lambda prompt: (time.sleep(0.15), says(prompt))[1]
+        go_on = threading.Event()  # seven are answered, then both that are under way wait for the kill
+        server.answer = lambda prompt: says(prompt) if len(server.prompts) < 7 or go_on.wait(HANGING) else ""
         running = subprocess.Popen([sys.executable, "-m", "mpr.cli", *arguments()], cwd=two)
-        while len(server.prompts) < 7:
-            assert running.poll() is None
-            time.sleep(0.01)
+        until(lambda: len(server.prompts) >= 7 and server.at_once == 2, lambda: _runs(running))
         running.send_signal(signal.SIGKILL)
         running.wait()
         assert not (two / "judged").exists()
-        time.sleep(0.4)  # what was under way arrives
+        go_on.set()
+        until(lambda: server.at_once == 0)  # what was under way is over
         before, server.answer = list(server.asked), says
         server.asked.clear()
         lines = [path.read_bytes() for path in (two / "home" / "answers").glob("*/0-*/answers.jsonl")]

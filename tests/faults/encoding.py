@@ -10,7 +10,6 @@ import os
 import signal
 import socket
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -123,11 +122,9 @@ def shared(folder: Path) -> dict[str, Any]:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = int(free.getsockname()[1])
-        began = time.monotonic()
         children = [process(rank, port, folder, folder / name, broken) for rank in range(2)]
         found[name] = {
             "codes": [waited(child) for child in children],
-            "seconds": time.monotonic() - began,
             "made": [(folder / f"{name}-{rank}").read_text().split() for rank in range(2)],
             "there": (folder / name).exists(),
             "errors": {path.name: path.read_text() for path in folder.glob(f"{name}-*-error")},

@@ -11,11 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.forking import fork
+
 
 def forked(action: Callable[[], Any]) -> int:
     """Process id of a child that does only this; it ends with 0, with 1 after an error, or by a signal."""
     gc.freeze()  # a child collects garbage when its training ends: not among the libraries of its parent
-    child = os.fork()
+    child = fork()
     if child:
         return child
     try:

@@ -28,6 +28,7 @@ from mpr.search import encode, inference  # noqa: F401
 from mpr.training import _fit  # noqa: F401  # loaded once, not by each child
 from tests.faults.killing import forked, waited
 from tests.published import ROOT, smaller
+from tests.waiting import let_pass
 
 TIMED = re.compile(
     r"run/((stages/[a-z]+/)?(checkpoints/.*|metrics\.jsonl)|result\.json|receipts/[a-z-]+\.json"
@@ -214,7 +215,7 @@ def at_random_times(folder: Path, trials: int) -> list[tuple[str, str, str]]:
         for kill in count():
             child = forked(world.made)
             if kill < 3:
-                time.sleep(dice.uniform(0.05, 0.9) * typical)
+                let_pass(dice.uniform(0.05, 0.9) * typical)
                 os.kill(child, signal.SIGKILL)
             if waited(child) == 0:
                 break

@@ -68,5 +68,4 @@ def test_processes_share_the_work_and_fail_together(quick_path: Path, examined: 
     assert (breaking["codes"], breaking["there"]) == ([3, 3], False)
     assert breaking["made"][1] == ["1"], "its second shard was refused"
     assert "not-a-number or infinity in the vector of" in breaking["errors"]["breaking-1-error"]
-    assert breaking["seconds"] < 60
     examined(4, "processes", at_least=4)

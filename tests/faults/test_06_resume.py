@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from mpr.training.launch import Launch, run
 from mpr.training.run_folder import RunFolder, differences, identity
 from tests.conftest import Examined
 from tests.faults import killing, training
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -138,8 +138,7 @@ def test_asked_to_stop(finished: tuple[Path, Path], tmp_path: Path, examined: Ex
         target = tmp_path / str(number)
         busy = training.launch(path, target, "training.save_steps=1", f"training.dataloader_num_workers={workers}")
         child = killing.forked(lambda launch=busy, target=target: _until_stopped(launch, target))
-        while not RunFolder(target).updates():
-            time.sleep(0.01)
+        until(lambda target=target: RunFolder(target).updates())
         os.killpg(child, how)  # as a scheduler does: the loader's workers get it too
         assert killing.waited(child) == 0, "the run ended with an error instead of committing"
         stopped += (target / ".stopped").exists()

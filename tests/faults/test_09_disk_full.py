@@ -25,6 +25,7 @@ from tests.faults.artefacts import ARTEFACTS, complete, finish, hooked
 
 FULL = r"at least [\d,]+ bytes are needed, [\d,]+ bytes are free"
 ROOT = Path(__file__).parents[2]
+SMALL = {"split": pytest.mark.small}  # has a writer of several files
 LIMIT = 2_000  # operations; far above any builder, so that a sweep that never ends is a failure
 
 
@@ -68,7 +69,7 @@ def _sweep(folder: Path, stays: bool, attempt: Callable[[Path], object], check: 
 
 
 @pytest.mark.parametrize("stays", [False, True], ids=["once", "for good"])
-@pytest.mark.parametrize("name", ARTEFACTS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=SMALL.get(name, ())) for name in ARTEFACTS])
 def test_artefact_on_a_full_disk(quick_path: Path, name: str, stays: bool, examined: Examined) -> None:
     golden = finish(name, quick_path / "golden")
 

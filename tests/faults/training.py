@@ -26,6 +26,7 @@ from mpr.training.launch import Launch, run
 from mpr.training.run_folder import RunFolder
 from tests.e2e import collection
 from tests.faults.killing import forked, killer, waited
+from tests.waiting import let_pass, until
 
 STEPS, EVERY = 4, 2
 OPTIONS = (
@@ -75,10 +76,9 @@ def killed_at_random(folder: Path, trials: int) -> list[int]:
         while True:
             child = forked(lambda target=target: run(*launch(path, target)))
             if count == 0:  # once for certain between the first checkpoint and the end
-                while not RunFolder(target).updates():
-                    time.sleep(0.002)
+                until(lambda target=target: RunFolder(target).updates())
             elif count < 3:
-                time.sleep(dice.uniform(0.1, 0.9) * typical)
+                let_pass(dice.uniform(0.1, 0.9) * typical)
             if count < 3:
                 os.kill(child, signal.SIGKILL)
             status = waited(child)

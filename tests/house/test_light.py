@@ -13,6 +13,8 @@ import pytest
 from tests.conftest import Examined
 from tests.house.source import ROOT, package
 
+pytestmark = pytest.mark.small
+
 HEAVY = (
     "torch", "transformers", "datasets", "accelerate", "peft", "evaluate", "sentence_transformers", "faiss", "pandas",
     "scipy", "sklearn", "matplotlib", "sympy", "numba", "tensorflow", "jax",

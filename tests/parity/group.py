@@ -44,7 +44,7 @@ class Group:
         for pipe in self._pipes:
             pipe.send(None)
         for process in self._processes:
-            process.join(20)
+            process.join(600)
             assert process.exitcode == 0
 
 
@@ -52,7 +52,7 @@ def _serve(rank: int, world: int, store: str, pipe: Connection) -> None:
     torch.set_num_threads(1)
     if world > 1:
         distributed.init_process_group(
-            "gloo", init_method=f"file://{store}", rank=rank, world_size=world, timeout=timedelta(seconds=60)
+            "gloo", init_method=f"file://{store}", rank=rank, world_size=world, timeout=timedelta(seconds=600)
         )
     while (order := pipe.recv()) is not None:
         job, arguments = order

@@ -240,7 +240,7 @@ def refused(rank: int, world: int) -> str:
     model = wrapped(world)
     batch = steps.collator()([0])
     try:
-        _block.block_loss(model, batch, Terms([steps.term("nll")]), (rank, world), gather=True)
+        _block.block_loss(model, batch, Terms([steps.term("nll")]), Place(rank, world), gather=True)
     except MprError as error:
         return str(error)
     return ""

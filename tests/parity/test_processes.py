@@ -67,11 +67,11 @@ def test_the_step_is_torn_apart_in_every_way(examined: Examined) -> None:
     assert len(set(per_row.tolist())) >= 3, "questions with different numbers of positives"
     found = {"duplicates": 0, "siblings": 0, "shared": 0}
     for world in (2, 4):
-        batch = steps.collator((0, world))([0])
+        batch = steps.collator(Place(0, world))([0])
         questions, passages = len(batch["question_ids"]), len(batch["passage_ids"])
         assert len(whole["question_ids"]) % world or world == 1
         assert (batch["question_ids"] == PADDING).sum() == questions - 5 > 0
-        strict = steps.collator((0, world), policy=steps.UNMASKED)([0])
+        strict = steps.collator(Place(0, world), policy=steps.UNMASKED)([0])
         differs_QP = batch["negatives_QP"] != strict["negatives_QP"]
         owner_Q1 = torch.arange(questions)[:, None] // (questions // world)
         owner_P = torch.arange(passages) // (passages // world)
@@ -181,7 +181,7 @@ def test_blocks_apart_are_the_rows_of_the_step_with_what_was_drawn_for_them(exam
     tried = 0
     for world in (2, 4):
         for number in range(6):
-            step = steps.collator((0, world)).drawer(number).block
+            step = steps.collator(Place(0, world)).drawer(number).block
             batches = [steps.collator(Place(rank, world), gather=False)([number]) for rank in range(world)]
             rows = [int(row) for batch in batches for row in batch["question_ids"]]
             assert rows == [*step.question_Q.tolist(), *[PADDING] * (-5 % world)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from mpr import corpora
 from mpr.corpora import Split
@@ -143,7 +144,8 @@ def negative_cache_fits(recipe: Recipe) -> Iterator[Finding]:
             yield ("objective", number, "name"), what, f"use {', '.join(REMEMBERS)}, or remove scale.negative_cache"
         elif getattr(term, "view", "query") != "query":
             yield ("objective", number, "view"), "remembered passages have no rows of their own", "use view: query"
-    if len({getattr(term, "temperature", 1.0) for term in recipe.objective}) > 1:
+    terms: Any = recipe.objective
+    if len({term.divisor(1) for term in terms}) > 1:
         yield ("objective",), "with scale.negative_cache all terms need one temperature", "set the same in each"
     if recipe.scale.cache is not None:
         yield path, "does not go with scale.cache", "remove one of the two"

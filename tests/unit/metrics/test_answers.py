@@ -13,6 +13,8 @@ from mpr.metrics import answers
 from mpr.metrics.answers import AnswerMatcher, token_line, tokens
 from tests.conftest import Examined
 
+pytestmark = pytest.mark.small
+
 ACUTE, DIAERESIS, CEDILLA = "\u0301", "\u0308", "\u0327"
 
 TOKENS = [
@@ -175,9 +177,9 @@ def test_answers_without_tokens_match_nothing_and_are_counted() -> None:
 
 
 def test_runaway_pattern_names_the_question(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answers, "TIMEOUT_SECONDS", 0.05)
     matcher = AnswerMatcher([r"(a|aa)+(b|bb)+$"], regex=True, question="trec-17")
     assert matcher.found_in("aab")
+    monkeypatch.setattr(answers, "TIMEOUT_SECONDS", 0.05)
     with pytest.raises(DataError, match=r"trec-17.*did not finish within 0.05 seconds"):
         matcher.found_in("a" * 60 + "c" + "ab" * 60 + "c")
 

@@ -7,12 +7,12 @@ from types import ModuleType, SimpleNamespace
 from typing import Annotated, Any, Literal
 
 import pytest
-from mpr.recipe.rules.scale import CHECKS
 from pydantic import Field, create_model
 
 from mpr import catalogue
 from mpr.objectives import Objective, nll
 from mpr.publishing import _board_table
+from mpr.recipe.rules.draw import negative_cache_fits
 from mpr.runtime.processes import ALONE
 from mpr.training import _block
 from mpr.training._loss import Terms
@@ -72,7 +72,7 @@ def test_all_terms_beside_a_negative_cache_have_one_divisor(sharp: Any) -> None:
     def said(*entries: Any) -> list[str]:
         scale = SimpleNamespace(negative_cache=object(), cache=None, processes=1)
         recipe: Any = SimpleNamespace(objective=entries, scale=scale, towers=SimpleNamespace(train="both"))
-        return [what for check in CHECKS for path, what, _ in check(recipe) if path == ("objective",)]
+        return [what for path, what, _ in negative_cache_fits(recipe) if path == ("objective",)]
 
     assert said(term("nll", temperature=0.05), term("lse_pair", temperature=0.05)) == []
     assert said(term("nll", temperature=0.05), sharp) == []

@@ -10,6 +10,8 @@ from mpr.errors import Interrupted, RecipeError, StorageError
 from mpr.runtime.processes import EndedElsewhere, Group, Place, joined, refuse_other_disk
 from tests.conftest import Examined
 
+pytestmark = pytest.mark.small
+
 LAUNCHERS = [
     ({}, Place(0, 1, 0, 1)),
     ({"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}, Place(3, 4, 1, 2)),

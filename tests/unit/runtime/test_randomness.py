@@ -19,6 +19,8 @@ import pytest
 from mpr.runtime import randomness
 from tests.conftest import Examined
 
+pytestmark = pytest.mark.small
+
 MASK = (1 << 64) - 1
 
 

@@ -222,7 +222,7 @@ def test_prediction(tmp_path: Path) -> None:
     assert predicted.tokens == made.plan.tokens()
     data = 400 * (32 * 2 + 8)
     assert data <= size <= predicted.disk_bytes <= size + len(store.shards) * 2_000
-    assert 0 < predicted.seconds < 60
+    assert predicted.seconds > 0
     assert encode.predict(made, processes=1_000, sample_seconds=0.1).seconds < predicted.seconds
     assert predicted.ram_bytes > 100 << 20
     assert "400 vectors" in str(predicted)

@@ -16,6 +16,8 @@ from mpr.search.shards import Places, Share
 from mpr.search.vectors import DTYPES, Unfinished, VectorStore, changes, packed
 from tests.conftest import Examined
 
+pytestmark = pytest.mark.small
+
 WIDTH, EACH, COUNT = 6, 5, 4
 TORCH = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 

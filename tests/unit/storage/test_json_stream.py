@@ -15,6 +15,8 @@ from mpr.errors import DataError
 from mpr.storage import json_stream
 from mpr.storage.json_stream import read_array
 
+pytestmark = pytest.mark.small
+
 SCALARS = st.none() | st.booleans() | st.integers(-(10**9), 10**9) | st.floats(-1e9, 1e9) | st.text(max_size=30)
 VALUES = st.recursive(
     SCALARS,

@@ -21,6 +21,8 @@ from mpr.storage.lines import (
     write_lines,
 )
 
+pytestmark = pytest.mark.small
+
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:

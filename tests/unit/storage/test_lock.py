@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,8 @@ import pytest
 from mpr import storage
 from mpr.errors import StorageError
 from tests.conftest import Examined
+
+pytestmark = pytest.mark.small
 
 ROOT = Path(__file__).parents[3]
 
@@ -82,6 +86,67 @@ def test_forked_child_leaves_its_parents_lock_alone(tmp_path: Path) -> None:
     command = [sys.executable, "-c", _FORK, str(tmp_path / ".lock")]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60)
     assert done.stdout.split() == ["7", "True", "False"], done.stderr
+
+
+# Its holder is dead, and what it forked has not begun to run: the child still has what the kernel's lock is on.
+_DEAD = """
+import os, sys
+from pathlib import Path
+from mpr import storage
+path = Path(sys.argv[1])
+with storage.lock(path):
+    storage._held.clear()  # so that the child lets go when it is told to, not when it begins
+    if os.fork():
+        print(os.getpid(), flush=True)
+        os._exit(0)
+    sys.stdin.read()
+    os._exit(0)
+"""
+
+
+@pytest.fixture
+def dead(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A program that has ended and whose child holds `.lock` until the program's input is closed."""
+    command = [sys.executable, "-c", _DEAD, str(tmp_path / ".lock")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        process.wait(60)
+        yield process
+
+
+def test_lock_of_a_dead_holder_is_waited_for(
+    tmp_path: Path, dead: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    looks: list[float] = []
+
+    def slept(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 3:
+            assert dead.stdin is not None
+            dead.stdin.close()
+        threading.Event().wait(seconds)
+
+    monkeypatch.setattr(storage.time, "sleep", slept)
+    with caplog.at_level(logging.WARNING), storage.lock(tmp_path / ".lock"):
+        assert f"pid {os.getpid()}," in (tmp_path / ".lock").read_text()
+    assert len(looks) >= 3
+    assert caplog.text.count("its holder is dead; waiting until what it forked lets go") == 1
+
+
+def test_the_wait_for_a_dead_holder_ends(
+    tmp_path: Path, dead: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "_DYING", 0.05)
+    with pytest.raises(StorageError, match=f"is in use by .*pid {dead.pid},"), storage.lock(tmp_path / ".lock"):
+        raise AssertionError("two holders")
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"pid 1", b"host elsewhere, pid 999999999, since ", b"host {here}, pid 1, since "]
+)
+def test_only_a_process_of_this_host_that_is_gone_is_dead(text: bytes) -> None:
+    here = storage.socket.gethostname().encode()
+    assert not storage._is_dead(text.replace(b"{here}", here))
+    assert storage._is_dead(b"host " + here + b", pid 999999999, since 2026")
 
 
 def test_refused_locks_leak_nothing(tmp_path: Path, examined: Examined) -> None:

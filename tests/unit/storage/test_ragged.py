@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import pickle
 import random
 from pathlib import Path
@@ -12,10 +13,13 @@ import pytest
 
 from mpr import storage
 from mpr.data.positives import PositiveIndex
-from mpr.errors import DataError
+from mpr.errors import DataError, StorageError
 from mpr.records import TIERS
 from mpr.storage.ragged import Ragged, RaggedWriter, memory_map
 from tests.conftest import Examined
+from tests.faults.artefacts import hooked
+
+pytestmark = pytest.mark.small
 
 COLUMNS = {"number": "<i8", "share": "<f4"}
 Rows = list[list[tuple[int, float]]]
@@ -28,6 +32,21 @@ def written(folder: Path, rows: Rows, batch: int = 3) -> Ragged:
             flat = [value for row in part for value in row]
             writer.append([len(row) for row in part], number=[n for n, _ in flat], share=[s for _, s in flat])
     return Ragged.open(folder, "r", COLUMNS)
+
+
+def test_a_writer_that_cannot_open_all_its_files_leaves_nothing_to_the_collector(tmp_path: Path) -> None:
+    """What it has opened is given up, not finished: a flush by the collector fails too, where nobody can catch it."""
+    asked: list[tuple[str, str]] = []
+
+    def full(operation: str, path: Path) -> None:
+        asked.append((operation, path.name))
+        if path.name == "r.share.bin":
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with hooked(full), pytest.raises(StorageError), storage.stage(tmp_path / "t", "rows") as stage:
+        RaggedWriter(stage, "r", COLUMNS)
+    failed = asked.index(("create", "r.share.bin"))
+    assert asked[failed + 1 :] == [("remove", ".t.staging"), ("remove", ".t.lock")]
 
 
 def test_rows_come_back(tmp_path: Path, examined: Examined) -> None:

@@ -22,6 +22,8 @@ from mpr.errors import StorageError
 from tests.conftest import Examined
 from tests.faults.artefacts import complete, hooked
 
+pytestmark = pytest.mark.small
+
 ROOT = Path(__file__).parents[3]
 
 
@@ -260,7 +262,7 @@ def test_body_may_change_the_working_folder(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_two_threads_build_two_targets(tmp_path: Path) -> None:
-    barrier, failed = threading.Barrier(2, timeout=10), []
+    barrier, failed = threading.Barrier(2, timeout=600), []
 
     def build(name: str) -> None:
         try:

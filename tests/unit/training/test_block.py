@@ -25,6 +25,8 @@ from tests.parity import steps
 from tests.parity.steps import Towers, covering, gradient, relative_difference, term, whole_gradient
 from tests.unit.tiny_models import LORA, batch, published, random_rows, settings, tokenizer_of
 
+pytestmark = pytest.mark.small
+
 ALONE = Place()
 SIZES = ((1, 1), (2, 3), (3, 2), (4, 7), (5, 17), (99, 99))
 PARTS = [

@@ -8,14 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from mpr.recipe.rules.task import DUAL_ENCODER
 
 from mpr import storage
 from mpr.errors import DataError, RecipeError
 from mpr.models import contract, templates, towers, towers_folder
 from mpr.models.locate import model_folder
 from mpr.models.towers import DualEncoder as Built
-from mpr.recipe.keys import Lora, Towers
+from mpr.recipe.keys import DUAL_ENCODER, Lora, Towers
 from mpr.training import learner
 from tests.conftest import Examined
 from tests.unit.framings import bert

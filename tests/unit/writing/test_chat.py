@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +12,9 @@ from mpr.errors import DataError, MprError, RecipeError
 from mpr.writing import _chat
 from tests.chat_server import ChatServer
 from tests.conftest import Examined
+from tests.waiting import HANGING, until
+
+pytestmark = pytest.mark.small
 
 KEY = "s3cr3t" + "-of-the-test-0123456789"
 
@@ -32,7 +35,8 @@ def ask(made: _chat.Writer, *prompts: str) -> list[str]:
 
 
 def test_every_prompt_gets_its_answer_and_no_more_are_under_way_than_allowed(server: ChatServer) -> None:
-    server.answer = lambda prompt: (time.sleep(0.05), f"re: {prompt}")[1]
+    three = threading.Barrier(3, timeout=HANGING)  # none is answered until three are here
+    server.answer = lambda prompt: (three.wait(), f"re: {prompt}")[1]
     prompts = [f"prompt {number}" for number in range(12)]
     assert ask(writer(server, at_once=3), *prompts) == [f"re: {prompt}" for prompt in prompts]
     assert sorted(server.asked) == sorted(prompts)
@@ -54,8 +58,17 @@ def test_what_is_sent(server: ChatServer) -> None:
 def test_asked_again_after_what_passes(server: ChatServer, how: int | str) -> None:
     pauses: list[float] = []
     server.fail(how, how)
-    patience = {"patience": 0.2} if how == "slow" else {}
-    assert ask(writer(server, pauses, **patience), "a") == ["re: a"]
+    made = writer(server, pauses, **({"patience": 0.2} if how == "slow" else {}))
+
+    def paused(seconds: float) -> None:
+        """The next request comes after this one was read; one that is answered well may take its time."""
+        pauses.append(seconds)
+        until(lambda: len(server.asked) == len(pauses))
+        if not server.failures:
+            made.settings = made.settings.model_copy(update={"patience": HANGING})
+
+    made._sleep = paused
+    assert ask(made, "a") == ["re: a"]
     assert (server.asked, pauses) == (["a"] * 3, [1.0, 2.0])
 
 
@@ -106,8 +119,19 @@ def test_a_server_that_is_not_there(server: ChatServer) -> None:
         ask(_chat.Writer(_chat.Settings(**gone), lambda seconds: None), "a")
 
 
-def test_answers_under_way_come_in_before_a_failure_is_raised(server: ChatServer) -> None:
-    server.answer = lambda prompt: (time.sleep(0.2), "late")[1]
+def test_answers_under_way_come_in_before_a_failure_is_raised(
+    server: ChatServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known, look, looks = threading.Event(), _chat.wait, []  # known: the failure, when the writer waits once more
+
+    def looked(*arguments: Any, **options: Any) -> Any:
+        looks.append(1)
+        if len(looks) == 2:
+            known.set()
+        return look(*arguments, **options)
+
+    monkeypatch.setattr(_chat, "wait", looked)
+    server.answer = lambda prompt: "late" if known.wait(HANGING) else "never"
     server.fail(400)
     found: list[Any] = []
     with pytest.raises(DataError, match="answers 400"):
