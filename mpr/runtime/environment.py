@@ -105,6 +105,8 @@ def _say(node: ast.AST, say: Callable[[str], object]) -> None:
     say(type(node).__name__)
     for name in node._fields:
         value = getattr(node, name, None)
+        if value is None or value == []:  # so are fields that only newer versions of Python have
+            continue
         if isinstance(value, ast.AST):
             say(name)
             _say(value, say)
@@ -116,7 +118,7 @@ def _say(node: ast.AST, say: Callable[[str], object]) -> None:
                 elif not _is_text(each):
                     _say(each, say)
             say("]")
-        elif value is not None:
+        else:
             say(f"{name} {value!r}")
 
 

@@ -59,9 +59,9 @@ def _kind(value: object) -> str:
 
 Id = Annotated[str, PlainValidator(_id)]
 IdOrNumber = Annotated[str, PlainValidator(_id_or_number)]  # some files write ids as whole numbers: they become text
-Text = Annotated[str, StringConstraints(min_length=0)]  # whatever UTF-8 can hold: with a constraint, pydantic looks
-Number = Annotated[float, PlainValidator(_number)]  # finite; DPR's models wrote scores as text, which becomes a number
-Object = InstanceOf[dict[str, Any]]  # one that is checked later
+Text = Annotated[str, StringConstraints(min_length=0)]  # only with a constraint, pydantic refuses lone surrogates
+Number = Annotated[float, PlainValidator(_number)]  # finite; some files write scores as text: they become numbers
+Object = InstanceOf[dict[str, Any]]  # its fields are checked later
 
 
 class Fields(BaseModel):
