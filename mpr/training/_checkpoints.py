@@ -45,8 +45,8 @@ class CommittedCheckpoints(Trainer):
             self._staging = staging
             try:
                 super()._save_checkpoint(model, trial)
-            except FileNotFoundError as error:
-                if self.is_world_process_zero():
+            except (FileNotFoundError, RuntimeError) as error:  # torch says by the second that a folder is gone
+                if self.is_world_process_zero() or staging.exists():
                     raise
                 what = "the first process gave up this checkpoint while another wrote its part of it"
                 raise StorageError(what, where=str(target), fix="see what the first process says") from error

@@ -79,7 +79,7 @@ def test_the_step_is_torn_apart_in_every_way(examined: Examined) -> None:
         for name in found:
             found[name] += batch["counts"][name]
     assert len(whole["passage_ids"]) % 2, "a number of passages that two do not divide"
-    assert steps.collator((3, 4))([0])["positives_QP"][6:8].sum() == 0, "a process without positives"
+    assert steps.collator(Place(3, 4))([0])["positives_QP"][6:8].sum() == 0, "a process without positives"
     assert min(found.values()) > 0, found
     examined(sum(found.values()), "exceptions in steps that are dealt out", at_least=10)
 
