@@ -1,4 +1,4 @@
-"""What a process says whose staging folder the first process has taken away, while it wrote its part of a checkpoint."""
+"""A process whose staging folder the first process has taken away, while it wrote its part of a checkpoint."""
 
 from __future__ import annotations
 
