@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-HANGING = 600.0  # seconds until something counts as hanging, on however busy a machine
+HANGING = 1_200.0  # seconds until something counts as hanging, on however busy a machine
 
 
 def until(condition: Callable[[], object], meanwhile: Callable[[], object] = lambda: None) -> None:
