@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers import Trainer
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from mpr import storage
 from mpr.errors import StorageError
@@ -46,7 +47,9 @@ class CommittedCheckpoints(Trainer):
             try:
                 super()._save_checkpoint(model, trial)
             except (FileNotFoundError, RuntimeError) as error:  # torch says by the second that a folder is gone
-                if self.is_world_process_zero() or staging.exists():
+                folder = staging / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+                is_gone = isinstance(error, FileNotFoundError) or not folder.exists()
+                if self.is_world_process_zero() or not is_gone:
                     raise
                 what = "the first process gave up this checkpoint while another wrote its part of it"
                 raise StorageError(what, where=str(target), fix="see what the first process says") from error

@@ -29,7 +29,9 @@ def second_process(folder: Path, staging: Path) -> Any:
 def test_a_staging_folder_that_is_gone_is_a_storage_refusal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: str
 ) -> None:
-    gone = tmp_path / ".2.staging" / "rng_state_1.pth"
+    staging = tmp_path / ".2.staging"
+    staging.mkdir()  # it is removed from the inside out
+    gone = staging / "checkpoint-2" / "rng_state_1.pth"
 
     def save(trainer: Any, model: Any, trial: Any) -> None:
         if write == "torch":
@@ -39,13 +41,14 @@ def test_a_staging_folder_that_is_gone_is_a_storage_refusal(
 
     monkeypatch.setattr(Trainer, "_save_checkpoint", save)
     with pytest.raises(StorageError, match="gave up this checkpoint"):
-        second_process(tmp_path, gone.parent)._save_checkpoint(None, None)
+        second_process(tmp_path, staging)._save_checkpoint(None, None)
 
 
 def test_other_errors_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def save(trainer: Any, model: Any, trial: Any) -> None:
         raise RuntimeError("shapes do not match")
 
+    (tmp_path / "checkpoint-2").mkdir()
     monkeypatch.setattr(Trainer, "_save_checkpoint", save)
     with pytest.raises(RuntimeError, match="shapes"):
         second_process(tmp_path, tmp_path)._save_checkpoint(None, None)
