@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mpr import storage
+from mpr.data.dataset import Dataset
+from mpr.mining.mine import Mined
 from mpr.models import contract
 from mpr.recipe import read
 from mpr.rows.receipts import Receipts
@@ -18,7 +21,6 @@ from tests.published import SMALL, said
 from tests.unit import tiny_models
 
 OPTIONS = sorted((ROOT / "recipes" / "options").glob("*.yaml"))
-WORLD = "corpus: {name: invented_world, articles: 60, questions: 40, dev_questions: 5, test_questions: 20}"
 
 
 def small(name: str, folder: Path) -> Path:
@@ -26,7 +28,7 @@ def small(name: str, folder: Path) -> Path:
     text = next(path for path in OPTIONS if path.stem == name).read_text("utf-8")
     for before, after in SMALL.items():
         text = text.replace(before, after)
-    assert "max_steps: 2\n" in text.replace("max_steps: 2 #", "max_steps: 2\n #")
+    assert "max_steps: 2 #" in text
     path = folder / f"{name}.yaml"
     path.write_text(text, "utf-8")
     return path
@@ -42,13 +44,19 @@ def reproduced(path: Path, *sets: str) -> tuple[Path, Receipts]:
 
 
 @pytest.mark.parametrize("name", ["near_duplicates", "rank_window", "simans_laplace"])
-def test_labels_and_weights(name: str, tmp_path: Path) -> None:
+def test_labels_and_weights(name: str, tmp_path: Path, examined: Examined) -> None:
     path = small(name, tmp_path)
     run, _ = reproduced(path)
-    recipe = read.load(path, ())
-    used = {label.name for label in recipe.labels} | {entry.weight for entry in recipe.draw.negatives}
-    assert name in used
     storage.verify(run / "model", contract.KIND)
+    mined = Mined(Dataset(read.load(path, ()), tmp_path / "home", quiet=True))
+    if name == "simans_laplace":
+        rows = mined.knowledge.positives.rows
+        score_N = mined.evidence.anchors["bm25"](rows.owners(), rows.columns["passage"])
+        examined(int(np.isfinite(score_N).sum()), "positives with a score to compare with", at_least=40)
+    else:
+        counts = mined.knowledge.counts[f"1 {name}"]
+        assert all(counts.values()), counts
+        examined(sum(counts.values()), f"pairs: {counts}", at_least=2)
 
 
 def test_faiss_index(tmp_path: Path) -> None:
@@ -80,7 +88,7 @@ def _writer(folder: Path, server: ChatServer) -> Path:
 
 def _written(path: Path, server: ChatServer, command: str, *more: str) -> None:
     """The command that the recipe's comment names, run where the recipe is."""
-    assert f"mpr {command} {path.stem} --writer writer.yaml {' '.join(more)}" in path.read_text("utf-8")
+    assert f"mpr {command} recipes/options/{path.name} --writer writer.yaml {' '.join(more)}" in path.read_text("utf-8")
     said(command, path, "--writer", _writer(path.parent, server), "--home", path.parent / "home", "--quiet", *more)
 
 
