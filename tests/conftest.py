@@ -7,7 +7,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads on tiny tensors only get in each other's way
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -27,6 +27,17 @@ def examined(request: pytest.FixtureRequest) -> Examined:
         assert count >= at_least, f"only {count} {what}; a guard that looks at less than {at_least} guards nothing"
 
     return say
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Blocks of tests are tiny: threads would only wait for one another, the more so on a busy machine."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -16,7 +16,6 @@ import sys
 import textwrap
 import types
 import typing
-from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -27,18 +26,11 @@ from pydantic import ValidationError
 from mpr import catalogue, objectives
 from mpr.errors import MprError
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 KINDS = ("+----.-", "++-+--.", "--.----", "+++.+..", ".......", ".+--+--")
 WIDTH = 5
 SHIPPED = {"bce", "joint_lh", "kl", "lse_pair", "nll", "pairwise", "rand1_lh", "sum_marg_lh", "sup_con"}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """The blocks are tiny: threads would only wait for one another, the more so on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def _choices(annotation: Any) -> tuple[Any, ...]:

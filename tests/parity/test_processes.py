@@ -20,19 +20,13 @@ from tests.conftest import Examined
 from tests.parity import jobs, steps
 from tests.parity.group import Group
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 EXACT = 1e-12
 ASKED = 1e-5
 OBJECTIVES = catalogue.names("objectives")
 SPECS = (*OBJECTIVES, *jobs.SPECS)
 WORLDS = (1, 2, 4)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

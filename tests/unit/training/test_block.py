@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from tests.parity import steps
 from tests.parity.steps import Towers, covering, gradient, relative_difference, term, whole_gradient
 from tests.unit.tiny_models import LORA, batch, published, random_rows, settings, tokenizer_of
 
-pytestmark = pytest.mark.small
+pytestmark = [pytest.mark.small, pytest.mark.usefixtures("one_thread")]
 
 ALONE = Place()
 SIZES = ((1, 1), (2, 3), (3, 2), (4, 7), (5, 17), (99, 99))
@@ -35,14 +35,6 @@ PARTS = [
 ]
 PAIR = [term("nll", coefficient=0.9), term("nll", coefficient=0.1, view="positive")]
 OBJECTIVES = [pytest.param(list(covering(name)), id=name) for name in catalogue.names("objectives")]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def step_of(number: int = 0) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,8 @@ from tests.conftest import Examined
 from tests.parity import steps
 from tests.parity.steps import Towers, gradient, term
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CPU = torch.device("cpu")
 ENTRIES = (
     term("nll"),
@@ -28,14 +29,6 @@ ENTRIES = (
     term("sum_marg_lh", temperature=2.0),
     term("lse_pair"),
 )
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def rows_of(entry: Any, scores: Tensor, positives: Tensor, remembered: Tensor | None = None) -> tuple[Tensor, Seen]:
