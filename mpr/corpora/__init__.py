@@ -30,14 +30,27 @@ class Pin:
     """Name inside the user's folder, or of the download."""
     url: str = ""
     """Where it is downloaded from; empty for files that the user brings."""
+    mirrors: tuple[str, ...] = ()
+    """Other addresses of the same bytes, tried in this order."""
     sha256: str | None = None
     """Of the file as it is stored (compressed); None: not known to us."""
+    md5: str | None = None
+    """The same, where only an MD5 was published."""
+    size: int | None = None
+    """Bytes of the file as it is stored; None: not known to us."""
+    source: str = ""
+    """Where checksums and size were read."""
     repo: str = ""
     """Hub dataset that it is a part of; empty for plain files."""
     revision: str = ""
     """Commit of that dataset."""
     licence: str = ""
     """Under which terms the file is offered."""
+
+    @property
+    def is_pinned(self) -> bool:
+        """No other file can pass for it: a checksum is known, or the commit of a repository."""
+        return bool(self.sha256 or self.md5 or self.revision)
 
 
 @dataclass(frozen=True)

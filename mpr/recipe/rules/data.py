@@ -120,7 +120,7 @@ def pinned(recipe: Recipe) -> Iterator[Finding]:
         what = "the file of augmented positives is not pinned"
         yield ("data", "augment", "sha256"), what, "give its checksum, or set draft: true"
     for pin in corpora.of(recipe.data.corpus).pins:
-        if pin.sha256 is None and not pin.revision:
+        if not pin.is_pinned:
             what = f"'{pin.file}' has no checksum or revision that is known to us"
             yield ("data", "corpus"), what, "set draft: true; such a row cannot be published"
             return
