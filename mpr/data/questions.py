@@ -15,6 +15,7 @@ import pyarrow as pa
 from mpr import storage
 from mpr.data.positives import PositiveIndex
 from mpr.errors import DataError
+from mpr.metrics.answers import normalised
 from mpr.records import Question
 from mpr.storage.ragged import Ragged
 

@@ -1,7 +1,7 @@
 """Rows of an anchor, a positive and any number of negatives: the columns of sentence-transformers' training data.
 
-`anchor`, `positive`, and `negative`, or `negative_1`, `negative_2` and so on. A row has one positive; rows that repeat an anchor
-become one question with several positives. Other names of columns are for `columns` to map.
+`anchor`, `positive`, and `negative`, or `negative_1`, `negative_2` and so on. A row has one positive; rows that repeat
+an anchor become one question with several positives. Other names of columns are for `columns` to map.
 """
 
 from __future__ import annotations

@@ -70,6 +70,25 @@ def training_row(line: Line, row: Mapping[str, Any]) -> Recognised:
     return Recognised("columns", columns)
 
 
+def training_columns(first: tuple[Line, Mapping[str, Any]]) -> Recognised:
+    """The same of a data set of the `datasets` library, always as a mapping of columns."""
+    line, row = first
+    found = training_row(line, row)
+    if found.format == "pos_neg":
+        columns = {"question": "query", "positives": "pos"}
+        more = {"negatives": "neg", "positive_scores": "pos_scores", "negative_scores": "neg_scores"}
+        columns |= {ours: theirs for ours, theirs in more.items() if row.get(theirs)}
+        return Recognised("columns", columns, found.negatives)
+    if found.format == "anchors":
+        negatives = [name for name in row if name.startswith("negative")]
+        columns = {"question": "anchor", "positives": "positive", **({"negatives": negatives} if negatives else {})}
+        return Recognised("columns", columns, found.negatives)
+    if found.format != "columns":
+        what = f"has the columns of {found.format}"
+        raise line.refuse(what, fix="write data.corpus in full: {name: hub, ...}, form: inline or referring")
+    return found
+
+
 def corpus_file(path: str | os.PathLike[str]) -> Recognised:
     """The format of a file of passages."""
     if tables.ending(path) == ".tsv":

@@ -27,13 +27,14 @@ _BATCH = 1_024
 
 def read_rows(path: str | os.PathLike[str]) -> Iterator[tuple[Line, Cells]]:
     """Every row by the names of its columns. A file without rows is refused."""
-    read, number = _READERS.get(ending(path)), 0
+    read, empty = _READERS.get(ending(path)), True
     if read is None:
         what = f"is no table that mpr knows by its name: it ends in {ending(path) or 'nothing'!r}"
         raise DataError(what, where=str(path), fix=f"rename it, it must end in one of {', '.join(_READERS)}")
-    for number, (line, row) in enumerate(read(path), 1):
+    for line, row in read(path):
+        empty = False
         yield line, row
-    if not number:
+    if empty:
         raise DataError("has a header and no rows", where=str(path), fix="check how the file was written")
 
 
