@@ -67,8 +67,9 @@ def add(
     from mpr.publishing import board_entries
 
     for run in runs:
-        about = {"replace": replace, "again": again, "checkpoint": checkpoint}
-        changed = board_entries.add(board or root, run, **about, own=board is not None)
+        changed = board_entries.add(
+            board or root, run, replace=replace, again=again, checkpoint=checkpoint, own=board is not None
+        )
         typer.echo(f"{run}: {', '.join(map(str, changed)) if changed else 'already there'}")
     typer.echo("now: mpr leaderboard build" + (f" --board {board}" if board else ""))
 
