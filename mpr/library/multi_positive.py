@@ -104,33 +104,24 @@ class MultiPositiveCollator(SentenceTransformerDataCollator):
                 batch[f"{side}_{name}"] = value
             if task is not None:
                 batch[f"{side}_task"] = task
-        columns_of = [[place[text_hash(text)] for text in own] for own in positives]
-        batch["label"] = _relations(
-            [text_hash(text) for text in questions], columns_of, len(passages), negatives, place
-        )
+        owned = ([[place[text_hash(text)] for text in own] for own in rows] for rows in (positives, negatives))
+        batch["label"] = _relations([text_hash(text) for text in questions], len(passages), *owned)
         return batch
 
 
 def _relations(
-    questions: Sequence[int],
-    positives: Sequence[Sequence[int]],
-    passages: int,
-    negatives: Sequence[Sequence[str]],
-    place: Mapping[int, int],
+    questions: Sequence[int], passages: int, positives: Sequence[Sequence[int]], negatives: Sequence[Sequence[int]]
 ) -> Tensor:
-    """1, 0 or -1 for every question and passage."""
+    """1, 0 or -1 for every question and passage, from the columns of each row's own."""
     relations_QP = torch.full((len(questions), passages), NEGATIVE, dtype=torch.int8)
     rows: dict[int, list[int]] = {}
     for row, question in enumerate(questions):
         rows.setdefault(question, []).append(row)
     for row, question in enumerate(questions):
         for other in rows[question]:
-            if other != row:
-                relations_QP[row, positives[other]] = IGNORED
-        own = [place[text_hash(text)] for text in negatives[row]]
-        relations_QP[row, own] = NEGATIVE  # what the row itself calls a negative is one
-    for row, own in enumerate(positives):
-        relations_QP[row, own] = POSITIVE
+            relations_QP[row, list(positives[other])] = IGNORED
+        relations_QP[row, list(negatives[row])] = NEGATIVE  # what the row itself calls a negative is one
+        relations_QP[row, list(positives[row])] = POSITIVE
     return relations_QP
 
 
@@ -177,8 +168,7 @@ class MultiPositiveLoss(nn.Module):
         if similarity not in ("cosine", "dot"):
             hint = nearest(str(similarity), ("cosine", "dot"))
             raise RecipeError(f"'{similarity}' is not one of cosine, dot", key="similarity", fix=hint)
-        params.setdefault("temperature", 0.05 if similarity == "cosine" else 1.0)
-        found = objectives.checked(objective, **params)
+        found = objectives.checked(objective, **{"temperature": 0.05 if similarity == "cosine" else 1.0, **params})
         if foreign := [name for name in getattr(found, "needs", ()) if name != "width"]:
             what = f"'{objective}' needs {', '.join(foreign)}, which these batches do not have"
             raise RecipeError(what, key="objective", fix="train it by a recipe, or choose an objective of scores alone")
@@ -195,7 +185,7 @@ class MultiPositiveLoss(nn.Module):
         if labels is None or tuple(labels.shape) != shape:
             fix = "give the trainer data_collator=MultiPositiveCollator(model.preprocess)"
             raise RecipeError("the batch is no block of questions and passages", key="data_collator", fix=fix)
-        question_QD, passage_PD = (vectors.float() for vectors in embeddings)
+        question_QD, passage_PD = (each.float() if each.element_size() < 4 else each for each in embeddings)
         width = question_QD.shape[1]
         if self.similarity == "cosine":
             question_QD, passage_PD = normalize(question_QD), normalize(passage_PD)

@@ -7,8 +7,9 @@ Shapes: Q questions, P passages of the block.
 The loss of a batch is the total of `sum_Q` over the total of `weight_Q`. Keeping the two apart is what makes several
 processes, micro-batches and cached chunks give exactly the gradient of one process on the whole batch.
 
-Door: `objectives.load` from a name and keys (in anybody's training loop), `objectives.bound` from an entry of a recipe. The keys of an objective are
-the `Params` of its file; `Objective` is their base.
+Door: `objectives.load` from a name and keys, in anybody's training loop; `objectives.checked`, the keys alone;
+`objectives.bound` from an entry of a recipe. The keys of an objective are the `Params` of its file; `Objective` is
+their base.
 """
 
 from __future__ import annotations
