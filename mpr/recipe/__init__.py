@@ -12,5 +12,6 @@ models its labels run. Reading one loads neither torch nor transformers. The key
 those of their own catalogue files: adding one of these changes nothing here.
 
 Door: `read.load`, `keys.Recipe`, `plan`, `stages`, `schedule`, `rules` (`rules.launch` compares a recipe with its
-launcher), `model_names`, `faiss_settings`, `reference` (the generated pages), `strict_yaml`.
+launcher), `model_names`, `faiss_settings`, `reference` (the generated pages), `strict_yaml`, `shipped` (names of the
+recipes that come with mpr).
 """

@@ -87,9 +87,7 @@ def read(path: Path) -> Document:
             )
         data = path.read_bytes()
     except FileNotFoundError:
-        raise RecipeError(
-            "no such file", where=str(path), fix="see `ls recipes/` for those that come with mpr"
-        ) from None
+        raise RecipeError("no such file", where=str(path), fix="`mpr recipes` lists those that come with mpr") from None
     except OSError as error:
         raise RecipeError(f"cannot be read: {error.strerror}", where=str(path)) from error
     return parse(data, str(path))

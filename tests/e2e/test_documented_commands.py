@@ -123,7 +123,7 @@ def test_what_make_would_run_is_understood(examined: Examined) -> None:
         "accelerate launch --config_file recipes/accelerate/tpu.yaml mpr/train.py RECIPE",
         "accelerate launch --cpu mpr/train.py RECIPE --sets a=b", "torchrun --nproc 2 -m mpr.train RECIPE --sets a=b",
         "torchrun --processes 2 -m mpr.train RECIPE", "torchrun -m mpr.trainer RECIPE", "python benchmarks/none.py",
-        "docker build --build-arg VARIAND=cpu .", "docker run --rm mpr reproduces", "pip install 'mpr[gpus]'",
+        "docker build --build-arg VARIAND=cpu .", "docker run --rm mpr reproduces", "pip install 'mpr-retrieval[gpus]'",
         "pytest tests/unit/test_nothing.py",
     ],
 )  # fmt: skip
