@@ -259,16 +259,16 @@ def shown(filled: list[tuple[Path_, Any]]) -> list[str]:
     sections: dict[str, list[str]] = {}
     for path, one in filled:
         inside = dotted(path[1:]).removeprefix("[").replace("]", "") if len(path) > 1 else ""
-        sections.setdefault(str(path[0]), []).append(f"{inside} {_flow(one)}".strip())
+        sections.setdefault(str(path[0]), []).append(f"{inside} {flow(one)}".strip())
     return [f"{section}: {', '.join(parts)}" for section, parts in sections.items()]
 
 
-def _flow(value: Any) -> str:
+def flow(value: Any) -> str:
     """A value in YAML's flow style, which JSON is; quotes only where they are needed."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_flow(key)}: {_flow(one)}" for key, one in value.items()) + "}"
+        return "{" + ", ".join(f"{flow(key)}: {flow(one)}" for key, one in value.items()) + "}"
     if isinstance(value, list):
-        return "[" + ", ".join(map(_flow, value)) + "]"
+        return "[" + ", ".join(map(flow, value)) + "]"
     if isinstance(value, str) and _PLAIN.fullmatch(value) and value.lower() not in _RESERVED:
         return value
     return json.dumps(value, ensure_ascii=False)
@@ -288,11 +288,11 @@ def written(value: Mapping[str, Any], filled: list[tuple[Path_, Any]], version: 
             here: Path_ = (*path, key)
             inside = any(each[: len(here)] == here for each in taken - {here})
             if isinstance(one, dict) and one and here not in taken and (inside or not path):
-                lines.append(f"{indent}{_flow(key)}:")
+                lines.append(f"{indent}{flow(key)}:")
                 block(one, here, f"{indent}  ")
             else:
                 mark = " # default" if here in taken else " # in part default" if inside else ""
-                lines.append(f"{indent}{_flow(key)}: {_flow(one)}{mark}")
+                lines.append(f"{indent}{flow(key)}: {flow(one)}{mark}")
 
     block(value, (), "")
     return "\n".join(lines) + "\n"
