@@ -89,6 +89,7 @@ _ENTRIES: dict[tuple[str, str], dict[str, Any]] = {
         "duplicates": "ignore",
         "doubtful": "ignore",
     },
+    ("labels", "teacher"): {"missing": "refuse"},
     ("objective", "bce"): {"scaling": "softmax"},
     ("objective", "kl"): {"target": "labels"},
     ("objective", "pairwise"): {"phi": "logistic"},
@@ -99,7 +100,7 @@ _WORDS: dict[str, dict[str, Any]] = {  # an objective that is only named
     "bce": {"scaling": "softmax", "reduce": "pair_mean"},
 }
 _ONE_POSITIVE = ("nll", "rand1_lh")
-_PLAIN = re.compile("[A-Za-z][A-Za-z0-9_]*")  # text that YAML reads as text, but for these words:
+_PLAIN = re.compile("[A-Za-z][A-Za-z0-9_./-]*")  # text that YAML reads as text, but for these words:
 _RESERVED = ("true", "false", "null", "yes", "no", "on", "off", "y", "n")
 
 

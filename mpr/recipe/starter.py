@@ -51,10 +51,10 @@ class Look:
             f"{self.negatives:,} negatives" if self.negatives else "no negatives: those of other questions are used"
         )
         yield f"  {listed}"
-        for what, words in (("questions", self.question_words), ("passages", self.passage_words)):
+        for what, words in (("question", self.question_words), ("passage", self.passage_words)):
             if words:
                 middle, most = _quantile(words, 0.5), _quantile(words, _SHARE)
-                yield f"  words of {what}: {middle} in the middle, {most} or fewer in 95 of 100, {max(words):,} at most"
+                yield f"  words of a {what}: median {middle:,}, 95 % have {most:,} or fewer, the longest {max(words):,}"
 
 
 def look(data: Path) -> Look:
@@ -183,11 +183,9 @@ def copy(file: Path, name: str, say: Callable[[str], object]) -> None:
     """A shipped recipe to edit."""
     _refuse_existing(file)
     source = shipped.find(name)
-    text = source.read_text("utf-8")
-    lines = text.splitlines(keepends=True)
-    if lines and lines[0].startswith("# yaml-language-server:"):
-        lines[0] = f"# yaml-language-server: $schema={shipped.folder() / 'schema.json'}\n"
-    storage.write_file(file, "".join(lines).encode())
+    lines = source.read_text("utf-8").splitlines(keepends=True)
+    kept = [line for line in lines if not line.startswith("# yaml-language-server:")]  # it says where the schema lies
+    storage.write_file(file, "".join(kept).encode())
     say(f"written: {file}, a copy of {source.stem}")
 
 
