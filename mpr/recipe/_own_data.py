@@ -109,19 +109,25 @@ class _Found:
         where, path = ("data", name), self.folder / str(part["file"])
         if not part["file"]:
             return {**part, "format": part.get("format", "columns" if name == "corpus" else "pos_neg")}
-        if not path.is_file():
-            beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
-            hint = f"{nearest(path.name, beside)} relative names are looked for in the current folder".strip()
-            self.add(where, f"there is no file {path.absolute()}", hint)
+        missing = False
+        for key in ("file", "judgements"):
+            named = self.folder / str(part.get(key) or part["file"])
+            if not named.is_file():
+                missing = True
+                beside = [other.name for other in named.parent.iterdir()] if named.parent.is_dir() else []
+                fix = f"{nearest(named.name, beside)} relative names are looked for in the current folder".strip()
+                self.add(where if key == "file" else (*where, key), f"there is no file {named.absolute()}", fix)
+        if missing:
             return {**part, "format": part.get("format", "dpr_tsv" if name == "corpus" else "pos_neg")}
         look = recognised.corpus_file if name == "corpus" else recognised.training_file
         found = self._looked(where, lambda: look(path), needed="format" not in part)
         if found is not None and name == "train":
             mapped = part.get("columns")
             listed = not isinstance(mapped, dict) or "negatives" in mapped
-            self.negatives = found.negatives if listed else ""
+            self.negatives = found.negatives if listed and "judgements" not in part else ""
         if "format" in part:
-            return part
+            more = found is not None and found.format == part["format"] and found.relevance and "relevance" not in part
+            return {**part, "relevance": found.relevance} if found is not None and more else part
         if found is None:
             return {**part, "format": "dpr_tsv" if name == "corpus" else "pos_neg"}
         self.out += [((*where, key), value) for key, value in found.keys.items()]
@@ -158,7 +164,7 @@ class _Found:
         if short.get("folder") is not None:
             return str(short["folder"])
         parents = {Path(str(one.get("file"))).parent for one in made.values()}
-        if len(parents) != 1:
+        if len(parents) != 1 or any("judgements" in one for one in made.values()):
             return "."
         for one in made.values():
             one["file"] = Path(str(one.get("file"))).name
