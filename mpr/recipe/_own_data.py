@@ -39,13 +39,15 @@ def written_out(document: Document, add: Add) -> tuple[dict[Path_, Any], list[tu
     if not isinstance(data, dict) or (isinstance(data.get("corpus"), dict) and "name" in data["corpus"]):
         return {}, []
     known = (*KEYS, *Data.model_fields)
-    for name in [name for name in data if name not in known]:
+    unknown = [name for name in data if name not in known]
+    for name in unknown:
         add(("data", name), "unknown key", nearest(name, known) or f"keys: {', '.join(known)}")
-        del data[name]
+    if unknown:
+        return {}, []
     short = {key: data.pop(key) for key in KEYS if key in data}
     if short.get("train") is None:
         add(("data", "train"), "is missing", "name the file of questions and positives: train: my.jsonl")
-        short["train"] = None
+        return {}, []
     parts = {name: _part(name, short[name], add) for name in PARTS if short.get(name) is not None}
     found = _Found(document, Path(str(short.get("folder") or ".")), add)
     is_hub = [name for name, part in parts.items() if found.is_dataset(part)]
@@ -53,13 +55,14 @@ def written_out(document: Document, add: Add) -> tuple[dict[Path_, Any], list[tu
         other = next(name for name in parts if name not in is_hub)
         what, fix = f"is a file and '{is_hub[0]}' is a data set", "bring all of them in one way"
         add(("data", other), what, fix)
+        return {}, []
     make = found.rows if is_hub else found.file
     made = {name: make(name, part) for name, part in parts.items()}
     splits = {name: made[name] for name in ("train", "test") if name in made}
     follows: dict[Path_, Any] = {}
     if "test" in splits and "holdout" in short:
         add(("data", "holdout"), "questions are held out where there is no test", "keep one of the two")
-    elif "test" not in splits and "train" in splits:
+    elif "test" not in splits:
         splits["train"]["holdout"] = short.get("holdout", HOLDOUT)
         found.out += [] if "holdout" in short else [(("data", "holdout"), HOLDOUT)]
         splits["train"] |= {"holdout_seed": short["holdout_seed"]} if "holdout_seed" in short else {}

@@ -64,7 +64,10 @@ def from_document(document: Document, name: str, overrides: Sequence[str] = ()) 
     if not own:
         return _read(document, found, name, tuple(overrides))
     defaults.spelled_out(document.value)
+    known = len(found.places)
     follows, seen = _own_data.written_out(document, found.add)
+    if len(found.places) > known:
+        found.places.add(("data",))  # what is wrong with it is said in the words of its short form
     filled = defaults.fill(document.value, follows)
     recipe = _read(document, found, name, tuple(overrides))
     if filled or seen:
@@ -113,6 +116,7 @@ def _override(document: Document, text: str, own: bool) -> None:
         is_key = isinstance(place, dict) and isinstance(part, str) and (last or part in place)
         if not is_item and not is_key:
             options = [str(option) for option in place] if isinstance(place, dict) else []
+            options += _keys_at(tuple(path[:depth])) if own else []
             what = f"'{dotted(tuple(path[: depth + 1]))}' is not in the recipe"
             raise RecipeError(what, where="--set", key=key, fix=nearest(str(part), options) or _HELP)
         if not last:
@@ -269,7 +273,9 @@ def _keys_at(path: Path_, tags: Mapping[Path_, str] = MappingProxyType({})) -> I
     schema = _schema()
     place: Any = _resolved(schema, schema, tags.get(()))
     for depth, part in enumerate(path, start=1):
-        place = place.get("items", {}) if isinstance(part, int) else place.get("properties", {}).get(part, {})
+        names = place.get("additionalProperties")  # a mapping of names that the file chooses
+        other = names if isinstance(names, dict) else {}
+        place = place.get("items", {}) if isinstance(part, int) else place.get("properties", {}).get(part, other)
         place = _resolved(place, schema, tags.get(path[:depth]))
     keys: Iterable[str] = place.get("properties", {})
     return keys

@@ -76,9 +76,7 @@ def _counts(recipe: Path) -> str:
 
 
 @pytest.mark.parametrize("example", examples(), ids=lambda example: f"line {example.line}")
-def test_an_example_is_read_as_the_page_says(
-    example: Example, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_example_is_read_as_the_page_says(example: Example, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name, content in example.files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
