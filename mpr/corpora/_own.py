@@ -96,7 +96,7 @@ class Collection(Base):
                     contents[passage.id] = content
                     yield passage
         if not named:
-            log.info("no corpus is named: it is the %s texts that occur in %s", f"{len(contents):,}", of)
+            log.warning("no corpus is named: it is the %s texts that occur in %s", f"{len(contents):,}", of)
         elif contents:
             log.warning(
                 "texts of %s that the corpus lacks were added to it: %s", ", ".join(splits), f"{len(contents):,}"

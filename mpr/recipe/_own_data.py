@@ -5,6 +5,7 @@ data: my.jsonl                  # the same as data: {train: my.jsonl}
 data:
   train: my.jsonl               # or {file: my.csv, format: columns, columns: {question: q, positives: doc}}
   test: test.jsonl              # without it `holdout` (0.1) of the questions are held out
+  dev: dev.jsonl                # a split for `validation`, if there is one
   corpus: corpus.jsonl          # without it the corpus is all texts that occur
 ```
 
@@ -25,7 +26,8 @@ from mpr.formats.recognised import Recognised
 from mpr.recipe.keys import Data
 from mpr.recipe.strict_yaml import Document, Path_
 
-PARTS = ("train", "test", "corpus")
+SPLITS = ("train", "dev", "test")
+PARTS = (*SPLITS, "corpus")
 KEYS = (*PARTS, "holdout", "holdout_seed", "folder")
 HOLDOUT = 0.1
 Add = Callable[[Path_, str, str], None]
@@ -58,7 +60,7 @@ def written_out(document: Document, add: Add) -> tuple[dict[Path_, Any], list[tu
         return {}, []
     make = found.rows if is_hub else found.file
     made = {name: make(name, part) for name, part in parts.items()}
-    splits = {name: made[name] for name in ("train", "test") if name in made}
+    splits = {name: made[name] for name in SPLITS if name in made}
     follows: dict[Path_, Any] = {}
     if "test" in splits and "holdout" in short:
         add(("data", "holdout"), "questions are held out where there is no test", "keep one of the two")

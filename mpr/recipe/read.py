@@ -1,6 +1,6 @@
 """Reads a recipe file: strict YAML, typed keys, `--set` overrides, rules; every error at once, each with its line.
 
-A recipe without the key `paper` may be short: `defaults` and `_own_data` write it out before anything is checked.
+A recipe without the key `paper` may be short: `_defaults` and `_own_data` write it out before anything is checked.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from mpr import __version__
 from mpr.errors import Problem, Problems, RecipeError, nearest
-from mpr.recipe import _own_data, _training_arguments, defaults, rules, strict_yaml
+from mpr.recipe import _defaults, _own_data, _training_arguments, rules, strict_yaml
 from mpr.recipe._stage_document import StageDocument, stages_in
 from mpr.recipe.keys import Recipe
 from mpr.recipe.stages import OWN
@@ -52,9 +52,9 @@ def load(path: Path, overrides: Sequence[str] = (), *, written: bool = False) ->
 
 def from_document(document: Document, name: str, overrides: Sequence[str] = ()) -> Recipe:
     """The same for a document already parsed. Every stage of a plan is a recipe; what stands above them has types."""
-    own = defaults.is_own(document.value)
+    own = _defaults.is_own(document.value)
     if own:
-        defaults.spelled_out(document.value)
+        _defaults.spelled_out(document.value)
     for override in overrides:
         _override(document, override, own)
     found = _Findings(document)
@@ -63,16 +63,16 @@ def from_document(document: Document, name: str, overrides: Sequence[str] = ()) 
         found.stop_if_any()
     if not own:
         return _read(document, found, name, tuple(overrides))
-    defaults.spelled_out(document.value)
+    _defaults.spelled_out(document.value)
     known = len(found.places)
     follows, seen = _own_data.written_out(document, found.add)
     if len(found.places) > known:
         found.places.add(("data",))  # what is wrong with it is said in the words of its short form
-    filled = defaults.fill(document.value, follows)
+    filled = _defaults.fill(document.value, follows)
     recipe = _read(document, found, name, tuple(overrides))
     if filled or seen:
-        recipe._defaults = tuple(defaults.shown([*seen, *filled]))
-        recipe._written = defaults.written(document.value, filled, __version__)
+        recipe._defaults = tuple(_defaults.shown([*seen, *filled]))
+        recipe._written = _defaults.written(document.value, filled, __version__)
     return recipe
 
 

@@ -15,7 +15,7 @@ from mpr import corpora, storage
 from mpr.errors import DataError, RecipeError, nearest
 from mpr.formats import hub, recognised
 from mpr.formats.recognised import Recognised
-from mpr.recipe import defaults, read, shipped
+from mpr.recipe import _defaults, read, shipped, strict_yaml
 from mpr.recipe.keys import corpus_of
 from mpr.records import Group, Passage
 
@@ -127,7 +127,7 @@ def recipe(file: Path, data: Path, corpus: Path | None, base: str | None, say: C
     else:
         say(f"no corpus is named: it is the {len(words):,} texts that occur")
     text = "".join(f"{line}\n" for line in _lines(found, corpus, words, base))
-    document = read.strict_yaml.parse(text.encode(), str(file))
+    document = strict_yaml.parse(text.encode(), str(file))
     read.from_document(document, file.stem)  # a recipe that would be refused is not written
     storage.write_file(file, text.encode())
     say(f"written: {file}")
@@ -139,15 +139,15 @@ def _lines(found: Look, corpus: Path | None, words: list[int], base: str | None)
     train = {"file": str(found.path), **found.found.keys}
     if found.path.is_dir():
         train = {"dataset": str(found.path), "columns": found.found.columns}
-    yield f"  train: {defaults.flow(train)}"
+    yield f"  train: {_defaults.flow(train)}"
     if corpus is not None:
-        yield f"  corpus: {defaults.flow(str(corpus))}"
+        yield f"  corpus: {_defaults.flow(str(corpus))}"
     yield "  holdout: 0.1 # of the questions, to measure with; or a file of its own: test: FILE"
-    base = base or f"{defaults.BASE}@{defaults.REVISION}"
+    base = base or f"{_defaults.BASE}@{_defaults.REVISION}"
     name, _, commit = (base, "", "") if Path(base).is_dir() else base.partition("@")
     lengths = {"question_length": _length(found.question_words), "passage_length": _length(words)}
     towers = {"base": name, **({"revision": commit} if commit else {}), **lengths}
-    yield f"towers: {defaults.flow(towers)}"
+    yield f"towers: {_defaults.flow(towers)}"
     several = max(found.positives)
     if several > 1:
         yield "objective: joint_lh # or lse_pair, sum_marg_lh, bce ...: docs/objectives.md"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mpr.metrics.answers import normalised
-from mpr.recipe import defaults, read
+from mpr.recipe import _defaults, read
 from mpr.storage.json_fields import json_text
 from tests.published import said
 from tests.unit import tiny_models
@@ -46,8 +46,8 @@ def test_from_a_file_to_a_verified_result(
     assert kept.training["num_train_epochs"] == 1
     identity = json.loads((run / "run.json").read_text("utf-8"))["recipe"]
     assert identity["training"] == kept.training
-    monkeypatch.setitem(defaults._DEFAULTS["training"], "learning_rate", 1.0)  # a later version has other defaults
-    monkeypatch.setitem(defaults._DEFAULTS["search"], "depth", 7)
+    monkeypatch.setitem(_defaults._DEFAULTS["training"], "learning_rate", 1.0)  # a later version has other defaults
+    monkeypatch.setitem(_defaults._DEFAULTS["search"], "depth", 7)
     said("verify", run)
 
     asked = {normalised(str(row["query"])): row["pos"] for row in rows}
