@@ -54,7 +54,7 @@ class Recognised:
 
 def training_file(path: str | os.PathLike[str]) -> Recognised:
     """The format of a file of questions with positives."""
-    line, row = _first(path)
+    line, row = first_row(path)
     return training_row(line, row)
 
 
@@ -103,7 +103,7 @@ def corpus_file(path: str | os.PathLike[str]) -> Recognised:
 
         if next(read_lines(path)).text.split("\t") == ["id", "text", "title"]:
             return Recognised("dpr_tsv")
-    line, row = _first(path)
+    line, row = first_row(path)
     if "docid" in row and "text" in row:
         return Recognised("tevatron")
     if "_id" in row and "text" in row and tables.ending(path) == ".jsonl":
@@ -116,7 +116,7 @@ def corpus_file(path: str | os.PathLike[str]) -> Recognised:
     return Recognised("columns", {ours: name for ours, name in columns.items() if name})
 
 
-def _first(path: str | os.PathLike[str]) -> tuple[Line, Mapping[str, Any]]:
+def first_row(path: str | os.PathLike[str]) -> tuple[Line, Mapping[str, Any]]:
     for line, row in tables.read_rows(path):
         return line, row
     raise DataError("has no row", where=str(path))

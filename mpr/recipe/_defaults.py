@@ -82,6 +82,8 @@ _ENTRIES: dict[tuple[str, str], dict[str, Any]] = {
         "stemmer": "english",
     },
     ("sources", "file"): {"as": "negatives"},
+    ("sources", "random"): {"as": "random", "depth": 50, "seed": 0},
+    ("sources", "dense"): {"as": "dense", "depth": 50, "dtype": "float32", "compute": "float32"},
     ("labels", "known_positives"): {
         "tiers": ["gold", "answer_match"],
         "siblings": "ignore",

@@ -30,6 +30,16 @@ SPLITS = ("train", "dev", "test")
 PARTS = (*SPLITS, "corpus")
 KEYS = (*PARTS, "holdout", "holdout_seed", "folder")
 HOLDOUT = 0.1
+MISPLACED = {  # what one might write at the top
+    **{key: f"it under data: data.{key}" for key in (*KEYS, "file")},
+    **dict.fromkeys(("base", "model"), "towers: {base: ...}"),
+    **dict.fromkeys(("epochs", "num_train_epochs"), "training: {num_train_epochs: ...}"),
+    **dict.fromkeys(("batch_size", "per_device_train_batch_size"), "training: {per_device_train_batch_size: ...}"),
+    "learning_rate": "training: {learning_rate: ...}",
+    "positives": "draw: {positives: ...}",
+    "negatives": "sources: [bm25], or the negatives of your file: sources: [{name: file, as: negatives}]",
+    "loss": "objective: ...",
+}
 Add = Callable[[Path_, str, str], None]
 _COLUMNS_FIX = "say which is which: columns: {question: ..., positives: ...}"
 
@@ -37,7 +47,11 @@ _COLUMNS_FIX = "say which is which: columns: {question: ..., positives: ...}"
 def written_out(document: Document, add: Add) -> tuple[dict[Path_, Any], list[tuple[Path_, Any]]]:
     """Writes a short `data` out in place. Returns values for other keys that follow from the files, and what was
     found out about these, both by their places in the file."""
+    for name in [name for name in MISPLACED if name in document.value]:
+        add((name,), "unknown key", f"write {MISPLACED[name]}")
     data = document.value.get("data")
+    if "data" not in document.value:
+        add(("data",), "is missing", "name your file of questions and positives: data: my.jsonl")
     if not isinstance(data, dict) or (isinstance(data.get("corpus"), dict) and "name" in data["corpus"]):
         return {}, []
     known = (*KEYS, *Data.model_fields)
@@ -131,6 +145,7 @@ class _Found:
             listed = not isinstance(mapped, dict) or "negatives" in mapped
             self.negatives = found.negatives if listed and "judgements" not in part else ""
         if "format" in part:
+            self._mapped(where, path, part)
             more = found is not None and found.format == part["format"] and found.relevance and "relevance" not in part
             return {**part, "relevance": found.relevance} if found is not None and more else part
         if found is None:
@@ -163,6 +178,22 @@ class _Found:
         if name == "train" and isinstance(columns, dict) and "negatives" in columns:
             self.negatives = recognised.SOURCE
         return made
+
+    def _mapped(self, where: Path_, path: Path, part: Mapping[str, Any]) -> None:
+        """Columns that every row must have are in the first."""
+        mapping = part.get("columns")
+        if not isinstance(mapping, dict):
+            return
+        needed = [mapping.get(name) for name in ("text" if where[-1] == "corpus" else "question", "positives")]
+        columns = [name for one in needed for name in (one if isinstance(one, list) else [one]) if name is not None]
+        try:
+            line, row = recognised.first_row(path)
+        except DataError:
+            return  # reading the data says it
+        for column in columns:
+            if column not in row:
+                hint = f"{nearest(str(column), row)} columns: {', '.join(row)}".strip()
+                self.add((*where, "columns"), f"{line.path} has no column '{column}'", hint)
 
     def gathered(self, made: dict[str, dict[str, Any]], short: Mapping[str, Any]) -> str:
         """The folder of all files; where they have one in common, their names become names inside it."""

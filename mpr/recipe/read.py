@@ -64,9 +64,9 @@ def from_document(document: Document, name: str, overrides: Sequence[str] = ()) 
     if not own:
         return _read(document, found, name, tuple(overrides))
     _defaults.spelled_out(document.value)
-    known = len(found.places)
+    found.own, before = True, set(found.places)
     follows, seen = _own_data.written_out(document, found.add)
-    if len(found.places) > known:
+    if any(place[:1] == ("data",) for place in found.places - before):
         found.places.add(("data",))  # what is wrong with it is said in the words of its short form
     filled = _defaults.fill(document.value, follows)
     recipe = _read(document, found, name, tuple(overrides))
@@ -133,6 +133,7 @@ class _Findings:
         self.document = document
         self.problems = Problems(RecipeError, list(document.problems.found))
         self.places: set[Path_] = set(document.refused)
+        self.own = False  # whether it may leave things out
 
     def add(self, path: Path_, what: str, fix: str) -> None:
         if any(path[:length] in self.places for length in range(1, len(path) + 1)):
@@ -224,7 +225,8 @@ def _typed(document: Document, found: _Findings) -> Recipe | None:
             path, tags = _in_file(document, detail["loc"])
             if detail["type"] == "too_short" and detail["input"]:
                 continue  # a list whose entries were refused is not too short as well
-            found.add(*_finding(detail, path, tags))
+            where, what, fix = _finding(detail, path, tags)
+            found.add(where, what, f"it has no default; {_HELP}" if found.own and detail["type"] == "missing" else fix)
     return None
 
 

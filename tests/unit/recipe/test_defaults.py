@@ -136,6 +136,10 @@ def test_a_row_must_be_complete(place: Path) -> None:
     [
         ("data: mi.jsonl\n", "my.yaml:1 data.train: there is no file {here}/mi.jsonl (did you mean 'my.jsonl'?"),
         ("towers: {share: true}\n", "my.yaml:1 data: is missing"),
+        ("data: my.jsonl\nepochs: 3\n", "my.yaml:2 epochs: unknown key (write training: {num_train_epochs: ...})"),
+        ("data: my.jsonl\nsources: [dense]\n", "my.yaml:2 sources[0].model: is missing (it has no default"),
+        ("data:\n  train: {file: my.jsonl, format: columns, columns: {question: qeury, positives: pos}}\n",
+         "my.yaml:2 data.train.columns: my.jsonl has no column 'qeury' (did you mean 'query'?"),
         ("data: {trian: my.jsonl}\n", "my.yaml:1 data.trian: unknown key (did you mean 'train'?"),
         ("data:\n  train: {fiel: my.jsonl}\n", "my.yaml:2 data.train: names neither file nor dataset (did you mean"),
         ("data:\n  train: {file: my.jsonl, format: pos_nge}\n",
