@@ -10,6 +10,7 @@ import pytest
 from mpr.metrics.answers import normalised
 from mpr.recipe import _defaults, read
 from mpr.storage.json_fields import json_text
+from tests import documented
 from tests.published import said
 from tests.unit import tiny_models
 
@@ -31,12 +32,16 @@ def test_from_a_file_to_a_verified_result(
     (tmp_path / "my.jsonl").write_text("".join(json_text(row) + "\n" for row in rows), "utf-8")
     tiny_models.published(tmp_path / "encoder")
 
-    said("init", "my.yaml", "--data", "my.jsonl", "--base", "encoder")
+    page = [command.words[1:] for command in documented.fenced() if command.place.startswith("docs/own_data.md")]
+    init, plan, reproduce = page
+    said(*init, "--base", "encoder")
     assert "200 questions, 600 positives: 3 to 3 a question" in capsys.readouterr().out
     lines = (tmp_path / "my.yaml").read_text("utf-8").splitlines()
     assert len([line for line in lines if not line.startswith("#")]) <= 10
     said("check", "my.yaml")
-    said("reproduce", "my.yaml", "--quiet", "--set", "training.num_train_epochs=1")
+    said(*plan)
+    assert "\ndefaults    draft: true\n" in capsys.readouterr().out
+    said(*reproduce, "--quiet", "--set", "training.num_train_epochs=1")
     shown = capsys.readouterr().out
     assert "my on test: percent over 20 questions" in shown
     assert all(f"\n{system} " in shown for system in ("trained", "bm25", "untrained"))

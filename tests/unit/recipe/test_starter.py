@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,19 @@ def test_a_table_of_pairs(place: Path, capsys: pytest.CaptureFixture[str]) -> No
     said("init", "my.yaml", "--data", "faq.csv", code=2)
     assert (place / "my.yaml").read_bytes() == before
     assert "my.yaml: is there already" in capsys.readouterr().err
+
+
+def test_the_recipes_of_the_page_are_good(place: Path, examined: Examined) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "own_data.md").read_text("utf-8")
+    blocks = re.findall(r"^```(text|yaml)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    row = json.loads(next(text for kind, text in blocks if kind == "text"))
+    scored = {**row, "pos_scores": [1, 2], "neg": ["no"], "neg_scores": [0]}
+    (place / "my.jsonl").write_text(json.dumps(scored) + "\n", "utf-8")
+    recipes = [text for kind, text in blocks if kind == "yaml"]
+    for text in recipes:
+        (place / "my.yaml").write_text(text if text.startswith("data:") else f"data: my.jsonl\n{text}", "utf-8")
+        assert read.load(place / "my.yaml").draft
+    examined(len(recipes), "recipes of the page", at_least=2)
 
 
 def test_negatives_a_corpus_and_an_encoder(place: Path) -> None:
