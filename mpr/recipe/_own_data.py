@@ -126,10 +126,8 @@ class _Found:
     def file(self, name: str, part: dict[str, Any]) -> dict[str, Any]:
         """The keys of a file in `data.corpus` of the collection `local`."""
         where, path = ("data", name), self.folder / str(part["file"])
-        if not part["file"]:
-            return {**part, "format": part.get("format", "columns" if name == "corpus" else "pos_neg")}
-        missing = False
-        for key in ("file", "judgements"):
+        missing = not part["file"]
+        for key in ("file", "judgements") if part["file"] else ():
             named = self.folder / str(part.get(key) or part["file"])
             if not named.is_file():
                 missing = True
@@ -137,21 +135,21 @@ class _Found:
                 fix = f"{nearest(named.name, beside)} relative names are looked for in the current folder".strip()
                 self.add(where if key == "file" else (*where, key), f"there is no file {named.absolute()}", fix)
         if missing:
-            return {**part, "format": part.get("format", "dpr_tsv" if name == "corpus" else "pos_neg")}
+            return part
         look = recognised.corpus_file if name == "corpus" else recognised.training_file
         found = self._looked(where, lambda: look(path), needed="format" not in part)
-        if found is not None and name == "train":
-            mapped = part.get("columns")
-            listed = not isinstance(mapped, dict) or "negatives" in mapped
-            self.negatives = found.negatives if listed and "judgements" not in part else ""
+        mapping = part.get("columns")
+        if name == "train" and isinstance(mapping, dict):
+            self.negatives = recognised.SOURCE if "negatives" in mapping else ""
+        elif name == "train" and found is not None and "judgements" not in part:
+            self.negatives = found.negatives
         if "format" in part:
             self._mapped(where, path, part)
             more = found is not None and found.format == part["format"] and found.relevance and "relevance" not in part
             return {**part, "relevance": found.relevance} if found is not None and more else part
-        if found is None:
-            return {**part, "format": "dpr_tsv" if name == "corpus" else "pos_neg"}
-        self.out += [((*where, key), value) for key, value in found.keys.items()]
-        return {**part, **found.keys}
+        keys = {} if found is None else found.keys
+        self.out += [((*where, key), value) for key, value in keys.items()]
+        return {**part, **keys}
 
     def rows(self, name: str, part: dict[str, Any]) -> dict[str, Any]:
         """The keys of a data set in `data.corpus` of the collection `hub`."""
@@ -167,14 +165,12 @@ class _Found:
         made.setdefault("form", "columns")
         columns = made.get("columns")
         if made["form"] == "columns" and columns is None:
-            found = None
+            found: Recognised | None = None
             if hub.is_saved(folder):
                 found = self._looked(where, lambda: recognised.training_columns(hub.first_row(folder, made["split"])))
             else:
                 self.add(where, "a data set on the Hub is not looked at before it is downloaded", _COLUMNS_FIX)
-            columns = made["columns"] = (
-                {"question": "question", "positives": "positives"} if found is None else found.columns
-            )
+            columns = made["columns"] = None if found is None else found.columns
         if name == "train" and isinstance(columns, dict) and "negatives" in columns:
             self.negatives = recognised.SOURCE
         return made
