@@ -19,6 +19,7 @@ from typing import Any
 
 from mpr import catalogue, corpora
 from mpr.errors import MprError
+from mpr.recipe.keys import corpus_of
 from mpr.recipe.rules.training import ONE_OF, REQUIRED
 from mpr.recipe.strict_yaml import Path_, dotted
 
@@ -233,8 +234,6 @@ def _evaluation(value: Mapping[str, Any], default: dict[str, Any]) -> dict[str, 
     """What the first split that is evaluated can be measured by."""
     match, data = "judgements", value.get("data")
     try:
-        from mpr.recipe.keys import corpus_of
-
         split = corpora.of(corpus_of(data["corpus"])).splits[next(iter(data["evaluate"].values()))]  # type: ignore[index]
         match = "judgements" if split.judged else "regex" if split.regex else "string"
     except (MprError, LookupError, TypeError, AttributeError, ValueError, StopIteration):
