@@ -51,7 +51,8 @@ class Columns:
             parts += [f"'{name}' is one column" for name in several]
             raise ValueError(f"columns: {'; '.join(parts)}; names: {known}")
         given: dict[str, Any] = {name: (value,) if isinstance(value, str) else value for name, value in names.items()}
-        return cls(**{name: tuple(value) if name in LISTS else value[0] for name, value in given.items()})
+        made: dict[str, Any] = {name: tuple(value) if name in LISTS else value[0] for name, value in given.items()}
+        return cls(**made)
 
     @property
     def names(self) -> dict[str, str]:

@@ -64,9 +64,9 @@ def training_row(line: Line, row: Mapping[str, Any]) -> Recognised:
         if all(name in row for name in names):
             if found == "anchors":
                 return Recognised(found, negatives=SOURCE if any(name.startswith("negative") for name in row) else "")
-            negatives = any(row.get(name) for name in _NEGATIVE)
+            listed = any(row.get(name) for name in _NEGATIVE)
             unanswered = found != "pos_neg" and not (row.get("answers") or row.get("answer"))
-            return Recognised(found, {}, _LISTS[found] if negatives else "", "positives" if unanswered else None)
+            return Recognised(found, {}, _LISTS[found] if listed else "", "positives" if unanswered else None)
     columns = {"question": _only(row, QUESTION), "positives": _only(row, POSITIVES)}
     if not all(columns.values()):
         fix = "say which is which: {file: ..., format: columns, columns: {question: ..., positives: ...}}"
@@ -82,13 +82,13 @@ def training_columns(first: tuple[Line, Mapping[str, Any]]) -> Recognised:
     line, row = first
     found = training_row(line, row)
     if found.format == "pos_neg":
-        columns = {"question": "query", "positives": "pos"}
+        columns: dict[str, Any] = {"question": "query", "positives": "pos"}
         more = {"negatives": "neg", "positive_scores": "pos_scores", "negative_scores": "neg_scores"}
         columns |= {ours: theirs for ours, theirs in more.items() if row.get(theirs)}
         return Recognised("columns", columns, found.negatives)
     if found.format == "anchors":
         negatives = [name for name in row if name.startswith("negative")]
-        columns = {"question": "anchor", "positives": "positive", **({"negatives": negatives} if negatives else {})}
+        columns = {"question": "anchor", "positives": "positive"} | ({"negatives": negatives} if negatives else {})
         return Recognised("columns", columns, found.negatives)
     if found.format != "columns":
         what = f"has the columns of {found.format}"

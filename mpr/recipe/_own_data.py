@@ -22,6 +22,7 @@ from typing import Any
 
 from mpr.errors import DataError, nearest
 from mpr.formats import hub, recognised
+from mpr.formats.columns import SOURCE
 from mpr.formats.recognised import Recognised
 from mpr.recipe.keys import Data
 from mpr.recipe.strict_yaml import Document, Path_
@@ -140,7 +141,7 @@ class _Found:
         found = self._looked(where, lambda: look(path), needed="format" not in part)
         mapping = part.get("columns")
         if name == "train" and isinstance(mapping, dict):
-            self.negatives = recognised.SOURCE if "negatives" in mapping else ""
+            self.negatives = SOURCE if "negatives" in mapping else ""
         elif name == "train" and found is not None and "judgements" not in part:
             self.negatives = found.negatives
         if "format" in part:
@@ -172,7 +173,7 @@ class _Found:
                 self.add(where, "a data set on the Hub is not looked at before it is downloaded", _COLUMNS_FIX)
             columns = made["columns"] = None if found is None else found.columns
         if name == "train" and isinstance(columns, dict) and "negatives" in columns:
-            self.negatives = recognised.SOURCE
+            self.negatives = SOURCE
         return made
 
     def _mapped(self, where: Path_, path: Path, part: Mapping[str, Any]) -> None:
