@@ -185,7 +185,7 @@ def _entries(listed: Any) -> list[dict[str, Any]]:
 
 
 def _fill_draw(draw: dict[str, Any], put: Put) -> None:
-    given = draw.get("positives")
+    given: Any = draw.get("positives")
     for key in ("m", "beyond") if isinstance(given, dict) and given.get("policy") == "up_to" else ():
         put(given, ("draw", "positives", key), _POSITIVES[key])
     for number, entry in enumerate(_entries(draw.get("negatives"))):
@@ -232,9 +232,10 @@ def _training(value: Mapping[str, Any], default: dict[str, Any]) -> dict[str, An
 
 def _evaluation(value: Mapping[str, Any], default: dict[str, Any]) -> dict[str, Any]:
     """What the first split that is evaluated can be measured by."""
-    match, data = "judgements", value.get("data")
+    match = "judgements"
     try:
-        split = corpora.of(corpus_of(data["corpus"])).splits[next(iter(data["evaluate"].values()))]  # type: ignore[index]
+        data: Any = value["data"]
+        split = corpora.of(corpus_of(data["corpus"])).splits[next(iter(data["evaluate"].values()))]
         match = "judgements" if split.judged else "regex" if split.regex else "string"
     except (MprError, LookupError, TypeError, AttributeError, ValueError, StopIteration):
         pass  # reading says what is wrong with the data
