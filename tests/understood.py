@@ -21,7 +21,6 @@ import typer.main
 from mpr import cli, train
 from tests.documented import ROOT, Command
 
-
 _RECIPES = ("RECIPE", "my.yaml")  # what stands for a reader's own
 
 
