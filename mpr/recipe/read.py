@@ -38,6 +38,11 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     return from_document(document, Path(path).stem, overrides)
 
 
+def again(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
+    """The same file, as it was when `recipe` was read, with other overrides."""
+    return from_document(strict_yaml.parse(recipe.text, recipe.name), recipe.name, overrides)
+
+
 def from_document(document: Document, name: str, overrides: Sequence[str] = ()) -> Recipe:
     """The same for a document already parsed. Every stage of a plan is a recipe; what stands above them has types."""
     for override in overrides:
@@ -52,11 +57,12 @@ def from_document(document: Document, name: str, overrides: Sequence[str] = ()) 
         stages = _stages(document, found, name, tuple(overrides))
         found.stop_if_any()
         recipe = stages[-1].model_copy(update={"plan": tuple(document.value["plan"])})
-        recipe._stage, recipe._earlier, recipe._stages = "", (), tuple(stages)
+        recipe._stage, recipe._earlier, recipe._stages, recipe._text = "", (), tuple(stages), document.data
         return recipe
     made = _checked(document, found, name, tuple(overrides))
     found.stop_if_any()
     assert made is not None
+    made._text = document.data
     return made
 
 

@@ -49,6 +49,8 @@ class Document:
 
     value: Any
     file: str
+    data: bytes = b""
+    """What was read."""
     lines: dict[Path_, int] = field(default_factory=dict)
     problems: Problems = field(default_factory=lambda: Problems(RecipeError))
     refused: set[Path_] = field(default_factory=set)
@@ -104,7 +106,7 @@ def parse(data: bytes, file: str) -> Document:
     tabs.stop_if_any()
     yaml = YAML(typ="safe", pure=True)
     yaml.version = (1, 2)
-    reader, found = _Reader(Document(None, file), yaml.parse(text)), False
+    reader, found = _Reader(Document(None, file, data), yaml.parse(text)), False
     try:
         for event in reader.events:
             if not isinstance(event, DocumentStartEvent):

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mpr import storage
-from mpr.errors import RecipeError, StorageError
+from mpr.errors import Problem, RecipeError, StorageError
 from mpr.evaluation.scores import Scores
 from mpr.rows import result
 from mpr.rows._stages import Row
@@ -51,7 +51,7 @@ class Pipeline:
                 done[stage.name] = self._kept(stage, inputs) or self._made(stage, inputs)
             place = row.folder / RECIPE / f"{row.recipe.name}.yaml"
             if place.absolute() != row.file.absolute():
-                storage.write_file(place, row.file.read_bytes())
+                storage.write_file(place, row.recipe.text)
             about = {"recipe": row.recipe.name, "system": row.system, "overrides": row.recipe.overrides}
             storage.write_file(row.folder / ABOUT, (json.dumps(about, indent=1) + "\n").encode())
             found = concluded(row, done)
@@ -65,6 +65,11 @@ class Pipeline:
         if old is None:
             self.say(f"{stage.name:<9} ...")
             return None
+        if edited := receipts.edited(old):
+            fix = "restore it, or move the run folder away and run again"
+            raise StorageError(
+                [Problem(what, str(receipts.artefact(at)), stage.name, fix) for at, what in edited.items()]
+            )
         changed = receipts.changed(old, inputs, old.code if self.older_code else environment.code_digest())
         why = changed or "; ".join(f"{place}: {what}" for place, what in receipts.damage(old).items())
         if not why:

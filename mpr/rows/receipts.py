@@ -10,16 +10,20 @@ Places are relative, `run/model` or `home/wiki-1a2b/passages`, so that a folder 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mpr import storage
-from mpr.errors import StorageError
+from mpr.errors import StorageError, excerpt
 from mpr.training.run_folder import RECEIPTS
 
+log = logging.getLogger("mpr.rows")
+
 OTHER_CODE = "made by other code"
+FILES = "files"  # fact of a receipt: place of a single file -> its SHA-256
 _REDO = "remove the file; the stage is then checked or made again"
 
 
@@ -97,7 +101,7 @@ class Receipts:
         return (self.run if root == "run" else self.home) / rest
 
     def read(self, stage: str) -> Receipt | None:
-        """None where the stage was never finished. One that was edited is refused."""
+        """None where the stage was never finished, or its receipt cannot be read. One that was edited is refused."""
         path = self.path(stage)
         if not path.exists():
             return None
@@ -105,9 +109,11 @@ class Receipts:
             content = json.loads(path.read_bytes())
             digest = content.pop("digest")
             receipt = Receipt(**content)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise StorageError(f"cannot be read: {error}", where=str(path), fix=_REDO) from error
-        if digest != storage.json_digest(asdict(receipt)):
+            found = storage.json_digest(asdict(receipt))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            log.warning("%s: cannot be read (%s); it counts as absent", path, excerpt(str(error)))
+            return None
+        if digest != found:
             raise StorageError("was edited: its digest does not match", where=str(path), fix=_REDO)
         return receipt
 
@@ -124,9 +130,14 @@ class Receipts:
     def begin(self, stage: str) -> int:
         """Counts an attempt; returns its number."""
         path = self._begun(stage)
-        number = 1 + (int(json.loads(path.read_bytes())["attempts"]) if path.exists() else 0)
-        _write(path, {"attempts": number})
-        return number
+        before = 0
+        if path.exists():
+            try:
+                before = int(json.loads(path.read_bytes())["attempts"])
+            except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+                log.warning("%s: cannot be read (%s); attempts are counted anew", path, excerpt(str(error)))
+        _write(path, {"attempts": before + 1})
+        return before + 1
 
     def discard(self, stage: str) -> None:
         storage.remove(self.path(stage))
@@ -153,6 +164,17 @@ class Receipts:
                     found[place] = "is another artefact than the receipt names"
             except StorageError as error:
                 found[place] = "; ".join(problem.what for problem in error.problems)
+        return found
+
+    def edited(self, receipt: Receipt) -> dict[str, str]:
+        """The same of single files that a stage left and nothing but the whole stage could make again."""
+        found = {}
+        for place, sha256 in receipt.facts.get(FILES, {}).items():
+            path = self.artefact(place)
+            if not path.is_file():
+                found[place] = "is missing"
+            elif storage.remembered_sha256(path) != sha256:
+                found[place] = "was edited: it is not the file that the receipt names"
         return found
 
 

@@ -154,7 +154,7 @@ def reproduce(
     results: dict[str, list[Result]] = {"trained": []}
     folders: dict[str, list[Path]] = {"trained": []}
     for system, seed in wanted:
-        one = recipe if seed == first else read.load(file, [*overrides, f"training.seed={seed}"])
+        one = recipe if seed == first else read.again(recipe, [*overrides, f"training.seed={seed}"])
         folder = runs / run_folder.name(one, system)
         say(str(folder))
         row = Row(one, file, system, home, folder, quiet, budget)

@@ -13,6 +13,7 @@ Where a launcher started several processes, all of them encode and search, and t
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from mpr.search.encode import Options, Task
     from mpr.search.inference import Model
 
+log = logging.getLogger("mpr.search")
 RANKING = "ranking"
 BM25 = Settings(0.9, 0.4, True, Analysis("english", "english"))  # Pyserini's values: a baseline that everybody knows
 
@@ -270,8 +272,13 @@ class Retrieval:
 
     def ranking(self, role: str) -> Ranking:
         """As it was written: what is scored is what anybody else can score."""
-        storage.verify(self.ranking_file(role).parent, RANKING)
-        return Ranking.read(self.ranking_file(role), self.dataset.corpus())
+        file = self.ranking_file(role)
+        storage.verify(file.parent, RANKING)
+        if file.stat().st_size:
+            return Ranking.read(file, self.dataset.corpus())
+        log.warning("%s: no passage was found for any question, so every score is 0", file)
+        ids = self.dataset.split(role).ids
+        return Ranking.of_rows(ids, np.full((len(ids), 1), -1), np.zeros((len(ids), 1)))
 
     # Scores
 

@@ -157,10 +157,14 @@ class _Documents:
                 yield some[first:last]
 
 
+def place(store: PassageStore, settings: Settings) -> Path:
+    """Where the index of a store lies, whether or not it is there."""
+    return store.folder.with_name(f"{store.folder.name}-bm25-{storage.json_digest(settings.origin(store))[:8]}")
+
+
 def beside(store: PassageStore, settings: Settings, bar: Bar) -> LexicalIndex:
     """The index that lies beside a store, built where it is not there yet."""
-    digest = storage.json_digest(settings.origin(store))
-    target = store.folder.with_name(f"{store.folder.name}-bm25-{digest[:8]}")
+    target = place(store, settings)
     if not target.exists():
         with bar("BM25 index", len(store)) as progress:
             build(target, store, settings, progress)

@@ -26,7 +26,9 @@ from mpr.training.run_folder import CHECKPOINT, RunFolder
 
 WEIGHTS = "model.safetensors"
 MEMORY = "negative_cache.safetensors"
-_NOT_WRITTEN = re.compile("inline_container|iostream error|PytorchStreamWriter|No space left|File too large|[Qq]uota exceeded")
+_NOT_WRITTEN = re.compile(
+    "inline_container|iostream error|PytorchStreamWriter|No space left|File too large|[Qq]uota exceeded"
+)
 
 
 class CommittedCheckpoints(Trainer):

@@ -52,6 +52,10 @@ class RunFolder:
     def metrics(self) -> Path:
         return self.folder / "metrics.jsonl"
 
+    @property
+    def identity(self) -> Path:
+        return self.folder / _IDENTITY
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """For one process group at a time."""
@@ -60,14 +64,14 @@ class RunFolder:
 
     def refuse_without_plan(self) -> None:
         """Stages are not trained into the folder of a run that had none."""
-        path = self.folder / _IDENTITY
+        path = self.identity
         if path.exists():
             what = "is the run of a recipe without a plan, this one has stages"
             raise StorageError(what, where=str(self.folder), fix="start another run with --fork NAME")
 
     def claim(self, identity: Mapping[str, Any]) -> None:
         """Starts the run, or refuses to continue one that was started with anything else, naming each difference."""
-        path = self.folder / _IDENTITY
+        path = self.identity
         if not path.exists():
             others = (child.name for child in self.folder.iterdir()) if self.folder.exists() else ()
             if any(name[0] != "." and name != RECEIPTS for name in others):
@@ -83,7 +87,7 @@ class RunFolder:
 
     def progress(self) -> dict[str, Any]:
         """What the run was started with, by checksum, and how far it is: processes compare it."""
-        return {"run": storage.sha256_file(self.folder / _IDENTITY), "updates": self.updates()}
+        return {"run": storage.sha256_file(self.identity), "updates": self.updates()}
 
     def updates(self) -> list[int]:
         """Numbers of the updates after which a checkpoint was committed, in order."""

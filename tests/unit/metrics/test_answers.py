@@ -203,7 +203,8 @@ def test_patterns_that_would_take_all_memory_are_refused_before_they_are_compile
 
 
 @pytest.mark.parametrize(
-    "pattern", [r"\d{4}-\d{2}-\d{2}", r"[(?R{9}]{2}\(?1?", r"(?i:a)(?-i:b)(?<!x)y{0}", r"x{,3}(?:y{2}|z{30}){40}", "{{9}"]
+    "pattern",
+    [r"\d{4}-\d{2}-\d{2}", r"[(?R{9}]{2}\(?1?", r"(?i:a)(?-i:b)(?<!x)y{0}", r"x{,3}(?:y{2}|z{30}){40}", "{{9}"],
 )
 def test_ordinary_patterns_are_not_too_large(pattern: str) -> None:
     AnswerMatcher([pattern], regex=True)
