@@ -9,6 +9,7 @@ from typing import Any
 from mpr import storage
 from mpr.data.passages import PassageStore
 from mpr.errors import DataError
+from mpr.models import templates
 from mpr.recipe.keys import NewEncoder, Towers
 from mpr.runtime.progress import Bar
 
@@ -19,10 +20,8 @@ _FILE = "tokenizer.json"
 
 def load(towers: Towers, folder: Path, corpus: Callable[[], PassageStore], bar: Bar) -> Any:
     """A `tokenizers.Tokenizer`. A learned one is kept beside the data it was learned from."""
-    from tokenizers import Tokenizer
-
     if towers.new is None:
-        return Tokenizer.from_file(str(_own(towers)))
+        return templates.opened(_own(towers))
     target = folder / f"vocabulary-{towers.new.vocabulary}"
     if not target.exists():
         store = corpus()
@@ -35,7 +34,7 @@ def load(towers: Towers, folder: Path, corpus: Callable[[], PassageStore], bar: 
 
             build(target, texts, towers.new, {"corpus": store.manifest.digest})
     storage.verify(target, KIND)
-    return Tokenizer.from_file(str(target / _FILE))
+    return templates.opened(target / _FILE)
 
 
 def _own(towers: Towers) -> Path:

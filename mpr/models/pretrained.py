@@ -219,7 +219,7 @@ def _from_folder(kind: Any, config: Any, folder: Path, **options: Any) -> tuple[
             output_loading_info=True,
             **options,
         )
-    except (OSError, ValueError, RuntimeError, ImportError) as error:
+    except Exception as error:
         what = f"cannot be loaded as {kind.__name__}: {excerpt(str(error), 300)}"
         raise DataError(what, where=str(folder), fix="config.json must describe the weights beside it") from error
     return model, found
@@ -237,13 +237,31 @@ def _config(folder: Path) -> Any:
         raise DataError(what, where=where, key="auto_map", fix="use a model that transformers knows")
     try:
         config = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:
         what = f"is no configuration that this version of transformers knows: {excerpt(str(error), 200)}"
-        raise DataError(what, where=where, fix="check model_type") from error
+        raise DataError(what, where=where, fix="check model_type and the values of all keys") from error
+    _refuse_foreign_kernels(plain, where)
+    if config._attn_implementation == "flash_attention_2":
+        config._attn_implementation = None  # where it is not installed, transformers would load it from a repository
     if getattr(config, "is_encoder_decoder", False):
         what = f"'{config.model_type}' is an encoder with a decoder"
         raise DataError(what, where=where, fix="use a model that is only an encoder")
     return config
+
+
+def _refuse_foreign_kernels(plain: Mapping[str, Any], where: str, depth: int = 8) -> None:
+    """transformers can load code from a repository that such a key names, at any depth of a configuration."""
+    for key, value in plain.items():
+        if isinstance(value, dict) and depth:
+            _refuse_foreign_kernels(value, where, depth - 1)
+        if key.endswith(("attn_implementation", "experts_implementation")) and value not in _ATTENTION:
+            what = f"asks for {excerpt(str(value))}, and mpr runs no code that a model names"
+            raise DataError(
+                what, where=where, key=key, fix=f"remove the key, or write one of {', '.join(_ATTENTION[1:])}"
+            )
+
+
+_ATTENTION = (None, "eager", "sdpa", "flash_attention_2")
 
 
 def _class(config: Any, folder: Path) -> Any:

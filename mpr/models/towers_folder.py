@@ -93,8 +93,6 @@ def load(folder: Path, base: Path | None = None, passage_base: Path | None = Non
 
     `base` and `passage_base` are the folders of the encoders that adapters go on, where those are not on the Hub.
     """
-    from tokenizers import Tokenizer
-
     folder = Path(folder)
     storage.verify(folder, contract.KIND)
     found = contract.read(folder)
@@ -107,7 +105,7 @@ def load(folder: Path, base: Path | None = None, passage_base: Path | None = Non
     if not towers.width == passage.width == found.width:
         what = f"says {found.width}, the encoders make vectors of {towers.width} and {passage.width} numbers"
         raise DataError(what, where=where, key="width", fix=_REDO)
-    tokenizer = Tokenizer.from_file(str(folder / Layout(settings, 0).place("question") / "tokenizer.json"))
+    tokenizer = templates.opened(folder / Layout(settings, 0).place("question") / "tokenizer.json")
     if templates.digest(tokenizer) != found.tokenizer:
         raise DataError("is not the digest of tokenizer.json", where=where, key="tokenizer", fix=_REDO)
     return towers, tokenizer, found

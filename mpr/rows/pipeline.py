@@ -67,9 +67,8 @@ class Pipeline:
             return None
         if edited := receipts.edited(old):
             fix = "restore it, or move the run folder away and run again"
-            raise StorageError(
-                [Problem(what, str(receipts.artefact(at)), stage.name, fix) for at, what in edited.items()]
-            )
+            places = {str(receipts.artefact(place)): what for place, what in edited.items()}
+            raise StorageError([Problem(what, where, stage.name, fix) for where, what in places.items()])
         changed = receipts.changed(old, inputs, old.code if self.older_code else environment.code_digest())
         why = changed or "; ".join(f"{place}: {what}" for place, what in receipts.damage(old).items())
         if not why:

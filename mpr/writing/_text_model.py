@@ -159,7 +159,7 @@ class Writer:
 
         try:
             found = AutoTokenizer.from_pretrained(self._folder, local_files_only=True, trust_remote_code=False)
-        except (OSError, ValueError, ImportError) as error:
+        except Exception as error:
             what = f"its tokenizer cannot be loaded: {excerpt(str(error), 200)}"
             raise DataError(what, where=str(self._folder), fix="it needs a tokenizer.json") from error
         if self.settings.chat and not found.chat_template:
@@ -192,7 +192,7 @@ class Writer:
                 output_loading_info=True,
                 dtype="auto",
             )
-        except (OSError, ValueError, RuntimeError, ImportError, KeyError) as error:
+        except Exception as error:
             what = f"cannot be loaded as a language model: {excerpt(str(error), 300)}"
             raise DataError(what, where=str(folder), fix="name an encoder-decoder or a causal model") from error
         if found["missing_keys"]:

@@ -167,7 +167,7 @@ def without_room(folder: Path) -> list[str]:
 
         assert waited(forked(limited)) == 4, f"limit {limit}"
         found.append(log.read_text())
-        assert not RunFolder(target).updates() and not list(target.rglob("*.staging")), f"limit {limit}"
+        assert not [*RunFolder(target).updates(), *target.rglob("*.staging")], f"limit {limit}"
         assert waited(forked(lambda target=target: run(*launch(path, target)))) == 0, f"limit {limit}"
         assert weights(target) == expected, f"limit {limit}"
     return found

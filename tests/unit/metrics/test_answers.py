@@ -199,7 +199,8 @@ def test_runaway_pattern_names_the_question(monkeypatch: pytest.MonkeyPatch) -> 
 def test_patterns_that_would_take_all_memory_are_refused_before_they_are_compiled(pattern: str, why: str) -> None:
     with pytest.raises(DataError, match=why) as caught:
         AnswerMatcher(["fine", pattern], regex=True, question="q7")
-    assert caught.value.problems[0].where == "question q7" and len(str(caught.value)) < 500
+    assert caught.value.problems[0].where == "question q7"
+    assert len(str(caught.value)) < 500
 
 
 @pytest.mark.parametrize(
