@@ -10,7 +10,8 @@ Damage = Callable[[random.Random, bytes], bytes]
 _WORDS = [
     b"NaN", b"Infinity", b"-1", b"1e999", b"1" * 400, b"9" * 5_000, b"0x10", b"null", b"true", b'""', b"{}", b"[]",
     b"\\ud800", b"\\u0000", b"\xff\xfe", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\x00", b"\x1b[2J", b"\x85",
-    b"\xe2\x80\xa8", b"../../etc/passwd", b"a" * 70_000, b"(?R)", b"(a+)+$", b"'; --", b"%s%n", b"\r", b"\t\t", b"\n\n", b'"', b"\\",
+    b"\xe2\x80\xa8", b"../../etc/passwd", b"a" * 70_000, b"(?R)", b"(a+)+$", b"'; --", b"%s%n", b"\r", b"\t\t", b"\n\n",
+    b'"', b"\\",
 ]  # fmt: skip
 
 
