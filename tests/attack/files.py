@@ -174,9 +174,7 @@ def attack(folder: Path, cases: int, seed: int) -> Attack:
             path = folder / f"{sample.name}{ending}"
             data = pack(data) if dice.random() < 0.5 else damaged(dice, pack(sample.data))
         path.write_bytes(data)
-        found.case(
-            f"{number} {path.name} {data[:200]!r}", lambda path=path, sample=sample: _consumed(sample.read(path))
-        )  # type: ignore[misc]
+        found.case(f"{number} {path.name} {data[:200]!r}", partial(_consumed, sample, path))
     return found
 
 
