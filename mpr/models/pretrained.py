@@ -21,6 +21,7 @@ from mpr.errors import DataError, RecipeError, excerpt
 from mpr.models import contract
 from mpr.models.contract import Base, base_name
 from mpr.recipe.keys import DUAL_ENCODER
+from mpr.runtime.progress import ours_alone
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -210,15 +211,16 @@ def opened_scorer(folder: Path, *, fresh: bool = False) -> Any:
 def _from_folder(kind: Any, config: Any, folder: Path, **options: Any) -> tuple[Any, dict[str, Any]]:
     """The model in 32 bits, and what transformers says of the keys."""
     try:
-        model, found = kind.from_pretrained(
-            str(folder),
-            config=config,
-            dtype=torch.float32,
-            use_safetensors=True,
-            local_files_only=True,
-            output_loading_info=True,
-            **options,
-        )
+        with ours_alone():
+            model, found = kind.from_pretrained(
+                str(folder),
+                config=config,
+                dtype=torch.float32,
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
+                **options,
+            )
     except (OSError, ValueError, RuntimeError, ImportError) as error:
         what = f"cannot be loaded as {kind.__name__}: {excerpt(str(error), 300)}"
         raise DataError(what, where=str(folder), fix="config.json must describe the weights beside it") from error

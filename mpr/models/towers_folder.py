@@ -26,6 +26,7 @@ from mpr.models import _adapters, contract, pretrained, templates
 from mpr.models._sentence_layout import Layout
 from mpr.models.contract import Base, Contract
 from mpr.models.towers import DualEncoder, Encoder
+from mpr.runtime.progress import ours_alone
 from mpr.storage import Stage
 
 _REDO = "restore the folder"
@@ -61,7 +62,8 @@ def save(towers: DualEncoder, stage: Stage, tokenizer: Any, *, merged: bool = Fa
         adapted = _adapters.is_on(encoder.backbone)
         if merged or not adapted:
             model: Any = _adapters.merged(encoder.backbone) if adapted else encoder.backbone
-            model.save_pretrained(stage.folder / place)
+            with ours_alone():
+                model.save_pretrained(stage.folder / place)
         if adapted:
             folder = f"{place}adapter/" if merged else place
             stage.write(folder + _adapters.CONFIG, _adapters.config_bytes(encoder.backbone, encoder.base))

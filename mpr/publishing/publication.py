@@ -221,7 +221,7 @@ def _model_files(folder: Path) -> Iterator[File]:
     manifest, problems = storage.verify(folder, "model"), Problems(DataError)
     for name in manifest.files:
         if not _MODEL.fullmatch(name):
-            what = f"holds {name!a}, which is no file of a model of mpr"
+            what = f"holds {name!r}, which is no file of a model of mpr"
             problems.add(what, where=str(folder), fix="train or merge the model again with this version of mpr")
         yield File(name, folder / name)
     problems.stop_if_any()

@@ -21,7 +21,7 @@ from mpr.rows import result
 from mpr.rows._stages import Row
 from mpr.rows.receipts import OTHER_CODE, Receipt, Receipts, RowStage
 from mpr.rows.result import Result
-from mpr.runtime import environment
+from mpr.runtime import command, environment
 from mpr.training import run_folder
 
 RECIPE = "recipe"  # folder with the recipe of the result, under its own name
@@ -47,8 +47,13 @@ class Pipeline:
             if not set(names) <= set(STAGES):  # for `mpr status`, which has only the folder
                 storage.write_file(row.folder / NAMES, (json.dumps(names) + "\n").encode())
             for stage in row.stages():
-                inputs = stage.reads(done)
-                done[stage.name] = self._kept(stage, inputs) or self._made(stage, inputs)
+                try:
+                    inputs = stage.reads(done)
+                    done[stage.name] = self._kept(stage, inputs) or self._made(stage, inputs)
+                except KeyboardInterrupt as stop:
+                    kept = ", ".join([*done, f"and of {stage.name} what was committed"])
+                    what = f"stopped in '{stage.name}'; kept: {kept.removeprefix('and ')}"
+                    raise command.stopped(what, str(row.folder)) from stop
             place = row.folder / RECIPE / f"{row.recipe.name}.yaml"
             if place.absolute() != row.file.absolute():
                 storage.write_file(place, row.file.read_bytes())

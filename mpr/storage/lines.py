@@ -104,7 +104,8 @@ def identifier(value: object) -> str:
 def line_id(line: Line, value: str, key: str) -> str:
     """`value` if it can be an id."""
     if problem := identifier(value):
-        raise line.refuse(problem, key)
+        fix = "give it another id: run files separate their columns by white space" if value else "give it an id"
+        raise line.refuse(problem, key, fix)
     return value
 
 

@@ -94,12 +94,8 @@ def pull(
     A row's name stands for the repository and commit that the leaderboard records, and for the model it measured.
     Example: mpr pull owner/name --revision 0123456789abcdef0123456789abcdef01234567
     """
-    import logging
-    import sys
-
     from mpr.publishing import hub
 
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     measured = None
     if "/" not in name:
         name, measured = _published(root, name, revision)

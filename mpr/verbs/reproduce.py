@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -33,11 +32,10 @@ def reproduce(
     A run above or below the `expected` band of the recipe ends with exit code 3; everything is kept.
     Example: mpr reproduce recipes/quickstart.yaml --seeds 3
     """
-    import logging
-
     from mpr.rows import reproduction
+    from mpr.runtime import command
 
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    command.tell()
     made = reproduction.reproduce(
         recipe, overrides or (), home, runs, typer.echo,
         seeds=seeds, baselines=baselines, older_code=older_code, budget=int(memory * 1e9), quiet=quiet,

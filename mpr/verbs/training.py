@@ -122,14 +122,12 @@ def train(
     For several processes: accelerate launch mpr/train.py RECIPE, with a launch file of recipes/accelerate/.
     Example: mpr train recipes/quickstart.yaml
     """
-    import logging
-    import sys
-
     from mpr.recipe import read
+    from mpr.runtime import command
     from mpr.runtime.processes import Place
     from mpr.training.launch import Launch, run
 
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    command.tell()
     with Place.here().speaking_once():
         row = read.load(recipe, overrides or ())
     typer.echo(f"trained: {run(row, Launch(home, folder, fork, quiet, stage))}")
