@@ -30,6 +30,10 @@ from mpr.runtime.progress import ours_alone
 from mpr.storage import Stage
 
 _REDO = "restore the folder"
+_SAY_WHERE = (
+    "say where that folder is: --base FOLDER of `mpr merge` and of `mpr push --merged`, --passage-base FOLDER for the "
+    "base of the passage encoder"
+)
 
 
 def write(
@@ -147,7 +151,7 @@ def _base_model(origin: Base | None, folder: Path | None, place: Path) -> Any:
         raise DataError("holds adapters and its contract names no base", where=str(place), fix=_REDO)
     if folder is None and origin.local:
         what = f"holds adapters for '{origin.name}', which was a folder when they were trained"
-        raise DataError(what, where=str(place), fix="say where that folder is, or save the model merged")
+        raise DataError(what, where=str(place), fix=_SAY_WHERE)
     name, revision = (str(folder), None) if folder is not None else (origin.name, origin.revision)
     found = pretrained.load(name, revision)
     if found.base.sha256 != origin.sha256:

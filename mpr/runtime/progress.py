@@ -1,8 +1,8 @@
 """Progress bars: how far long work is, on the terminal and nowhere else.
 
-What works long is given a function that it calls with the number of things done since the last call. There is one bar at
-a time: one that is opened inside another takes its place until it ends. Libraries have bars and reports of their own;
-what they load and save is done in `ours_alone`.
+What works long is given a function that it calls with the number of things done since the last call. There is one bar
+at a time: one that is opened inside another takes its place until it ends. Libraries have bars and reports of their
+own; what they load and save is done in `ours_alone`.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpr import storage
-from mpr.errors import Problem, Problems, RecipeError, StorageError
+from mpr.errors import RecipeError, StorageError
 from mpr.search.shards import widened
 from mpr.storage.ragged import Floats, memory_map
 
@@ -38,6 +38,7 @@ SHARD = "shard of vectors"
 DTYPES = {"float32": "<f4", "float16": "<f2", "bfloat16": "<u2"}
 ROWS, VECTORS = "rows.bin", "vectors.bin"
 ROW_BYTES = 8
+FORK = "--folder, or --fork NAME of `mpr reproduce`"  # how one says another run folder
 _NAME = re.compile(r"\d{5,}")
 
 
@@ -134,11 +135,14 @@ class Unfinished:
         For the holder of the lock, while nobody else works in the folder.
         """
         self._clear()
-        there, problems = set(), Problems(RecipeError)
+        there, others = set(), dict[str, None]()
         for name in sorted(os.listdir(self.folder)):
-            self._refuse_other(storage.verify(self.folder / name, SHARD).receipt, int(name), problems)
+            others |= dict.fromkeys(self._differences(storage.verify(self.folder / name, SHARD).receipt, int(name)))
             there.add(int(name))
-        problems.stop_if_any()
+        if others:
+            what = f"was begun by a stopped run with other settings: {'; '.join(others)}"
+            fix = f"restore them, and it goes on; or work in another run folder ({FORK}), and both are kept"
+            raise RecipeError(what, where=str(self.target), fix=fix)
         return [number for number in range(self.count) if number not in there]
 
     def add(
@@ -185,15 +189,12 @@ class Unfinished:
             if not _NAME.fullmatch(name):
                 storage.remove(self.folder / name)
 
-    def _refuse_other(self, found: dict[str, Any], number: int, problems: Problems) -> None:
-        folder = self.folder / _name(number)
-        fix = f"restore what it was, or remove {self.folder} to begin anew"
-        expected = self._receipt(number)
-        if (found["shard"], found["of"]) != (number, self.count):
-            problems.add(_misplaced(found, number, self.count), where=str(folder), fix=fix)
-        for change in changes(found["work"], expected["work"]):
-            if all(change not in str(problem) for problem in problems.found):
-                problems.found.append(Problem(f"was begun with {change}", str(folder), fix=fix))
+    def _differences(self, found: dict[str, Any], number: int) -> Iterator[str]:
+        """In what a shard is not one of this work; how the texts are cut into blocks follows from the rest."""
+        changed = list(changes(found["work"], self._receipt(number)["work"]))
+        yield from [change for change in changed if not change.startswith("plan.")] or changed
+        if not changed and (found["shard"], found["of"]) != (number, self.count):
+            yield f"{_name(number)} {_misplaced(found, number, self.count)}"
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any], inside: str = "") -> Iterator[str]:

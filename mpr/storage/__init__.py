@@ -245,8 +245,9 @@ def _in_the_way(target: Path) -> StorageError:
     try:
         read_manifest(target)
     except StorageError as error:
-        found = Problem("already exists, but is not a finished artefact", str(target), fix="move or remove it first")
-        return StorageError([found, *error.problems])
+        found = "; ".join(problem.what for problem in error.problems)  # their remedy is to delete what may be a user's
+        what = f"already exists, and is not a finished artefact of mpr: {found}"
+        return StorageError(what, where=str(target), fix="choose another place, or move it away")
     return StorageError("already exists", where=str(target), fix="remove it first or choose another place")
 
 

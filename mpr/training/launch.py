@@ -46,6 +46,7 @@ def run(row: Recipe, launch: Launch, mined: Mined | None = None) -> Path:
     error of any of them ends all, and is raised as itself where it happened first. `mined`: what was mined for the one
     stage that is trained.
     """
+    from mpr.models import locate
     from mpr.recipe import stages as recipe_plan
     from mpr.recipe.rules import launch as launching
     from mpr.training import run_folder
@@ -53,10 +54,10 @@ def run(row: Recipe, launch: Launch, mined: Mined | None = None) -> Path:
     place = Place.here()
     with place.speaking_once():
         stages = launching.chosen(row, launch.stage, place)
+        locate.refuse_missing_bases(row)
         for recipe in stages:
             launching.refuse_contradictions(recipe, place, os.environ)
-    name = run_folder.name(row, "trained") + (f"-{launch.fork}" if launch.fork else "")
-    target = launch.run or Path("runs") / name
+    target = launch.run or Path("runs") / run_folder.name(row, "trained", launch.fork)
     for recipe in stages:
         if recipe.stage and place.rank == 0:
             run_folder.RunFolder(target).refuse_without_plan()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mpr.errors import RecipeError
-from mpr.verbs.arguments import Home, OneRecipe, Overrides, Quiet, RunFolder, StageName
+from mpr.verbs.arguments import Fork, Home, OneRecipe, Overrides, Quiet, RunFolder, StageName
 
 if TYPE_CHECKING:
     from mpr.data.pair_labels import Knowledge
@@ -111,9 +111,7 @@ def train(
     overrides: Overrides = None,
     home: Home = Path(".mpr"),
     folder: RunFolder = None,
-    fork: Annotated[
-        str | None, typer.Option(help="Start another run folder of the same recipe.", metavar="NAME")
-    ] = None,
+    fork: Fork = None,
     quiet: Quiet = False,
     stage: StageName = None,
 ) -> None:
