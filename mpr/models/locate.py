@@ -109,8 +109,8 @@ def refuse_missing_bases(recipe: Recipe) -> None:
 
 
 def without_retries() -> dict[str, Any]:
-    """What to tell the Hub's client where the Hub's address is not even known: to look only into its own store. It would
-    otherwise try again and again for half a minute."""
+    """What to tell the Hub's client where the Hub's address is not even known: to look only into its own store. It
+    would otherwise try again and again for half a minute."""
     if not {"http_proxy", "https_proxy", "all_proxy"} & {name.lower() for name in os.environ}:
         host = urlsplit(os.environ.get("HF_ENDPOINT", "https://huggingface.co")).hostname
         try:

@@ -52,6 +52,9 @@ def publications(options: PushOptions) -> list[Publication]:
     repo, revision = locate.split_name(options.repo, "REPO")
     if revision is not None:
         raise RecipeError("one cannot push to a commit", key="REPO", fix="leave the revision out")
+    if not options.merged and (options.base or options.passage_base):
+        fix = "say --merged too, or leave it out"
+        raise RecipeError("a base is needed where adapters are added", key="--base", fix=fix)
     if options.merged:
         options = replace(options, model=publication.merged_model(options))
     wanted = [publication.of_run(options), *(_published_data.of_run(options, kind) for kind in options.data)]

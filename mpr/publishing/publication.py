@@ -215,8 +215,8 @@ def merged_model(options: PushOptions) -> Path:
     source, target = options.run / "model", options.run / "model-merged"
     if not target.exists():
         towers = _recipe(options, Result.of_run(options.run))[0].towers
-        named = (options.base or towers.base, options.passage_base or towers.passage_base)
-        bases = (Path(base) if base and Path(base).is_dir() else None for base in named)
+        named = ((options.base, towers.base), (options.passage_base, towers.passage_base))
+        bases = (said or (Path(base) if base and Path(base).is_dir() else None) for said, base in named)
         towers_folder.merge(source, target, *bases)
     origin = storage.verify(target, contract.KIND).receipt.get("merged from")
     if origin != storage.verify(source, contract.KIND).digest:

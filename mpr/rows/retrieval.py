@@ -254,7 +254,7 @@ class Retrieval:
         found = storage.verify(folder, RANKING).receipt
         if others := list(changes({key: found.get(key, "absent") for key in made}, made)):
             fix = f"remove the folder, or rank into another run folder ({FORK}), and both are kept"
-            raise RecipeError(f"was made with other settings: {'; '.join(others)}", where=str(folder), fix=fix)
+            raise RecipeError(f"was made with {'; '.join(others)}", where=str(folder), fix=fix)
         return True
 
     def _commit(self, role: str, made: dict[str, Any], ranking: Ranking) -> None:

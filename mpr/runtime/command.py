@@ -9,6 +9,7 @@ Nothing that is read can steer the terminal: control characters in what is print
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shlex
@@ -16,11 +17,13 @@ import shutil
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
+from mpr import storage
 from mpr.errors import Interrupted, MprError, printable
 from mpr.runtime import progress
 from mpr.runtime.processes import EndedElsewhere, Place
@@ -51,9 +54,22 @@ def running() -> Iterator[None]:
 
 def refuse(message: str, code: int) -> None:
     """Ends the process with the one message that a person reads."""
+    said = f"mpr: {printable(message)}"
     over = "\r" if sys.stderr.isatty() else ""  # the terminal has shown ^C where the line begins
-    print(f"{over}mpr: {printable(message)}", file=sys.stderr, flush=True)
+    print(f"{over}{said}", file=sys.stderr, flush=True)
+    _tell_launcher(said)
     sys.exit(code)
+
+
+def _tell_launcher(said: str) -> None:
+    """A launcher ends with a report of its own, below what was said. That of torch (and of accelerate with several
+    processes) repeats what a failed process wrote into this file; accelerate with one process has no place for it."""
+    if file := os.environ.get("TORCHELASTIC_ERROR_FILE"):
+        with suppress(MprError):
+            storage.write_file(Path(file), json.dumps({"message": said, "timestamp": int(time.time())}).encode())
+    elif "ACCELERATE_MIXED_PRECISION" in os.environ and Place.here().world == 1:
+        told = "what follows is accelerate's report that mpr ended; `mpr train` or `accelerate launch --quiet` has none"
+        print(f"({told})", file=sys.stderr, flush=True)
 
 
 def stopped(what: str, where: str = "") -> Interrupted:

@@ -194,7 +194,7 @@ def _is_complete(target: Path, work: dict[str, Any]) -> bool:
     found = VectorStore(target).manifest.receipt["work"]
     if others := list(vectors.changes(found, work)):
         fix = f"remove it, or work in another run folder ({vectors.FORK}), and both are kept"
-        raise RecipeError(f"was made with other settings: {'; '.join(others)}", where=str(target), fix=fix)
+        raise RecipeError(f"was made with {'; '.join(others)}", where=str(target), fix=fix)
     return True
 
 

@@ -135,14 +135,22 @@ class Unfinished:
         For the holder of the lock, while nobody else works in the folder.
         """
         self._clear()
-        there, others = set(), dict[str, None]()
+        there, others, misplaced = set(), dict[str, None](), []
         for name in sorted(os.listdir(self.folder)):
-            others |= dict.fromkeys(self._differences(storage.verify(self.folder / name, SHARD).receipt, int(name)))
-            there.add(int(name))
+            found, number = storage.verify(self.folder / name, SHARD).receipt, int(name)
+            others |= dict.fromkeys(changes(found["work"], self._receipt(number)["work"]))
+            if (found["shard"], found["of"]) != (number, self.count):
+                misplaced.append(f"{name} {_misplaced(found, number, self.count)}")
+            there.add(number)
         if others:
-            what = f"was begun by a stopped run with other settings: {'; '.join(others)}"
+            shown = "; ".join(
+                sorted(others, key=lambda change: change.startswith("plan."))
+            )  # which follows from others
             fix = f"restore them, and it goes on; or work in another run folder ({FORK}), and both are kept"
-            raise RecipeError(what, where=str(self.target), fix=fix)
+            raise RecipeError(f"was begun with other settings: {shown}", where=str(self.target), fix=fix)
+        if misplaced:
+            fix = f"remove {self.folder} to begin anew"
+            raise RecipeError("; ".join(misplaced), where=str(self.target), fix=fix)
         return [number for number in range(self.count) if number not in there]
 
     def add(
@@ -188,13 +196,6 @@ class Unfinished:
         for name in sorted(os.listdir(self.folder)):
             if not _NAME.fullmatch(name):
                 storage.remove(self.folder / name)
-
-    def _differences(self, found: dict[str, Any], number: int) -> Iterator[str]:
-        """In what a shard is not one of this work; how the texts are cut into blocks follows from the rest."""
-        changed = list(changes(found["work"], self._receipt(number)["work"]))
-        yield from [change for change in changed if not change.startswith("plan.")] or changed
-        if not changed and (found["shard"], found["of"]) != (number, self.count):
-            yield f"{_name(number)} {_misplaced(found, number, self.count)}"
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any], inside: str = "") -> Iterator[str]:

@@ -35,7 +35,7 @@ from pathlib import Path
 from typing import Any
 
 from mpr import storage
-from mpr.errors import DataError, Problem, StorageError
+from mpr.errors import DataError, StorageError
 from mpr.storage.manifest import (
     MANIFEST,
     Manifest,

@@ -19,7 +19,7 @@ def push(
     merged: Annotated[bool, typer.Option("--merged", help="Add LoRA adapters to the weights first.")] = False,
     base: Annotated[
         Path | None,
-        typer.Option(help="With --merged: folder of the base, if it is not where it was.", metavar="FOLDER"),
+        typer.Option(help="With --merged: the base's folder, if it is elsewhere now.", metavar="FOLDER"),
     ] = None,
     passage_base: Annotated[
         Path | None, typer.Option(help="The same of the passage encoder's base.", metavar="FOLDER")

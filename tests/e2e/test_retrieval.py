@@ -96,7 +96,7 @@ def test_a_foreign_run_is_scored_as_deep_as_it_is(place: Place, capsys: pytest.C
 
 def test_another_depth_is_refused(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     place.refused("search", "ours", "--set", "search.depth=9", code=2)
-    assert "was made with depth: 10, not 9" in capsys.readouterr().err
+    assert "was made with depth 10 -> 9" in capsys.readouterr().err
 
 
 def test_without_a_model_the_way_out_is_named(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
