@@ -266,7 +266,7 @@ def _explained(name: str, revision: str, key: str) -> Iterator[None]:
 def _translated(error: BaseException, name: str, revision: str, key: str) -> MprError:
     from huggingface_hub import errors
 
-    where = f"{name}@{revision}"
+    where = f"{name}@{revision}" if _COMMIT.fullmatch(revision) else name
     if isinstance(error, errors.LocalEntryNotFoundError | errors.OfflineModeIsEnabled):
         cause = error.__cause__ or error
         offline = isinstance(cause, errors.OfflineModeIsEnabled)

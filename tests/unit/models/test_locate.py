@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from mpr import storage
-from mpr.errors import RecipeError
+from mpr.errors import DataError, RecipeError
 from mpr.models import contract, cross_encoder, late_interaction, locate
 from mpr.search.inference import Model
 from mpr.storage.manifest import Manifest
@@ -379,3 +379,47 @@ def test_two_at_once(hub: HubServer, client: Client, pushed: Files, tmp_path: Pa
     assert [(done.value, done.error) for done in found] == [(str(folder), "")] * 2
     assert sum(route == "tree" for route, _ in hub.requests) == 1
     assert os.listdir(folder.parent) == [folder.name]
+
+
+# ---- folders that are not there
+
+
+@pytest.mark.parametrize(
+    "name, said",
+    [
+        ("/no/such", "towers.base: there is no folder '/no/such' (check the path"),
+        ("~/no-such-folder", "towers.base: there is no folder '~/no-such-folder' in "),
+        ("models/minilm", "(did you mean 'MiniLM'?)"),
+        ("models/deep/down", "there is no folder 'models/deep/down' in "),
+        ("./minilm", "there is no folder './minilm' in "),
+    ],
+)
+def test_a_missing_folder_is_said_without_asking_the_hub(
+    name: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "models" / "MiniLM").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError) as caught:
+        locate.refuse_missing_folder(name, "towers.base")
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["bert-base-uncased", "org/model", "models/MiniLM", "models"])
+def test_what_may_be_on_the_hub_or_is_there_is_let_through(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "models" / "MiniLM").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    locate.refuse_missing_folder(name, "towers.base")
+
+
+def test_where_the_hubs_address_is_unknown_nothing_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    assert locate.without_retries() == {}
+    monkeypatch.setenv("HF_ENDPOINT", "https://no-such-host.invalid")
+    assert locate.without_retries() == {"local_files_only": True}
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # which looks the address up itself
+    assert locate.without_retries() == {}

@@ -248,3 +248,20 @@ def test_data_sets(server: HubServer) -> None:
 def test_two_revisions_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="two revisions were given"):
         hub.pull(f"a/b@{'0' * 40}", "1" * 40, tmp_path, None, True)
+
+
+def test_a_folder_of_the_users_is_never_in_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is downloaded, and no advice would delete it."""
+    (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    for to, better in ((Path(), "such as b"), (Path("/"), "such as /b"), (tmp_path / "notes.txt", "notes.txt/b")):
+        with pytest.raises(DataError) as caught:
+            hub.pull(f"a/b@{'0' * 40}", None, tmp_path / "home", to, True)
+        assert better in str(caught.value)
+        assert not re.search("remove|delete|move", str(caught.value)), str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_base_without_adapters_to_add_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="--base: a base is needed where adapters are added"):
+        hub.publications(PushOptions(tmp_path, "a/b", base=tmp_path))

@@ -1,4 +1,4 @@
-"""How a command ends: one message at the end of the screen, the right exit code, and what was stopped says how to go on."""
+"""How a command ends: one message, the last on the screen, and its exit code; what was stopped says how to go on."""
 
 from __future__ import annotations
 
