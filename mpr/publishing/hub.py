@@ -164,7 +164,8 @@ def pull(
     if own is not None and revision not in (None, own):
         raise RecipeError("two revisions were given", key="--revision", fix="give one of them")
     if to is not None and os.path.lexists(to):
-        fix = f"name a folder that is not there yet, such as {Path(to) / name.rpartition('/')[2]}"
+        beside = to if to.is_dir() else to.parent
+        fix = f"name a folder that is not there yet, such as {beside / name.rpartition('/')[2]}"
         raise DataError("is there already, and what is there is left as it is", where=str(to), key="--to", fix=fix)
     folder = locate.from_hub(name, own or revision, home, quiet, unpinned=True, key="NAME")
     manifest = storage.read_manifest(folder, contract.KIND)

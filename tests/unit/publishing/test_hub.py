@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from huggingface_hub import constants
 
 from mpr.errors import DataError, Interrupted, MprError, RecipeError
 from mpr.publishing import hub
-from mpr.publishing.publication import CARD, File, Publication
+from mpr.publishing.publication import CARD, File, Publication, PushOptions
 from tests.conftest import Examined
 from tests.hub_login import logged_in
 from tests.hub_server import HubServer
@@ -254,7 +255,11 @@ def test_a_folder_of_the_users_is_never_in_the_way(tmp_path: Path, monkeypatch: 
     """Nothing is downloaded, and no advice would delete it."""
     (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    for to, better in ((Path(), "such as b"), (Path("/"), "such as /b"), (tmp_path / "notes.txt", "notes.txt/b")):
+    for to, better in (
+        (Path(), "such as b"),
+        (Path("/"), "such as /b"),
+        (tmp_path / "notes.txt", f"such as {tmp_path}/b"),
+    ):
         with pytest.raises(DataError) as caught:
             hub.pull(f"a/b@{'0' * 40}", None, tmp_path / "home", to, True)
         assert better in str(caught.value)
