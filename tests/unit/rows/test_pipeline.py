@@ -64,8 +64,8 @@ def test_stages_are_told_when_they_begin_and_end_and_a_stop_says_what_is_kept(tm
     assert begun == ["data         ...", "train warmup ...", "search       ...", "evaluate     ..."]
     assert all(line.endswith(" s") for line in said if line not in begun)
     assert error.startswith(
-        f"{tmp_path / 'run'}: stopped in 'evaluate'; kept: data, train warmup, search, and of evaluate what was committed "
-        "(to continue, run again: "
+        f"{tmp_path / 'run'}: stopped in 'evaluate'; kept: data, train warmup, search, and of evaluate what was "
+        "committed (to continue, run again: "
     )
     again, _ = _run(tmp_path / "run")
     assert [line for line in again if line.endswith("kept: its receipt verifies")] == again[:3]
@@ -94,7 +94,7 @@ def test_a_fork_is_a_folder_beside(system: str, name: str) -> None:
 
 @pytest.mark.parametrize("fork", ["", "../away", "a/b", "two words", "\x1b"])
 def test_a_fork_stays_below_the_runs(fork: str) -> None:
-    with pytest.raises(RecipeError, match="--fork: .* cannot be a part of the name of a folder"):
+    with pytest.raises(RecipeError, match=r"--fork: .* cannot be a part of the name of a folder"):
         run_folder.name(shipped.recipes()["quickstart"], "trained", fork)
 
 
