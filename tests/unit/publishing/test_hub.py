@@ -255,11 +255,8 @@ def test_a_folder_of_the_users_is_never_in_the_way(tmp_path: Path, monkeypatch: 
     """Nothing is downloaded, and no advice would delete it."""
     (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    for to, better in (
-        (Path(), "such as b"),
-        (Path("/"), "such as /b"),
-        (tmp_path / "notes.txt", f"such as {tmp_path}/b"),
-    ):
+    file = tmp_path / "notes.txt"
+    for to, better in ((Path(), "such as b"), (Path("/"), "such as /b"), (file, f"such as {tmp_path}/b")):
         with pytest.raises(DataError) as caught:
             hub.pull(f"a/b@{'0' * 40}", None, tmp_path / "home", to, True)
         assert better in str(caught.value)
