@@ -211,7 +211,7 @@ def _listed(path: Path, where: str, key: str) -> dict[str, int]:
     try:
         content = json.loads(path.read_bytes())
         kind, sizes = content["kind"], {str(name): int(entry["bytes"]) for name, entry in content["files"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise _foreign(f"has a {storage.MANIFEST} that mpr did not write", where, key) from error
     if kind != KIND:
         raise _foreign(f"holds an artefact of kind {excerpt(str(kind))}, not a {KIND}", where, key)
@@ -259,7 +259,7 @@ def _explained(name: str, revision: str, key: str) -> Iterator[None]:
     broken: Any = HfHubHTTPError.__mro__[1]  # what httpx, or in later clients httpx2, raises when a connection breaks
     try:
         yield
-    except (OSError, RuntimeError, ValueError, broken) as error:
+    except (OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, broken) as error:
         raise _translated(error, name, revision, key) from error
 
 

@@ -31,7 +31,8 @@ from mpr.errors import Problems, RecipeError, excerpt
 MAX_BYTES = 1 << 16
 MAX_DEPTH = 20
 _WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
-_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,999})")  # Python reads no more than some thousand digits
+_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
+_DIGITS = 18  # of a whole number: more fit into no counter
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _AMBIGUOUS = re.compile(  # what some version of YAML takes for a number, a date, a truth value or nothing
     r"[-+]?[0-9][0-9_.:]*(e[-+]?[0-9]+)?|[-+]?0[xob][0-9a-f_]+|[-+]?\.(inf|nan)|[0-9]{4}-[0-9]+-[0-9]+.*"
@@ -156,9 +157,10 @@ class _Reader:
             return text
         if text in _WORDS:
             return _WORDS[text]
-        if _INTEGER.fullmatch(text):
+        is_whole = _INTEGER.fullmatch(text) is not None
+        if is_whole and len(text) <= _DIGITS:
             return int(text)
-        if _FLOAT.fullmatch(text) and math.isfinite(float(text)):
+        if _FLOAT.fullmatch(text) and not is_whole and math.isfinite(float(text)):
             return float(text)
         if _AMBIGUOUS.fullmatch(text):
             what = f"{excerpt(text)} is neither a plain decimal number, true, false, null, nor clearly text"

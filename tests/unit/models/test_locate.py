@@ -253,6 +253,11 @@ def test_repositories_that_are_no_models_of_ours(
         "none": (plain, "has no manifest.json, so mpr did not write it", foreign),
         "other": ({**plain, "manifest.json": b'{"files": 3}'}, "manifest.json that mpr did not write", foreign),
         "text": ({**plain, "manifest.json": b"not JSON"}, "manifest.json that mpr did not write", foreign),
+        "endless": (
+            {**plain, "manifest.json": b'{"kind": "model", "files": {"a": {"bytes": Infinity}}}'},
+            "manifest.json that mpr did not write",
+            foreign,
+        ),
         "kind": ({**plain, "manifest.json": _manifest(plain, kind="vectors")}, "kind 'vectors', not a model", foreign),
         "bare": ({**bare, "manifest.json": _manifest(bare)}, "has no mpr.json", foreign),
         "pickle": (
@@ -379,6 +384,19 @@ def test_two_at_once(hub: HubServer, client: Client, pushed: Files, tmp_path: Pa
     assert [(done.value, done.error) for done in found] == [(str(folder), "")] * 2
     assert sum(route == "tree" for route, _ in hub.requests) == 1
     assert os.listdir(folder.parent) == [folder.name]
+
+
+# ---- answers that are none
+
+
+@pytest.mark.parametrize("error", [KeyError("id"), TypeError("no id"), AttributeError("id")])
+def test_a_reply_of_the_hub_without_an_id(error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def info(self: object, name: str) -> None:
+        raise error
+
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", info)
+    with pytest.raises(DataError, match=r"a/b NAME: could not be brought from the Hub: .*id.*; nothing was kept"):
+        locate.from_hub("a/b", None, tmp_path, unpinned=True, key="NAME")
 
 
 # ---- folders that are not there

@@ -1,13 +1,16 @@
 """Lines have their true number, offset and text, and whatever cannot be read says where."""
 
+import tracemalloc
 from pathlib import Path
 
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpr.errors import DataError
 from mpr.records import id_problem
+from mpr.storage import lines
 from mpr.storage.lines import (
     Ids,
     Line,
@@ -147,3 +150,26 @@ def test_what_a_cell_cannot_hold_is_refused_by_name(file: Path) -> None:
     with file.open("wb") as target:
         assert write_lines(target, ["a", "é"]) == 2
     assert file.read_bytes() == "a\né\n".encode()
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_record_longer_than_any_text_is_refused_before_it_fills_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packed: bool
+) -> None:
+    monkeypatch.setattr(lines, "LONGEST", 1 << 20)
+    content = b"short\n" + b"x" * (1 << 26)
+    path = tmp_path / "file.jsonl.zst"
+    path.write_bytes(zstandard.compress(content) if packed else content)
+    if not packed:
+        path = path.rename(tmp_path / "file.jsonl")
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=r":2: one record is longer than 1,048,576 bytes"):
+            list(read_lines(path))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1 << 25, "a half of what is in the file"
+    path.write_bytes(b"x" * (1 << 20))  # the last line has no end
+    if not packed:
+        assert [len(line.text) for line in read_lines(path)] == [1 << 20]
