@@ -160,7 +160,7 @@ def test_overrides() -> None:
         (f"objective[{'1' * 5000}].name=nll", "is not in the recipe"),
         ("training.seed=\udcff", r"--set: 'training.seed=\udcff' has an undecodable character"),
         ("\udcff=1", r"--set: '\udcff=1' has an undecodable character"),
-        ("a\x1b[2J=1", r"a\x1b[2J: 'a\x1b[2J' is not in the recipe"),
+        ("a\x1b[2J=1", r"a\x1b[2J: 'a\x1b' is not in the recipe"),
         ("training.learning_rate=1.0e38", "--set training.learning_rate: must be less than 1e+30, not 1e+38"),
     ],
 )

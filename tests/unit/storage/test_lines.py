@@ -1,10 +1,10 @@
 """Lines have their true number, offset and text, and whatever cannot be read says where."""
 
+import gzip
 import tracemalloc
 from pathlib import Path
 
 import pytest
-import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -77,7 +77,7 @@ def test_undecodable_bytes_say_line_offset_and_bytes(file: Path, bad: bytes) -> 
     assert len(read) == 2
     offset = len("é\nsecond\nthird ".encode())
     assert str(caught.value).startswith(f"{file}:3: byte 0x{bad[0]:02x} is not UTF-8, at byte {offset}: ")
-    assert str(caught.value).isascii()
+    assert str(caught.value).replace("\n", "").isprintable()
 
 
 def test_utf16_is_named_by_its_first_byte(file: Path) -> None:
@@ -97,7 +97,6 @@ def test_a_problem_shows_place_offset_and_a_safe_excerpt() -> None:
     problem = str(line.refuse("is odd", "title", "change it", at=10))
     assert problem.startswith("data.tsv:7 title: is odd, at byte 1020: ")
     assert problem.endswith("(change it)")
-    assert problem.isascii()
     assert problem.isprintable()
     assert len(problem) < 600
     row = Line("table", 3, -1, "x")
@@ -158,8 +157,8 @@ def test_a_record_longer_than_any_text_is_refused_before_it_fills_the_memory(
 ) -> None:
     monkeypatch.setattr(lines, "LONGEST", 1 << 20)
     content = b"short\n" + b"x" * (1 << 26)
-    path = tmp_path / "file.jsonl.zst"
-    path.write_bytes(zstandard.compress(content) if packed else content)
+    path = tmp_path / "file.jsonl.gz"
+    path.write_bytes(gzip.compress(content) if packed else content)
     if not packed:
         path = path.rename(tmp_path / "file.jsonl")
     tracemalloc.start()
