@@ -165,7 +165,6 @@ def test_every_text_through_every_format(tmp_path: Path) -> None:
                 continue
             with pytest.raises(DataError) as caught:
                 there_and_back(path, text)
-            assert str(caught.value).replace("\n", "").isprintable(), (name, kind)
             assert str(caught.value).isprintable(), (name, kind)
             outcomes["refused"] += 1
     print(f"{len(FORMATS)} formats x {len(TEXTS)} texts: {dict(outcomes)}")
