@@ -84,6 +84,8 @@ class Pipeline:
         if changed and stage.precious is not None and (stage.precious / "model").exists():
             restore = "keep it with --older-code" if changed == OTHER_CODE else "restore what changed"
             fix = f"{restore}, or make another run beside it with --fork NAME"
+            if stage.precious != self.row.folder:  # the stages before it are kept then
+                fix += ", or move this folder of the stage away and run again"
             raise RecipeError(f"the trained model was {changed}", where=str(stage.precious), key=stage.name, fix=fix)
         kept = "; what it made is replaced, --fork NAME keeps both" if changed and changed != OTHER_CODE else ""
         self._tell(stage, f"done again: {why}{kept}")
