@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from unicodedata import category
 
 SHOWN = 40  # problems printed in full before the rest is only counted: one screen
@@ -94,8 +95,17 @@ class Problems:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """`did you mean 'x'?` for the closest known name, or the empty string when nothing is close."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f"did you mean '{close[0]}'?" if close else ""
+    spelled = {other.lower(): other for other in known}
+    close = difflib.get_close_matches(name.lower(), list(spelled), n=1, cutoff=0.6)
+    return f"did you mean '{spelled[close[0]]}'?" if close else ""
+
+
+def nearest_beside(path: Path) -> str:
+    """The same for a path that leads nowhere: what its folder has instead."""
+    try:
+        return nearest(path.name, (other.name for other in path.parent.iterdir()))
+    except (OSError, ValueError):
+        return ""
 
 
 def printable(text: str) -> str:

@@ -28,7 +28,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from mpr import storage
-from mpr.errors import DataError, MprError, Problem, RecipeError, StorageError, excerpt, nearest
+from mpr.errors import DataError, MprError, Problem, RecipeError, StorageError, excerpt, nearest_beside
 from mpr.models import contract
 from mpr.models.contract import KIND
 from mpr.recipe import model_names
@@ -96,8 +96,8 @@ def refuse_missing_folder(name: str, key: str) -> None:
     if place.is_dir() or not meant:
         return
     what = f"there is no folder '{name}'" + ("" if place.is_absolute() else f" in {Path.cwd()}")
-    fix = nearest(place.name, (other.name for other in above.iterdir() if other.is_dir())) if above.is_dir() else ""
-    raise DataError(what, key=key, fix=fix or "check the path, or name a model on the Hub: org/name")
+    fix = nearest_beside(place) or "check the path, or name a model on the Hub: org/name"
+    raise DataError(what, key=key, fix=fix)
 
 
 def refuse_missing_bases(recipe: Recipe) -> None:

@@ -26,7 +26,7 @@ from ruamel.yaml.events import (
     SequenceStartEvent,
 )
 
-from mpr.errors import Problems, RecipeError, excerpt
+from mpr.errors import Problems, RecipeError, excerpt, nearest_beside
 
 MAX_BYTES = 1 << 16
 MAX_DEPTH = 20
@@ -82,9 +82,8 @@ def read(path: Path) -> Document:
             )
         data = path.read_bytes()
     except FileNotFoundError:
-        raise RecipeError(
-            "no such file", where=str(path), fix="see `ls recipes/` for those that come with mpr"
-        ) from None
+        fix = nearest_beside(path) or "see `ls recipes/` for those that come with mpr"
+        raise RecipeError("no such file", where=str(path), fix=fix) from None
     except OSError as error:
         raise RecipeError(f"cannot be read: {error.strerror}", where=str(path)) from error
     return parse(data, str(path))

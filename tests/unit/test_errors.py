@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from mpr import errors
-from mpr.errors import MprError, Problem, Problems, excerpt, nearest, printable
+from mpr.errors import MprError, Problem, Problems, excerpt, nearest, nearest_beside, printable
 
 # docs/reliability.md and the command line promise these numbers to scripts.
 CODES = {"MprError": 1, "RecipeError": 2, "DataError": 2, "NumbersError": 3, "StorageError": 4, "Interrupted": 75}
@@ -60,6 +62,13 @@ def test_nearest() -> None:
     assert nearest("temprature", known) == "did you mean 'temperature'?"
     assert nearest("xyz", known) == ""
     assert nearest("anything", iter([])) == ""
+    assert nearest("minilm", ["bert", "MiniLM"]) == "did you mean 'MiniLM'?"
+
+
+def test_nearest_beside(tmp_path: Path) -> None:
+    (tmp_path / "my.yaml").touch()
+    assert nearest_beside(tmp_path / "my.yml") == "did you mean 'my.yaml'?"
+    assert nearest_beside(tmp_path / "other" / "my.yml") == nearest_beside(Path("x\0y/z")) == ""
 
 
 @pytest.mark.parametrize(
