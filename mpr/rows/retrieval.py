@@ -59,6 +59,8 @@ class Retrieval:
     folder: Path
     budget: int = 2 << 30
     """Bytes that a search may add to each process; it changes no result."""
+    untrained: bool = False
+    """The encoders before training; only said."""
     _verified: str = field(default="", init=False, repr=False)
     """Digest of the corpus vectors of which every byte was looked at."""
     _shared: tuple[Any, Shared] | None = field(default=None, init=False, repr=False)
@@ -116,7 +118,7 @@ class Retrieval:
         """Vectors whose rows are those of these texts: rows become ids of what lies there now."""
         place = self._place(name)
         if not os.path.lexists(place):
-            more = " --untrained" if self.folder.name.endswith("-untrained") else ""
+            more = " --untrained" if self.untrained else ""
             fix = f"make them first: `mpr encode RECIPE{more}`, with the same --set and --folder; or ask for --bm25"
             raise DataError("there are no vectors yet", where=str(place), fix=fix)
         store = VectorStore(place)

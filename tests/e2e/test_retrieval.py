@@ -105,6 +105,16 @@ def test_without_a_model_the_way_out_is_named(place: Place, capsys: pytest.Captu
     assert not (place.folder / "nothing").exists()
 
 
+@pytest.mark.parametrize("verb", ["search", "evaluate"])
+@pytest.mark.parametrize("system", ["", "--untrained"])
+def test_without_vectors_the_command_that_makes_them_is_named(
+    place: Place, verb: str, system: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.refused(verb, "none", *([system] if system else []), code=2)
+    command = f"`mpr encode RECIPE {system}".rstrip()
+    assert f"there are no vectors yet (make them first: {command}`, with the same --set" in capsys.readouterr().err
+
+
 def test_systems_are_compared(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     words = [f"{name}={place.folder / name / 'scores' / 'test'}" for name in ("words", "start", "ours")]
     with pytest.raises(SystemExit) as ended:
