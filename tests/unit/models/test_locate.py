@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
+import pty
 import shutil
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -120,15 +124,22 @@ print(len(list(tqdm(range(3), desc="ours"))))
 """
 
 
-@pytest.mark.parametrize("how", ["quiet", "with bars"])
-def test_bars_unless_quiet(hub: HubServer, pushed: Files, tmp_path: Path, how: str) -> None:
+@pytest.mark.parametrize("how, to", [("quiet", "terminal"), ("with bars", "terminal"), ("with bars", "file")])
+def test_bars_on_a_terminal_unless_quiet(hub: HubServer, pushed: Files, tmp_path: Path, how: str, to: str) -> None:
     """The client counts files on the terminal; its bars for others are what they were before."""
     command = [sys.executable, "-c", BARS, hub.add(REPO, pushed), str(tmp_path / "home"), how]
     environment = hub.environment(tmp_path / "cache")
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=ROOT)
-    assert done.stdout == "3\n", done.stderr
-    assert ("Fetching" in done.stderr) == (how == "with bars")
-    assert "ours" in done.stderr
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    file = open(tmp_path / "log", "w+b")  # noqa: SIM115
+    shown = slave if to == "terminal" else file.fileno()
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=shown, check=False, cwd=ROOT)
+    os.close(slave)
+    with open(master, "rb", buffering=0) as screen, file:
+        said = screen.read(1 << 16) if to == "terminal" else (tmp_path / "log").read_bytes()
+    assert done.stdout == b"3\n", said
+    assert (b"Fetching" in said) == (how == "with bars" and to == "terminal")
+    assert b"ours" in said
 
 
 def test_offline_by_the_variable(hub: HubServer, pushed: Files, tmp_path: Path) -> None:
