@@ -9,7 +9,7 @@ from typing import Any
 from mpr import storage
 from mpr.data.passages import PassageStore
 from mpr.errors import DataError
-from mpr.models import templates
+from mpr.models import locate, templates
 from mpr.recipe.keys import NewEncoder, Towers
 from mpr.runtime.progress import Bar
 
@@ -46,11 +46,22 @@ def _own(towers: Towers) -> Path:
             fix = "save the model with its fast tokenizer"
             raise DataError(f"has no {_FILE}", where=base, key="towers.base", fix=fix)
         return path
+    locate.refuse_missing_folder(base, "towers.base")
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+    )
 
     try:
-        return Path(hf_hub_download(base, _FILE, revision=towers.revision))
+        with locate.bars(quiet=True):
+            return Path(hf_hub_download(base, _FILE, revision=towers.revision, **locate.without_retries()))
+    except HFValidationError as error:
+        what = f"'{base}' is neither a folder nor the name of a Hub repository"
+        raise DataError(what, key="towers.base", fix="check the path") from error
     except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
         revision = towers.revision or "its newest revision"
         what = f"'{base}' at {revision} is not on this machine and the Hub is out of reach"

@@ -18,9 +18,10 @@ import torch
 
 from mpr import storage
 from mpr.errors import DataError, RecipeError, excerpt
-from mpr.models import contract
+from mpr.models import contract, locate
 from mpr.models.contract import Base, base_name
 from mpr.recipe.keys import DUAL_ENCODER
+from mpr.runtime.progress import ours_alone
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -80,6 +81,7 @@ def located(name: str, revision: str | None, key: str, more: tuple[str, ...] = (
         if revision is not None:
             raise RecipeError("a folder has no revision", key=key, fix="remove the revision, or name a Hub repository")
         return Path(name)
+    locate.refuse_missing_folder(name, key)
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         HfHubHTTPError,
@@ -89,7 +91,10 @@ def located(name: str, revision: str | None, key: str, more: tuple[str, ...] = (
     )
 
     try:
-        folder = Path(snapshot_download(name, revision=revision, allow_patterns=[*_FILES, *more]))
+        with locate.bars(quiet=False):
+            wanted = [*_FILES, *more]
+            found = snapshot_download(name, revision=revision, allow_patterns=wanted, **locate.without_retries())
+        folder = Path(found)
     except HFValidationError as error:
         what = f"'{name}' is neither a folder nor the name of a Hub repository"
         raise DataError(what, key=key, fix="check the path") from error
@@ -210,15 +215,16 @@ def opened_scorer(folder: Path, *, fresh: bool = False) -> Any:
 def _from_folder(kind: Any, config: Any, folder: Path, **options: Any) -> tuple[Any, dict[str, Any]]:
     """The model in 32 bits, and what transformers says of the keys."""
     try:
-        model, found = kind.from_pretrained(
-            str(folder),
-            config=config,
-            dtype=torch.float32,
-            use_safetensors=True,
-            local_files_only=True,
-            output_loading_info=True,
-            **options,
-        )
+        with ours_alone():
+            model, found = kind.from_pretrained(
+                str(folder),
+                config=config,
+                dtype=torch.float32,
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
+                **options,
+            )
     except Exception as error:
         what = f"cannot be loaded as {kind.__name__}: {excerpt(str(error), 300)}"
         raise DataError(what, where=str(folder), fix="config.json must describe the weights beside it") from error

@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from mpr import storage
-from mpr.errors import StorageError, excerpt
+from mpr.errors import StorageError
 from mpr.training.run_folder import RECEIPTS
 
-log = logging.getLogger("mpr.rows")
-
+log = logging.getLogger(__name__)
 OTHER_CODE = "made by other code"
 FILES = "files"  # fact of a receipt: place of a single file -> its SHA-256
 _REDO = "remove the file; the stage is then checked or made again"
@@ -101,19 +100,20 @@ class Receipts:
         return (self.run if root == "run" else self.home) / rest
 
     def read(self, stage: str) -> Receipt | None:
-        """None where the stage was never finished, or its receipt cannot be read. One that was edited is refused."""
+        """None where the stage was never finished, or its receipt is damaged, which is said. One that was edited is
+        refused."""
         path = self.path(stage)
-        if not path.exists():
+        content = _readable(path)
+        if content is None:
             return None
         try:
-            content = json.loads(path.read_bytes())
             digest = content.pop("digest")
             receipt = Receipt(**content)
-            found = storage.json_digest(asdict(receipt))
+            true = storage.json_digest(asdict(receipt))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            log.warning("%s: cannot be read (%s); it counts as absent", path, excerpt(str(error)))
+            _say_damaged(path, error)
             return None
-        if digest != found:
+        if digest != true:
             raise StorageError("was edited: its digest does not match", where=str(path), fix=_REDO)
         return receipt
 
@@ -130,14 +130,10 @@ class Receipts:
     def begin(self, stage: str) -> int:
         """Counts an attempt; returns its number."""
         path = self._begun(stage)
-        before = 0
-        if path.exists():
-            try:
-                before = int(json.loads(path.read_bytes())["attempts"])
-            except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-                log.warning("%s: cannot be read (%s); attempts are counted anew", path, excerpt(str(error)))
-        _write(path, {"attempts": before + 1})
-        return before + 1
+        before = (_readable(path) or {}).get("attempts", 0)
+        number = 1 + (before if isinstance(before, int) and 0 <= before < 1 << 30 else 0)
+        _write(path, {"attempts": number})
+        return number
 
     def discard(self, stage: str) -> None:
         storage.remove(self.path(stage))
@@ -176,6 +172,22 @@ class Receipts:
             elif storage.remembered_sha256(path) != sha256:
                 found[place] = "was edited: it is not the file that the receipt names"
         return found
+
+
+def _readable(path: Path) -> dict[str, Any] | None:
+    """What a small file of ours holds; None where it is not there, or is damaged, which is said."""
+    if not path.exists():
+        return None
+    try:
+        found = json.loads(path.read_bytes())
+    except (ValueError, RecursionError, OSError) as error:
+        _say_damaged(path, error)
+        return None
+    return found if isinstance(found, dict) else {}
+
+
+def _say_damaged(path: Path, error: Exception) -> None:
+    log.warning("%s: cannot be read (%s), so it counts for nothing", path, " ".join(str(error).split())[:100])
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:

@@ -245,7 +245,7 @@ def test_a_snapshot_brings_only_what_is_read(tmp_path: Path, monkeypatch: pytest
         (source / name).parent.mkdir(exist_ok=True)
         (source / name).write_bytes(b"x")
 
-    def download(name: str, *, revision: str | None, allow_patterns: list[str]) -> str:
+    def download(name: str, *, revision: str | None, allow_patterns: list[str], local_files_only: bool = False) -> str:
         assert name == "some/model"
         assert revision in (None, commit)
         names = [path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file()]

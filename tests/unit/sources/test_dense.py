@@ -146,7 +146,7 @@ def test_adapters_on_a_base_in_a_folder(stood: sources.Ground, tmp_path: Path) -
     found, merged = _made(stood, **params), _made(stood, model=str(tmp_path / "merged"))
     assert found.origin != merged.origin
     assert np.allclose(found(np.arange(13)).columns["score"], merged(np.arange(13)).columns["score"], atol=1e-4)
-    with pytest.raises(DataError, match="say where that folder is"):
+    with pytest.raises(DataError, match="say where that folder is: --base FOLDER"):
         _made(stood, model=params["model"])(np.arange(1))
     with pytest.raises(DataError, match="adapters for other weights"):
         _made(stood, **params | {"passage_base": str(base)})(np.arange(1))
