@@ -14,6 +14,7 @@ from pathlib import Path
 from unicodedata import category
 
 SHOWN = 40  # problems printed in full before the rest is only counted: one screen
+LONGEST = 1_500  # characters of each part of a message: a value of a file may have any length
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +27,13 @@ class Problem:
     fix: str = ""
 
     def __str__(self) -> str:
-        place = " ".join(part for part in (f"{self.where}" if self.where else "", self.key) if part)
-        text = f"{place}: {self.what}" if place else self.what
-        return printable(f"{text} ({self.fix})" if self.fix else text)
+        place = " ".join(_cut(part) for part in (self.where, self.key) if part)
+        text = f"{place}: {_cut(self.what)}" if place else _cut(self.what)
+        return printable(f"{text} ({_cut(self.fix)})" if self.fix else text)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
 
 
 class MprError(Exception):
