@@ -218,6 +218,10 @@ def _listed(path: Path, where: str, key: str) -> dict[str, int]:
     if contract.FILE not in sizes:
         raise _foreign(f"has no {contract.FILE}, which says how the model is to be used", where, key)
     others = sorted(name for name in sizes if not name.endswith(DATA))
+    for name in sizes:
+        if problem := storage.name_problem(name):
+            what = f"lists {excerpt(name)}, which {problem}"
+            raise DataError(what, where=where, key=key, fix="push the model as mpr wrote it")
     if others:
         what = f"lists {excerpt(others[0])} as a part of the model, and only {', '.join(DATA)} files are brought"
         raise DataError(what, where=where, key=key, fix="push the model as mpr wrote it")

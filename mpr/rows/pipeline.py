@@ -9,6 +9,7 @@ to do.
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -44,6 +45,7 @@ class Pipeline:
         """Does what is missing, and leaves `result.json`; one process at a time works on a run folder."""
         row, done = self.row, dict[str, Receipt]()
         with storage.lock(row.folder / ".row.lock"):
+            began = os.stat(row.folder)
             names = list(self._names)
             if not set(names) <= set(STAGES):  # for `mpr status`, which has only the folder
                 storage.write_file(row.folder / NAMES, (json.dumps(names) + "\n").encode())
@@ -55,6 +57,10 @@ class Pipeline:
                     kept = ", ".join([*done, f"and of {stage.name} what was committed"])
                     what = f"stopped in '{stage.name}'; kept: {kept.removeprefix('and ')}"
                     raise command.stopped(what, str(row.folder)) from stop
+                if not row.folder.exists() or not os.path.samestat(os.stat(row.folder), began):
+                    what = f"was moved or replaced during '{stage.name}', so the row lies in two folders"
+                    fix = "move the first folder back, without what was written here since, and run again"
+                    raise StorageError(what, where=str(row.folder), fix=fix)
             place = row.folder / RECIPE / f"{row.recipe.name}.yaml"
             if place.absolute() != row.file.absolute():
                 storage.write_file(place, row.recipe.text)
@@ -62,6 +68,8 @@ class Pipeline:
             storage.write_file(row.folder / ABOUT, (json.dumps(about, indent=1) + "\n").encode())
             found = concluded(row, done)
             found.write(row.folder)
+            storage.remove_stale_locks(row.folder)
+            storage.remove_stale_locks(row.dataset.corpus.folder)
             return found
 
     @cached_property

@@ -50,7 +50,8 @@ from mpr.storage.manifest import (
 
 __all__ = [
     "MANIFEST", "OPERATIONS", "Manifest", "Stage", "commit", "free_bytes", "hook", "json_digest", "lock", "make_folder",
-    "read_manifest", "remembered_sha256", "remove", "require_space", "sha256_file", "stage", "verify", "write_file",
+    "name_problem", "read_manifest", "remembered_sha256", "remove", "remove_stale_locks", "require_space",
+    "sha256_file", "stage", "verify", "write_file",
 ]  # fmt: skip
 
 log = logging.getLogger("mpr.storage")
@@ -296,6 +297,13 @@ def lock(path: Path, patience: float = 0.0) -> Iterator[None]:
             with contextlib.suppress(StorageError):
                 _perform("remove", path, lambda: path.unlink(missing_ok=True))
             os.close(handle)
+
+
+def remove_stale_locks(folder: Path) -> None:
+    """Lock files that a kill left beside artefacts which are there, so that nobody takes these locks again."""
+    for path in sorted(Path(folder).rglob(".*.lock")):
+        with contextlib.suppress(StorageError), lock(path):
+            pass  # whoever holds a lock removes its file
 
 
 _held: set[int] = set()

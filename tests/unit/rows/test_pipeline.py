@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mpr import storage
-from mpr.errors import Interrupted, RecipeError
+from mpr.errors import Interrupted, RecipeError, StorageError
 from mpr.rows.pipeline import Pipeline
 from mpr.rows.receipts import RowStage
 from mpr.training import run_folder
@@ -108,3 +108,16 @@ def test_a_changed_recipe_is_one_refusal_with_two_ways_on(tmp_path: Path) -> Non
     assert second.endswith(
         "recipe.b: 2 -> 3 (restore what it was, and it goes on; or start another run beside it with --fork NAME)"
     )
+
+
+def test_a_folder_that_is_moved_while_a_row_is_made_is_said(tmp_path: Path) -> None:
+    """What a stage writes then makes a second folder of the same name, without what was made before."""
+    folder = tmp_path / "row"
+
+    def moved() -> Any:
+        folder.rename(tmp_path / "elsewhere")
+        return Steps(folder, {}, moved)._work("evaluate")()
+
+    with pytest.raises(StorageError, match="was moved or replaced during 'evaluate', so the row lies in two folders"):
+        Pipeline(Steps(folder, {}, moved)).run()  # type: ignore[arg-type]
+    assert (tmp_path / "elsewhere" / "made" / "search").is_dir()
