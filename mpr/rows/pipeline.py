@@ -8,6 +8,7 @@ to do.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
@@ -64,7 +65,12 @@ class Pipeline:
             place = row.folder / RECIPE / f"{row.recipe.name}.yaml"
             if place.absolute() != row.file.absolute():
                 storage.write_file(place, row.recipe.text)
-            about = {"recipe": row.recipe.name, "system": row.system, "overrides": row.recipe.overrides}
+            about = {
+                "recipe": row.recipe.name,
+                "sha256": hashlib.sha256(row.recipe.text).hexdigest(),
+                "system": row.system,
+                "overrides": row.recipe.overrides,
+            }
             storage.write_file(row.folder / ABOUT, (json.dumps(about, indent=1) + "\n").encode())
             found = concluded(row, done)
             found.write(row.folder)

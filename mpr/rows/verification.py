@@ -18,7 +18,6 @@ from mpr.rows import pipeline, result
 from mpr.rows._stages import Row
 from mpr.rows.receipts import Receipt, Receipts
 from mpr.rows.result import Result
-from mpr.rows.retrieval import BM25
 from mpr.search import bm25
 from mpr.training import run_folder
 
@@ -40,16 +39,17 @@ def opened(run: Path, home: Path, quiet: bool = True) -> Row:
         raise StorageError(f"cannot be read: {error}", where=str(about), fix=_AGAIN) from error
     if not file.exists():
         raise StorageError("the recipe of the run is missing", where=str(file), fix=_AGAIN)
+    if said.get("sha256") not in (None, storage.sha256_file(file)):
+        raise StorageError("was edited: it is not the recipe of the result", where=str(file), fix=_AGAIN)
     return Row(read.load(file, overrides), file, system, home, run, quiet)
 
 
 def beside(row: Row) -> Iterator[Path]:
-    """What a run left that no receipt names: checkpoints, and the index of words that all rows of a corpus share."""
+    """What a run left that no receipt names: checkpoints, and the indices of words that all rows of a corpus share."""
     for training in row.trainings:
         folder = run_folder.RunFolder(training.folder)
         yield from map(folder.checkpoint, folder.updates())
-    if row.system == "bm25" and (index := bm25.place(row.dataset.corpus(), BM25)).exists():
-        yield index
+    yield from sorted(row.dataset.corpus.folder.glob(f"*{bm25.BESIDE}*"))
 
 
 def mismatches(row: Row) -> list[Problem]:
