@@ -417,7 +417,8 @@ def test_a_reply_of_the_hub_without_an_id(error: Exception, tmp_path: Path, monk
     "name, said",
     [
         ("/no/such", "towers.base: there is no folder '/no/such' (check the path"),
-        ("~/no-such-folder", "towers.base: there is no folder '~/no-such-folder' in "),
+        ("~/no-such-folder", "towers.base: there is no folder '~/no-such-folder' (check the path"),
+        ("~", "there is no folder '~' (write it in full: /"),
         ("models/minilm", "(did you mean 'MiniLM'?)"),
         ("models/deep/down", "there is no folder 'models/deep/down' in "),
         ("./minilm", "there is no folder './minilm' in "),
