@@ -92,7 +92,7 @@ def model_folder(
 def refuse_missing_folder(name: str, key: str) -> None:
     """A name that is meant as a folder, which is not there: said at once, without a question to the Hub."""
     place, above = Path(name).expanduser(), Path(name).expanduser().parent
-    meant = name[:1] in "/.~" or len(place.parts) > 2 or (len(place.parts) == 2 and above.is_dir())
+    meant = name[:1] in "/.~" or len(place.parts) > 2 or (len(place.parts) == 2 and above.is_dir() and "@" not in name)
     if Path(name).is_dir() or not meant:
         return
     what = f"there is no folder '{name}'" + ("" if place.is_absolute() else f" in {Path.cwd()}")

@@ -435,7 +435,9 @@ def test_a_missing_folder_is_said_without_asking_the_hub(
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["bert-base-uncased", "org/model", "models/MiniLM", "models"])
+@pytest.mark.parametrize(
+    "name", ["bert-base-uncased", "org/model", "models/MiniLM", "models", "models/other@" + "1" * 40]
+)
 def test_what_may_be_on_the_hub_or_is_there_is_let_through(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
