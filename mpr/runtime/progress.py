@@ -59,7 +59,7 @@ def aside() -> Iterator[None]:
 def ours_alone() -> Iterator[None]:
     """While the body loads or saves a model, transformers shows no bar of its own and reports nothing but errors: what
     its reports say is checked by those who load."""
-    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars
     from transformers.utils import logging
 
     level, has_bars, hub_is_quiet = (
