@@ -6,13 +6,14 @@ import sys
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from mpr import __version__
 from mpr.runtime import command
 from mpr.verbs import check, compare, data, generate, leaderboard, publishing, reproduce, search, training
 
 
-class _Commands(typer.core.TyperGroup):
+class _Commands(TyperGroup):
     """Ctrl-C reaches `main`: typer would make it an exit code of its own, without a word."""
 
     def invoke(self, ctx: Any) -> Any:

@@ -92,11 +92,12 @@ def model_folder(
 def refuse_missing_folder(name: str, key: str) -> None:
     """A name that is meant as a folder, which is not there: said at once, without a question to the Hub."""
     place, above = Path(name).expanduser(), Path(name).expanduser().parent
-    meant = name[:1] in "/.~" or len(place.parts) > 2 or (len(place.parts) == 2 and above.is_dir())
-    if place.is_dir() or not meant:
+    meant = name[:1] in "/.~" or len(place.parts) > 2 or (len(place.parts) == 2 and above.is_dir() and "@" not in name)
+    if Path(name).is_dir() or not meant:
         return
     what = f"there is no folder '{name}'" + ("" if place.is_absolute() else f" in {Path.cwd()}")
-    fix = nearest_beside(place) or "check the path, or name a model on the Hub: org/name"
+    fix = f"write it in full: {place}" if place.is_dir() else nearest_beside(place)
+    fix = fix or "check the path, or name a model on the Hub: org/name"
     raise DataError(what, key=key, fix=fix)
 
 

@@ -21,7 +21,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, cast
 
 from mpr import storage
 from mpr.errors import Interrupted, MprError, printable
@@ -40,7 +40,7 @@ def running() -> Iterator[None]:
     for name, value in _CALM.items():
         os.environ.setdefault(name, value)
     try:
-        with _terminable(), _logged(), redirect_stdout(_Printable(sys.stdout)):  # type: ignore[type-var]
+        with _terminable(), _logged(), redirect_stdout(cast(Any, _Printable(sys.stdout))):
             yield
     except EndedElsewhere as error:  # another process of the launch has said it
         sys.exit(error.exit_code)
@@ -52,7 +52,7 @@ def running() -> Iterator[None]:
         sys.exit(Interrupted.exit_code)
 
 
-def refuse(message: str, code: int) -> None:
+def refuse(message: str, code: int) -> NoReturn:
     """Ends the process with the one message that a person reads."""
     said = f"mpr: {printable(message)}"
     over = "\r" if sys.stderr.isatty() else ""  # the terminal has shown ^C where the line begins

@@ -29,16 +29,16 @@ def bar(what: str, total: int | None, quiet: bool, unit: str = "") -> Iterator[P
     end."""
     with aside():
         shown = tqdm(
-            total=total or None, desc=what, unit=unit, unit_scale=True, disable=quiet or None, leave=False, position=0,
-            dynamic_ncols=True,
+            total=total or None, desc=what, unit=unit, unit_scale=(total or 10_000) >= 10_000, disable=quiet or None,
+            leave=False, position=0, dynamic_ncols=True, miniters=1,
         )  # fmt: skip
-    if not shown.disable:
-        _open.append(shown)
+        if not shown.disable:
+            _open.append(shown)
     try:
         yield shown.update
     finally:
         if not shown.disable:
-            _open.remove(shown)
+            _open.pop()
         shown.close()
         if _open:
             _open[-1].refresh()
@@ -51,7 +51,7 @@ def aside() -> Iterator[None]:
     if shown is not None:
         shown.clear()
     yield
-    if shown is not None and shown in _open[-1:]:
+    if shown is not None and _open and shown is _open[-1]:  # bars are equal to tqdm where they stand at one place
         shown.refresh()
 
 
@@ -59,7 +59,7 @@ def aside() -> Iterator[None]:
 def ours_alone() -> Iterator[None]:
     """While the body loads or saves a model, transformers shows no bar of its own and reports nothing but errors: what
     its reports say is checked by those who load."""
-    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars
     from transformers.utils import logging
 
     level, has_bars, hub_is_quiet = (

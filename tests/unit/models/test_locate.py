@@ -417,7 +417,8 @@ def test_a_reply_of_the_hub_without_an_id(error: Exception, tmp_path: Path, monk
     "name, said",
     [
         ("/no/such", "towers.base: there is no folder '/no/such' (check the path"),
-        ("~/no-such-folder", "towers.base: there is no folder '~/no-such-folder' in "),
+        ("~/no-such-folder", "towers.base: there is no folder '~/no-such-folder' (check the path"),
+        ("~", "there is no folder '~' (write it in full: /"),
         ("models/minilm", "(did you mean 'MiniLM'?)"),
         ("models/deep/down", "there is no folder 'models/deep/down' in "),
         ("./minilm", "there is no folder './minilm' in "),
@@ -434,7 +435,9 @@ def test_a_missing_folder_is_said_without_asking_the_hub(
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["bert-base-uncased", "org/model", "models/MiniLM", "models"])
+@pytest.mark.parametrize(
+    "name", ["bert-base-uncased", "org/model", "models/MiniLM", "models", "models/other@" + "1" * 40]
+)
 def test_what_may_be_on_the_hub_or_is_there_is_let_through(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -63,10 +63,10 @@ def screen(text: str) -> list[str]:
 
 
 def _worked() -> None:
-    with bar("updates", 4, quiet=False) as outer:
+    with bar("updates of a long name", 4, quiet=False) as outer:
         for update in range(4):
             outer(1)
-            with bar("validation", 3, quiet=False) as inner:
+            with bar("val", 3, quiet=False) as inner:
                 inner(3)
             log.warning("update %d", update)
 
@@ -74,8 +74,8 @@ def _worked() -> None:
 def test_one_bar_at_a_time_is_gone_when_done_and_lines_stay_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     with terminal(monkeypatch) as written, command.running():
         _worked()
-    assert "updates:" in written[0]
-    assert "validation:" in written[0]
+    assert "4/4" in written[0]
+    assert "val:" in written[0]
     assert screen(written[0]) == [f"update {update}" for update in range(4)]
 
 
