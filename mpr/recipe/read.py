@@ -6,6 +6,7 @@ A recipe without the key `paper` may be short: `_defaults` and `_own_data` write
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -16,14 +17,16 @@ from typing import Any
 from pydantic import ValidationError
 
 from mpr import __version__
-from mpr.errors import Problem, Problems, RecipeError, nearest
+from mpr.errors import Problem, Problems, RecipeError, excerpt, nearest
 from mpr.recipe import _defaults, _own_data, _training_arguments, rules, strict_yaml
 from mpr.recipe._stage_document import StageDocument, stages_in
 from mpr.recipe.keys import Recipe
 from mpr.recipe.stages import OWN
 from mpr.recipe.strict_yaml import Document, Path_, dotted, holds
+from mpr.records import text_problem
 
 _HELP = "see recipes/README.md"
+_PLACE = re.compile("[0-9]{1,9}")  # of an item in a list
 _WORDS = {
     "string_type": "must be text",
     "bool_type": "must be true or false",
@@ -48,6 +51,11 @@ def load(path: Path, overrides: Sequence[str] = (), *, written: bool = False) ->
     recipe = from_document(document, name)
     recipe._overrides = tuple(overrides)
     return recipe
+
+
+def again(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
+    """The same file, as it was when `recipe` was read, with other overrides."""
+    return from_document(strict_yaml.parse(recipe.text, recipe.name), recipe.name, overrides)
 
 
 def from_document(document: Document, name: str, overrides: Sequence[str] = ()) -> Recipe:
@@ -83,11 +91,12 @@ def _read(document: Document, found: _Findings, name: str, overrides: tuple[str,
         stages = _stages(document, found, name, overrides)
         found.stop_if_any()
         recipe = stages[-1].model_copy(update={"plan": tuple(document.value["plan"])})
-        recipe._stage, recipe._earlier, recipe._stages = "", (), tuple(stages)
+        recipe._stage, recipe._earlier, recipe._stages, recipe._text = "", (), tuple(stages), document.data
         return recipe
     made = _checked(document, found, name, overrides)
     found.stop_if_any()
     assert made is not None
+    made._text = document.data
     return made
 
 
@@ -95,10 +104,12 @@ def _override(document: Document, text: str, own: bool) -> None:
     """`--set draw.positives.m=2`: the key must have a place in the file; its value is read like the file's own. What an
     own recipe leaves out has its place all the same."""
     key, equals, value = text.partition("=")
+    if problem := text_problem(text):
+        raise RecipeError(f"{excerpt(text)} {problem}", where="--set", fix="type it in UTF-8")
     if not equals:
         raise RecipeError(f"'{text}' is not key=value", where="--set", fix="write for example --set draw.positives.m=2")
     parts = key.replace("[", ".").replace("]", "").split(".")
-    path: list[str | int] = [int(part) if part.isdigit() else part for part in parts]
+    path: list[str | int] = [int(part) if _PLACE.fullmatch(part) else part for part in parts]
     place = document.value
     if path[0] == "plan" and len(path) > 1 and isinstance(place, dict) and isinstance(place.get("plan"), list):
         for number, entry in enumerate(place["plan"]):  # `plan.<stage>.<key>`
@@ -118,7 +129,7 @@ def _override(document: Document, text: str, own: bool) -> None:
             options = [str(option) for option in place] if isinstance(place, dict) else []
             options += _keys_at(tuple(path[:depth])) if own else []
             what = f"'{dotted(tuple(path[: depth + 1]))}' is not in the recipe"
-            raise RecipeError(what, where="--set", key=key, fix=nearest(str(part), options) or _HELP)
+            raise RecipeError(what, where="--set", key=key[:80], fix=nearest(str(part), options) or _HELP)
         if not last:
             place = place[part]
     place[path[-1]] = strict_yaml.scalar(value)
