@@ -121,7 +121,13 @@ def _override(document: Document, text: str, own: bool) -> None:
             inherited = tuple(path[2 : depth + 1])
             if inherited[0] not in OWN and holds(document.value, inherited):
                 place[part] = {}  # a stage that differs in nothing of it so far
-        if own and not last and isinstance(place, dict) and part not in place and part in _keys_at(tuple(path[:depth])):
+        if (
+            own
+            and not last
+            and isinstance(place, dict)
+            and part not in place
+            and part in [*_keys_at(tuple(path[:depth]))]
+        ):
             place[part] = {}
         is_item = isinstance(place, list) and isinstance(part, int) and part < len(place)
         is_key = isinstance(place, dict) and isinstance(part, str) and (last or part in place)
