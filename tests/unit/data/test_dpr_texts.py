@@ -107,8 +107,9 @@ def test_a_straight_apostrophe_in_questions_alone(tmp_path: Path) -> None:
     texts = [Passage("p0", "kalo\u2019mi")]
     groups = [asked("q0", "p0", "ren\u2019tu"), asked("q1", "p0", "\u2019ka \u2018lo"), asked("q2", "p0", "vas'zel")]
     here = ground(tmp_path, texts, groups)
-    kept, straight = settings(question_prompt="or\u2019 "), settings(
-        question_prompt="or\u2019 ", question_apostrophe="straight"
+    kept, straight = (
+        settings(question_prompt="or\u2019 "),
+        settings(question_prompt="or\u2019 ", question_apostrophe="straight"),
     )
     found = [tokens.of_questions(here.questions, settled, backend, silent) for settled in (kept, straight)]
     assert found[0].folder != found[1].folder

@@ -94,7 +94,10 @@ def test_clipping_and_epsilon_are_those_of_the_divided_gradient(examined: Examin
         ratio = np.abs(found[-100:]).mean(axis=0) / np.abs(expected[-100:]).mean(axis=0)
         return ratio.reshape(4, 6).mean(axis=1)
 
-    ours, config = size(our_updates(gradients, training)), size(our_updates(gradients, training | {"adam_epsilon": 1e-8}))
+    ours, config = (
+        size(our_updates(gradients, training)),
+        size(our_updates(gradients, training | {"adam_epsilon": 1e-8})),
+    )
     assert (np.abs(ours - 1) < 0.25).all(), ours
     assert config[3] > 1.5, config
     examined(exact.size, f"updates; steps against the released ones {ours.round(2).tolist()}, "
