@@ -225,6 +225,8 @@ def _encoder(recipe: Recipe) -> str:
         learning = UNKNOWN if backbone is None else f"{_costs.lora_parameters(recipe, backbone):,}"
         lora = f", LoRA rank {towers.lora.rank} ({learning} parameters learn)"
     lengths = f"lengths {towers.question_length} and {towers.passage_length}"
+    if towers.last_slot == "sep":
+        lengths += " for every text"
     return f"{name}, {size} parameters, {shared}, {towers.pooling}, {lengths}{lora}"
 
 
