@@ -37,7 +37,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "adapter": {"lora": LORA, **PROMPTS},
     "one-adapter": {"lora": LORA | {"towers": "question"}, "share": False, **PROMPTS},
     "dpr": {"share": False, "pooling": "cls", "title": "pair", "pair_cut": "longest_first", "last_slot": "sep",
-            "question_apostrophe": "straight", "question_prompt": "it is "},
+            "question_apostrophe": "straight", "question_length": 60, "passage_length": 64},
 }  # fmt: skip
 RUN = """
 import json, sys
