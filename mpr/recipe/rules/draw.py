@@ -63,10 +63,10 @@ def negatives_have_sources(recipe: Recipe) -> Iterator[Finding]:
             fix = nearest(name, split.sources) or f"lists of that split: {known}"
             yield path, f"split '{recipe.data.train}' has no candidates called '{name}'", fix
     for number, entry in enumerate(recipe.draw.negatives):
-        for key, name in (("from", entry.from_), ("fallback", entry.fallback)):
-            if name is not None and name not in names:
-                fix = nearest(name, names) or f"known: {', '.join(names) or 'none'}"
-                yield ("draw", "negatives", number, key), f"no source is called '{name}'", fix
+        for key, wanted in (("from", entry.from_), ("fallback", entry.fallback)):
+            if wanted is not None and wanted not in names:
+                fix = nearest(wanted, names) or f"known: {', '.join(names) or 'none'}"
+                yield ("draw", "negatives", number, key), f"no source is called '{wanted}'", fix
 
 
 def fallbacks_fit(recipe: Recipe) -> Iterator[Finding]:
