@@ -8,10 +8,15 @@ from typing import Annotated, Any
 
 import typer
 
-from mpr import __version__
 from mpr.errors import Interrupted, MprError
+from mpr.runtime import installation
 from mpr.runtime.processes import EndedElsewhere
-from mpr.verbs import check, compare, data, generate, leaderboard, publishing, reproduce, search, training
+from mpr.verbs import check, compare, data, generate, init, leaderboard, publishing, reproduce, search, training
+
+try:
+    from mpr import __version__
+except ImportError:  # the other package of this name lies over this one
+    sys.exit(f"mpr: {installation.stranger('of unknown version') or 'mpr/__init__.py is not ours'}")
 
 app = typer.Typer(
     name="mpr",
@@ -27,14 +32,15 @@ app = typer.Typer(
 
 
 @app.callback(invoke_without_command=True)
-def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+def _version(version: Annotated[bool, typer.Option("--version", help="Print version and place.")] = False) -> None:
     if version:
-        typer.echo(f"mpr {__version__}")
+        typer.echo(installation.shown(__version__))
         raise typer.Exit
 
 
 for verb in (
     *(reproduce.reproduce, reproduce.status, reproduce.verify),
+    *(init.init, init.recipes),
     *(check.check, check.plan, data.data, data.audit),
     *(training.mine, training.label, training.train, training.merge),
     *(search.encode, search.search, search.evaluate, compare.compare),
@@ -48,6 +54,8 @@ app.add_typer(leaderboard.app, name="leaderboard")
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry of the `mpr` command: refusals are one screen without a traceback, with their exit code."""
+    if beside := installation.stranger(__version__):
+        typer.echo(f"mpr: {beside}", err=True)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads cost 3 to 5 times on a busy machine
     try:
         result: Any = app(arguments, standalone_mode=False)

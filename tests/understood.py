@@ -150,7 +150,7 @@ def _parse_docker(words: list[str], whole: bool) -> None:
 
 def _parse_pip(words: list[str], whole: bool) -> None:
     """Extras exist; what else pip is told is pip's business."""
-    extras = [name for word in words for name in re.findall(r"^(?:mpr|\.)\[(\w+)\]$", word)]
+    extras = [name for word in words for name in re.findall(r"^(?:mpr-retrieval|\.)\[([\w-]+)\]$", word)]
     text = (ROOT / "pyproject.toml").read_text("utf-8")
     if unknown := [name for name in extras if f"\n{name} = [" not in text]:
         raise Refused(f"mpr has no extra {', '.join(unknown)}")

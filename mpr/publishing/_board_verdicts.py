@@ -107,7 +107,16 @@ def word(row: BoardRow) -> str:
 
 
 def commit(entry: Entry) -> str:
-    return str(entry.result.document["environment"]["code"].get("commit", "unknown"))
+    return str(_code(entry).get("commit", "unknown"))
+
+
+def is_dirty(entry: Entry) -> bool:
+    """Whether the code had changes that nobody committed."""
+    return bool(_code(entry).get("dirty", False))
+
+
+def _code(entry: Entry) -> dict[str, Any]:
+    return dict(entry.result.document["environment"].get("code") or {})
 
 
 # Significance

@@ -65,7 +65,8 @@ def render(facts: Facts) -> str:
         listed = "\n".join(f"> - {reason}" for reason in facts.reasons)
         parts.append(f"> **This is a draft and no row of any table.** Its numbers must not be cited:\n{listed}")
     parts.append(
-        f"A dense retriever that was trained with several positive passages per question by mpr {facts.contract.mpr}, "
+        f"A dense retriever that was trained with several positive passages per question by mpr {facts.contract.mpr} "
+        f"(`pip install mpr-retrieval`), "
         f"from the recipe `{facts.document['row']}` in this repository.{_LORA[facts.contract.weights]}"
     )
     parts += ["## Results", *_results(facts), "## Use", *_use(facts)]

@@ -38,9 +38,9 @@ class Checked:
         return f"{self.rows} rows and {self.files} files of the leaderboard are what was built"
 
 
-def build(root: Path, redraw: bool = False) -> list[Path]:
+def build(root: Path, redraw: bool = False, *, own: bool = False) -> list[Path]:
     """Writes what differs, pictures only where their numbers changed; returns it. The lock comes last."""
-    board = leaderboard.read(root)
+    board = leaderboard.read(root, own)
     tables = _board_table.tables(board)
     compared = [_board_verdicts.against_baseline(table) for table in tables]
     against = {name: asdict(found) for rows in compared for name, found in rows.items()}
@@ -68,7 +68,7 @@ def build(root: Path, redraw: bool = False) -> list[Path]:
     return gone + changed
 
 
-def check(root: Path) -> Checked:
+def check(root: Path, *, own: bool = False) -> Checked:
     """Refuses any edit since the build, naming the row; loads no torch, draws and tests nothing."""
     path, page = root / FOLDER / LOCK, root / FOLDER / PAGE
     if not path.is_file():
@@ -77,7 +77,7 @@ def check(root: Path) -> Checked:
     paths = [*reference.recipe_paths(root), *leaderboard.files(root)]
     if problems := list(_differences(root, paths, lock)):
         raise DataError(problems)
-    board = leaderboard.read(root)
+    board = leaderboard.read(root, own)
     figures = _board_figures.figures(_board_table.tables(board))
     what = "is not what this code makes of rows and results"
     wanted, found = _board_page.text(board, lock["against"], figures).encode(), page.read_bytes()

@@ -26,7 +26,7 @@ IGNORED = (
     "num_train_epochs",
     "max_steps",
 )  # a draw is the batch; the plan has the steps
-INSTALLED_AS = {"tensorboard": "mpr[trackers]", "trackio": "mpr[trackers]"}
+INSTALLED_AS = {"tensorboard": "mpr-retrieval[trackers]", "trackio": "mpr-retrieval[trackers]"}
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,14 @@ from mpr.verbs.arguments import Home, OneRecipe, Overrides, Recipes, Root
 def check(recipes: Recipes, overrides: Overrides = None) -> None:
     """Read recipes strictly and report everything that is wrong with them, each with its line.
 
-    Nothing is downloaded and no model is loaded. Example: mpr check recipes/*.yaml
+    Nothing is downloaded and no model is loaded. Example: mpr check my.yaml quickstart
     """
-    from mpr.recipe import read
+    from mpr.recipe import read, shipped
 
     refused = []
     for path in recipes:
         try:
-            read.load(path, overrides or ())
+            read.load(shipped.find(path), overrides or ())
         except MprError as error:
             refused.append(error.exit_code)
             typer.echo(str(error), err=True)

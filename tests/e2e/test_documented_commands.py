@@ -45,6 +45,8 @@ NOT_RUN = {  # only understood, and why
     "mpr push runs/quickstart-seed42 me/quickstart --baseline runs/quickstart-bm25": "the Hub; see test_push_and_pull",
     "mpr pull me/quickstart@<40 hex digits of the commit>": "the Hub; see test_push_and_pull",
 }
+OWN = "is run by test_own_data"
+NOT_RUN |= dict.fromkeys(("mpr init my.yaml --data my.jsonl", "mpr plan my.yaml", "mpr reproduce my.yaml"), OWN)
 MISTAKES = {  # of the README's my.yaml
     "m: 4,": "m: 0,",
     "name: lse_pair": "name: bec",
@@ -123,7 +125,7 @@ def test_what_make_would_run_is_understood(examined: Examined) -> None:
         "accelerate launch --config_file recipes/accelerate/tpu.yaml mpr/train.py RECIPE",
         "accelerate launch --cpu mpr/train.py RECIPE --sets a=b", "torchrun --nproc 2 -m mpr.train RECIPE --sets a=b",
         "torchrun --processes 2 -m mpr.train RECIPE", "torchrun -m mpr.trainer RECIPE", "python benchmarks/none.py",
-        "docker build --build-arg VARIAND=cpu .", "docker run --rm mpr reproduces", "pip install 'mpr[gpus]'",
+        "docker build --build-arg VARIAND=cpu .", "docker run --rm mpr reproduces", "pip install 'mpr-retrieval[gpus]'",
         "pytest tests/unit/test_nothing.py",
     ],
 )  # fmt: skip
