@@ -6,7 +6,7 @@ Give the SHA-256 of every file and the row can be published; without them the re
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
