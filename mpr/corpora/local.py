@@ -6,7 +6,7 @@ Give the SHA-256 of every file and the row can be published; without them the re
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -30,7 +30,7 @@ from mpr.records import Group, Judgement, Passage, Question
 
 Checksum = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
-_CORPORA: dict[str, Callable[[Any], Iterator[Passage]]] = {
+_CORPORA: dict[str, Callable[..., Iterator[Passage]]] = {
     "dpr_tsv": dpr_tsv.read_passages,
     "plain_tsv": lambda path: dpr_tsv.read_passages(path, header=False, quoted=False),
     "tevatron": tevatron.read_passages,
@@ -38,12 +38,13 @@ _CORPORA: dict[str, Callable[[Any], Iterator[Passage]]] = {
     "msmarco": msmarco.read_passages,
     "squad": lambda path: squad.read_passages(path, prefix=""),
 }
-_QUESTIONS: dict[str, Callable[[Any], Iterator[Question]]] = {
+_QUESTIONS: dict[str, Callable[..., Iterator[Question]]] = {
     "beir": beir.read_questions,
     "msmarco": msmarco.read_questions,
     "questions": questions_jsonl.read_questions,
 }
 _TEXTS = ("pos_neg", "anchors", "columns")  # texts without ids, which are passages of the corpus
+_WITH_FIELDS = ("dpr_json", "tevatron", "tevatron_inline", "candidates", "questions", "beir", "pos_neg", "anchors")
 _INLINE = ("dpr_json", "tevatron_inline")
 _LISTED = {"dpr_json": ("bm25", "random"), "tevatron": ("bm25",), "tevatron_inline": ("bm25",), "candidates": ("bm25",)}
 _TRAINS = ("dpr_json", "tevatron", "tevatron_inline", "candidates", "squad", *_TEXTS)
@@ -59,6 +60,8 @@ class Corpus(Parameters):
     or a peer's own."""
     columns: dict[Literal["id", "text", "title"], str] | None = None
     """For `columns`: our name -> column. Without `id`, ids come from the texts."""
+    ignore: tuple[str, ...] = ()
+    """For `tevatron` and `beir`: further fields of a line, which are not read."""
     sha256: Checksum | None = None
     """Of the file as it lies on disk."""
     passages: Annotated[int, Field(ge=1)] | None = None
@@ -70,6 +73,8 @@ class Corpus(Parameters):
             raise ValueError("`format: columns` and `columns` go together")
         if self.columns is not None and "text" not in self.columns:
             raise ValueError("columns: 'text' is missing")
+        if self.ignore and self.format not in _WITH_FIELDS:
+            raise ValueError(f"ignore: a file of format {self.format} has no fields to be left out")
         return self
 
 
@@ -89,7 +94,7 @@ class Questions(_own.Held):
     """For `columns`: `question` and `positives` -> columns; also `negatives`, `positive_scores`, `negative_scores`,
     `id`. Positives and negatives may be in several columns."""
     ignore: tuple[str, ...] = ()
-    """For `pos_neg` and `anchors`: further fields, which are dropped."""
+    """For files of JSON objects: further fields of an object, which are not read."""
     sha256: Checksum | None = None
     """Of the file as it lies on disk."""
     judgements: str | None = None
@@ -110,8 +115,8 @@ class Questions(_own.Held):
     def _columns_fit(self) -> Questions:
         if (self.format == "columns") != (self.columns is not None):
             raise ValueError("`format: columns` and `columns` go together")
-        if self.ignore and self.format not in ("pos_neg", "anchors"):
-            raise ValueError("ignore belongs to pos_neg and anchors")
+        if self.ignore and self.format not in _WITH_FIELDS:
+            raise ValueError(f"ignore: a file of format {self.format} has no fields to be left out")
         if self.columns is not None:
             columns.Columns.of(self.columns)
         return self
@@ -123,6 +128,11 @@ class Questions(_own.Held):
 
 
 _RELEVANCE = {True: "positives", False: "answers"}
+
+
+def _left_out(file: Corpus | Questions) -> dict[str, tuple[str, ...]]:
+    """What a reader that knows fields is told."""
+    return {"ignore": file.ignore} if file.ignore else {}
 
 
 class Params(Parameters):
@@ -180,29 +190,30 @@ class Collection(_own.Collection):
             return columns.read_passages(
                 tables.read_rows(path), {str(ours): name for ours, name in corpus.columns.items()}
             )
-        return _CORPORA[corpus.format](path)
+        return _CORPORA[corpus.format](path, **_left_out(corpus))
 
     def records(self, split: str) -> Iterator[Group]:
         found: Questions = self.params.splits[split]
         path, regex = self.fetch(Pin(found.file, sha256=found.sha256)), found.answers == "regex"
         if found.judgements is not None:
-            return trec.judged_groups(_QUESTIONS[found.format](path), self._qrels(found), found.relevant)
+            asked = _QUESTIONS[found.format](path, **_left_out(found))
+            return trec.judged_groups(asked, self._qrels(found), found.relevant)
         if found.columns is not None:
             return columns.read_groups(tables.read_rows(path), columns.Columns.of(found.columns))
         if found.format in ("pos_neg", "anchors"):
             read = pos_neg.read_groups if found.format == "pos_neg" else anchors.read_groups
             return read(tables.read_rows(path), found.ignore)
         if found.format == "dpr_json":
-            return dpr_json.read_groups(path, regex=regex)
+            return dpr_json.read_groups(path, regex=regex, ignore=found.ignore)
         if found.format in ("tevatron", "tevatron_inline"):
-            return tevatron.read_groups(path, regex=regex)
+            return tevatron.read_groups(path, regex=regex, ignore=found.ignore)
         if found.format == "candidates":
-            return questions_jsonl.read_groups(path)
+            return questions_jsonl.read_groups(path, ignore=found.ignore)
         if found.format == "squad":
             return squad.read_groups(path, prefix="")
         if found.format == "dpr_qa":
             return (Group(question) for question in dpr_tsv.read_questions(path, regex=regex))
-        return (Group(question) for question in _QUESTIONS[found.format](path))
+        return (Group(question) for question in _QUESTIONS[found.format](path, **_left_out(found)))
 
     def judgements(self, split: str) -> Iterator[Judgement]:
         name = self.source_of(split)

@@ -105,7 +105,7 @@ def test_positives_are_what_is_right_for_a_question(tmp_path: Path) -> None:
         ({"splits": {"a": PARTED, "b": PARTED}}, "held out of one split"),
         ({"splits": {"a": PARTED, "test": {"file": "y", "format": "pos_neg"}}}, "a split is called test"),
         ({"splits": {"a": {"file": "x", "format": "columns"}}}, "`format: columns` and `columns` go together"),
-        ({"splits": {"a": {"file": "x", "format": "dpr_json", "ignore": ["y"]}}}, "ignore belongs to"),
+        ({"splits": {"a": {"file": "x", "format": "dpr_qa", "ignore": ["y"]}}}, "has no fields to be left out"),
     ],
 )  # fmt: skip
 def test_keys_that_contradict_each_other_are_refused(entry: dict[str, Any], message: str) -> None:
