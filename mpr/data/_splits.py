@@ -10,8 +10,9 @@ from mpr.data import _split_builder
 from mpr.data._corpus import Corpus
 from mpr.data._training_split import Added
 from mpr.data.passages import PassageStore
-from mpr.data.questions import SplitStore, normalised
+from mpr.data.questions import SplitStore
 from mpr.errors import DataError, Problems
+from mpr.metrics.answers import normalised
 from mpr.recipe.keys import Recipe
 
 

@@ -3,15 +3,17 @@
 This file says what the keys are, section by section, and last the whole `Recipe`; those of `draw` stand in
 `mpr/recipe/keys_draw.py`. `mpr/recipe/read.py` reads a file into it, `mpr/recipe/rules/__init__.py` refuses
 contradictions. A key that changes a result has no default: the file reads like the experiment section of a paper.
+What a recipe without the key `paper` may leave out is in `mpr/recipe/defaults.py`, which writes it in before reading.
 """
 
 from __future__ import annotations
 
 import functools
+import json
 import operator
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field, PrivateAttr, create_model
+from pydantic import Field, PrivateAttr, TypeAdapter, create_model
 
 from mpr import catalogue
 from mpr.catalogue import Parameters
@@ -59,6 +61,11 @@ else:
             ),
         ),
     )
+
+
+def corpus_of(content: Any) -> Any:
+    """The entry `data.corpus` from plain values; ValueError where it is none."""
+    return TypeAdapter(CorpusPart).validate_json(json.dumps(content))
 
 
 def declared(label: LabelPart, constant: str) -> Any:
@@ -380,6 +387,8 @@ class Recipe(Parameters):
     _stage: str = PrivateAttr(default="")
     _stages: tuple[Recipe, ...] = PrivateAttr(default=())  # of a row with a plan; see mpr/recipe/stages.py
     _earlier: tuple[tuple[str, Recipe | None], ...] = PrivateAttr(default=())  # None: has mistakes of its own
+    _defaults: tuple[str, ...] = PrivateAttr(default=())
+    _written: str = PrivateAttr(default="")
 
     @property
     def name(self) -> str:
@@ -390,6 +399,16 @@ class Recipe(Parameters):
     def overrides(self) -> tuple[str, ...]:
         """The `--set` arguments it was read with."""
         return self._overrides
+
+    @property
+    def defaults(self) -> tuple[str, ...]:
+        """What its file leaves to `mpr/recipe/defaults.py`, a line for each section; nothing for a complete recipe."""
+        return self._defaults
+
+    @property
+    def written(self) -> str:
+        """A file with every value, those of `--set` included; empty where the recipe is complete as its file is."""
+        return self._written
 
     @property
     def stage(self) -> str:

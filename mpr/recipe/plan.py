@@ -79,7 +79,10 @@ def resolve(recipe: Recipe) -> Plan:
         lines += _work_lines(stage, own)
     lines.append(_line("search", f"{recipe.search.index}, {recipe.search.depth:,} passages a question"))
     lines.append(_line("measures", f"{', '.join(recipe.evaluation.measures)}, by {recipe.evaluation.match}"))
-    return Plan(**facts, lines=(*lines, *_cost_lines(recipe, facts)))
+    lines += _cost_lines(recipe, facts)
+    for number, line in enumerate(recipe.defaults):
+        lines.append(_line("" if number else "defaults", line))
+    return Plan(**facts, lines=tuple(lines))
 
 
 def _facts(recipe: Recipe, offered: Collection) -> dict[str, Any]:

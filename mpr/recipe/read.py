@@ -1,18 +1,23 @@
-"""Reads a recipe file: strict YAML, typed keys, `--set` overrides, rules; every error at once, each with its line."""
+"""Reads a recipe file: strict YAML, typed keys, `--set` overrides, rules; every error at once, each with its line.
+
+A recipe without the key `paper` may be short: `defaults` and `_own_data` write it out before anything is checked.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import ValidationError
 
+from mpr import __version__
 from mpr.errors import Problem, Problems, RecipeError, nearest
-from mpr.recipe import _training_arguments, rules, strict_yaml
+from mpr.recipe import _own_data, _training_arguments, defaults, rules, strict_yaml
 from mpr.recipe._stage_document import StageDocument, stages_in
 from mpr.recipe.keys import Recipe
 from mpr.recipe.stages import OWN
@@ -32,36 +37,60 @@ _WORDS = {
 }
 
 
-def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """The recipe in this file, or a RecipeError that lists everything wrong with it."""
-    document = strict_yaml.read(Path(path))
-    return from_document(document, Path(path).stem, overrides)
+def load(path: Path, overrides: Sequence[str] = (), *, written: bool = False) -> Recipe:
+    """The recipe in this file, or a RecipeError that lists everything wrong with it.
+
+    `written`: it is a `Recipe.written`, which these overrides are a part of.
+    """
+    document, name = strict_yaml.read(Path(path)), Path(path).stem
+    if not written:
+        return from_document(document, name, overrides)
+    recipe = from_document(document, name)
+    recipe._overrides = tuple(overrides)
+    return recipe
 
 
 def from_document(document: Document, name: str, overrides: Sequence[str] = ()) -> Recipe:
     """The same for a document already parsed. Every stage of a plan is a recipe; what stands above them has types."""
+    own = defaults.is_own(document.value)
+    if own:
+        defaults.spelled_out(document.value)
     for override in overrides:
-        _override(document, override)
+        _override(document, override, own)
     found = _Findings(document)
     if not isinstance(document.value, dict):
         found.add((), "must be a mapping of keys", _HELP)
         found.stop_if_any()
+    if not own:
+        return _read(document, found, name, tuple(overrides))
+    defaults.spelled_out(document.value)
+    follows, seen = _own_data.written_out(document, found.add)
+    filled = defaults.fill(document.value, follows)
+    recipe = _read(document, found, name, tuple(overrides))
+    if filled or seen:
+        recipe._defaults = tuple(defaults.shown([*seen, *filled]))
+        recipe._written = defaults.written(document.value, filled, __version__)
+    return recipe
+
+
+def _read(document: Document, found: _Findings, name: str, overrides: tuple[str, ...]) -> Recipe:
     if document.value.get("plan"):
         _check_training(document, found)
         _typed(document, found)
-        stages = _stages(document, found, name, tuple(overrides))
+        stages = _stages(document, found, name, overrides)
         found.stop_if_any()
         recipe = stages[-1].model_copy(update={"plan": tuple(document.value["plan"])})
         recipe._stage, recipe._earlier, recipe._stages = "", (), tuple(stages)
         return recipe
-    made = _checked(document, found, name, tuple(overrides))
+    made = _checked(document, found, name, overrides)
     found.stop_if_any()
     assert made is not None
     return made
 
 
-def _override(document: Document, text: str) -> None:
-    """`--set draw.positives.m=2`: the key must have a place in the file; its value is read like the file's own."""
+def _override(document: Document, text: str, own: bool) -> None:
+    """`--set draw.positives.m=2`: the key must have a place in the file; its value is read like the file's own. What an
+    own recipe leaves out has its place all the same."""
     key, equals, value = text.partition("=")
     if not equals:
         raise RecipeError(f"'{text}' is not key=value", where="--set", fix="write for example --set draw.positives.m=2")
@@ -78,6 +107,8 @@ def _override(document: Document, text: str) -> None:
             inherited = tuple(path[2 : depth + 1])
             if inherited[0] not in OWN and holds(document.value, inherited):
                 place[part] = {}  # a stage that differs in nothing of it so far
+        if own and not last and isinstance(place, dict) and part not in place and part in _keys_at(tuple(path[:depth])):
+            place[part] = {}
         is_item = isinstance(place, list) and isinstance(part, int) and part < len(place)
         is_key = isinstance(place, dict) and isinstance(part, str) and (last or part in place)
         if not is_item and not is_key:
@@ -233,7 +264,7 @@ def _in_file(document: Document, location: Sequence[str | int]) -> tuple[Path_, 
     return tuple(path), tags
 
 
-def _keys_at(path: Path_, tags: dict[Path_, str]) -> Iterable[str]:
+def _keys_at(path: Path_, tags: Mapping[Path_, str] = MappingProxyType({})) -> Iterable[str]:
     """The keys that may stand at this place, from the JSON Schema of a recipe."""
     schema = _schema()
     place: Any = _resolved(schema, schema, tags.get(()))

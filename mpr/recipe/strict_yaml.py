@@ -55,9 +55,12 @@ class Document:
     """Places whose value was refused and stands as null."""
     replaced: dict[Path_, str] = field(default_factory=dict)
     """Places whose value is not the file's, and what put it there."""
+    short: dict[Path_, Path_] = field(default_factory=dict)
+    """Places of a short form that was written out -> where the file has it."""
 
     def where(self, path: Path_) -> str:
         """`file:line` of a value, or of the nearest thing around it when the value itself is missing."""
+        path = self.shown(path)
         for length in range(len(path), -1, -1):
             if path[:length] in self.replaced:
                 return self.replaced[path[:length]]
@@ -67,6 +70,9 @@ class Document:
 
     def shown(self, path: Path_) -> Path_:
         """The way to a value as it is written in messages."""
+        for length in range(len(path), 0, -1):
+            if path[:length] in self.short:
+                return (*self.short[path[:length]], *path[length:])
         return path
 
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mpr import storage
 from mpr.errors import RecipeError, StorageError
@@ -51,8 +52,9 @@ class Pipeline:
                 done[stage.name] = self._kept(stage, inputs) or self._made(stage, inputs)
             place = row.folder / RECIPE / f"{row.recipe.name}.yaml"
             if place.absolute() != row.file.absolute():
-                storage.write_file(place, row.file.read_bytes())
-            about = {"recipe": row.recipe.name, "system": row.system, "overrides": row.recipe.overrides}
+                storage.write_file(place, row.recipe.written.encode() or row.file.read_bytes())
+            about: dict[str, Any] = {"recipe": row.recipe.name, "system": row.system, "overrides": row.recipe.overrides}
+            about |= {"written": True} if row.recipe.written else {}
             storage.write_file(row.folder / ABOUT, (json.dumps(about, indent=1) + "\n").encode())
             found = concluded(row, done)
             found.write(row.folder)

@@ -39,7 +39,8 @@ def _id_or_number(value: Any) -> str:
     return str(value) if type(value) is int and abs(value) < 10**18 else _id(value)
 
 
-def _number(value: Any) -> float:
+def finite(value: Any) -> float:
+    """A number as such or as text; what is no finite number is a ValueError."""
     if type(value) not in (int, float, str):
         raise ValueError(f"must be a number, not {_kind(value)}")
     try:
@@ -60,7 +61,7 @@ def _kind(value: object) -> str:
 Id = Annotated[str, PlainValidator(_id)]
 IdOrNumber = Annotated[str, PlainValidator(_id_or_number)]  # some files write ids as whole numbers: they become text
 Text = Annotated[str, StringConstraints(min_length=0)]  # only with a constraint, pydantic refuses lone surrogates
-Number = Annotated[float, PlainValidator(_number)]  # finite; some files write scores as text: they become numbers
+Number = Annotated[float, PlainValidator(finite)]  # finite; some files write scores as text: they become numbers
 Object = InstanceOf[dict[str, Any]]  # its fields are checked later
 
 
