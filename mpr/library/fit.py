@@ -111,17 +111,11 @@ def _sections(base: str | Path, objective: Any, positives: int) -> dict[str, Any
 
 def _data(home: Path, given: Mapping[str, Any]) -> dict[str, Any]:
     """The section `data`; rows in memory become files."""
-    parts: dict[str, Any] = {}
-    for part, data in given.items():
-        if data is None:
-            continue
-        if isinstance(data, str | Path):
-            parts[part] = str(data)
-        else:
-            parts[part] = _file(home, part, data)
-    if len({isinstance(part, str) for name, part in parts.items() if name != "corpus"}) > 1:
-        parts = {name: {"file": part} if isinstance(part, str) else part for name, part in parts.items()}
-    return parts
+    return {
+        part: str(data) if isinstance(data, str | Path) else _file(home, part, data)
+        for part, data in given.items()
+        if data is not None
+    }
 
 
 def _file(home: Path, part: str, data: Any) -> dict[str, Any]:

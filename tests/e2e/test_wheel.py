@@ -66,11 +66,12 @@ def test_it_carries_what_a_checkout_has(wheel: Path, examined: Examined) -> None
     assert re.search(r"^Name: mpr-retrieval$", about, re.MULTILINE)
     assert "mpr = mpr.cli:main" in commands
     assert "mpr-retrieval = mpr.cli:main" in commands
-    shipped = [path.relative_to(ROOT).as_posix() for path in (ROOT / "recipes").rglob("*") if path.is_file()]
+    files = [path for folder in ("recipes", "docs") for path in (ROOT / folder).rglob("*") if path.is_file()]
+    shipped = [path.relative_to(ROOT).as_posix() for path in files]
     assert {f"mpr/shipped/{name}" for name in shipped} <= names
     assert "mpr/shipped/recipes/schema.json" in names
     assert not [name for name in names if not name.startswith(("mpr/", "mpr_retrieval-"))]
-    examined(len(shipped), "files of recipes in the wheel", at_least=100)
+    examined(len(shipped), "recipes and pages in the wheel", at_least=120)
 
 
 def test_a_user_of_the_wheel_has_names_plans_and_a_board(run: Run, site: Path, tmp_path: Path) -> None:
