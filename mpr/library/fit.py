@@ -27,6 +27,7 @@ from mpr.library._rows import Columns, Row
 from mpr.models import locate
 from mpr.recipe import read, strict_yaml
 from mpr.rows.pipeline import RECIPE
+from mpr.runtime.processes import Place
 from mpr.training import launch, run_folder
 
 ROWS = "rows"  # folder below home
@@ -71,6 +72,9 @@ def fit(
         returns what is there; another call needs another name.
     home: where prepared data is kept. quiet: no progress bars.
     """
+    if Place.here().world > 1:
+        fix = "launch a recipe instead: accelerate launch mpr/train.py RECIPE"
+        raise RecipeError("runs in one process", key="fit", fix=fix)
     if not _NAME.fullmatch(name):
         raise RecipeError(f"{name!r} is no name", key="name", fix="use letters, digits, dots, underscores and dashes")
     sections = _sections(base, objective, positives)
