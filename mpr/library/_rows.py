@@ -44,7 +44,7 @@ class Columns:
 
 
 @dataclass(frozen=True)
-class Row:
+class Example:
     """A question with its passages."""
 
     question: str
@@ -52,7 +52,7 @@ class Row:
     negatives: list[str]
 
     @classmethod
-    def of(cls, cells: Mapping[str, Any], columns: Columns) -> Row:
+    def of(cls, cells: Mapping[str, Any], columns: Columns) -> Example:
         """Cells that are None or empty are no passages; a row without a positive is refused."""
         question = _text(cells[columns.question], columns.question)
         made = cls(question, _texts(cells, columns.positives), _texts(cells, columns.negatives))

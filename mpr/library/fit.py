@@ -23,7 +23,7 @@ from typing import Any
 
 from mpr import storage
 from mpr.errors import DataError, RecipeError
-from mpr.library._rows import Columns, Row
+from mpr.library._rows import Columns, Example
 from mpr.models import locate
 from mpr.recipe import read, strict_yaml
 from mpr.rows.pipeline import RECIPE
@@ -131,7 +131,7 @@ def _file(home: Path, part: str, data: Any) -> dict[str, Any]:
     columns: Columns | None = None
     for row in data:
         columns = Columns.of(list(row)) if columns is None else columns
-        one = Row.of(row, columns)
+        one = Example.of(row, columns)
         content = {"query": one.question, "pos": one.positives} | ({"neg": one.negatives} if columns.negatives else {})
         lines.append(json.dumps(content, ensure_ascii=False) + "\n")
     if not lines:

@@ -34,7 +34,7 @@ from torch.nn.functional import normalize
 
 from mpr import objectives
 from mpr.errors import RecipeError, nearest
-from mpr.library._rows import Columns, Row
+from mpr.library._rows import Columns, Example
 from mpr.records import text_hash
 
 POSITIVE, IGNORED, NEGATIVE = 1, 0, -1
@@ -55,7 +55,7 @@ class MultiPositiveCollator(SentenceTransformerDataCollator):
         if not features:
             return {}
         columns = Columns.of([name for name in features[0] if name not in _OF_TRAINER])
-        rows = [Row.of(feature, columns) for feature in features]
+        rows = [Example.of(feature, columns) for feature in features]
         questions, positives = [row.question for row in rows], [row.positives for row in rows]
         negatives = [row.negatives for row in rows]
         passages: dict[int, str] = {}
