@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,16 @@ LISTS = {
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return published(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture(scope="module")
+def still(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Without dropout, whose dice fall otherwise in chunks."""
+    folder = published(tmp_path_factory.mktemp("still"))
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    config |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    (folder / "config.json").write_text(json.dumps(config), "utf-8")
+    return folder
 
 
 def opened(base: Path) -> SentenceTransformer:
@@ -83,25 +94,18 @@ def test_one_positive_is_the_ranking_loss_of_sentence_transformers(base: Path, t
 
 
 @pytest.mark.parametrize("objective", ["lse_pair", "joint_lh", "bce"])
-def test_cached_equals_plain_and_columns_equal_lists(base: Path, tmp_path: Path, objective: str) -> None:
-    params = {"scaling": "probability"} if objective == "bce" else {}
-    about = block(opened(base))
-    plain = trained(base, tmp_path / "plain", SEVERAL,
-                             lambda model: MultiPositiveLoss(_still(model), objective, **params), **about)  # fmt: skip
+def test_cached_equals_plain_and_columns_equal_lists(still: Path, tmp_path: Path, objective: str) -> None:
+    params: dict[str, Any] = {"scaling": "probability"} if objective == "bce" else {}
+    about = block(opened(still))
+    plain = trained(
+        still, tmp_path / "plain", SEVERAL, lambda model: MultiPositiveLoss(model, objective, **params), **about
+    )
+    params["mini_batch_size"] = 2
     cached = trained(
-        base, tmp_path / "cached", LISTS,
-        lambda model: CachedMultiPositiveLoss(_still(model), objective, mini_batch_size=2, **params), **about,
-    )  # fmt: skip
+        still, tmp_path / "cached", LISTS, lambda model: CachedMultiPositiveLoss(model, objective, **params), **about
+    )
     assert difference(plain, cached) < 1e-5
     assert plain[0] - plain[-1] > 0.01, "something was learned"
-
-
-def _still(model: SentenceTransformer) -> SentenceTransformer:
-    """Without dropout, whose dice fall otherwise in chunks."""
-    for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
-    return model
 
 
 def test_cached_repeats_dropout(base: Path) -> None:
