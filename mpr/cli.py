@@ -11,7 +11,7 @@ import typer
 from mpr.errors import Interrupted, MprError
 from mpr.runtime import installation
 from mpr.runtime.processes import EndedElsewhere
-from mpr.verbs import check, compare, data, generate, leaderboard, publishing, reproduce, search, training
+from mpr.verbs import check, compare, data, generate, init, leaderboard, publishing, reproduce, search, training
 
 try:
     from mpr import __version__
@@ -40,6 +40,7 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print vers
 
 for verb in (
     *(reproduce.reproduce, reproduce.status, reproduce.verify),
+    *(init.init, init.recipes),
     *(check.check, check.plan, data.data, data.audit),
     *(training.mine, training.label, training.train, training.merge),
     *(search.encode, search.search, search.evaluate, compare.compare),

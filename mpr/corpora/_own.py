@@ -83,10 +83,11 @@ class Collection(Base):
         if named:
             yield from self.corpus()
         contents, splits = dict[str, int](), [name for name in self.params.splits if self._is_read_for_texts(name)]
+        of = ", ".join(splits)
         for name in splits:
             for group in self.records(name):
                 for passage in group.passages:
-                    content = stable_hash(f"{passage.title}\n{passage.text}")
+                    content = text_hash(f"{passage.title}\n{passage.text}")
                     if text_hash(passage.text) in self._ids or content == contents.get(passage.id):
                         continue
                     if passage.id in contents:
@@ -95,10 +96,10 @@ class Collection(Base):
                     contents[passage.id] = content
                     yield passage
         if not named:
-            log.info("no corpus is named: it is the %s texts that occur in %s", f"{len(contents):,}", ", ".join(splits))
+            log.warning("no corpus is named: it is the %s texts that occur in %s", f"{len(contents):,}", of)
         elif contents:
             log.warning(
-                "%s texts of %s are not in the corpus and were added to it", f"{len(contents):,}", ", ".join(splits)
+                "texts of %s that the corpus lacks were added to it: %s", ", ".join(splits), f"{len(contents):,}"
             )
 
     def groups(self, split: str) -> Iterator[Group]:

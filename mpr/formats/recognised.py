@@ -27,28 +27,34 @@ _PLAIN = (  # all of these columns are there -> the format
     (("positive_passages",), "tevatron_inline"),
     (("positive_document_ids",), "tevatron"),
     (("question", "positive_ctxs"), "dpr_json"),
+    (("id", "question", "pos"), "candidates"),
 )
-_LISTS = {"pos_neg": SOURCE, "dpr_json": "bm25", "tevatron": "bm25", "tevatron_inline": "bm25"}
+_LISTS = {"pos_neg": SOURCE, "dpr_json": "bm25", "tevatron": "bm25", "tevatron_inline": "bm25", "candidates": "bm25"}
 _NEGATIVE = ("neg", "negative_passages", "negative_document_ids", "hard_negative_ctxs")
 
 
 @dataclass(frozen=True)
 class Recognised:
-    """The format, its mapping of columns where it needs one, and what the list of negatives is called, if any."""
+    """What the first row of a table says of it."""
 
     format: str
     columns: dict[str, Any] = field(default_factory=dict)
+    """The mapping of columns, where the format needs one."""
     negatives: str = ""
+    """What its list of negatives is called; empty: it has none."""
+    relevance: str | None = None
+    """`positives`, where a format of questions with answers has none."""
 
     @property
     def keys(self) -> dict[str, Any]:
         """What a recipe says of it."""
-        return {"format": self.format, **({"columns": self.columns} if self.columns else {})}
+        relevance = {"relevance": self.relevance} if self.relevance else {}
+        return {"format": self.format, **({"columns": self.columns} if self.columns else {}), **relevance}
 
 
 def training_file(path: str | os.PathLike[str]) -> Recognised:
     """The format of a file of questions with positives."""
-    line, row = _first(path)
+    line, row = first_row(path)
     return training_row(line, row)
 
 
@@ -56,10 +62,11 @@ def training_row(line: Line, row: Mapping[str, Any]) -> Recognised:
     """The same of a first row, wherever it was read."""
     for names, found in _PLAIN:
         if all(name in row for name in names):
-            negatives = any(row.get(name) for name in _NEGATIVE)
             if found == "anchors":
                 return Recognised(found, negatives=SOURCE if any(name.startswith("negative") for name in row) else "")
-            return Recognised(found, negatives=_LISTS[found] if negatives else "")
+            negatives = any(row.get(name) for name in _NEGATIVE)
+            unanswered = found != "pos_neg" and not (row.get("answers") or row.get("answer"))
+            return Recognised(found, {}, _LISTS[found] if negatives else "", "positives" if unanswered else None)
     columns = {"question": _only(row, QUESTION), "positives": _only(row, POSITIVES)}
     if not all(columns.values()):
         fix = "say which is which: {file: ..., format: columns, columns: {question: ..., positives: ...}}"
@@ -96,7 +103,7 @@ def corpus_file(path: str | os.PathLike[str]) -> Recognised:
 
         if next(read_lines(path)).text.split("\t") == ["id", "text", "title"]:
             return Recognised("dpr_tsv")
-    line, row = _first(path)
+    line, row = first_row(path)
     if "docid" in row and "text" in row:
         return Recognised("tevatron")
     if "_id" in row and "text" in row and tables.ending(path) == ".jsonl":
@@ -109,7 +116,7 @@ def corpus_file(path: str | os.PathLike[str]) -> Recognised:
     return Recognised("columns", {ours: name for ours, name in columns.items() if name})
 
 
-def _first(path: str | os.PathLike[str]) -> tuple[Line, Mapping[str, Any]]:
+def first_row(path: str | os.PathLike[str]) -> tuple[Line, Mapping[str, Any]]:
     for line, row in tables.read_rows(path):
         return line, row
     raise DataError("has no row", where=str(path))

@@ -3,7 +3,7 @@
 This file says what the keys are, section by section, and last the whole `Recipe`; those of `draw` stand in
 `mpr/recipe/keys_draw.py`. `mpr/recipe/read.py` reads a file into it, `mpr/recipe/rules/__init__.py` refuses
 contradictions. A key that changes a result has no default: the file reads like the experiment section of a paper.
-What a recipe without the key `paper` may leave out is in `mpr/recipe/defaults.py`, which writes it in before reading.
+What a recipe without the key `paper` may leave out is in `mpr/recipe/_defaults.py`, which writes it in before reading.
 """
 
 from __future__ import annotations
@@ -402,7 +402,7 @@ class Recipe(Parameters):
 
     @property
     def defaults(self) -> tuple[str, ...]:
-        """What its file leaves to `mpr/recipe/defaults.py`, a line for each section; nothing for a complete recipe."""
+        """What its file leaves to `mpr/recipe/_defaults.py`, a line for each section; nothing for a complete recipe."""
         return self._defaults
 
     @property

@@ -138,7 +138,9 @@ def _data_lines(recipe: Recipe, offered: Collection, facts: dict[str, Any]) -> I
     yield _line("digest", facts["digest"])
     for name, pin in facts["pins"].items():
         yield _line("pin", f"{name}: {pin}")
-    yield _line("corpus", f"{recipe.data.corpus.name}, {_count(offered.size, 'passages')}")
+    occurring = getattr(recipe.data.corpus, "passages", offered) is None  # of one's own data without a corpus
+    size = "all texts that occur in its splits" if occurring else _count(offered.size, "passages")
+    yield _line("corpus", f"{recipe.data.corpus.name}, {size}")
     train = offered.split(recipe.data.train)
     usable = f", {_count(train.usable, 'with a positive')}" if train.usable is not None else ""
     yield _line("train", f"{recipe.data.train}, {_count(train.questions, 'questions')}{usable}")

@@ -1,6 +1,6 @@
 """Reads a recipe file: strict YAML, typed keys, `--set` overrides, rules; every error at once, each with its line.
 
-A recipe without the key `paper` may be short: `defaults` and `_own_data` write it out before anything is checked.
+A recipe without the key `paper` may be short: `_defaults` and `_own_data` write it out before anything is checked.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from mpr import __version__
 from mpr.errors import Problem, Problems, RecipeError, nearest
-from mpr.recipe import _own_data, _training_arguments, defaults, rules, strict_yaml
+from mpr.recipe import _defaults, _own_data, _training_arguments, rules, strict_yaml
 from mpr.recipe._stage_document import StageDocument, stages_in
 from mpr.recipe.keys import Recipe
 from mpr.recipe.stages import OWN
@@ -52,9 +52,9 @@ def load(path: Path, overrides: Sequence[str] = (), *, written: bool = False) ->
 
 def from_document(document: Document, name: str, overrides: Sequence[str] = ()) -> Recipe:
     """The same for a document already parsed. Every stage of a plan is a recipe; what stands above them has types."""
-    own = defaults.is_own(document.value)
+    own = _defaults.is_own(document.value)
     if own:
-        defaults.spelled_out(document.value)
+        _defaults.spelled_out(document.value)
     for override in overrides:
         _override(document, override, own)
     found = _Findings(document)
@@ -63,13 +63,16 @@ def from_document(document: Document, name: str, overrides: Sequence[str] = ()) 
         found.stop_if_any()
     if not own:
         return _read(document, found, name, tuple(overrides))
-    defaults.spelled_out(document.value)
+    _defaults.spelled_out(document.value)
+    found.own, before = True, set(found.places)
     follows, seen = _own_data.written_out(document, found.add)
-    filled = defaults.fill(document.value, follows)
+    if any(place[:1] == ("data",) for place in found.places - before):
+        found.places.add(("data",))  # what is wrong with it is said in the words of its short form
+    filled = _defaults.fill(document.value, follows)
     recipe = _read(document, found, name, tuple(overrides))
     if filled or seen:
-        recipe._defaults = tuple(defaults.shown([*seen, *filled]))
-        recipe._written = defaults.written(document.value, filled, __version__)
+        recipe._defaults = tuple(_defaults.shown([*seen, *filled]))
+        recipe._written = _defaults.written(document.value, filled, __version__)
     return recipe
 
 
@@ -113,6 +116,7 @@ def _override(document: Document, text: str, own: bool) -> None:
         is_key = isinstance(place, dict) and isinstance(part, str) and (last or part in place)
         if not is_item and not is_key:
             options = [str(option) for option in place] if isinstance(place, dict) else []
+            options += _keys_at(tuple(path[:depth])) if own else []
             what = f"'{dotted(tuple(path[: depth + 1]))}' is not in the recipe"
             raise RecipeError(what, where="--set", key=key, fix=nearest(str(part), options) or _HELP)
         if not last:
@@ -129,6 +133,7 @@ class _Findings:
         self.document = document
         self.problems = Problems(RecipeError, list(document.problems.found))
         self.places: set[Path_] = set(document.refused)
+        self.own = False  # whether it may leave things out
 
     def add(self, path: Path_, what: str, fix: str) -> None:
         if any(path[:length] in self.places for length in range(1, len(path) + 1)):
@@ -220,7 +225,8 @@ def _typed(document: Document, found: _Findings) -> Recipe | None:
             path, tags = _in_file(document, detail["loc"])
             if detail["type"] == "too_short" and detail["input"]:
                 continue  # a list whose entries were refused is not too short as well
-            found.add(*_finding(detail, path, tags))
+            where, what, fix = _finding(detail, path, tags)
+            found.add(where, what, f"it has no default; {_HELP}" if found.own and detail["type"] == "missing" else fix)
     return None
 
 
@@ -269,7 +275,9 @@ def _keys_at(path: Path_, tags: Mapping[Path_, str] = MappingProxyType({})) -> I
     schema = _schema()
     place: Any = _resolved(schema, schema, tags.get(()))
     for depth, part in enumerate(path, start=1):
-        place = place.get("items", {}) if isinstance(part, int) else place.get("properties", {}).get(part, {})
+        names = place.get("additionalProperties")  # a mapping of names that the file chooses
+        other = names if isinstance(names, dict) else {}
+        place = place.get("items", {}) if isinstance(part, int) else place.get("properties", {}).get(part, other)
         place = _resolved(place, schema, tags.get(path[:depth]))
     keys: Iterable[str] = place.get("properties", {})
     return keys

@@ -38,6 +38,9 @@ A recipe is one row of a table, complete in one YAML file: data, encoders, what 
 evaluation, and the published numbers where they are known. There is no inheritance. A key that changes a result has no
 default, so the file reads like the experiment section of a paper; a comment says where each number comes from.
 
+For your own data a recipe can be five lines: without the key `paper` it may leave out everything that has a sensible
+default. `mpr init my.yaml --data FILE` writes one; see [docs/own_data.md](../docs/own_data.md).
+
 This page is written by `mpr reference --write`.
 
 ## Write one

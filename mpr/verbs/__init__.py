@@ -1,6 +1,7 @@
 """CATALOGUE: the commands of `mpr`. A file is named after one of its commands, or after what they do.
 
 ```
+init.py        init, recipes
 reproduce.py   reproduce, status, verify       search.py       encode, search, evaluate
 check.py       check, plan, reference          compare.py      compare, fuse
 data.py        data, audit                     generate.py     judge, generate, augment

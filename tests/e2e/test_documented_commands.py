@@ -45,6 +45,8 @@ NOT_RUN = {  # only understood, and why
     "mpr push runs/quickstart-seed42 me/quickstart --baseline runs/quickstart-bm25": "the Hub; see test_push_and_pull",
     "mpr pull me/quickstart@<40 hex digits of the commit>": "the Hub; see test_push_and_pull",
 }
+OWN = "is run by test_own_data"
+NOT_RUN |= dict.fromkeys(("mpr init my.yaml --data my.jsonl", "mpr plan my.yaml", "mpr reproduce my.yaml"), OWN)
 MISTAKES = {  # of the README's my.yaml
     "m: 4,": "m: 0,",
     "name: lse_pair": "name: bec",

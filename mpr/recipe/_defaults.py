@@ -19,6 +19,7 @@ from typing import Any
 
 from mpr import catalogue, corpora
 from mpr.errors import MprError
+from mpr.recipe.keys import corpus_of
 from mpr.recipe.rules.training import ONE_OF, REQUIRED
 from mpr.recipe.strict_yaml import Path_, dotted
 
@@ -82,6 +83,8 @@ _ENTRIES: dict[tuple[str, str], dict[str, Any]] = {
         "stemmer": "english",
     },
     ("sources", "file"): {"as": "negatives"},
+    ("sources", "random"): {"as": "random", "depth": 50, "seed": 0},
+    ("sources", "dense"): {"as": "dense", "depth": 50, "dtype": "float32", "compute": "float32"},
     ("labels", "known_positives"): {
         "tiers": ["gold", "answer_match"],
         "siblings": "ignore",
@@ -89,6 +92,7 @@ _ENTRIES: dict[tuple[str, str], dict[str, Any]] = {
         "duplicates": "ignore",
         "doubtful": "ignore",
     },
+    ("labels", "teacher"): {"missing": "refuse"},
     ("objective", "bce"): {"scaling": "softmax"},
     ("objective", "kl"): {"target": "labels"},
     ("objective", "pairwise"): {"phi": "logistic"},
@@ -99,7 +103,7 @@ _WORDS: dict[str, dict[str, Any]] = {  # an objective that is only named
     "bce": {"scaling": "softmax", "reduce": "pair_mean"},
 }
 _ONE_POSITIVE = ("nll", "rand1_lh")
-_PLAIN = re.compile("[A-Za-z][A-Za-z0-9_]*")  # text that YAML reads as text, but for these words:
+_PLAIN = re.compile("[A-Za-z][A-Za-z0-9_./-]*")  # text that YAML reads as text, but for these words:
 _RESERVED = ("true", "false", "null", "yes", "no", "on", "off", "y", "n")
 
 
@@ -230,8 +234,6 @@ def _evaluation(value: Mapping[str, Any], default: dict[str, Any]) -> dict[str, 
     """What the first split that is evaluated can be measured by."""
     match, data = "judgements", value.get("data")
     try:
-        from mpr.recipe.keys import corpus_of
-
         split = corpora.of(corpus_of(data["corpus"])).splits[next(iter(data["evaluate"].values()))]  # type: ignore[index]
         match = "judgements" if split.judged else "regex" if split.regex else "string"
     except (MprError, LookupError, TypeError, AttributeError, ValueError, StopIteration):
@@ -259,16 +261,16 @@ def shown(filled: list[tuple[Path_, Any]]) -> list[str]:
     sections: dict[str, list[str]] = {}
     for path, one in filled:
         inside = dotted(path[1:]).removeprefix("[").replace("]", "") if len(path) > 1 else ""
-        sections.setdefault(str(path[0]), []).append(f"{inside} {_flow(one)}".strip())
+        sections.setdefault(str(path[0]), []).append(f"{inside} {flow(one)}".strip())
     return [f"{section}: {', '.join(parts)}" for section, parts in sections.items()]
 
 
-def _flow(value: Any) -> str:
+def flow(value: Any) -> str:
     """A value in YAML's flow style, which JSON is; quotes only where they are needed."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_flow(key)}: {_flow(one)}" for key, one in value.items()) + "}"
+        return "{" + ", ".join(f"{flow(key)}: {flow(one)}" for key, one in value.items()) + "}"
     if isinstance(value, list):
-        return "[" + ", ".join(map(_flow, value)) + "]"
+        return "[" + ", ".join(map(flow, value)) + "]"
     if isinstance(value, str) and _PLAIN.fullmatch(value) and value.lower() not in _RESERVED:
         return value
     return json.dumps(value, ensure_ascii=False)
@@ -288,11 +290,11 @@ def written(value: Mapping[str, Any], filled: list[tuple[Path_, Any]], version: 
             here: Path_ = (*path, key)
             inside = any(each[: len(here)] == here for each in taken - {here})
             if isinstance(one, dict) and one and here not in taken and (inside or not path):
-                lines.append(f"{indent}{_flow(key)}:")
+                lines.append(f"{indent}{flow(key)}:")
                 block(one, here, f"{indent}  ")
             else:
                 mark = " # default" if here in taken else " # in part default" if inside else ""
-                lines.append(f"{indent}{_flow(key)}: {_flow(one)}{mark}")
+                lines.append(f"{indent}{flow(key)}: {flow(one)}{mark}")
 
     block(value, (), "")
     return "\n".join(lines) + "\n"
