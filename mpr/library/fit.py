@@ -127,20 +127,21 @@ def _file(home: Path, part: str, data: Any) -> dict[str, Any]:
     if isinstance(data, Mapping):
         names = ", ".join(map(str, data))
         raise DataError(f"is several data sets ({names})", key=part, fix=f"choose one: {part}=data['{part}']")
-    lines: list[str] = []
+    examples: list[Example] = []
     columns: Columns | None = None
     for row in data:
         columns = Columns.of(list(row)) if columns is None else columns
-        one = Example.of(row, columns)
-        content = {"query": one.question, "pos": one.positives} | ({"neg": one.negatives} if columns.negatives else {})
-        lines.append(json.dumps(content, ensure_ascii=False) + "\n")
-    if not lines:
+        examples.append(Example.of(row, columns))
+    if not examples:
         raise DataError("has no row", key=part, fix="give rows with a question and positives")
-    content_of_all = "".join(lines).encode()
-    digest = hashlib.sha256(content_of_all).hexdigest()
+    # What a file holds is told from its first row, so a question with negatives comes first, if there is one.
+    examples.sort(key=lambda one: not one.negatives)
+    rows = [{"query": one.question, "pos": one.positives, "neg": one.negatives} for one in examples]
+    content = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+    digest = hashlib.sha256(content).hexdigest()
     path = home / ROWS / f"{digest[:16]}.jsonl"
     if not path.exists() or storage.sha256_file(path) != digest:
-        storage.write_file(path, content_of_all)
+        storage.write_file(path, content)
     return {"file": str(path), "format": "pos_neg", "sha256": digest}
 
 
