@@ -54,7 +54,7 @@ class Example:
     @classmethod
     def of(cls, cells: Mapping[str, Any], columns: Columns) -> Example:
         """Cells that are None or empty are no passages; a row without a positive is refused."""
-        question = _text(cells[columns.question], columns.question)
+        question = _text(cells.get(columns.question), columns.question)
         made = cls(question, _texts(cells, columns.positives), _texts(cells, columns.negatives))
         if not made.positives:
             raise DataError(f"{question!r} has no positive", key=columns.positives[0], fix="leave such rows out")
@@ -62,8 +62,9 @@ class Example:
 
 
 def _texts(cells: Mapping[str, Any], columns: Sequence[str]) -> list[str]:
-    listed = ((name, cells[name] if isinstance(cells[name], list | tuple) else [cells[name]]) for name in columns)
-    return [_text(value, name) for name, values in listed for value in values if value is not None and value != ""]
+    listed = ((name, cells.get(name)) for name in columns)
+    found = ((name, value if isinstance(value, list | tuple) else [value]) for name, value in listed)
+    return [_text(value, name) for name, values in found for value in values if value is not None and value != ""]
 
 
 def _text(value: Any, column: str) -> str:

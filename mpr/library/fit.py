@@ -127,13 +127,11 @@ def _file(home: Path, part: str, data: Any) -> dict[str, Any]:
     if isinstance(data, Mapping):
         names = ", ".join(map(str, data))
         raise DataError(f"is several data sets ({names})", key=part, fix=f"choose one: {part}=data['{part}']")
-    examples: list[Example] = []
-    columns: Columns | None = None
-    for row in data:
-        columns = Columns.of(list(row)) if columns is None else columns
-        examples.append(Example.of(row, columns))
-    if not examples:
+    given = list(data)
+    if not given:
         raise DataError("has no row", key=part, fix="give rows with a question and positives")
+    columns = Columns.of(list(dict.fromkeys(name for row in given for name in row)))
+    examples = [Example.of(row, columns) for row in given]
     # What a file holds is told from its first row, so a question with negatives comes first, if there is one.
     examples.sort(key=lambda one: not one.negatives)
     rows = [{"query": one.question, "pos": one.positives, "neg": one.negatives} for one in examples]
