@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import transformers
 
 from tests.conftest import Examined
 from tests.house.source import ROOT
-from tests.unit.tiny_models import published
+from tests.unit.framings import bert
+from tests.unit.tiny_models import bert_config
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -20,7 +22,9 @@ MODEL = '"sentence-transformers/all-MiniLM-L6-v2"'
 
 
 def test_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, examined: Examined) -> None:
-    base = published(tmp_path / "base")
+    base, tokenizer = tmp_path / "base", bert()
+    transformers.AutoModel.from_config(bert_config(tokenizer, max_position_embeddings=512)).save_pretrained(base)
+    tokenizer.save_pretrained(base)
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {"__name__": "page"}
     for block in BLOCKS:
