@@ -33,8 +33,9 @@ ROWS = [
     }
     for number, text in enumerate(WORDS)
 ]
-TEST = [{"query": "or or", "positives": ["or or ni"]}, {"query": "be be", "positives": ["be be ka"]}]
+TEST = [{"query": "zel zel", "positives": ["zel zel ni"]}, {"query": "vas vas", "positives": ["vas vas ka"]}]
 STEPS, RATE = 3, 1e-2
+SHORT = {"towers": {"question_length": 24, "passage_length": 24}}  # the tiny encoder reads 64 tokens
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +156,15 @@ def test_training_arguments_may_be_an_object(base: Path, tmp_path: Path) -> None
     seen = Seen()
     given = TrainingArguments(str(tmp_path / "unused"), max_steps=1, logging_steps=1, use_cpu=True, weight_decay=0.5)
     folder = fit(
-        base, ROWS, test=TEST, training=given, callbacks=[seen], runs=tmp_path, home=tmp_path / "home", quiet=True
+        base,
+        ROWS,
+        test=TEST,
+        training=given,
+        recipe=SHORT,
+        callbacks=[seen],
+        runs=tmp_path,
+        home=tmp_path / "home",
+        quiet=True,
     )
     run = json.loads((folder / "run.json").read_text("utf-8"))
     assert run["recipe"]["training"]["weight_decay"] == 0.5
