@@ -20,8 +20,7 @@ Shapes: Q questions, P passages of the block, D dimensions.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -34,43 +33,12 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from mpr import objectives
-from mpr.errors import DataError, RecipeError, nearest
+from mpr.errors import RecipeError, nearest
+from mpr.library._rows import Columns, Example
 from mpr.records import text_hash
 
 POSITIVE, IGNORED, NEGATIVE = 1, 0, -1
-_QUESTIONS = ("anchor", "query", "question")
-_POSITIVES = re.compile(r"(positives?|pos)(_\d+)?")
-_NEGATIVES = re.compile(r"(negatives?|neg)(_\d+)?")
 _OF_TRAINER = ("dataset_name",)  # a column that the trainer adds where there are several data sets
-
-
-@dataclass(frozen=True)
-class _Columns:
-    """Which columns of a data set are what."""
-
-    question: str
-    positives: tuple[str, ...]
-    negatives: tuple[str, ...]
-
-    @classmethod
-    def of(cls, names: Sequence[str]) -> _Columns:
-        """By their names; where none is called a positive, by their places, as sentence-transformers has it."""
-        question = next((name for name in names if name in _QUESTIONS), names[0])
-        others = [name for name in names if name != question]
-        positives = tuple(name for name in others if _POSITIVES.fullmatch(name))
-        negatives = tuple(name for name in others if _NEGATIVES.fullmatch(name))
-        if not others:
-            raise DataError("there is no column of positives", key=question, fix="name it positive, positive_1 ...")
-        if not positives and not negatives:
-            return cls(question, (others[0],), tuple(others[1:]))
-        foreign = [name for name in others if name not in (*positives, *negatives)]
-        if foreign or not positives:
-            named = "', '".join(foreign)
-            hint = nearest(foreign[0], ("positive", "positives", "negative", "negatives")) if foreign else ""
-            what = f"'{named}' is neither question, positive nor negative" if foreign else "there are no positives"
-            fix = f"{hint} rename it, or leave it out with dataset.remove_columns".strip()
-            raise DataError(what, key="columns", fix=fix)
-        return cls(question, positives, negatives)
 
 
 @dataclass
@@ -86,13 +54,13 @@ class MultiPositiveCollator(SentenceTransformerDataCollator):
     def __call__(self, features: list[dict[str, Any]]) -> dict[str, Any]:
         if not features:
             return {}
-        columns = _Columns.of([name for name in features[0] if name not in _OF_TRAINER])
-        questions = [_text(row[columns.question], columns.question) for row in features]
-        positives = [_texts(row, columns.positives) for row in features]
-        negatives = [_texts(row, columns.negatives) for row in features]
-        if lonely := [question for question, own in zip(questions, positives, strict=True) if not own]:
-            raise DataError(f"{lonely[0]!r} has no positive", key=columns.positives[0], fix="leave such rows out")
-        passages = {text_hash(text): text for text in _in_order(positives, negatives)}
+        columns = Columns.of([name for name in features[0] if name not in _OF_TRAINER])
+        rows = [Example.of(feature, columns) for feature in features]
+        questions, positives = [row.question for row in rows], [row.positives for row in rows]
+        negatives = [row.negatives for row in rows]
+        passages: dict[int, str] = {}
+        for text in _in_order(positives, negatives):
+            passages.setdefault(text_hash(text), text)
         place = {found: column for column, found in enumerate(passages)}
         batch: dict[str, Any] = {name: features[0][name] for name in _OF_TRAINER if name in features[0]}
         router, prompts = self._resolve_router_mapping(batch), self._resolve_prompts(batch) or {}
@@ -104,7 +72,7 @@ class MultiPositiveCollator(SentenceTransformerDataCollator):
                 batch[f"{side}_{name}"] = value
             if task is not None:
                 batch[f"{side}_task"] = task
-        owned = ([[place[text_hash(text)] for text in own] for own in rows] for rows in (positives, negatives))
+        owned = ([[place[text_hash(text)] for text in own] for own in side] for side in (positives, negatives))
         batch["label"] = _relations([text_hash(text) for text in questions], len(passages), *owned)
         return batch
 
@@ -130,23 +98,6 @@ def _in_order(positives: Sequence[Sequence[str]], negatives: Sequence[Sequence[s
     for lists in (positives, negatives):
         for number in range(max(map(len, lists))):
             yield from (own[number] for own in lists if number < len(own))
-
-
-def _texts(row: Mapping[str, Any], columns: Sequence[str]) -> list[str]:
-    found = []
-    for name in columns:
-        cell = row[name]
-        for text in cell if isinstance(cell, list | tuple) else [cell]:
-            if text is not None and text != "":
-                found.append(_text(text, name))
-    return found
-
-
-def _text(value: Any, column: str) -> str:
-    if not isinstance(value, str):
-        what = f"{type(value).__name__} is no text"
-        raise DataError(what, key=column, fix="give texts, or lists of texts; other inputs are not supported")
-    return value
 
 
 class MultiPositiveLoss(nn.Module):

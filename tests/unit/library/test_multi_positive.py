@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -41,21 +42,31 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return published(tmp_path_factory.mktemp("base"))
 
 
+@pytest.fixture(scope="module")
+def still(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Without dropout, whose dice fall otherwise in chunks."""
+    folder = published(tmp_path_factory.mktemp("still"))
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    config |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    (folder / "config.json").write_text(json.dumps(config), "utf-8")
+    return folder
+
+
 def opened(base: Path) -> SentenceTransformer:
     """A new copy of the same weights, mean pooling; dropout stays on."""
     encoder = Transformer(str(base), max_seq_length=24)
     return SentenceTransformer(modules=[encoder, Pooling(32, "mean")], device="cpu")
 
 
-def trained(base: Path, folder: Path, rows: dict[str, Any], loss: Any, **more: Any) -> tuple[list[float], list[Any]]:
-    """The loss of every update by the real trainer, and the weights that are left."""
+def trained(base: Path, folder: Path, rows: dict[str, Any], loss: Any, **more: Any) -> list[float]:
+    """The loss of every update by the real trainer. From the second on it depends on all gradients before."""
     model, seen = opened(base), []
     made = loss(model)
     forward = made.forward
 
     def recorded(*arguments: Any) -> Any:
         found = forward(*arguments)
-        seen.append(float(found))
+        seen.append(float(found.detach()))
         return found
 
     made.forward = recorded
@@ -64,46 +75,37 @@ def trained(base: Path, folder: Path, rows: dict[str, Any], loss: Any, **more: A
         save_strategy="no", disable_tqdm=True, use_cpu=True, seed=5, logging_strategy="no", bf16=False, fp16=False,
     )  # fmt: skip
     SentenceTransformerTrainer(model, arguments, Dataset.from_dict(rows), loss=made, **more).train()
-    return seen, [parameter.detach() for parameter in model.parameters()]
+    return seen
 
 
 def block(model: SentenceTransformer) -> dict[str, Any]:
     return {"data_collator": MultiPositiveCollator(model.preprocess)}
 
 
-@pytest.mark.parametrize("objective", ["nll", "joint_lh", "lse_pair", "sum_marg_lh", "rand1_lh"])
+@pytest.mark.parametrize("objective", ["nll", "joint_lh", "lse_pair"])
 def test_one_positive_is_the_ranking_loss_of_sentence_transformers(base: Path, tmp_path: Path, objective: str) -> None:
     """Dropout on: one forward of the same texts in the same order, so the very same dice."""
-    theirs, weights = trained(base, tmp_path / "theirs", PAIRS, MultipleNegativesRankingLoss)
-    ours, own = trained(base, tmp_path / "ours", PAIRS, lambda model: MultiPositiveLoss(model, objective),
+    theirs = trained(base, tmp_path / "theirs", PAIRS, MultipleNegativesRankingLoss)
+    ours = trained(base, tmp_path / "ours", PAIRS, lambda model: MultiPositiveLoss(model, objective),
                         **block(opened(base)))  # fmt: skip
     assert len(theirs) == 4
     assert difference(ours, theirs) < 1e-5
     assert theirs[0] - theirs[-1] > 0.01, "something was learned"
-    assert max(difference(one, other) for one, other in zip(own, weights, strict=True)) < 1e-5
 
 
 @pytest.mark.parametrize("objective", ["lse_pair", "joint_lh", "bce"])
-def test_cached_equals_plain_and_columns_equal_lists(base: Path, tmp_path: Path, objective: str) -> None:
-    params = {"scaling": "probability"} if objective == "bce" else {}
-    about = block(opened(base))
-    plain, weights = trained(base, tmp_path / "plain", SEVERAL,
-                             lambda model: MultiPositiveLoss(_still(model), objective, **params), **about)  # fmt: skip
-    cached, own = trained(
-        base, tmp_path / "cached", LISTS,
-        lambda model: CachedMultiPositiveLoss(_still(model), objective, mini_batch_size=2, **params), **about,
-    )  # fmt: skip
+def test_cached_equals_plain_and_columns_equal_lists(still: Path, tmp_path: Path, objective: str) -> None:
+    params: dict[str, Any] = {"scaling": "probability"} if objective == "bce" else {}
+    about = block(opened(still))
+    plain = trained(
+        still, tmp_path / "plain", SEVERAL, lambda model: MultiPositiveLoss(model, objective, **params), **about
+    )
+    params["mini_batch_size"] = 2
+    cached = trained(
+        still, tmp_path / "cached", LISTS, lambda model: CachedMultiPositiveLoss(model, objective, **params), **about
+    )
     assert difference(plain, cached) < 1e-5
     assert plain[0] - plain[-1] > 0.01, "something was learned"
-    assert max(difference(one, other) for one, other in zip(own, weights, strict=True)) < 1e-5
-
-
-def _still(model: SentenceTransformer) -> SentenceTransformer:
-    """Without dropout, whose dice fall otherwise in chunks."""
-    for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
-    return model
 
 
 def test_cached_repeats_dropout(base: Path) -> None:
@@ -209,7 +211,7 @@ def test_prompts_go_by_the_columns_of_the_data_set(base: Path) -> None:
     "arguments, message",
     [
         ({"objective": "lse_pare"}, "did you mean 'lse_pair'"), ({"temprature": 1.0}, "did you mean 'temperature'"),
-        ({"similarity": "cosin"}, "did you mean 'cosine'"), ({"objective": "kl"}, "'kl' needs teacher_QP"),
+        ({"similarity": "cosin"}, "did you mean 'cosine'"), ({"objective": "kl", "target": "teacher"}, "'kl' needs"),
         ({"objective": "bce"}, "bce.scaling: is missing"), ({"temperature": -1.0}, "greater than 0, not -1.0"),
     ],
 )  # fmt: skip
@@ -230,14 +232,11 @@ def test_every_objective_of_scores_alone_is_a_loss(examined: Examined) -> None:
     torch.manual_seed(0)
     vectors, label = [torch.randn(3, 8), torch.randn(7, 8)], torch.full((3, 7), -1, dtype=torch.int8)
     label[0, :2] = label[1, 2] = label[2, 3:6] = 1
+    required = {"bce": {"scaling": "none"}, "kl": {"target": "labels"}, "pairwise": {"phi": "logistic"}}
     tried = 0
     for name in catalogue.names("objectives"):
-        params = {"scaling": "none"} if name == "bce" else {}
-        try:
-            loss = MultiPositiveLoss(None, name, similarity="dot", **params)
-        except RecipeError as error:
-            assert "needs" in str(error)
-            continue
+        params: dict[str, Any] = required.get(name, {})
+        loss = MultiPositiveLoss(None, name, similarity="dot", **params)
         sum_Q, weight_Q = objectives.load(name, **params)(vectors[0] @ vectors[1].T, label == 1, label == -1, width=8)
         assert float(loss.compute_loss_from_embeddings(vectors, label)) == pytest.approx(
             float(sum_Q.sum() / weight_Q.sum())
