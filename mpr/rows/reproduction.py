@@ -11,15 +11,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mpr import storage
 from mpr.errors import Problem, RecipeError
 from mpr.evaluation import comparison
 from mpr.evaluation.scores import Scores
-from mpr.recipe import read
+from mpr.recipe import plan, read
 from mpr.recipe.keys import SCORERS, Recipe
 from mpr.rows import band
 from mpr.rows._stages import Row
 from mpr.rows.pipeline import Pipeline
 from mpr.rows.result import Result
+from mpr.runtime import environment
 from mpr.training import run_folder
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -137,20 +139,22 @@ def reproduce(
     say: Callable[[str], object],
     *,
     seeds: int = 1,
-    baselines: bool = True,
+    baselines: Sequence[str] = ("bm25", "untrained"),
     older_code: bool = False,
     budget: int = 2 << 30,
     quiet: bool = False,
 ) -> Reproduction:
-    """Makes the baselines of a recipe, and one trained run for each seed, counted up from that of the recipe."""
+    """Makes one trained run of a recipe for each seed, counted up from its own, and after them its baselines."""
     recipe = read.load(file, overrides)
     if recipe.task in SCORERS:
         what = f"{SCORERS[recipe.task]} cannot search, so it has no row of its own"
         fix = "train it with `mpr train`, and name its model under `scores` of a label"
         raise RecipeError(what, where=str(file), key="task", fix=fix)
+    words = Row(recipe, file, "bm25", home, runs / run_folder.name(recipe, "bm25"), quiet, budget)
+    _refuse_too_large(words, say, baselines)
     first = int(recipe.training["seed"])
-    wanted = [(system, first) for system in ("bm25", "untrained") if baselines]
-    wanted += [("trained", first + number) for number in range(seeds)]
+    wanted = [("trained", first + number) for number in range(seeds)]
+    wanted += [(system, first) for system in baselines]
     results: dict[str, list[Result]] = {"trained": []}
     folders: dict[str, list[Path]] = {"trained": []}
     for system, seed in wanted:
@@ -162,6 +166,18 @@ def reproduce(
         results.setdefault(system, []).append(made)
         folders.setdefault(system, []).append(folder)
     return Reproduction(recipe, results, folders)
+
+
+def _refuse_too_large(bm25: Row, say: Callable[[str], object], baselines: Sequence[str]) -> None:
+    """What does not fit this machine is said; the BM25 baseline, which would fail at the very end, is refused."""
+    made, memory = plan.resolve(bm25.recipe), environment.memory_bytes()
+    for shortage in made.shortages(memory, storage.free_bytes(bm25.home)):
+        say(f"warning: {shortage}")
+    needed = made.host.baseline_memory or 0.0
+    if "bm25" in baselines and needed > memory and not bm25.retrieval.has_word_index():
+        what = f"its index takes about {needed / 1e9:.1f} GB of memory to build, and this machine has "
+        fix = "leave it out with --no-bm25, or run on a machine with more memory"
+        raise RecipeError(what + f"{memory / 1e9:.1f} GB", where=str(bm25.file), key="the BM25 baseline", fix=fix)
 
 
 def chosen(recipe: Recipe) -> str:

@@ -159,13 +159,18 @@ class _Documents:
 
 def beside(store: PassageStore, settings: Settings, bar: Bar) -> LexicalIndex:
     """The index that lies beside a store, built where it is not there yet."""
-    digest = storage.json_digest(settings.origin(store))
-    target = store.folder.with_name(f"{store.folder.name}-bm25-{digest[:8]}")
+    target = place_beside(store, settings)
     if not target.exists():
         with bar("BM25 index", len(store)) as progress:
             build(target, store, settings, progress)
     storage.verify(target)
     return LexicalIndex(target)
+
+
+def place_beside(store: PassageStore, settings: Settings) -> Path:
+    """Where the index of a store is kept."""
+    digest = storage.json_digest(settings.origin(store))
+    return store.folder.with_name(f"{store.folder.name}-bm25-{digest[:8]}")
 
 
 class LexicalIndex:

@@ -1,0 +1,102 @@
+"""What a row will cost the processor, its memory and the network, predicted from formulas.
+
+The constants were fitted to what `benchmarks/host.py` measured; `docs/plan.md` derives each formula and says how far it
+is from the measurement. Unknown stays unknown (None).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from mpr import corpora
+from mpr.corpora import Collection
+from mpr.recipe._costs import TOKENS_PER_WORD
+from mpr.recipe.keys import DUAL_ENCODER, Recipe
+
+HOUR = 3600.0
+SECONDS_PER_WORD = 1.6e-6  # of one core: a passage is read, checked, hashed and stored
+SECONDS_PER_TOKEN = 3.0e-6  # it is tokenised and stored
+SECONDS_PER_POSTING = 10.0e-6  # a passage and a word in it are indexed
+SECONDS_PER_PAIR = 28.0e-9  # BM25 scores a passage for a question
+POSTINGS_PER_WORD = {"english": 0.54, "none": 0.70}  # different words of a passage, without stop words and with them
+BYTES_PER_POSTING = 8.0  # in the index: a weight and a passage
+BYTES_PER_POSTING_BUILDING = 50.0  # in memory while it is built
+BYTES_PER_PASSAGE_BUILDING = 48.0  # hashes of ids and texts and their order
+BYTES_AT_ONCE = 1.0e8  # texts and tokens that are in work together
+SEARCH_BYTES = 2.0e9  # what `--memory` allows if nothing else is said
+BASELINE = {"k1": 0.9, "b": 0.4, "title": True, "stopwords": "english", "stemmer": "english"}
+"""Settings of the BM25 baseline; a test compares them with those that it uses."""
+
+
+@dataclass(frozen=True)
+class HostCosts:
+    """By what is done, in the order in which it is done; None: unknown."""
+
+    memory: dict[str, float | None]
+    """Bytes that it adds to a process. One comes after the other, so they do not add up."""
+    hours: dict[str, float | None]
+    """Of one core."""
+    indexes: float | None
+    """Bytes of BM25 indexes on disk."""
+    baseline_memory: float | None
+    """Bytes to build an index that nothing but the BM25 baseline needs; 0: there is none."""
+
+
+def of(recipe: Recipe, offered: Collection) -> HostCosts:
+    """Those of a whole row with its baselines."""
+    is_searched, wanted = recipe.task == DUAL_ENCODER, _indexes(recipe)
+    indexes = [*wanted, BASELINE] if is_searched and BASELINE not in wanted else wanted
+    memory: dict[str, float | None] = {"texts and tokens": None}
+    hours: dict[str, float | None] = {"texts": None, "tokens": None}
+    if indexes:
+        memory["BM25 index"] = hours["BM25 index"] = None
+    mined = _mined(recipe)
+    hours |= dict.fromkeys(mined)
+    if is_searched:
+        memory["search"] = SEARCH_BYTES
+    if offered.size is None:
+        return HostCosts(memory, hours, None, None)
+
+    words = float(offered.size * offered.words)
+    memory["texts and tokens"] = offered.size * BYTES_PER_PASSAGE_BUILDING + BYTES_AT_ONCE
+    hours["texts"] = words * SECONDS_PER_WORD / HOUR
+    hours["tokens"] = words * TOKENS_PER_WORD * SECONDS_PER_TOKEN / HOUR
+    postings = [words * POSTINGS_PER_WORD[each["stopwords"]] for each in indexes]
+    if postings:
+        memory["BM25 index"] = max(postings) * BYTES_PER_POSTING_BUILDING
+        hours["BM25 index"] = sum(postings) * SECONDS_PER_POSTING / HOUR
+    for name, questions in mined.items():
+        hours[name] = None if questions is None else offered.size * questions * SECONDS_PER_PAIR / HOUR
+    return HostCosts(memory, hours, sum(postings) * BYTES_PER_POSTING, _alone(memory, indexes != wanted))
+
+
+def _alone(memory: dict[str, float | None], is_alone: bool) -> float | None:
+    return memory["BM25 index"] if is_alone else 0.0
+
+
+def _indexes(recipe: Recipe) -> list[dict[str, Any]]:
+    """Different settings of the BM25 indexes of the corpus that sources and labels need, in all stages."""
+    found: list[dict[str, Any]] = []
+    for stage in recipe.stages:
+        if corpora.of(stage.data.corpus).split(stage.data.train).inline:
+            continue  # they index the texts that come with its records, which are few
+        for part in (*stage.sources, *stage.labels):
+            settings = {key: getattr(part, key, None) for key in BASELINE}
+            if None not in settings.values() and settings not in found:
+                found.append(settings)
+    return found
+
+
+def _mined(recipe: Recipe) -> dict[str, int | None]:
+    """Sources that search by words, as a line of hours calls them -> how many questions they search for."""
+    found: dict[str, int | None] = {}
+    for stage in recipe.stages:
+        split = corpora.of(stage.data.corpus).split(stage.data.train)
+        asked = split.trainable if split.trainable is not None else split.about
+        for source in stage.sources:
+            if source.name == "bm25":
+                name = source.as_  # type: ignore[attr-defined]
+                place = f" of {stage.stage}" if stage.stage else ""
+                found[f"mining {name}{place}"] = None if split.inline else asked
+    return found
