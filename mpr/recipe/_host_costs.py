@@ -14,6 +14,7 @@ from mpr.corpora import Collection
 from mpr.recipe._costs import TOKENS_PER_WORD
 from mpr.recipe.keys import DUAL_ENCODER, Recipe
 
+INDEX, WORDS = "BM25 index", "BM25 baseline"  # an index that the recipe asks for, and that of the baseline alone
 HOUR = 3600.0
 SECONDS_PER_WORD = 1.6e-6  # of one core: a passage is read, checked, hashed and stored
 SECONDS_PER_TOKEN = 3.0e-6  # it is tokenised and stored
@@ -39,40 +40,31 @@ class HostCosts:
     """Of one core."""
     indexes: float | None
     """Bytes of BM25 indexes on disk."""
-    baseline_memory: float | None
-    """Bytes to build an index that nothing but the BM25 baseline needs; 0: there is none."""
 
 
 def of(recipe: Recipe, offered: Collection) -> HostCosts:
     """Those of a whole row with its baselines."""
-    is_searched, wanted = recipe.task == DUAL_ENCODER, _indexes(recipe)
-    indexes = [*wanted, BASELINE] if is_searched and BASELINE not in wanted else wanted
-    memory: dict[str, float | None] = {"texts and tokens": None}
-    hours: dict[str, float | None] = {"texts": None, "tokens": None}
-    if indexes:
-        memory["BM25 index"] = hours["BM25 index"] = None
-    mined = _mined(recipe)
-    hours |= dict.fromkeys(mined)
+    is_searched, settings, mined = recipe.task == DUAL_ENCODER, _indexes(recipe), _mined(recipe)
+    built = {INDEX: settings, WORDS: [BASELINE] if is_searched and BASELINE not in settings else []}
+    built = {name: each for name, each in built.items() if each}
+    memory: dict[str, float | None] = dict.fromkeys(("texts and tokens", *built))
+    hours: dict[str, float | None] = dict.fromkeys(("texts", "tokens", *built, *mined))
+    total: float | None = None if built else 0.0
+    if offered.size is not None:
+        words = float(offered.size * offered.words)
+        memory["texts and tokens"] = offered.size * BYTES_PER_PASSAGE_BUILDING + BYTES_AT_ONCE
+        hours["texts"] = words * SECONDS_PER_WORD / HOUR
+        hours["tokens"] = words * TOKENS_PER_WORD * SECONDS_PER_TOKEN / HOUR
+        postings = {name: [words * POSTINGS_PER_WORD[one["stopwords"]] for one in each] for name, each in built.items()}
+        for name, each in postings.items():
+            memory[name] = max(each) * BYTES_PER_POSTING_BUILDING
+            hours[name] = sum(each) * SECONDS_PER_POSTING / HOUR
+        for name, questions in mined.items():
+            hours[name] = None if questions is None else offered.size * questions * SECONDS_PER_PAIR / HOUR
+        total = sum(map(sum, postings.values())) * BYTES_PER_POSTING
     if is_searched:
         memory["search"] = SEARCH_BYTES
-    if offered.size is None:
-        return HostCosts(memory, hours, None, None)
-
-    words = float(offered.size * offered.words)
-    memory["texts and tokens"] = offered.size * BYTES_PER_PASSAGE_BUILDING + BYTES_AT_ONCE
-    hours["texts"] = words * SECONDS_PER_WORD / HOUR
-    hours["tokens"] = words * TOKENS_PER_WORD * SECONDS_PER_TOKEN / HOUR
-    postings = [words * POSTINGS_PER_WORD[each["stopwords"]] for each in indexes]
-    if postings:
-        memory["BM25 index"] = max(postings) * BYTES_PER_POSTING_BUILDING
-        hours["BM25 index"] = sum(postings) * SECONDS_PER_POSTING / HOUR
-    for name, questions in mined.items():
-        hours[name] = None if questions is None else offered.size * questions * SECONDS_PER_PAIR / HOUR
-    return HostCosts(memory, hours, sum(postings) * BYTES_PER_POSTING, _alone(memory, indexes != wanted))
-
-
-def _alone(memory: dict[str, float | None], is_alone: bool) -> float | None:
-    return memory["BM25 index"] if is_alone else 0.0
+    return HostCosts(memory, hours, total)
 
 
 def _indexes(recipe: Recipe) -> list[dict[str, Any]]:

@@ -14,12 +14,13 @@ from mpr import corpora
 from mpr.corpora import Collection, Pin
 from mpr.recipe import _backbones, _costs, _host_costs, model_names, schedule
 from mpr.recipe._costs import Memory
-from mpr.recipe._host_costs import HostCosts
+from mpr.recipe._host_costs import INDEX, WORDS, HostCosts
 from mpr.recipe.keys import DESCRIBING, Recipe
 from mpr.recipe.keys_draw import PAIRED, Negatives
 from mpr.storage import json_digest
 
 UNKNOWN = "unknown"
+BM25_INDEX, BM25_BASELINE = INDEX, WORDS  # as costs call them
 GIGA = 1e9
 
 
@@ -51,13 +52,16 @@ class Plan:
         sizes = [*self.disk.values(), self.disk["vectors"], self.download]
         return sum(size for size in sizes if size is not None)
 
-    def shortages(self, memory: float, free: float) -> Iterator[str]:
+    def shortages(self, memory: float, free: float) -> dict[str, str]:
         """What does not fit a machine with so many bytes of main memory, and so many that are free on its disk."""
-        for what, needed in self.host.memory.items():
-            if needed is not None and needed > memory:
-                yield f"{what} needs about {_bytes(needed)} of memory, and this machine has {_bytes(memory)}"
+        found = {
+            what: f"{what} needs about {in_bytes(needed)} of memory, and this machine has {in_bytes(memory)}"
+            for what, needed in self.host.memory.items()
+            if needed is not None and needed > memory
+        }
         if self.disk_bytes > free:
-            yield f"the row leaves about {_bytes(self.disk_bytes)} on disk, and {_bytes(free)} are free"
+            found["disk"] = f"the row leaves about {in_bytes(self.disk_bytes)} on disk, and {in_bytes(free)} are free"
+        return found
 
 
 def digest(recipe: Recipe) -> str:
@@ -220,18 +224,18 @@ def _downloaded(recipe: Recipe, offered: Collection) -> list[Pin]:
 def _cost_lines(recipe: Recipe, offered: Collection, facts: dict[str, Any]) -> Iterator[str]:
     host, sizes = facts["host"], [pin.size for pin in _downloaded(recipe, offered)]
     known = [size for size in sizes if size is not None]
-    parts = [f"{_bytes(sum(known))}"] if known else []
+    parts = [f"{in_bytes(sum(known))}"] if known else []
     parts += [f"{len(sizes) - len(known)} of {UNKNOWN} size"] if len(known) < len(sizes) else []
     yield _line("download", f"{_count(len(sizes), 'files')}: {', '.join(parts)}" if sizes else "no files")
     memory: Memory | None = facts["memory"]
     if memory is None:
         yield _line("GPU memory", UNKNOWN)
     else:
-        split = f"{_bytes(memory.states)} weights, gradients, Adam + {_bytes(memory.activations)} activations"
-        yield _line("GPU memory", f"at most about {_bytes(memory.total)} each ({split})")
-    yield _line("host memory", ", ".join(f"{name} {_or_unknown(size, _bytes)}" for name, size in host.memory.items()))
+        split = f"{in_bytes(memory.states)} weights, gradients, Adam + {in_bytes(memory.activations)} activations"
+        yield _line("GPU memory", f"at most about {in_bytes(memory.total)} each ({split})")
+    yield _line("host memory", ", ".join(f"{name} {_or_unknown(size, in_bytes)}" for name, size in host.memory.items()))
     named = {"vectors": f"vectors of a run in {recipe.encoding.dtype}"}
-    each = (f"{named.get(name, name)} {_or_unknown(size, _bytes)}" for name, size in facts["disk"].items())
+    each = (f"{named.get(name, name)} {_or_unknown(size, in_bytes)}" for name, size in facts["disk"].items())
     yield _line("disk", ", ".join(each))
     taken = ", ".join(f"{name} {_or_unknown(hours, _duration)}" for name, hours in host.hours.items())
     yield _line("CPU time", f"on one core: {taken}")
@@ -306,7 +310,8 @@ def _count(number: int | None, what: str) -> str:
     return f"{UNKNOWN} {what}" if number is None else f"{number:,} {what}"
 
 
-def _bytes(size: float) -> str:
+def in_bytes(size: float) -> str:
+    """As a plan writes sizes."""
     return f"{size / GIGA:.1f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"
 
 

@@ -151,7 +151,7 @@ def reproduce(
         fix = "train it with `mpr train`, and name its model under `scores` of a label"
         raise RecipeError(what, where=str(file), key="task", fix=fix)
     words = Row(recipe, file, "bm25", home, runs / run_folder.name(recipe, "bm25"), quiet, budget)
-    _refuse_too_large(words, say, baselines)
+    _refuse_too_large(words, say, "bm25" in baselines)
     first = int(recipe.training["seed"])
     wanted = [("trained", first + number) for number in range(seeds)]
     wanted += [(system, first) for system in baselines]
@@ -168,16 +168,15 @@ def reproduce(
     return Reproduction(recipe, results, folders)
 
 
-def _refuse_too_large(bm25: Row, say: Callable[[str], object], baselines: Sequence[str]) -> None:
-    """What does not fit this machine is said; the BM25 baseline, which would fail at the very end, is refused."""
-    made, memory = plan.resolve(bm25.recipe), environment.memory_bytes()
-    for shortage in made.shortages(memory, storage.free_bytes(bm25.home)):
+def _refuse_too_large(words: Row, say: Callable[[str], object], is_wanted: bool) -> None:
+    """Says what does not fit this machine. A BM25 baseline that does not is refused: it would fail at the very end."""
+    short = plan.resolve(words.recipe).shortages(environment.memory_bytes(), storage.free_bytes(words.home))
+    index = short.pop(plan.BM25_BASELINE, "")
+    for shortage in short.values():
         say(f"warning: {shortage}")
-    needed = made.host.baseline_memory or 0.0
-    if "bm25" in baselines and needed > memory and not bm25.retrieval.has_word_index():
-        what = f"its index takes about {needed / 1e9:.1f} GB of memory to build, and this machine has "
+    if index and is_wanted and not words.retrieval.has_word_index():
         fix = "leave it out with --no-bm25, or run on a machine with more memory"
-        raise RecipeError(what + f"{memory / 1e9:.1f} GB", where=str(bm25.file), key="the BM25 baseline", fix=fix)
+        raise RecipeError(index, where=str(words.file), fix=fix)
 
 
 def chosen(recipe: Recipe) -> str:

@@ -56,8 +56,9 @@ def plan(
     typer.echo(str(made), nl=False)
     memory, free = environment.memory_bytes(), storage.free_bytes(home)
     typer.echo(f"{'here':<12}{memory / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB free under {home}")
-    for shortage in made.shortages(memory, free):
-        typer.echo(f"{'warning':<12}{shortage}")
+    for what, shortage in made.shortages(memory, free).items():
+        fix = "; `mpr reproduce --no-bm25` leaves it out" if what == plans.BM25_BASELINE else ""
+        typer.echo(f"{'warning':<12}{shortage}{fix}")
 
 
 def reference(

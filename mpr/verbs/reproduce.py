@@ -53,8 +53,11 @@ def reproduce(
 
 
 def status(run: Run, home: Home = Path(".mpr")) -> None:
-    """Show which stages of a run are done, what is lost, and how far training is. Nothing is hashed."""
-    from mpr.rows import pipeline
+    """Show which stages of a run are done, what is lost, and how far training is. Nothing is hashed.
+
+    Of a finished run also what its plan predicted, beside what was measured (docs/plan.md).
+    """
+    from mpr.rows import forecast, pipeline
 
     if not run.is_dir():
         raise StorageError(
@@ -62,7 +65,10 @@ def status(run: Run, home: Home = Path(".mpr")) -> None:
         )
     for line in pipeline.status(run, home):
         typer.echo(line)
-    typer.echo("result    " + ("there" if (run / "result.json").exists() else "not there"))
+    is_finished = (run / "result.json").exists()
+    typer.echo("result    " + ("there" if is_finished else "not there"))
+    for line in forecast.compared(run, home) if is_finished else ():
+        typer.echo(line)
 
 
 def verify(run: Run, home: Home = Path(".mpr"), quiet: Quiet = False) -> None:
