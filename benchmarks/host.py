@@ -27,7 +27,8 @@ RESULTS = Path(__file__).resolve().parent / "results"
 sys.path[:0] = [str(ROOT)]
 PARTS = ("passages", "tokens", "bm25", "mining", "search")
 WIDTH, ASKED, DEPTH = 768, 1_000, 100
-BUDGET = 2 << 30
+WORDS = 100  # of a passage of DPR's
+BUDGET = 2_000_000_000
 
 
 def options() -> argparse.Namespace:
@@ -53,8 +54,7 @@ def passages(given: argparse.Namespace, count: int, folder: Path) -> dict[str, A
     with Cost() as cost:
         read = dpr_tsv.read_passages(given.texts, header=given.header, quoted=given.header)
         store = passages.build(folder / "passages", islice(read, count), {}, expected=count)
-    words = sum(len(f"{passage.text}".split()) for passage in store)
-    return {**cost.found, "bytes": size(store.folder), "words": words / count}
+    return {**cost.found, "bytes": size(store.folder), "words": sum(len(one.text.split()) for one in store)}
 
 
 def tokens(given: argparse.Namespace, count: int, folder: Path) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def tokens(given: argparse.Namespace, count: int, folder: Path) -> dict[str, Any
     begin()
     with Cost() as cost:
         made = tokens.build(folder / "tokens", texts, tokenizer, cap=tokens.KEPT, receipt={})
-    return {**cost.found, "bytes": size(made.folder), "tokens": int(made.lengths.sum()) / count}
+    return {**cost.found, "bytes": size(made.folder), "tokens": int(made.lengths.sum())}
 
 
 def bm25(given: argparse.Namespace, count: int, folder: Path) -> dict[str, Any]:
@@ -175,19 +175,83 @@ def anonymous(process: int) -> int:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon:")), 0)
 
 
+def predicted(point: dict[str, Any]) -> dict[str, float]:
+    """The same by the formulas of `mpr plan`, for passages of DPR's length."""
+    from mpr.recipe import _costs
+    from mpr.recipe import _host_costs as costs
+
+    count = point["passages"]
+    words = count * WORDS
+    postings = words * costs.POSTINGS_PER_WORD["english"]
+    found: dict[str, dict[str, float]] = {
+        "passages": {
+            "seconds": words * costs.SECONDS_PER_WORD,
+            "memory": count * costs.BYTES_PER_PASSAGE_BUILDING + costs.BYTES_AT_ONCE,
+            "bytes": count * (WORDS * _costs.BYTES_PER_WORD + _costs.BYTES_PER_PASSAGE),
+        },
+        "tokens": {
+            "seconds": words * _costs.TOKENS_PER_WORD * costs.SECONDS_PER_TOKEN,
+            "memory": count * costs.BYTES_PER_PASSAGE_BUILDING + costs.BYTES_AT_ONCE,
+            "bytes": count * (WORDS * _costs.TOKENS_PER_WORD * 4 + _costs.BYTES_PER_TOKEN_ROW),
+        },
+        "bm25": {
+            "seconds": postings * costs.SECONDS_PER_POSTING,
+            "memory": postings * costs.BYTES_PER_POSTING_BUILDING,
+            "bytes": postings * costs.BYTES_PER_POSTING,
+            "postings": postings,
+        },
+        "mining": {"seconds": count * point.get("questions", 0) * costs.SECONDS_PER_PAIR},
+        "search": {"memory": costs.SEARCH_BYTES},
+    }
+    return found[point["part"]]
+
+
+def table(points: list[dict[str, Any]], snapshot: dict[str, Any], given: argparse.Namespace) -> str:
+    packages = ", ".join(f"{name} {snapshot['packages'][name]}" for name in ("bm25s", "tokenizers", "numpy"))
+    asked = f"{ASKED:,} questions of {given.questions.name}, {DEPTH} passages each"
+    lines = [
+        "# What a collection costs the processor",
+        "",
+        f"Written by benchmarks/host.py. {snapshot['cpu']['model']}, {snapshot['cpu']['usable']} cores, used by others too; "
+        f"{packages}. The first passages of {given.texts.name}; {asked}; exact search in vectors of {WIDTH} random "
+        "numbers, with 2 GB of memory allowed. Predictions are those of `mpr plan` for passages of 100 words.",
+        "",
+        "| part | passages | what | measured | predicted | predicted / measured |",
+        "|---|--:|---|--:|--:|--:|",
+    ]
+    units = {"seconds": ("s of a core", 1.0), "memory": ("MB of memory", 1e6), "bytes": ("MB on disk", 1e6)}
+    for point in points:
+        said = predicted(point)
+        for what, (name, unit) in {**units, "postings": ("postings", 1.0)}.items():
+            if what in point:
+                guess = said.get(what)
+                cells = [f"{point[what] / unit:,.1f}"]
+                cells += ["", ""] if guess is None else [f"{guess / unit:,.1f}", f"{guess / point[what]:.2f}"]
+                lines.append(f"| {point['part']} | {point['passages']:,} | {name} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     given = options()
     if given.part:
         part, count, folder = given.part
         print(json.dumps(globals()[part](given, int(count), Path(folder))))
         return
+    from mpr.runtime import environment
+
     found = []
     for count in map(int, given.sizes.split(",")):
         with tempfile.TemporaryDirectory() as folder:
             for part in PARTS:
                 found.append(watched(part, count, Path(folder)))
                 print(found[-1], flush=True)
-    print(json.dumps(found))
+    snapshot = environment.snapshot()
+    RESULTS.mkdir(exist_ok=True)
+    text = table(found, snapshot, given)
+    (RESULTS / f"{given.name}.md").write_text(text, "utf-8")
+    content = {"points": found, "snapshot": snapshot}
+    (RESULTS / f"{given.name}.json").write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+    print(text)
 
 
 if __name__ == "__main__":
