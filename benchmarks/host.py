@@ -86,8 +86,8 @@ def bm25(given: argparse.Namespace, count: int, folder: Path) -> dict[str, Any]:
     return {
         **cost.found,
         "bytes": size(index.folder),
-        "postings": known["postings"] / count,
-        "distinct": known["words"],
+        "postings": known["postings"],
+        "vocabulary": known["words"],
     }
 
 
@@ -196,7 +196,7 @@ def predicted(point: dict[str, Any]) -> dict[str, float]:
         },
         "bm25": {
             "seconds": postings * costs.SECONDS_PER_POSTING,
-            "memory": postings * costs.BYTES_PER_POSTING_BUILDING,
+            "memory": postings * costs.BYTES_PER_POSTING_BUILDING + costs.BYTES_BUILDING,
             "bytes": postings * costs.BYTES_PER_POSTING,
             "postings": postings,
         },
