@@ -212,9 +212,9 @@ def table(points: list[dict[str, Any]], snapshot: dict[str, Any], given: argpars
     lines = [
         "# What a collection costs the processor",
         "",
-        f"Written by benchmarks/host.py. {snapshot['cpu']['model']}, {snapshot['cpu']['usable']} cores, used by others too; "
-        f"{packages}. The first passages of {given.texts.name}; {asked}; exact search in vectors of {WIDTH} random "
-        "numbers, with 2 GB of memory allowed. Predictions are those of `mpr plan` for passages of 100 words.",
+        f"Written by benchmarks/host.py. {snapshot['cpu']['model']}, {snapshot['cpu']['usable']} cores, shared with "
+        f"others; {packages}. The first passages of {given.texts.name}; {asked}; exact search in vectors of {WIDTH} "
+        "random numbers, with 2 GB of memory allowed. Predictions are those of `mpr plan` for passages of 100 words.",
         "",
         "| part | passages | what | measured | predicted | predicted / measured |",
         "|---|--:|---|--:|--:|--:|",

@@ -323,4 +323,5 @@ def _duration(hours: float) -> str:
     for size, unit in ((24.0, "days"), (1.0, "hours"), (1 / 60.0, "minutes")):
         if hours >= 2.0 * size:
             return f"{hours / size:.1f} {unit}"
-    return f"{hours * 3600.0:.0f} seconds" if hours >= 1 / 3600.0 else "under a second"
+    seconds = f"{hours * 3600.0:.0f} seconds" if hours >= 1 / 3600.0 else "under a second"
+    return "1 second" if seconds == "1 seconds" else seconds

@@ -63,9 +63,7 @@ def test_a_source_mines_with_the_index_of_the_baseline_or_with_its_own() -> None
     assert other.indexes / shared.indexes == pytest.approx(1 + share)
     inline = of(read(shipped.text("trec_bce_m3"), "sources=[{name: bm25, as: bm25, depth: 9, k1: 1.2, b: 0.75, "
                      "title: true, stopwords: none, stemmer: none}]"))  # fmt: skip
-    assert inline.hours["mining bm25"] is None, (
-        "in the texts that come with the records, of which nobody knows how many"
-    )
+    assert inline.hours["mining bm25"] is None, "in texts that come with the records: nobody knows how many"
 
 
 def test_unknown_sizes_stay_unknown() -> None:
