@@ -24,7 +24,8 @@ from mpr.runtime import markdown
 UNKNOWN = "unknown"
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _STAGES = ("data", "mine", "label", "train", "encode", "search", "evaluate")
-_PREDICTED = ("GPU memory", "disk", "time", "digest", "recipe", "")  # lines of a plan that are no fact of this run
+# lines of a plan that are no fact of this run
+_PREDICTED = ("download", "GPU memory", "host memory", "disk", "CPU time", "time", "digest", "recipe", "")
 _PACKAGES = ("torch", "transformers", "tokenizers", "accelerate", "peft", "faiss-cpu", "numpy")
 
 _LORA = {

@@ -1,23 +1,26 @@
 """A recipe becomes a plan: its pins, the numbers that follow from it, what it will cost, and a digest.
 
-Costs are predictions from formulas (mpr/recipe/_costs.py), not measurements. Unknown stays unknown.
+Costs are predictions from formulas (mpr/recipe/_costs.py, mpr/recipe/_host_costs.py), not measurements. Unknown stays
+unknown.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from mpr import corpora
-from mpr.corpora import Collection
-from mpr.recipe import _backbones, _costs, model_names, schedule
+from mpr.corpora import Collection, Pin
+from mpr.recipe import _backbones, _costs, _host_costs, model_names, schedule
 from mpr.recipe._costs import Memory
+from mpr.recipe._host_costs import INDEX, WORDS, HostCosts
 from mpr.recipe.keys import DESCRIBING, Recipe
 from mpr.recipe.keys_draw import PAIRED, Negatives
 from mpr.storage import json_digest
 
 UNKNOWN = "unknown"
+BM25_INDEX, BM25_BASELINE = INDEX, WORDS  # as costs call them
 GIGA = 1e9
 
 
@@ -32,13 +35,33 @@ class Plan:
     updates: int | None
     passages_per_step: int | None
     refreshed_passages: int | None
+    download: int | None
+    """Bytes of the files of the collection, as far as they are pinned; None: of one of them the size is unknown."""
     memory: Memory | None
+    host: HostCosts
     disk: dict[str, float | None]
     hours: dict[str, float] | None
     lines: tuple[str, ...]
 
     def __str__(self) -> str:
         return "\n".join(self.lines) + "\n"
+
+    @property
+    def disk_bytes(self) -> float:
+        """What the row and its untrained baseline leave on disk, as far as it is known, downloads included."""
+        sizes = [*self.disk.values(), self.disk["vectors"], self.download]
+        return sum(size for size in sizes if size is not None)
+
+    def shortages(self, memory: float, free: float) -> dict[str, str]:
+        """What does not fit a machine with so many bytes of main memory, and so many that are free on its disk."""
+        found = {
+            what: f"{what} needs about {in_bytes(needed)} of memory, and this machine has {in_bytes(memory)}"
+            for what, needed in self.host.memory.items()
+            if needed is not None and needed > memory
+        }
+        if self.disk_bytes > free:
+            found["disk"] = f"the row leaves about {in_bytes(self.disk_bytes)} on disk, and {in_bytes(free)} are free"
+        return found
 
 
 def digest(recipe: Recipe) -> str:
@@ -68,7 +91,12 @@ def resolve(recipe: Recipe) -> Plan:
     checkpoints = [own["disk"]["one checkpoint"] for own in each]
     facts["disk"] = {**facts["disk"], "one checkpoint": None if None in checkpoints else max(checkpoints)}
     hours = [own["hours"] for own in each]
-    facts["hours"] = None if None in hours else _added(hours)
+    facts["hours"] = None if None in hours else _added(hours) | _costs.mining_hours(recipe, offered)
+    facts["host"] = host = _host_costs.of(recipe, offered)
+    if host.indexes != 0.0:
+        facts["disk"]["BM25 index"] = host.indexes
+    sizes = [pin.size for pin in _downloaded(recipe, offered)]
+    facts["download"] = None if None in sizes else sum(sizes)
 
     lines = [*_data_lines(recipe, offered, facts)]
     for stage, own in zip(stages, each, strict=True):
@@ -79,7 +107,7 @@ def resolve(recipe: Recipe) -> Plan:
         lines += _work_lines(stage, own)
     lines.append(_line("search", f"{recipe.search.index}, {recipe.search.depth:,} passages a question"))
     lines.append(_line("measures", f"{', '.join(recipe.evaluation.measures)}, by {recipe.evaluation.match}"))
-    lines += _cost_lines(recipe, facts)
+    lines += _cost_lines(recipe, offered, facts)
     for number, line in enumerate(recipe.defaults):
         lines.append(_line("" if number else "defaults", line))
     return Plan(**facts, lines=tuple(lines))
@@ -193,23 +221,40 @@ def _work_lines(recipe: Recipe, facts: dict[str, Any]) -> Iterator[str]:
     yield _line("training", length)
 
 
-def _cost_lines(recipe: Recipe, facts: dict[str, Any]) -> Iterator[str]:
+def _downloaded(recipe: Recipe, offered: Collection) -> list[Pin]:
+    """Files of the collection that the user does not bring."""
+    brought = getattr(recipe.data.corpus, "folder", None) is not None
+    return [pin for pin in offered.pins if (pin.url or pin.repo) and not brought]
+
+
+def _cost_lines(recipe: Recipe, offered: Collection, facts: dict[str, Any]) -> Iterator[str]:
+    host, sizes = facts["host"], [pin.size for pin in _downloaded(recipe, offered)]
+    known = [size for size in sizes if size is not None]
+    parts = [f"{in_bytes(sum(known))}"] if known else []
+    parts += [f"{len(sizes) - len(known)} of {UNKNOWN} size"] if len(known) < len(sizes) else []
+    yield _line("download", f"{_count(len(sizes), 'files')}: {', '.join(parts)}" if sizes else "no files")
     memory: Memory | None = facts["memory"]
     if memory is None:
         yield _line("GPU memory", UNKNOWN)
     else:
-        parts = f"{_bytes(memory.states)} weights, gradients, Adam + {_bytes(memory.activations)} activations"
-        yield _line("GPU memory", f"at most about {_bytes(memory.total)} each ({parts})")
-    sizes = (f"{name} {UNKNOWN if size is None else _bytes(size)}" for name, size in facts["disk"].items())
-    yield _line("disk", ", ".join(sizes))
+        split = f"{in_bytes(memory.states)} weights, gradients, Adam + {in_bytes(memory.activations)} activations"
+        yield _line("GPU memory", f"at most about {in_bytes(memory.total)} each ({split})")
+    yield _line("host memory", ", ".join(f"{name} {_or_unknown(size, in_bytes)}" for name, size in host.memory.items()))
+    named = {"vectors": f"vectors of a run in {recipe.encoding.dtype}"}
+    each = (f"{named.get(name, name)} {_or_unknown(size, in_bytes)}" for name, size in facts["disk"].items())
+    yield _line("disk", ", ".join(each))
+    taken = ", ".join(f"{name} {_or_unknown(hours, _duration)}" for name, hours in host.hours.items())
+    yield _line("CPU time", f"on one core: {taken}")
     if facts["hours"] is None:
         yield _line("time", UNKNOWN)
         return
-    bits = 16 if _costs.is_half(recipe) else 32
     guess = ""
     if facts["steps"] is None:
-        guess = f", about {_count(schedule.likely_rows(recipe), 'training questions')}"
-    yield _line("time", f"if {_costs.UTILISATION:.0%} of the {bits}-bit peak is reached, texts at full length{guess}")
+        guess = f" of about {_count(schedule.likely_rows(recipe), 'training questions')}"
+    yield _line("time", f"if {_costs.UTILISATION:.0%} of the peak is reached")
+    yield _line("", f"training in {16 if _costs.is_half(recipe) else 32} bits, texts at full length{guess}")
+    read = f"passages of about {_costs.typical_tokens(recipe, offered):.0f} tokens"
+    yield _line("", f"encoding in {recipe.encoding.compute}, {read}")
     for what, hours in facts["hours"].items():
         yield _line("", f"{what}: {_duration(hours)}")
 
@@ -274,12 +319,18 @@ def _count(number: int | None, what: str) -> str:
     return f"{UNKNOWN} {what}" if number is None else f"{number:,} {what}"
 
 
-def _bytes(size: float) -> str:
+def in_bytes(size: float) -> str:
+    """As a plan writes sizes."""
     return f"{size / GIGA:.1f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"
+
+
+def _or_unknown(number: float | None, shown: Callable[[float], str]) -> str:
+    return UNKNOWN if number is None else shown(number)
 
 
 def _duration(hours: float) -> str:
     for size, unit in ((24.0, "days"), (1.0, "hours"), (1 / 60.0, "minutes")):
         if hours >= 2.0 * size:
             return f"{hours / size:.1f} {unit}"
-    return f"{hours * 3600.0:.0f} seconds" if hours >= 1 / 3600.0 else "under a second"
+    seconds = f"{hours * 3600.0:.0f} seconds" if hours >= 1 / 3600.0 else "under a second"
+    return "1 second" if seconds == "1 seconds" else seconds

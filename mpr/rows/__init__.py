@@ -7,5 +7,5 @@ A stage runs again only if what it reads has changed. `verification` hashes ever
 `mpr reproduce` -> `reproduction` -> `pipeline.Pipeline`, which does the stages of `_stages.Row` one after the other.
 
 Door: `reproduction` (all seeds and baselines of a recipe), `pipeline` (one run: make it, or see how far it is),
-`retrieval` (encode, search, evaluate), `receipts`, `result`, `verification`, `band`.
+`retrieval` (encode, search, evaluate), `receipts`, `result`, `verification`, `forecast`, `band`.
 """

@@ -11,16 +11,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mpr import storage
 from mpr.errors import Problem, RecipeError
 from mpr.evaluation import comparison
 from mpr.evaluation.scores import Scores
 from mpr.models import locate
-from mpr.recipe import read
+from mpr.recipe import plan, read
 from mpr.recipe.keys import SCORERS, Recipe
 from mpr.rows import band
 from mpr.rows._stages import Row
 from mpr.rows.pipeline import Pipeline
 from mpr.rows.result import Result
+from mpr.runtime import environment
 from mpr.training import run_folder
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -139,21 +141,23 @@ def reproduce(
     *,
     fork: str | None = None,
     seeds: int = 1,
-    baselines: bool = True,
+    baselines: Sequence[str] = ("bm25", "untrained"),
     older_code: bool = False,
     budget: int = 2 << 30,
     quiet: bool = False,
 ) -> Reproduction:
-    """Makes the baselines of a recipe, and one trained run for each seed, counted up from that of the recipe."""
+    """Makes one trained run of a recipe for each seed, counted up from its own, and after them its baselines."""
     recipe = read.load(file, overrides)
     if recipe.task in SCORERS:
         what = f"{SCORERS[recipe.task]} cannot search, so it has no row of its own"
         fix = "train it with `mpr train`, and name its model under `scores` of a label"
         raise RecipeError(what, where=str(file), key="task", fix=fix)
     locate.refuse_missing_bases(recipe)
+    words = Row(recipe, file, "bm25", home, runs / run_folder.name(recipe, "bm25"), quiet, budget)
+    _refuse_too_large(words, say, "bm25" in baselines)
     first = int(recipe.training["seed"])
-    wanted = [(system, first) for system in ("bm25", "untrained") if baselines]
-    wanted += [("trained", first + number) for number in range(seeds)]
+    wanted = [("trained", first + number) for number in range(seeds)]
+    wanted += [(system, first) for system in baselines]
     results: dict[str, list[Result]] = {"trained": []}
     folders: dict[str, list[Path]] = {"trained": []}
     for system, seed in wanted:
@@ -165,6 +169,17 @@ def reproduce(
         results.setdefault(system, []).append(made)
         folders.setdefault(system, []).append(folder)
     return Reproduction(recipe, results, folders)
+
+
+def _refuse_too_large(words: Row, say: Callable[[str], object], is_wanted: bool) -> None:
+    """Says what does not fit this machine. A BM25 baseline that does not is refused: it would fail at the very end."""
+    short = plan.resolve(words.recipe).shortages(environment.memory_bytes(), storage.free_bytes(words.home))
+    index = short.pop(plan.BM25_BASELINE, "")
+    for shortage in short.values():
+        say(f"warning: {shortage}")
+    if index and is_wanted and not words.retrieval.has_word_index():
+        fix = "leave it out with --no-bm25, or run on a machine with more memory"
+        raise RecipeError(index, where=str(words.file), fix=fix)
 
 
 def chosen(recipe: Recipe) -> str:

@@ -26,6 +26,7 @@ import numpy as np
 
 from mpr import storage
 from mpr.data.dataset import Dataset
+from mpr.data.passages import PassageStore
 from mpr.data.tokens import TokenStore
 from mpr.errors import DataError, RecipeError
 from mpr.evaluation import evaluate as evaluation
@@ -212,6 +213,11 @@ class Retrieval:
         """The same by BM25, a baseline for every model. The first process does it."""
         group.first(lambda: self._searched_words(role, progress))
         return self.ranking(role)
+
+    def has_word_index(self) -> bool:
+        """Whether the BM25 index is there already, of which building takes more memory than anything else here."""
+        corpus = self.dataset.corpus.folder / "passages"
+        return corpus.exists() and bm25.place(PassageStore(corpus), BM25).exists()
 
     def _searched_words(self, role: str, progress: Progress) -> None:
         corpus, depth = self.dataset.corpus(), self.recipe.search.depth

@@ -45,6 +45,7 @@ CHANGED = {  # key -> what it is here: what a CPU and a few questions ask for
     "training.num_train_epochs": "1",
     "training.warmup_steps": "0.1",  # 1,237 updates are more than there are
     "training.fp16": "false",
+    "encoding.compute": "float32",
     "training.logging_steps": "1",
     "scale.processes": "1",  # tests/parity has that several give the gradient of one
     "scale.gather": "false",

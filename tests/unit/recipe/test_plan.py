@@ -121,7 +121,8 @@ def test_commands(examined: Examined) -> None:
     printed = CliRunner().invoke(app, ["plan", recipe])
     assert printed.exit_code == 0
     assert printed.output.startswith("recipe      quickstart\n")
-    assert "free here" in printed.output
+    assert "\nhere        " in printed.output
+    assert "\nwarning " not in printed.output
     made = json.loads(CliRunner().invoke(app, ["plan", "--json", recipe, "--set", "search.depth=200"]).output)
     assert made["steps"] == 160
     assert made["digest"] == plan.digest(read(shipped.text("quickstart"), "search.depth=200"))
