@@ -24,12 +24,30 @@ from mpr.records import Group, Judgement, Passage
 
 @dataclass(frozen=True)
 class Pin:
-    """One input file: what it is called, where it comes from, and how to know that it is the right one."""
+    """One input file: what it is called, where it comes from, and how to know that it is the right one.
+
+    Checksums and size are those of the file as it is stored, whichever are known; all that are known are checked. A
+    file comes from the first of these that is given, tried in this order:
+
+    * the user's folder, if there is one, as `file` or under one of `names`, packed otherwise or not at all;
+    * `archive`, out of which it is unpacked;
+    * `url`, then `mirrors`;
+    * `repo` at `revision`, by its plain name, without the `datasets` library:
+      `Pin("curated-dev.jsonl.gz", repo="Tevatron/wikipedia-curated", revision="7b4d...", sha256="72b2...")`.
+
+    A member of an archive names the archive's own pin, and needs no checksum if the archive has one:
+
+        bundle = Pin("collectionandqueries.tar.gz", url="https://...", md5="3164...", size=1_057_717_952)
+        Pin("collection.tsv", archive=bundle)
+        Pin("qrels/test.tsv", archive=Pin("scifact.zip", url="https://...", md5="5f7d..."), inside="scifact/qrels/test.tsv")
+
+    `.tar`, `.tar.gz`, `.tgz` and `.zip` are read. All members of one archive that are ever asked for are kept once.
+    """
 
     file: str
-    """Name inside the user's folder, or of the download."""
+    """Name inside the user's folder, or of the download. No two pins of a collection have the same."""
     url: str = ""
-    """Where it is downloaded from; empty for files that the user brings."""
+    """Where it is downloaded from; empty for files that the user brings, or that come from `repo` or `archive`."""
     mirrors: tuple[str, ...] = ()
     """Other addresses of the same bytes, tried in this order."""
     sha256: str | None = None
@@ -39,18 +57,31 @@ class Pin:
     size: int | None = None
     """Bytes of the file as it is stored; None: not known to us."""
     source: str = ""
-    """Where checksums and size were read."""
+    """Where checksums, size or commit were read."""
     repo: str = ""
     """Hub dataset that it is a part of; empty for plain files."""
     revision: str = ""
     """Commit of that dataset."""
     licence: str = ""
     """Under which terms the file is offered."""
+    names: tuple[str, ...] = ()
+    """Other names that it may have in the user's folder, such as `data/retriever/curatedtrec-train.json`. Endings of
+    packed files (.gz, .zst, .xz) need not be listed: with, without and with another one are looked for."""
+    archive: Pin | None = None
+    """The archive that it is a member of; its checksums, size and addresses are those of the archive."""
+    inside: str = ""
+    """Path inside the archive or the repository; empty: `file`."""
 
     @property
     def is_pinned(self) -> bool:
-        """No other file can pass for it: a checksum is known, or the commit of a repository."""
-        return bool(self.sha256 or self.md5 or self.revision)
+        """No other file can pass for it: a checksum is known, or the commit of a repository, or its archive is so."""
+        archive = self.archive is not None and self.archive.is_pinned
+        return bool(self.sha256 or self.md5 or self.revision) or archive
+
+    @property
+    def path(self) -> str:
+        """Inside its archive or repository."""
+        return self.inside or self.file
 
 
 @dataclass(frozen=True)
