@@ -12,7 +12,7 @@ Door: `corpora.of` (keys to `Collection`), `corpora.Collection`, `corpora.Pin`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -142,6 +142,10 @@ class Collection(ABC):
     def pins(self) -> tuple[Pin, ...]:
         """Every input file; empty for a generated collection."""
         return ()
+
+    def needed(self, splits: Iterable[str]) -> tuple[Pin, ...]:
+        """The input files that a recipe with these splits reads, those that only the user can bring included."""
+        return self.pins
 
     @abstractmethod
     def passages(self) -> Iterator[Passage]:

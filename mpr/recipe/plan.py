@@ -121,7 +121,7 @@ def _pins(recipe: Recipe, offered: Collection) -> Iterator[tuple[str, str]]:
     for part in (recipe.data.augment, *recipe.sources, *recipe.labels, *files, recipe.draw.clusters):
         pins = getattr(part, "pins", {}).items()
         yield from ((name, pin) for name, pin in pins if model_names.is_elsewhere(name))
-    for pin in offered.pins:
+    for pin in offered.needed(recipe.splits):
         known = f"sha256 {pin.sha256}" if pin.sha256 else f"commit {pin.revision}" if pin.revision else UNKNOWN
         yield pin.file, known
 

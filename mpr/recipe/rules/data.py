@@ -119,7 +119,7 @@ def pinned(recipe: Recipe) -> Iterator[Finding]:
     if recipe.data.augment is not None and recipe.data.augment.sha256 is None:
         what = "the file of augmented positives is not pinned"
         yield ("data", "augment", "sha256"), what, "give its checksum, or set draft: true"
-    for pin in corpora.of(recipe.data.corpus).pins:
+    for pin in corpora.of(recipe.data.corpus).needed(recipe.splits):
         if not pin.is_pinned:
             what = f"'{pin.file}' has no checksum or revision that is known to us"
             yield ("data", "corpus"), what, "set draft: true; such a row cannot be published"
