@@ -154,15 +154,15 @@ class _Download:
 
     def _from(self, address: str) -> None:
         """Brings the whole file from one address."""
-        self.version, self.total, lost, wrong = "", None, 0, 0
         if not self.is_checked:
             self._forget()  # of two addresses only a checksum could say that they offer the same
+        self.version, self.total, furthest, lost, wrong = "", None, self.here, 0, 0
         while True:
             before, resumed = self.here, self.here > 0
             try:
                 self._attempt(address, before)
             except _BrokenOff as why:
-                lost = 0 if self.here > before else lost + 1
+                lost, furthest = (0, self.here) if self.here > furthest else (lost + 1, furthest)
                 if lost >= _ATTEMPTS:
                     raise _Elsewhere(why) from why
                 if lost:
@@ -180,6 +180,9 @@ class _Download:
         """One request, from byte `at` on; well ended, the file is whole, as far as the server tells."""
         if at and at == self.pin.size:
             return
+        if at and not (self.version or self.is_checked):  # nothing would tell that the rest is of the same file
+            self._forget()
+            at = 0
         request = urllib.request.Request(address, headers={"User-Agent": "mpr", "Accept-Encoding": "identity"})
         if at:
             request.add_header("Range", f"bytes={at}-")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from mpr.corpora import Pin
+from mpr.data import _download
 from mpr.data._fetcher import Fetcher
 from mpr.errors import DataError, StorageError
 
@@ -33,6 +34,11 @@ class _Server(BaseHTTPRequestHandler):
 
     def log_message(self, *arguments: object) -> None:
         pass
+
+
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_download, "_PAUSE", 0.0)
 
 
 @pytest.fixture
