@@ -50,13 +50,14 @@ def _hub_path(pin: Pin) -> str:
     return f"/datasets/{pin.repo}/resolve/{quote(pin.revision or 'main')}/{quote(pin.path)}" if pin.repo else ""
 
 
-def _hub() -> str:
+def hub() -> str:
+    """Address of the Hub."""
     return os.environ.get("HF_ENDPOINT", "").rstrip("/") or HUB
 
 
 def addresses(pin: Pin) -> tuple[str, ...]:
     """Where it is offered, in the order in which it is asked for."""
-    found = (pin.url, *pin.mirrors, _hub() + _hub_path(pin) if pin.repo else "")
+    found = (pin.url, *pin.mirrors, hub() + _hub_path(pin) if pin.repo else "")
     return tuple(address for address in found if address)
 
 
@@ -188,7 +189,7 @@ class _Download:
             request.add_header("Range", f"bytes={at}-")
             if self.version:
                 request.add_header("If-Range", self.version)
-        if self.pin.repo and address.startswith(_hub()):
+        if self.pin.repo and address.startswith(hub()):
             _as_member(request)
         try:
             with urllib.request.urlopen(request, timeout=_TIMEOUT) as reply:

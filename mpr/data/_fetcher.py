@@ -48,7 +48,7 @@ class Fetcher:
             pin.sha256 or (f"{pin.repo}@{pin.revision}" if pin.repo else "") or (f"md5 {pin.md5}" if pin.md5 else "")
         )
         path = self.found(pin)
-        if path is not None and (not known or not _is_comparable(pin, path)):
+        if path is not None and (not known or not is_comparable(pin, path)):
             return storage.remembered_sha256(path)
         if not known and pin.archive is not None:
             return f"{self.identity(pin.archive)} {pin.path}"
@@ -85,7 +85,7 @@ class Fetcher:
 
     def _check(self, pin: Pin, path: Path) -> None:
         """Of a file that the user brought."""
-        if pin.is_pinned and not _is_comparable(pin, path):
+        if pin.is_pinned and not is_comparable(pin, path):
             if not self.draft:
                 what = f"cannot be checked: what is known is of {_known_form(pin)}"
                 fix = "bring that; or `mpr pin RECIPE` pins what is here; or set draft: true"
@@ -133,7 +133,7 @@ def differs(pin: Pin, path: Path) -> str:
     return ""
 
 
-def _is_comparable(pin: Pin, path: Path) -> bool:
+def is_comparable(pin: Pin, path: Path) -> bool:
     """Whether what is known of the pin can be seen in this file. A commit cannot, nor what is known of an archive."""
     own = bool(pin.sha256 or pin.md5)
     return (own or not pin.is_pinned) and (_packing(pin.file) in ("", _packing(path.name)))
