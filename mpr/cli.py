@@ -11,7 +11,7 @@ import typer
 from mpr import __version__
 from mpr.errors import Interrupted, MprError
 from mpr.runtime.processes import EndedElsewhere
-from mpr.verbs import check, compare, data, generate, leaderboard, publishing, reproduce, search, training
+from mpr.verbs import check, compare, data, generate, leaderboard, pin, publishing, reproduce, search, training
 
 app = typer.Typer(
     name="mpr",
@@ -35,7 +35,7 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
 
 for verb in (
     *(reproduce.reproduce, reproduce.status, reproduce.verify),
-    *(check.check, check.plan, data.data, data.audit),
+    *(check.check, check.plan, pin.pin, data.data, data.audit),
     *(training.mine, training.label, training.train, training.merge),
     *(search.encode, search.search, search.evaluate, compare.compare),
     *(generate.judge, generate.generate, generate.augment),

@@ -6,20 +6,21 @@ guessed.
 
 The base class of all collections stands here. `_world/` generates the invented collection; it is frozen content.
 
-Door: `corpora.of` (keys to `Collection`), `corpora.Collection`, `corpora.Pin`.
+Door: `corpora.of` (keys to `Collection`), `corpora.Collection`, `corpora.Pin` and `corpora.spellings` of its name.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from mpr import catalogue
 from mpr.errors import DataError, nearest
 from mpr.records import Group, Judgement, Passage
+from mpr.storage.unpack import PACKED
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,10 @@ class Pin:
 
         bundle = Pin("collectionandqueries.tar.gz", url="https://...", md5="3164...", size=1_057_717_952)
         Pin("collection.tsv", archive=bundle)
-        Pin("qrels/test.tsv", archive=Pin("scifact.zip", url="https://...", md5="5f7d..."), inside="scifact/qrels/test.tsv")
+        zipped = Pin("scifact.zip", url="https://...", md5="5f7d...")
+        Pin("qrels/test.tsv", archive=zipped, inside="scifact/qrels/test.tsv")
 
-    `.tar`, `.tar.gz`, `.tgz` and `.zip` are read. All members of one archive that are ever asked for are kept once.
+    `.zip` and `.tar` (packed or not) are read. What is unpacked is kept once.
     """
 
     file: str
@@ -77,6 +79,15 @@ class Pin:
         """No other file can pass for it: a checksum is known, or the commit of a repository, or its archive is so."""
         archive = self.archive is not None and self.archive.is_pinned
         return bool(self.sha256 or self.md5 or self.revision) or archive
+
+    @property
+    def known(self) -> str:
+        """What it is checked by: `sha256 ...`, `md5 ...`, `commit ...`, or that of its archive; empty: by nothing."""
+        if self.sha256 or self.md5 or self.revision:
+            sums = (("sha256", self.sha256), ("md5", self.md5), ("commit", self.revision))
+            return next(f"{kind} {value}" for kind, value in sums if value)
+        found = "" if self.archive is None else self.archive.known
+        return f"{found} of {self.archive.file}" if self.archive is not None and found else ""
 
     @property
     def path(self) -> str:
@@ -116,6 +127,18 @@ class Split:
 
 
 Fetch = Callable[[Pin], Path]
+BY_MAKER = "its maker"
+"""Who knows what a pin holds, where it is the recipe and not the kit."""
+_COMMIT = 40  # hex digits; a SHA-256 has 64
+
+
+def spellings(pin: Pin) -> Iterator[str]:
+    """Every name that the file may have in the user's folder: those that are listed, then the same packed otherwise."""
+    listed = (pin.file, *pin.names)
+    yield from listed
+    for name in listed:
+        stem = next((name.removesuffix(ending) for ending in PACKED if name.endswith(ending)), name)
+        yield from (stem + ending for ending in ("", *PACKED) if stem + ending not in listed)
 
 
 def _no_fetch(pin: Pin) -> Path:
@@ -131,7 +154,31 @@ class Collection(ABC):
     """Typical words of a passage, for predictions."""
 
     def __init__(self, params: Any, fetch: Fetch = _no_fetch) -> None:
-        self.params, self.fetch = params, fetch
+        self.params = params
+        self.fetch: Fetch = lambda pin: fetch(self.given(pin))
+
+    def given(self, pin: Pin) -> Pin:
+        """The pin with what the recipe itself knows of that file: `data.corpus.pins`, which `mpr pin` writes."""
+        by_name: Mapping[str, str] = getattr(self.params, "pins", {})
+        name = next((name for name in spellings(pin) if name in by_name), None)
+        if name is None:
+            return pin
+        value = by_name[name]
+        if len(value) == _COMMIT:
+            return replace(pin, revision=value, source=BY_MAKER)
+        if name in (pin.file, *pin.names):
+            return replace(pin, sha256=value, source=BY_MAKER)
+        # Packed otherwise than the file that we know: a file of its own, with nothing known but this checksum.
+        return replace(pin, file=name, names=(pin.file, *pin.names), sha256=value, md5=None, size=None, source=BY_MAKER)
+
+    @property
+    def inputs(self) -> tuple[Pin, ...]:
+        """`pins`, with what the recipe itself knows of them."""
+        return tuple(map(self.given, self.pins))
+
+    def needed(self, splits: Iterable[str]) -> tuple[Pin, ...]:
+        """Those that a recipe with these splits reads, with what the recipe itself knows of them."""
+        return tuple(map(self.given, self.read_for(splits)))
 
     @property
     @abstractmethod
@@ -143,8 +190,8 @@ class Collection(ABC):
         """Every input file; empty for a generated collection."""
         return ()
 
-    def needed(self, splits: Iterable[str]) -> tuple[Pin, ...]:
-        """The input files that a recipe with these splits reads, those that only the user can bring included."""
+    def read_for(self, splits: Iterable[str]) -> tuple[Pin, ...]:
+        """The input files of a recipe with these splits, those that only the user can bring included."""
         return self.pins
 
     @abstractmethod

@@ -152,9 +152,9 @@ class Collection(Base):
 
     @property
     def pins(self) -> tuple[Pin, ...]:
-        return self.needed(name for name in self.splits if name != ELSEWHERE)
+        return self.read_for(name for name in self.splits if name != ELSEWHERE)
 
-    def needed(self, splits: Iterable[str]) -> tuple[Pin, ...]:
+    def read_for(self, splits: Iterable[str]) -> tuple[Pin, ...]:
         name, known, wanted = self.params.dataset, self._known, list(splits)
         judged = [split for split in wanted if split in self.splits and split != ELSEWHERE]
         if self._origin == "folder":

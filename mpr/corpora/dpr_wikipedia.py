@@ -204,7 +204,7 @@ class Collection(Base):
     def pins(self) -> tuple[Pin, ...]:
         return (self._passages, *(self._file(kind) for kind in ("train", "dev", "test")))
 
-    def needed(self, splits: Iterable[str]) -> tuple[Pin, ...]:
+    def read_for(self, splits: Iterable[str]) -> tuple[Pin, ...]:
         kinds = dict.fromkeys(split.rpartition("_")[2] for split in splits if split in self.splits)
         return (self._passages, *map(self._file, kinds))
 

@@ -146,9 +146,9 @@ class Collection(Base):
 
     @property
     def pins(self) -> tuple[Pin, ...]:
-        return self.needed(("official_train", "train", "dev", *_TREC))
+        return self.read_for(("official_train", "train", "dev", *_TREC))
 
-    def needed(self, splits: Iterable[str]) -> tuple[Pin, ...]:
+    def read_for(self, splits: Iterable[str]) -> tuple[Pin, ...]:
         return tuple(dict.fromkeys((_PASSAGES, *(pin for split in splits for pin in _FILES.get(split, ())))))
 
     def passages(self) -> Iterator[Passage]:

@@ -84,7 +84,7 @@ def _metadata(facts: Facts) -> str:
     """The front matter. Structured results are for rows; a draft has none."""
     from huggingface_hub import EvalResult, ModelCardData
 
-    corpus, pins = facts.recipe.data.corpus.name, corpora.of(facts.recipe.data.corpus).pins
+    corpus, pins = facts.recipe.data.corpus.name, corpora.of(facts.recipe.data.corpus).inputs
     sets = list({pin.repo: pin.revision for pin in pins if _REPO.fullmatch(pin.repo) and pin.revision}.items())
     results = [
         EvalResult(

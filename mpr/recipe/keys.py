@@ -40,7 +40,17 @@ if TYPE_CHECKING:
     LabelPart: TypeAlias = Part
     ObjectivePart: TypeAlias = Part
 else:
-    CorpusPart = _part_of("corpora")
+    CorpusPart = _part_of(
+        "corpora",
+        pins=(
+            dict[str, Annotated[str, Field(pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})$")]],
+            Field(
+                {},
+                description="Name of a file -> its SHA-256, or of a data set of the Hub -> its commit, for those that "
+                "the kit does not know. `mpr pin` finds them.",
+            ),
+        ),
+    )
     SourcePart = _part_of("sources")
     LabelPart = _part_of("labels")
     ObjectivePart = _part_of(
@@ -377,6 +387,7 @@ class Recipe(Parameters):
 
     _name: str = PrivateAttr(default="recipe")
     _overrides: tuple[str, ...] = PrivateAttr(default=())
+    _pinned: tuple[str, ...] = PrivateAttr(default=())
     _stage: str = PrivateAttr(default="")
     _stages: tuple[Recipe, ...] = PrivateAttr(default=())  # of a row with a plan; see mpr/recipe/stages.py
     _earlier: tuple[tuple[str, Recipe | None], ...] = PrivateAttr(default=())  # None: has mistakes of its own
@@ -390,6 +401,11 @@ class Recipe(Parameters):
     def overrides(self) -> tuple[str, ...]:
         """The `--set` arguments it was read with."""
         return self._overrides
+
+    @property
+    def pinned_by_maker(self) -> tuple[str, ...]:
+        """Inputs that nobody but the maker of the recipe has pinned: those in its lock (mpr/recipe/lock.py)."""
+        return self._pinned
 
     @property
     def stage(self) -> str:

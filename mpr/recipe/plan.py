@@ -18,6 +18,7 @@ from mpr.recipe.keys_draw import PAIRED, Negatives
 from mpr.storage import json_digest
 
 UNKNOWN = "unknown"
+UNPINNED = "not pinned"  # as labels and sources say it
 GIGA = 1e9
 
 
@@ -111,19 +112,19 @@ def _pins(recipe: Recipe, offered: Collection) -> Iterator[tuple[str, str]]:
     towers = recipe.towers
     if recipe.start is not None and model_names.is_elsewhere(recipe.start):
         name, _, commit = recipe.start.partition("@")
-        yield name, f"commit {commit}" if commit else "not pinned"
+        yield name, f"commit {commit}" if commit else UNPINNED
     if towers.base is not None:
-        yield towers.base, f"commit {towers.revision}" if towers.revision else "not pinned"
+        yield towers.base, f"commit {towers.revision}" if towers.revision else UNPINNED
     if towers.passage_base is not None:
-        known = f"commit {towers.passage_revision}" if towers.passage_revision else "not pinned"
+        known = f"commit {towers.passage_revision}" if towers.passage_revision else UNPINNED
         yield towers.passage_base, known
     files = (getattr(label, key, None) for label in recipe.labels for key in ("scores", "judgements"))
     for part in (recipe.data.augment, *recipe.sources, *recipe.labels, *files, recipe.draw.clusters):
         pins = getattr(part, "pins", {}).items()
         yield from ((name, pin) for name, pin in pins if model_names.is_elsewhere(name))
     for pin in offered.needed(recipe.splits):
-        known = f"sha256 {pin.sha256}" if pin.sha256 else f"commit {pin.revision}" if pin.revision else UNKNOWN
-        yield pin.file, known
+        source = pin.source or ("" if pin.archive is None else pin.archive.source)
+        yield pin.file, f"{pin.known} ({source})" if pin.known and source else pin.known
 
 
 def _data_lines(recipe: Recipe, offered: Collection, facts: dict[str, Any]) -> Iterator[str]:
@@ -134,7 +135,8 @@ def _data_lines(recipe: Recipe, offered: Collection, facts: dict[str, Any]) -> I
     )
     yield _line("digest", facts["digest"])
     for name, pin in facts["pins"].items():
-        yield _line("pin", f"{name}: {pin}")
+        known = UNKNOWN if pin in ("", UNPINNED) else f"checked by {pin}"
+        yield _line("pin", f"{name}: {known}" + (", pinned by its maker" if name in recipe.pinned_by_maker else ""))
     yield _line("corpus", f"{recipe.data.corpus.name}, {_count(offered.size, 'passages')}")
     train = offered.split(recipe.data.train)
     usable = f", {_count(train.usable, 'with a positive')}" if train.usable is not None else ""

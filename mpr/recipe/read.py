@@ -12,9 +12,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from mpr.errors import Problem, Problems, RecipeError, nearest
-from mpr.recipe import _training_arguments, rules, strict_yaml
+from mpr.recipe import _training_arguments, lock, rules, strict_yaml
 from mpr.recipe._stage_document import StageDocument, stages_in
 from mpr.recipe.keys import Recipe
+from mpr.recipe.lock import Lock
 from mpr.recipe.stages import OWN
 from mpr.recipe.strict_yaml import Document, Path_, dotted, holds
 
@@ -33,15 +34,23 @@ _WORDS = {
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """The recipe in this file, or a RecipeError that lists everything wrong with it."""
+    """The recipe in this file with its lock, if it has one, or a RecipeError that lists everything wrong with it."""
     document = strict_yaml.read(Path(path))
-    return from_document(document, Path(path).stem, overrides)
+    return from_document(document, Path(path).stem, overrides, lock.beside(path))
 
 
-def from_document(document: Document, name: str, overrides: Sequence[str] = ()) -> Recipe:
+def from_document(document: Document, name: str, overrides: Sequence[str] = (), locked: Lock | None = None) -> Recipe:
     """The same for a document already parsed. Every stage of a plan is a recipe; what stands above them has types."""
     for override in overrides:
         _override(document, override)
+    pinned = () if locked is None else lock.apply(locked, document)
+    recipe = _recipe(document, name, overrides)
+    for one in {id(each): each for each in (recipe, *recipe.stages)}.values():
+        one._pinned = pinned
+    return recipe
+
+
+def _recipe(document: Document, name: str, overrides: Sequence[str]) -> Recipe:
     found = _Findings(document)
     if not isinstance(document.value, dict):
         found.add((), "must be a mapping of keys", _HELP)
