@@ -29,16 +29,21 @@ _ROOT = "https://msmarco.z22.web.core.windows.net/msmarcoranking/"
 _NIST = "https://trec.nist.gov/data/deep/"
 _COPIES = "https://mirror.ir-datasets.com/"  # the copies that ir_datasets keeps of NIST's files, named by their MD5
 _IR_DATASETS = "ir_datasets, etc/downloads.json @02a8f21c"  # addresses, MD5 and bytes
-_DUOBERT = "README of castorini/duobert"  # MD5 of the small files themselves
+_MEMBERS = "records that public projects keep of the unpacked archive; two or more agree"
+_ONE_MEMBER = "the record that a public project keeps of the unpacked archive, whose other sums are confirmed elsewhere"
 ABOUT = 400_800  # training questions: the released example of arXiv 2602.12727 saves every epoch, 3,131 steps of 128
 JUDGED = 502_939  # training questions with a judgement, of 808,731: ir-datasets' card of beir/msmarco/train
 _ASKED = 808_731  # official training questions: ir_datasets' metadata of msmarco-passage/train
 _TREC = {"dl19": 43, "dl20": 54}  # judged questions, as on the viewer of Tevatron/msmarco-passage
 
 
-def _official(file: str, md5: str, size: int, root: str = _ROOT, mirror: str = "", name: str = "") -> Pin:
-    mirrors, names = tuple(filter(None, [mirror])), tuple(filter(None, [name]))
+def _official(file: str, md5: str, size: int, *names: str, root: str = _ROOT, mirror: str = "") -> Pin:
+    mirrors = (mirror,) if mirror else ()
     return Pin(file, root + file, mirrors, md5=md5, size=size, source=_IR_DATASETS, licence=_LICENCE, names=names)
+
+
+def _trec(file: str, md5: str, size: int, *names: str) -> Pin:
+    return _official(file, md5, size, *names, root=_NIST, mirror=_COPIES + md5)
 
 
 _BUNDLE = _official(
@@ -47,9 +52,15 @@ _BUNDLE = _official(
     1_057_717_952,
     mirror="https://www.dropbox.com/s/9f54jg2f71ray3b/collectionandqueries.tar.gz?dl=1",  # Anserini's guide names it
 )
-_ASKED_BUNDLE = _official("queries.tar.gz", "c177b2795d5f2dcc524cf00fcd973be1", 18_882_551)
-_PASSAGES = Pin("collection.tsv", archive=_BUNDLE, source=_IR_DATASETS, licence=_LICENCE)
-_TRAIN_QUESTIONS = Pin("queries.train.tsv", archive=_ASKED_BUNDLE, source=_IR_DATASETS, licence=_LICENCE)
+
+
+def _member(file: str, md5: str, size: int | None, *names: str, source: str = _MEMBERS) -> Pin:
+    """Of the archive above. An older copy of the small questions, with MD5 41e980d8..., is not the one in it."""
+    return Pin(file, md5=md5, size=size, source=source, licence=_LICENCE, names=names, archive=_BUNDLE)
+
+
+_PASSAGES = _member("collection.tsv", "31e42eeac3a3ea1b75c689c483be4484", 3_061_567_852)
+_TRAIN_QUESTIONS = _member("queries.train.tsv", "33c9e2a484f1f5a8cc041f05497e639e", None, source=_ONE_MEMBER)
 _TRAIN_QRELS = _official("qrels.train.tsv", "733fb9fe12d93e497f7289409316eccf", 10_589_532)
 _FILES = {  # split -> what it is read from: questions or records, then judgements
     "official_train": (_TRAIN_QUESTIONS, _TRAIN_QRELS),
@@ -68,46 +79,29 @@ _FILES = {  # split -> what it is read from: questions or records, then judgemen
     "annotated_train": (Pin("annotation.jsonl", licence=_LICENCE),),
     "unlabelled": (Pin("queries.unlabelled.tsv", licence=_LICENCE),),
     "dev": (
-        Pin(
-            "queries.dev.small.tsv",
-            md5="41e980d881317a4a323129d482e9f5e5",
-            archive=_BUNDLE,
-            source=_DUOBERT,
-            licence=_LICENCE,
-        ),
-        Pin(
-            "qrels.dev.small.tsv",
-            md5="38a80559a561707ac2ec0f150ecd1e8a",
-            size=143_300,
-            archive=_BUNDLE,
-            source=f"{_DUOBERT}; {_IR_DATASETS}",
-            licence=_LICENCE,
+        _member("queries.dev.small.tsv", "4621c583f1089d223db228a4f95a05d1", 290_193),
+        _member(
+            "qrels.dev.small.tsv", "38a80559a561707ac2ec0f150ecd1e8a", 143_300, "qrels.msmarco-passage.dev-subset.txt"
         ),
     ),
     "dl19": (
-        _official(
-            "msmarco-test2019-queries.tsv.gz", "eda71eccbe4d251af83150abe065368c", 4_276, name="queries.dl19.tsv"
-        ),
-        _official(
+        _official("msmarco-test2019-queries.tsv.gz", "eda71eccbe4d251af83150abe065368c", 4_276, "queries.dl19.tsv"),
+        _trec(
             "2019qrels-pass.txt",
             "2f4be390198da108f6845c822e5ada14",
             187_092,
-            root=_NIST,
-            mirror=f"{_COPIES}2f4be390198da108f6845c822e5ada14",
-            name="qrels.dl19.txt",
+            "qrels.dl19.txt",
+            "qrels.dl19-passage.txt",
         ),
     ),
     "dl20": (
-        _official(
-            "msmarco-test2020-queries.tsv.gz", "00a406fb0d14ed3752d70d1e4eb98600", 4_131, name="queries.dl20.tsv"
-        ),
-        _official(
+        _official("msmarco-test2020-queries.tsv.gz", "00a406fb0d14ed3752d70d1e4eb98600", 4_131, "queries.dl20.tsv"),
+        _trec(
             "2020qrels-pass.txt",
             "0355ccee7509ac0463e8278186cdd8d1",
             218_617,
-            root=_NIST,
-            mirror=f"{_COPIES}0355ccee7509ac0463e8278186cdd8d1",
-            name="qrels.dl20.txt",
+            "qrels.dl20.txt",
+            "qrels.dl20-passage.txt",
         ),
     ),
 }
