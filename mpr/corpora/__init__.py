@@ -12,7 +12,7 @@ Door: `corpora.of` (keys to `Collection`), `corpora.Collection`, `corpora.Pin` a
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -173,8 +173,12 @@ class Collection(ABC):
 
     @property
     def inputs(self) -> tuple[Pin, ...]:
-        """`pins`, as far as the recipe itself knows more of them."""
+        """`pins`, with what the recipe itself knows of them."""
         return tuple(map(self.given, self.pins))
+
+    def needed(self, splits: Iterable[str]) -> tuple[Pin, ...]:
+        """Those that a recipe with these splits reads, with what the recipe itself knows of them."""
+        return tuple(map(self.given, self.read_for(splits)))
 
     @property
     @abstractmethod
@@ -185,6 +189,10 @@ class Collection(ABC):
     def pins(self) -> tuple[Pin, ...]:
         """Every input file; empty for a generated collection."""
         return ()
+
+    def read_for(self, splits: Iterable[str]) -> tuple[Pin, ...]:
+        """The input files of a recipe with these splits, those that only the user can bring included."""
+        return self.pins
 
     @abstractmethod
     def passages(self) -> Iterator[Passage]:

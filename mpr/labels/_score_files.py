@@ -19,6 +19,7 @@ from pydantic import Field, model_validator
 from mpr.catalogue import Parameters
 from mpr.errors import DataError
 from mpr.recipe import model_names
+from mpr.recipe.file_keys import MD5, SHA256, Address, known
 
 if TYPE_CHECKING:
     from mpr.data.pair_labels import Asked, Knowledge
@@ -38,8 +39,12 @@ class Scores(Parameters):
     format: Literal["tsv", "triples", "trec"] | None = None
     """`tsv`: question id, passage id, score. `triples`: both scores, question id, positive id, negative id. `trec`: a
     run. Ids are those of the split and of its passages."""
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    sha256: SHA256 | None = None
     """Of `file`."""
+    md5: MD5 | None = None
+    """The same, where only an MD5 was published."""
+    url: Address | None = None
+    """Where `file` is downloaded from, if there is no data.corpus.folder."""
     cross_encoder: Annotated[str, Field(min_length=1)] | None = None
     """Instead of a file: the folder of a trained cross-encoder, `runs/<run>/model`, one on the Hub,
     `org/name@<commit>`, or that of an earlier stage, `stage:<name>`."""
@@ -54,8 +59,8 @@ class Scores(Parameters):
             raise ValueError("give exactly one of `file` and `cross_encoder`")
         if (self.file is None) != (self.format is None):
             raise ValueError("give `file` and `format` together")
-        if self.file is None and self.sha256 is not None:
-            raise ValueError("sha256 belongs to `file`")
+        if self.file is None and (self.sha256, self.md5, self.url) != (None, None, None):
+            raise ValueError("sha256, md5 and url belong to `file`")
         if self.file is not None and (self.probability or self.compute != "float32"):
             raise ValueError("compute and probability belong to `cross_encoder`")
         return self
@@ -69,7 +74,7 @@ class Scores(Parameters):
             name, _, commit = self.cross_encoder.partition("@")
             return {name: f"commit {commit}" if commit else "not pinned"}
         assert self.file is not None
-        return {Path(self.file).name: f"sha256 {self.sha256}" if self.sha256 else "not pinned"}
+        return known(self)
 
 
 def of(wanted: Scores, asked: Asked, known: Knowledge, ground: Ground) -> PairScores:
@@ -93,10 +98,9 @@ def of(wanted: Scores, asked: Asked, known: Knowledge, ground: Ground) -> PairSc
 
 def of_file(wanted: Scores, ground: Ground) -> PairScores:
     """The scores of a file: `triples` repeat the score of a positive, other formats name a pair once."""
-    from mpr import storage
+    from mpr.data import named_file
 
-    named = (str(wanted.file), wanted.sha256, ground.folder, "labels")
-    path = storage.pinned_file(*named, of="scores", fix="check labels.scores.file")
+    path = named_file.located(wanted, ground, "labels", of="scores", fix="check labels.scores.file")
     blocks, repeated = partial(_blocks, wanted, path, ground), "same" if wanted.format == "triples" else "refuse"
     return store_of(path, "scores", ground, blocks, repeated, format=wanted.format)
 

@@ -423,6 +423,13 @@ class Recipe(Parameters):
         return self._stages or (self,)
 
     @property
+    def splits(self) -> tuple[str, ...]:
+        """Names of the splits that it reads, each once."""
+        validation = None if self.validation is None else self.validation.split
+        named = (self.data.train, self.data.unlabelled, validation, *self.data.evaluate.values())
+        return tuple(dict.fromkeys(name for name in named if name is not None))
+
+    @property
     def is_cross_encoder(self) -> bool:
         """Whether it trains one; also of what its model folder is."""
         return self.task == CROSS_ENCODER

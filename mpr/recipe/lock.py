@@ -144,7 +144,7 @@ def _places(value: Any, path: Path_) -> Iterator[Place]:
         return
     for key, (names, kind) in _BESIDE.items():
         of = next((value[name] for name in names if isinstance(value.get(name), str)), None)
-        if of is not None:
+        if of is not None and (kind == COMMIT or value.get(key) or not value.get("md5")):
             yield Place((*path, key), of, kind, value.get(key))
     for key, item in value.items():
         if key in _MODELS and isinstance(item, str) and _REPOSITORY.fullmatch(item):

@@ -122,7 +122,7 @@ def _pins(recipe: Recipe, offered: Collection) -> Iterator[tuple[str, str]]:
     for part in (recipe.data.augment, *recipe.sources, *recipe.labels, *files, recipe.draw.clusters):
         pins = getattr(part, "pins", {}).items()
         yield from ((name, pin) for name, pin in pins if model_names.is_elsewhere(name))
-    for pin in offered.inputs:
+    for pin in offered.needed(recipe.splits):
         source = pin.source or ("" if pin.archive is None else pin.archive.source)
         yield pin.file, f"{pin.known} ({source})" if pin.known and source else pin.known
 

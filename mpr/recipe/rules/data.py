@@ -105,10 +105,14 @@ def pinned(recipe: Recipe) -> Iterator[Finding]:
     if towers.passage_base is not None and towers.passage_revision is None:
         what = "passage_base is not pinned to a commit"
         yield ("towers", "passage_revision"), what, "give its 40 hex digits, or `mpr pin RECIPE`, or set draft: true"
+    for number, source in enumerate(recipe.sources):
+        if getattr(source, "file", None) is not None and "not pinned" in source.pins.values():  # type: ignore[attr-defined]
+            what, fix = "the file of candidates is not pinned", "give its checksum, or set draft: true"
+            yield ("sources", number, "sha256"), what, fix
     for number, label in enumerate(recipe.labels):
         for key in ("scores", "judgements"):
             named = getattr(label, key, None)
-            if named is not None and named.file is not None and named.sha256 is None:
+            if named is not None and named.file is not None and "not pinned" in named.pins.values():
                 what = f"the file of {key} is not pinned"
                 yield (
                     ("labels", number, key, "sha256"),
@@ -133,7 +137,7 @@ def pinned(recipe: Recipe) -> Iterator[Finding]:
     if recipe.data.augment is not None and recipe.data.augment.sha256 is None:
         what = "the file of augmented positives is not pinned"
         yield ("data", "augment", "sha256"), what, "give its checksum, or `mpr pin RECIPE`, or set draft: true"
-    for pin in corpora.of(recipe.data.corpus).inputs:
+    for pin in corpora.of(recipe.data.corpus).needed(recipe.splits):
         if not pin.is_pinned:
             what = f"'{pin.file}' has no checksum or revision that is known to us"
             fix = "`mpr pin RECIPE` finds it; or set draft: true, and the row cannot be published"
