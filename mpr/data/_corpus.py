@@ -30,9 +30,8 @@ class Corpus:
         checksums of the user's files as they are now. A Hub pin is its revision."""
         listed = self.collection.inputs
         more = (pin for pin in self.collection.needed(self.read) if pin not in listed)
-        brought = [
-            pin for pin in more if pin.source == BY_MAKER or not pin.is_pinned
-        ]  # nothing else says what they are
+        # Of these nothing but the recipe, or the file itself, says what they are.
+        brought = [pin for pin in more if pin.source == BY_MAKER or not pin.is_pinned]
         sums = {pin.file: self.fetcher.identity(pin) for pin in (*listed, *brought)}
         params = self.params.model_dump(mode="json", by_alias=True, exclude={"folder", "pins"})
         digest = storage.json_digest({"corpus": params, "files": sums, "mpr": __version__})
