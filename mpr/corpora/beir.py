@@ -12,6 +12,7 @@ language model (arXiv 2602.12727), whose texts come with the records. The user b
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,6 +22,7 @@ from pydantic import Field
 from mpr.catalogue import Parameters
 from mpr.corpora import Collection as Base
 from mpr.corpora import Pin, Split, msmarco_passage
+from mpr.errors import DataError
 from mpr.formats import beir, hub, tevatron
 from mpr.formats.trec import judged_groups
 from mpr.records import Group, Judgement, Passage
@@ -158,7 +160,7 @@ class Collection(Base):
         name, known, wanted = self.params.dataset, self._known, list(splits)
         judged = [split for split in wanted if split in self.splits and split != ELSEWHERE]
         if self._origin == "folder":
-            found: tuple[Pin, ...] = (Pin(self._corpus.relative_to(self._folder).as_posix()),)
+            found: tuple[Pin, ...] = self._lying(judged)
         elif self._origin == "hub":
             found = (
                 Pin(f"BeIR/{name}", repo=f"BeIR/{name}", revision=known.revision if known else ""),
@@ -179,6 +181,15 @@ class Collection(Base):
         names = (f"{name}/{file}", file.replace("/", "."))
         return Pin(file, archive=bundle, inside=f"{name}/{file}", names=names, source=source, licence=_LICENCE)
 
+    def _lying(self, splits: Iterable[str]) -> tuple[Pin, ...]:
+        """Of the user's folder: the passages, then questions and judgements of these splits, if they are there."""
+        files = [self._corpus]
+        for split in splits:
+            with suppress(DataError):
+                found = beir.find(self._corpus.parent, split)
+                files += [found.queries, found.judgements]
+        return tuple(Pin(file.relative_to(self._folder).as_posix()) for file in dict.fromkeys(files))
+
     @property
     def _folder(self) -> Path:
         return Path(self.params.folder or ".")
@@ -192,7 +203,8 @@ class Collection(Base):
 
     def passages(self) -> Iterator[Passage]:
         if self._origin == "folder":
-            return beir.read_passages(beir.find(self._corpus.parent, self._any_split()).corpus)
+            beir.find(self._corpus.parent, self._any_split())  # all that a split needs is there
+            return beir.read_passages(self.fetch(*self._lying(())))
         if self._origin == "zip":
             return beir.read_passages(self.fetch(self._member("corpus.jsonl")))
         columns = {"id": "_id", "title": "title", "text": "text"}
@@ -202,7 +214,10 @@ class Collection(Base):
         if split == ELSEWHERE:
             return tevatron.read_groups(self.fetch(_ANNOTATION), "llm", "llm", source="negatives")
         if self._origin == "folder":
-            return beir.read_groups(self._corpus.parent, split, self.params.relevant)
+            beir.find(self._corpus.parent, split)
+            _, questions, judgements = map(self.fetch, self._lying((split,)))
+            read = beir.read_questions(questions), beir.read_judgements(judgements)
+            return judged_groups(*read, self.params.relevant)
         if self._origin == "zip":
             questions = beir.read_questions(self.fetch(self._member("queries.jsonl")))
             return judged_groups(questions, self.judgements(split), self.params.relevant)
@@ -214,14 +229,15 @@ class Collection(Base):
 
     def judgements(self, split: str) -> Iterator[Judgement]:
         if self._origin == "folder":
-            return beir.read_judgements(beir.find(self._corpus.parent, split).judgements)
+            beir.find(self._corpus.parent, split)
+            return beir.read_judgements(self.fetch(self._lying((split,))[-1]))
         if self._origin == "zip":
             return beir.read_judgements(self.fetch(self._member(f"qrels/{split}.tsv")))
         return hub.read_judgements(split={"dev": "validation"}.get(split, split), **self._hub(1))
 
     def _hub(self, number: int) -> dict[str, Any]:
         """Where one of the two repositories of the collection is. A recipe whose pins are unknown is a draft."""
-        pin = self.pins[number]
+        pin = self.inputs[number]
         return {"repo_or_path": pin.repo, "revision": pin.revision or None, "draft": not pin.revision}
 
     def _any_split(self) -> str:

@@ -86,7 +86,7 @@ def _as_member(request: urllib.request.Request) -> None:
     """A request to the Hub as its client would make it."""
     from huggingface_hub import constants, get_token
 
-    if constants.is_offline_mode():
+    if constants.HF_HUB_OFFLINE:
         raise _Elsewhere("HF_HUB_OFFLINE is set")
     if token := get_token():
         request.add_unredirected_header("Authorization", f"Bearer {token}")  # not for where the Hub leads to

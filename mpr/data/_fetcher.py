@@ -93,7 +93,8 @@ class Fetcher:
             log.warning("%s: unchecked, because what is known is of %s", path, _known_form(pin))
         elif what := differs(pin, path):
             whose = "the recipe's maker pinned another file" if pin.source == BY_MAKER else "is not the pinned file"
-            raise DataError(f"{whose}: {what}", where=str(path), fix=origin(pin))
+            fix = origin(pin) or "bring that one; if this one is meant, `mpr pin RECIPE --renew`"
+            raise DataError(f"{whose}: {what}", where=str(path), fix=fix)
 
     def _missing(self, pin: Pin) -> DataError:
         assert self.folder is not None

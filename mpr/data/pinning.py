@@ -7,18 +7,15 @@ What the recipe or the kit pins already is left alone. What stands in the lock a
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mpr import corpora, storage
-from mpr.corpora import Pin
 from mpr.data import _download
 from mpr.data._fetcher import Fetcher, is_comparable
-from mpr.errors import DataError, MprError, Problem, Problems, RecipeError
+from mpr.errors import DataError, Problem, Problems, RecipeError
 from mpr.recipe import lock, read, strict_yaml
 from mpr.recipe.keys import Recipe
 from mpr.recipe.lock import COMMIT, CORPUS_PINS, SHA256, LockedPin, Place
@@ -146,11 +143,11 @@ def _newest(repository: str, is_data: bool, key: str) -> str:
 
 
 def _of_corpus(recipe: Recipe, home: Path, quiet: bool, kept: tuple[LockedPin, ...]) -> list[Found]:
-    """Of the collection's own pins, and of those that only the splits of this recipe need."""
+    """What the splits of this recipe are read from, as far as nobody has pinned it or it cannot be compared."""
     folder = getattr(recipe.data.corpus, "folder", None)
     fetcher = Fetcher(home, None if folder is None else Path(folder), quiet=quiet)
     found, key = list[Found](), dotted(CORPUS_PINS)
-    for pin in _asked(recipe).values():
+    for pin in corpora.of(recipe.data.corpus).needed(recipe.splits):
         if pin.repo and not pin.is_pinned:
             found.append(_of_repository(key, Place((*CORPUS_PINS, pin.file), pin.repo, COMMIT, None)))
             continue
@@ -164,23 +161,4 @@ def _of_corpus(recipe: Recipe, home: Path, quiet: bool, kept: tuple[LockedPin, .
         offered = _download.addresses(pin) or (_download.addresses(pin.archive) if pin.archive is not None else ())
         origin = FOLDER if path is not None or not offered else offered[0]
         found.append(_of_file(key, name, whole, origin, f"{whole.absolute()}, from {origin}"))
-    return found
-
-
-def _asked(recipe: Recipe) -> dict[str, Pin]:
-    """What the collection lists, and what it asks for when it is to open the splits of this recipe. Nothing is read."""
-    found: dict[str, Pin] = {}
-
-    def remember(pin: Pin) -> Path:
-        found[pin.file] = pin
-        return Path(os.devnull)
-
-    collection = corpora.of(recipe.data.corpus, remember)
-    found |= {pin.file: pin for pin in collection.inputs}
-    data = recipe.data
-    validation = () if recipe.validation is None else (recipe.validation.split,)
-    more = () if data.unlabelled is None else (data.unlabelled,)
-    for split in dict.fromkeys((data.train, *validation, *more, *data.evaluate.values())):
-        with suppress(MprError):  # of a reader that looks into its file at once
-            collection.groups(split)
     return found

@@ -105,6 +105,7 @@ def _row(row: BoardRow, table: Table, against: Mapping[str, Any] | None, sources
 def _verdict(row: BoardRow) -> str:
     found, word = _board_verdicts.verdict(row), _board_verdicts.word(row)
     draft = " (draft: inputs that nobody has pinned)" if row.recipe.draft and found == band.UNMEASURED else ""
+    draft = " (inputs pinned by their maker)" if row.recipe.pinned_by_maker else draft
     old = len(row.stale) if row.of("trained") and row.stale else 0
     return found + draft + (f", {word}" if word else "") + (f", {old} stale receipts not counted" if old else "")
 

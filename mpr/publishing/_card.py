@@ -64,6 +64,9 @@ def render(facts: Facts) -> str:
     if facts.reasons:
         listed = "\n".join(f"> - {reason}" for reason in facts.reasons)
         parts.append(f"> **This is a draft and no row of any table.** Its numbers must not be cited:\n{listed}")
+    if mine := facts.document["recipe"].get("pinned by its maker"):
+        named = ", ".join(f"`{name}`" for name in mine)
+        parts.append(f"> **Pinned by its maker:** {named}. Nobody else says what these inputs are; see `recipe.lock`.")
     parts.append(
         f"A dense retriever that was trained with several positive passages per question by mpr {facts.contract.mpr}, "
         f"from the recipe `{facts.document['row']}` in this repository.{_LORA[facts.contract.weights]}"

@@ -404,8 +404,9 @@ class Recipe(Parameters):
 
     @property
     def pinned_by_maker(self) -> tuple[str, ...]:
-        """Inputs that nobody but the maker of the recipe has pinned: those in its lock (mpr/recipe/lock.py)."""
-        return self._pinned
+        """Inputs that nobody but the maker of the recipe has pinned: in its lock (mpr/recipe/lock.py), or in
+        `data.corpus.pins`."""
+        return tuple(dict.fromkeys((*self._pinned, *getattr(self.data.corpus, "pins", ()))))
 
     @property
     def stage(self) -> str:

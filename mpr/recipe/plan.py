@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mpr import corpora
-from mpr.corpora import Collection
+from mpr.corpora import BY_MAKER, Collection
 from mpr.recipe import _backbones, _costs, model_names, schedule
 from mpr.recipe._costs import Memory
 from mpr.recipe.keys import DESCRIBING, Recipe
@@ -124,6 +124,7 @@ def _pins(recipe: Recipe, offered: Collection) -> Iterator[tuple[str, str]]:
         yield from ((name, pin) for name, pin in pins if model_names.is_elsewhere(name))
     for pin in offered.needed(recipe.splits):
         source = pin.source or ("" if pin.archive is None else pin.archive.source)
+        source = "" if source == BY_MAKER else source
         yield pin.file, f"{pin.known} ({source})" if pin.known and source else pin.known
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from mpr import storage
 from mpr.errors import RecipeError, StorageError
 from mpr.evaluation.scores import Scores
+from mpr.recipe.lock import SUFFIX
 from mpr.rows import result
 from mpr.rows._stages import Row
 from mpr.rows.receipts import OTHER_CODE, Receipt, Receipts, RowStage
@@ -52,6 +53,11 @@ class Pipeline:
             place = row.folder / RECIPE / f"{row.recipe.name}.yaml"
             if place.absolute() != row.file.absolute():
                 storage.write_file(place, row.file.read_bytes())
+                pins, copied = row.file.with_suffix(SUFFIX), place.with_suffix(SUFFIX)
+                if pins.is_file():
+                    storage.write_file(copied, pins.read_bytes())
+                elif copied.exists():
+                    storage.remove(copied)
             about = {"recipe": row.recipe.name, "system": row.system, "overrides": row.recipe.overrides}
             storage.write_file(row.folder / ABOUT, (json.dumps(about, indent=1) + "\n").encode())
             found = concluded(row, done)

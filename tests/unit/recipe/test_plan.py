@@ -97,7 +97,7 @@ def test_clusters_and_pairs_are_shown() -> None:
         )
     )
     assert f"questions   those of a step from 2 of 50 clusters, somebody/model@{'0' * 40}\n" in str(made)
-    assert f"pin         somebody/model: commit {'0' * 40}\n" in str(made)
+    assert f"pin         somebody/model: checked by commit {'0' * 40}\n" in str(made)
     assert "positives   one a question, that of the drawn pair\n" in str(made)
     assert (made.steps, made.updates) == (None, None)  # questions without two pairs are left out
 
