@@ -165,10 +165,8 @@ class Collection(ABC):
             return pin
         value, is_commit = by_name[name], len(by_name[name]) == _COMMIT
         if is_commit or packing(name) == packing(pin.file):
-            known = pin.revision if is_commit else pin.sha256
-            if known and known != value:
-                what = f"'{name}' is {value[:16]}..., where mpr knows it to be {known[:16]}... ({pin.source})"
-                raise DataError(what, key="data.corpus.pins", fix="remove it: what mpr knows is checked by itself")
+            if (pin.revision if is_commit else pin.sha256 or "") not in ("", value):
+                return pin  # a rule refuses such a recipe
             return replace(pin, **{"revision" if is_commit else "sha256": value}, source=BY_MAKER)
         # Packed otherwise than the file that we know: a file of its own, with nothing known but this checksum.
         return replace(pin, file=name, names=(pin.file, *pin.names), sha256=value, md5=None, size=None, source=BY_MAKER)
