@@ -225,8 +225,9 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
         (TREC, [*BEST, "training.greater_is_better=false"], "training.greater_is_better", "a higher mrr is better"),
     ],
     "warmup ends": [
-        (TREC, ["training.warmup_steps=7033"], "training.warmup_steps", "beyond the end after 7,032"),
-        ("trec_nll_m1_released", ["training.warmup_steps=1237"], "training.warmup_steps", "beyond the end after 879"),
+        (TREC, [*OWN_FILES, "training.warmup_steps=7033"], "training.warmup_steps", "beyond the end after 7,032"),
+        ("trec_nll_m1_released", [*OWN_FILES, "training.warmup_steps=1237"], "training.warmup_steps",
+         "beyond the end after 879"),
         (WORLD, ["training.warmup_steps=161"], "training.warmup_steps", "beyond the end after 160"),
         (NQ, ["training.gradient_accumulation_steps=16"], "training.warmup_steps", "beyond the end after 1,150"),
     ],
