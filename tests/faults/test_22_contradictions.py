@@ -106,6 +106,7 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
     "negatives have sources": [
         (TREC, ["draw.negatives[0].from=bm26"], "draw.negatives[0].from", "no source is called 'bm26'"),
         (TREC, ["sources=[]"], "draw.negatives[0].from", "no source is called 'bm25'"),
+        (TREC, ["draw.negatives[0].fallback=rand"], "draw.negatives[0].fallback", "no source is called 'rand'"),
         (TREC, ["sources=[{name: file, as: bm25}, {name: file, as: bm25}]"], "sources[1].as", "a second source"),
         (LLM, ["sources[0].as=bm25", "draw.negatives[0].from=bm25"], "sources[0].as", "no candidates called 'bm25'"),
     ],
@@ -132,6 +133,7 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
         (WORLD, ["towers.passage_base=x/y", "towers.share=false"], "towers.passage_base", "belongs to separate towers"),
         (TREC, [f'towers.passage_revision="{"0" * 40}"'], "towers.passage_revision", "belongs to passage_base"),
         (TREC, [f"towers.lora={LORA[:-1]}, towers: question}}", "towers.projection=64"], "towers.projection", "frozen"),
+        (TREC, ["towers.pair_cut=longest_first", "towers.title=join"], "towers.pair_cut", "no pair of title and text"),
         (TREC, [FROZEN, "towers.share=true"], "towers.train", "there is only one tower"),
         (TREC, [FROZEN, f"towers.lora={LORA}"], "towers.lora.towers", "the passage tower does not learn"),
     ],
@@ -226,8 +228,7 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
     ],
     "warmup ends": [
         (TREC, [*OWN_FILES, "training.warmup_steps=7033"], "training.warmup_steps", "beyond the end after 7,032"),
-        ("trec_nll_m1_released", [*OWN_FILES, "training.warmup_steps=1237"], "training.warmup_steps",
-         "beyond the end after 879"),
+        ("trec_nll_m1_released", ["training.warmup_steps=1237"], "training.warmup_steps", "beyond the end after 800"),
         (WORLD, ["training.warmup_steps=161"], "training.warmup_steps", "beyond the end after 160"),
         (NQ, ["training.gradient_accumulation_steps=16"], "training.warmup_steps", "beyond the end after 1,150"),
     ],
