@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 from mpr import catalogue
 from mpr.errors import DataError, nearest
 from mpr.records import Group, Judgement, Passage
-from mpr.storage.unpack import PACKED
+from mpr.storage.unpack import PACKED, packing
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def spellings(pin: Pin) -> Iterator[str]:
     listed = (pin.file, *pin.names)
     yield from listed
     for name in listed:
-        stem = next((name.removesuffix(ending) for ending in PACKED if name.endswith(ending)), name)
+        stem = name.removesuffix(packing(name))
         yield from (stem + ending for ending in ("", *PACKED) if stem + ending not in listed)
 
 
@@ -163,11 +163,11 @@ class Collection(ABC):
         name = next((name for name in spellings(pin) if name in by_name), None)
         if name is None:
             return pin
-        value = by_name[name]
-        if len(value) == _COMMIT:
-            return replace(pin, revision=value, source=BY_MAKER)
-        if name in (pin.file, *pin.names):
-            return replace(pin, sha256=value, source=BY_MAKER)
+        value, is_commit = by_name[name], len(by_name[name]) == _COMMIT
+        if is_commit or packing(name) == packing(pin.file):
+            if (pin.revision if is_commit else pin.sha256 or "") not in ("", value):
+                return pin  # a rule refuses such a recipe
+            return replace(pin, **{"revision" if is_commit else "sha256": value}, source=BY_MAKER)
         # Packed otherwise than the file that we know: a file of its own, with nothing known but this checksum.
         return replace(pin, file=name, names=(pin.file, *pin.names), sha256=value, md5=None, size=None, source=BY_MAKER)
 

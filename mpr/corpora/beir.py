@@ -215,9 +215,8 @@ class Collection(Base):
             return tevatron.read_groups(self.fetch(_ANNOTATION), "llm", "llm", source="negatives")
         if self._origin == "folder":
             beir.find(self._corpus.parent, split)
-            _, questions, judgements = map(self.fetch, self._lying((split,)))
-            read = beir.read_questions(questions), beir.read_judgements(judgements)
-            return judged_groups(*read, self.params.relevant)
+            _, asked, judgements = map(self.fetch, self._lying((split,)))
+            return judged_groups(beir.read_questions(asked), beir.read_judgements(judgements), self.params.relevant)
         if self._origin == "zip":
             questions = beir.read_questions(self.fetch(self._member("queries.jsonl")))
             return judged_groups(questions, self.judgements(split), self.params.relevant)

@@ -29,7 +29,7 @@ from mpr import storage
 from mpr.corpora import Pin
 from mpr.errors import DataError
 from mpr.records import stable_hash
-from mpr.storage.unpack import PACKED
+from mpr.storage.unpack import packing
 
 KIND = "download"
 HUB = "https://huggingface.co"
@@ -72,8 +72,7 @@ def downloaded(pin: Pin, home: Path, differs: Differs, quiet: bool = False) -> P
     """The file of the pin, as it is kept; downloaded if it is not there yet."""
     target = home / "downloads" / f"{stable_hash(pin.url or _hub_path(pin)):016x}"
     offered = urlsplit(pin.url or _hub_path(pin)).path
-    ending = next((each for each in PACKED if offered.endswith(each) and not pin.file.endswith(each)), "")
-    name = pin.file + ending  # a packed file, of which the recipe knows what is in it
+    name = pin.file if packing(pin.file) else pin.file + packing(offered)  # packed, and known is what is in it
     if not target.exists():
         with storage.lock(target.with_name(f".{target.name}.lock")):
             if not target.exists():

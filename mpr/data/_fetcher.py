@@ -17,7 +17,7 @@ from mpr.corpora import BY_MAKER, Pin, spellings
 from mpr.data import _archive, _download
 from mpr.data._download import origin
 from mpr.errors import DataError
-from mpr.storage.unpack import PACKED, StreamError, open_bytes
+from mpr.storage.unpack import PACKED, StreamError, open_bytes, packing
 
 _CHUNK = 1 << 20
 log = logging.getLogger("mpr.data")
@@ -66,7 +66,9 @@ class Fetcher:
             self._check(pin, path)
             return path
         if pin.archive is not None and (self.folder is None or self.found(pin.archive)):
-            path = _archive.member(self(pin.archive), pin.path, self.home)
+            whole = self._path(pin.archive)
+            self.used[pin.archive.file] = storage.remembered_sha256(whole)
+            path = _archive.member(whole, pin.path, self.home)
             own = replace(pin, file=path.name)
             if (pin.sha256 or pin.md5) and (what := differs(own, path)):
                 raise DataError(
@@ -106,7 +108,7 @@ class Fetcher:
 
 def differs(pin: Pin, path: Path) -> str:
     """What the file has other than its pin says, cheapest first; empty: nothing, as far as anything is known."""
-    if _packing(path.name) == _packing(pin.file):
+    if packing(path.name) == packing(pin.file):
         size = path.stat().st_size
         if pin.size not in (None, size):
             return f"expected {pin.size:,} bytes, found {size:,}"
@@ -137,11 +139,7 @@ def differs(pin: Pin, path: Path) -> str:
 def is_comparable(pin: Pin, path: Path) -> bool:
     """Whether what is known of the pin can be seen in this file. A commit cannot, nor what is known of an archive."""
     own = bool(pin.sha256 or pin.md5)
-    return (own or not pin.is_pinned) and (_packing(pin.file) in ("", _packing(path.name)))
-
-
-def _packing(name: str) -> str:
-    return next((ending for ending in PACKED if name.endswith(ending)), "")
+    return (own or not pin.is_pinned) and (packing(pin.file) in ("", packing(path.name)))
 
 
 def _known_form(pin: Pin) -> str:

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from mpr import corpora, storage
+from mpr.corpora import Pin
 from mpr.data import _download
 from mpr.data._fetcher import Fetcher, is_comparable
 from mpr.errors import DataError, Problem, Problems, RecipeError
 from mpr.recipe import lock, read, strict_yaml
 from mpr.recipe.keys import Recipe
-from mpr.recipe.lock import COMMIT, CORPUS_PINS, SHA256, LockedPin, Place
+from mpr.recipe.lock import COMMIT, CORPUS_PINS, LockedPin, Place
 from mpr.recipe.strict_yaml import Document, dotted
 
 FOLDER = "data.corpus.folder"
@@ -62,14 +63,16 @@ def pin(path: Path, home: Path, overrides: Sequence[str] = (), *, renew: bool = 
     made.is_draft = document.value.get("draft") is True
     if locked is not None:
         lock.apply(locked, document)
-    made.found, made.left = _of_keys(document, overrides)
+    made.found, made.left = _of_keys(document, overrides, home, quiet)
     own = tuple(found.pin for found in made.found)
     recipe = read.from_document(_with(document, own), path.stem, drafted)
     made.found += _of_corpus(recipe, home, quiet, made.kept)
     pins = (*made.kept, *(found.pin for found in made.found))
     if pins:
         storage.write_file(made.file, lock.written(pins, path.stem))
-        read.load(path, drafted)  # it can be read, and says the same
+        read.load(path, drafted)  # it can be read, and fits
+    elif made.file.exists():
+        storage.remove(made.file)  # of a time at which there was something to pin
     return made
 
 
@@ -82,29 +85,29 @@ def _with(document: Document, pins: tuple[LockedPin, ...]) -> Document:
 # Keys of the recipe: bases and other models, files of labels and sources, files of a local collection
 
 
-def _of_keys(document: Document, overrides: Sequence[str]) -> tuple[list[Found], list[Problem]]:
-    folder = next((text.partition("=")[2] for text in overrides), None) or document.value["data"]["corpus"].get(
-        "folder"
-    )
+def _of_keys(
+    document: Document, overrides: Sequence[str], home: Path, quiet: bool
+) -> tuple[list[Found], list[Problem]]:
+    given = next((text.partition("=")[2] for text in overrides), None)
+    folder = given or document.value["data"]["corpus"].get("folder")
     found, left = list[Found](), list[Problem]()
     problems = Problems(DataError)
     for place in lock.places(document.value):
         if place.value is not None:
             continue
         key = dotted(place.path)
-        if place.kind == SHA256:
-            path = Path(folder or ".") / place.of
-            if not path.is_file():
-                fix = "bring it first; `mpr pin` says what it is"
-                problems.add("is not there", where=str(path.absolute()), key=key, fix=fix)
-                continue
-            origin = FOLDER if folder else place.of
-            found.append(_of_file(key, place.of, path, origin))
-        elif Path(place.of).is_dir():
+        if place.kind == COMMIT and Path(place.of).is_dir():
             what = f"'{place.of}' is a local folder, which no commit pins"
             left.append(Problem(what, key=key, fix="push it to the Hub and name it"))
-        else:
+        elif place.kind == COMMIT:
             found.append(_of_repository(key, place))
+        elif place.url and folder is None:
+            path = Fetcher(home, quiet=quiet)(Pin(place.of, place.url))
+            found.append(_of_file(key, place.of, path, place.url))
+        elif (path := Path(folder or ".") / place.of).is_file():
+            found.append(_of_file(key, place.of, path, FOLDER if folder else place.of))
+        else:
+            problems.add("is not there", where=str(path.absolute()), key=key, fix="bring it, then pin it")
     problems.stop_if_any()
     return found, left
 
@@ -116,11 +119,12 @@ def _of_file(key: str, name: str, path: Path, origin: str, place: str = "") -> F
     return Found(made, place or str(path.absolute()))
 
 
-def _of_repository(key: str, place: Place) -> Found:
+def _of_repository(key: str, place: Place, name: str = "") -> Found:
+    """`name`: what the collection calls it."""
     is_data = place.path[:2] == CORPUS_PINS[:2]
     address = f"{_download.hub()}/{'datasets/' if is_data else ''}{place.of}"
     content: dict[str, Any] = {"commit": _newest(place.of, is_data, key), "from": address}
-    made = LockedPin(key=key, of=place.of, **content)
+    made = LockedPin(key=key, of=name or place.of, **content)
     return Found(made, address)
 
 
@@ -148,10 +152,10 @@ def _of_corpus(recipe: Recipe, home: Path, quiet: bool, kept: tuple[LockedPin, .
     fetcher = Fetcher(home, None if folder is None else Path(folder), quiet=quiet)
     found, key = list[Found](), dotted(CORPUS_PINS)
     for pin in corpora.of(recipe.data.corpus).needed(recipe.splits):
-        if pin.repo and not pin.is_pinned:
-            found.append(_of_repository(key, Place((*CORPUS_PINS, pin.file), pin.repo, COMMIT, None)))
-            continue
         path = fetcher.found(pin)
+        if path is None and pin.repo and not pin.is_pinned:
+            found.append(_of_repository(key, Place((*CORPUS_PINS, pin.file), pin.repo, COMMIT, None), pin.file))
+            continue
         if pin.is_pinned and (path is None or is_comparable(pin, path)):
             if path is not None and any(pin.file == one.of for one in kept):
                 fetcher(pin)  # a file that is not what the lock says is refused here already

@@ -97,6 +97,8 @@ class Place:
     kind: str
     value: str | None
     """None: it is not pinned."""
+    url: str = ""
+    """Where the recipe has a file from; empty: it does not say."""
 
 
 def beside(recipe: Path) -> Lock | None:
@@ -145,7 +147,7 @@ def _places(value: Any, path: Path_) -> Iterator[Place]:
     for key, (names, kind) in _BESIDE.items():
         of = next((value[name] for name in names if isinstance(value.get(name), str)), None)
         if of is not None and (kind == COMMIT or value.get(key) or not value.get("md5")):
-            yield Place((*path, key), of, kind, value.get(key))
+            yield Place((*path, key), of, kind, value.get(key), str(value.get("url") or ""))
     for key, item in value.items():
         if key in _MODELS and isinstance(item, str) and _REPOSITORY.fullmatch(item):
             name, _, commit = item.partition("@")

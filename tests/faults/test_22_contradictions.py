@@ -48,6 +48,12 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
     "names are plain": [
         (TREC, ["data.evaluate={../out: trec_test}"], "data.evaluate.../out", "'../out' is no plain name"),
     ],
+    "corpus pins fit": [
+        (TREC, [f"data.corpus.pins={{psgs_w100.txt: {'a' * 64}}}"], "data.corpus.pins.psgs_w100.txt",
+         "is no file of this collection"),
+        (TREC, [f"data.corpus.pins={{psgs_w100.tsv.gz: {'a' * 64}}}"], "data.corpus.pins.psgs_w100.tsv.gz",
+         "to be another file: sha256 c39b020c855a"),
+    ],
     "no training on evaluation": [
         (TREC, ["data.evaluate.again=trec_train"], "data.evaluate.again", "is also trained on"),
         (TREC, ["data.evaluate.again=trec_test"], "data.evaluate.again", "is evaluated twice, also as 'test'"),

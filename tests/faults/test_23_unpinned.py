@@ -193,7 +193,7 @@ def test_a_lock_cannot_change_under_a_row(tmp_path: Path, examined: Examined) ->
         read.load(path)
     pins.write_bytes(edits[0])  # type: ignore[arg-type]
     for again in ({}, {"again": "authors"}):
-        with pytest.raises(DataError, match="was made by another recipe than row.yaml is now"):
+        with pytest.raises(DataError, match=r"was made by another recipe than row\.yaml is now"):
             board_entries.add(root, run, **again)  # type: ignore[arg-type]
     pins.write_bytes(right)
     board_lock.check(root)

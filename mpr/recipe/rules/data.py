@@ -90,6 +90,23 @@ def match_fits(recipe: Recipe) -> Iterator[Finding]:
             yield ("evaluation", "measures", number), f"'{measure}' is asked for twice", "keep one"
 
 
+def corpus_pins_fit(recipe: Recipe) -> Iterator[Finding]:
+    """What the recipe pins of its collection: files that it has, and as which nobody else knows another one."""
+    given: dict[str, str] = getattr(recipe.data.corpus, "pins", {})
+    if not given:
+        return
+    offered = corpora.of(recipe.data.corpus)
+    known = {name: pin for pin in (*offered.pins, *offered.read_for(offered.splits)) for name in corpora.spellings(pin)}
+    for name in given:
+        path: Path_ = ("data", "corpus", "pins", name)
+        if name not in known:
+            fix = nearest(name, known) or "a name is that of a line `pin` of `mpr plan`"
+            yield path, f"'{name}' is no file of this collection", fix
+        elif (seen := offered.given(known[name])) is known[name]:
+            what = f"mpr knows '{name}' to be another file: {seen.known} ({seen.source})"
+            yield path, what, "remove it: what mpr knows is checked by itself"
+
+
 def pinned(recipe: Recipe) -> Iterator[Finding]:
     if recipe.draft:
         return

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import lzma
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import pytest
 
+from mpr.corpora import Collection, Pin
 from mpr.data import pinning
+from mpr.data._fetcher import Fetcher
 from mpr.data.dataset import Dataset
 from mpr.errors import DataError, RecipeError
-from mpr.recipe import read
+from mpr.recipe import lock, read, strict_yaml
+from mpr.records import Group, Passage
 from tests import shipped
 from tests.hub_server import HubServer
+from tests.lying_server import LyingServer
 from tests.unit.recipe.test_lock import FILES, written
 
 PSGS = "id\ttext\ttitle\n" + "".join(f"{row}\ttext {row} of the answer{row}\ttitle\n" for row in range(1, 9))
@@ -140,9 +149,71 @@ def test_files_of_a_collection_that_only_a_split_needs(tmp_path: Path) -> None:
         dataset.split("train")
 
 
+def test_a_file_that_the_recipe_has_from_an_address(tmp_path: Path) -> None:
+    with LyingServer(b"scores", b"") as server:
+        text = f'data: {{corpus: {{name: x}}}}\nlabels: [{{scores: {{file: s.tsv, url: "{server.endpoint}/s"}}}}]\n'
+        document = strict_yaml.parse(text.encode(), "my.yaml")
+        ((found,), left) = pinning._of_keys(document, (), tmp_path / "home", True)
+    assert (found.pin.key, found.pin.value, left) == ("labels[0].scores.sha256", sha256("scores"), [])
+    assert found.pin.from_ == f"{server.endpoint}/s"
+
+
+def test_a_lock_without_a_reason_goes(tmp_path: Path) -> None:
+    path = tmp_path / "quick.yaml"
+    path.write_text(shipped.text("quickstart"))
+    content: dict[str, Any] = {"key": "data.corpus.pins", "of": "gone.tsv", "sha256": "1" * 64, "from": "somewhere"}
+    path.with_suffix(".lock").write_bytes(lock.written([lock.LockedPin(**content)], "quick"))
+    with pytest.raises(RecipeError, match=r"quick.lock:5 data.corpus.pins.gone.tsv: 'gone.tsv' is no file of this"):
+        pinning.pin(path, tmp_path / "home")
+    assert pinning.pin(path, tmp_path / "home", renew=True).kept == ()
+    assert os.listdir(tmp_path) == ["quick.yaml"]
+
+
 def test_everything_is_pinned(tmp_path: Path) -> None:
     path = tmp_path / "quick.yaml"
     path.write_text(shipped.text("quickstart"))
     made = pinning.pin(path, tmp_path / "home")
     assert (made.found, made.left, made.kept) == ([], [], ())
     assert os.listdir(tmp_path) == ["quick.yaml"]
+
+
+@pytest.mark.parametrize("name", ["a.tsv", "data/a.tsv", "a.tsv.xz"])
+def test_another_form_than_the_kit_knows(tmp_path: Path, name: str) -> None:
+    """A file that cannot be compared with the kit's pin is a file of its own; the address is still good for it."""
+    text = b"id\ttext\ttitle\n1\ttext\ttitle\n"
+    packed = gzip.compress(text, mtime=0)
+    data = lzma.compress(text) if name.endswith(".xz") else text
+    with LyingServer(packed, b"") as server:
+        kit = Pin("a.tsv.gz", f"{server.endpoint}/a.tsv.gz", md5=hashlib.md5(packed).hexdigest(), names=("data/a.tsv",))
+        given = _Given(kit, {name: hashlib.sha256(data).hexdigest()})
+        place = tmp_path / "mine" / name
+        place.parent.mkdir(parents=True)
+        place.write_bytes(data)
+        assert Fetcher(tmp_path / "home", tmp_path / "mine", draft=False)(given.inputs[0]) == place
+        if name.endswith(".xz"):
+            with pytest.raises(DataError, match="cannot be downloaded: the server sent another file"):
+                Fetcher(tmp_path / "home", draft=False, quiet=True)(given.inputs[0])
+        else:
+            assert Fetcher(tmp_path / "home", draft=False, quiet=True)(given.inputs[0]).read_bytes() == packed
+        known = replace(kit, sha256="2" * 64)
+        assert _Given(known, {"a.tsv.gz": "1" * 64}).inputs == (known,)  # refused by a rule of recipes
+
+
+class _Given(Collection):
+    """A collection of one file, of which a recipe knows something too."""
+
+    splits: ClassVar[Any] = {}
+
+    def __init__(self, pin: Pin, pins: dict[str, str]) -> None:
+        super().__init__(SimpleNamespace(pins=pins))
+        self.one = pin
+
+    @property
+    def pins(self) -> tuple[Pin, ...]:
+        return (self.one,)
+
+    def passages(self) -> Iterator[Passage]:
+        return iter(())
+
+    def groups(self, split: str) -> Iterator[Group]:
+        return iter(())

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from mpr import storage
+from mpr.corpora import Pin, invented_world
 from mpr.errors import DataError, MprError
 from mpr.publishing import publication
 from mpr.publishing._secret_scan import Scan
@@ -211,8 +212,9 @@ def test_systems_without_a_model_are_baselines(run: Path) -> None:
     assert "was not measured on the questions of 'test'" in refused(PushOptions(run, REPO, baselines=(words,)))
 
 
-def test_what_its_maker_pinned_goes_along(run: Path) -> None:
+def test_what_its_maker_pinned_goes_along(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The lock of the recipe, without which it would be another recipe; the card names what it pins."""
+    monkeypatch.setattr(invented_world.Collection, "pins", (Pin("mine.tsv", md5="2" * 32),))
     path = run / "recipe" / "small.yaml"
     content: dict[str, Any] = {"key": "data.corpus.pins", "of": "mine.tsv", "sha256": "1" * 64, "from": "somewhere"}
     path.with_suffix(".lock").write_bytes(lock.written([lock.LockedPin(**content)], "small"))
