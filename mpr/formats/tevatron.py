@@ -4,7 +4,8 @@ The first carries the texts inline: `query_id`, `query`, `positive_passages` and
 `docid`, `title`, `text`. The newer one refers to a corpus: `query_id`, `query_text`, `positive_document_ids`,
 `negative_document_ids`, and a corpus file of `docid`, `text`, `title`. Its documentation calls the text
 `document_text` while its code reads `text` and takes a missing one for the empty passage; here either name will do,
-one of the two must be there, and a passage without any text is refused.
+one of the two must be there, and a passage without any text is refused. Images, video and audio must be null under
+either name, or be given up by `ignore`: only text is read.
 
 A row with `answers` is matched by answer (tier `answer_match`), one without is judged (`gold`): so the format says.
 """
@@ -58,6 +59,9 @@ class _Passage(Fields):
     image: None = None
     video: None = None
     audio: None = None
+    document_image: None = None
+    document_video: None = None
+    document_audio: None = None
 
 
 def read_passages(path: str | os.PathLike[str], ignore: Sequence[str] = ()) -> Iterator[Passage]:

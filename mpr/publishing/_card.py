@@ -160,6 +160,8 @@ def _ordered(measures: Mapping[str, Any]) -> list[tuple[str, Any]]:
 def _use(facts: Facts) -> Iterator[str]:
     yield "With sentence-transformers:"
     yield _card_snippets.sentence_transformers(facts.repo, facts.contract)
+    if unlike := _card_snippets.unlike_sentence_transformers(facts.contract):
+        yield f"{unlike} The code below computes the same vectors."
     if facts.contract.weights == "adapter":
         yield "sentence-transformers takes the newest revision of the base; the code below takes the one of training."
     yield "With transformers alone:"

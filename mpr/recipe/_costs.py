@@ -191,7 +191,9 @@ def hours(recipe: Recipe, backbone: Backbone, offered: Collection) -> dict[str, 
     training = training_flops(recipe, backbone)
     if training is None:
         return None
-    tokens = min(float(recipe.towers.passage_length), offered.words * TOKENS_PER_WORD + SPECIAL_AND_TITLE_TOKENS)
+    tokens = float(recipe.towers.passage_length)
+    if recipe.towers.last_slot == "pad":
+        tokens = min(tokens, offered.words * TOKENS_PER_WORD + SPECIAL_AND_TITLE_TOKENS)
     found = {}
     for device, peaks in PEAK_TERAFLOPS.items():
         if recipe.training.get("bf16") and device in WITHOUT_BF16:

@@ -220,6 +220,14 @@ class Towers(Parameters):
     """Tokens of a question, special tokens included; of a cross-encoder, the most that a question takes of a pair."""
     passage_length: Annotated[int, Field(ge=4, le=8192)]
     """Tokens of a passage, special tokens included; of a cross-encoder, tokens of question and passage together."""
+    pair_cut: Literal["end", "longest_first"] = "end"
+    """With `title: pair`, what is cut where title and text are too long: the `end` of the pair; `longest_first`, the
+    longer of the two, as DPR does."""
+    last_slot: Literal["pad", "sep"] = "pad"
+    """What stands in the last place of a text that is shorter than its length. `sep`: the last special token once more,
+    and it is attended to, as in DPR. Every text is then padded to its full length and costs as much."""
+    question_apostrophe: Literal["keep", "straight"] = "keep"
+    """`straight`: a typographic apostrophe (U+2019) of a question is read as ', as DPR does."""
     lora: Lora | None = None
     """Low-rank adapters; null: all weights learn."""
 

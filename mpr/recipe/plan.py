@@ -165,7 +165,8 @@ def _work_lines(recipe: Recipe, facts: dict[str, Any]) -> Iterator[str]:
     if recipe.step_search is not None:
         drawn = [f"{each}, found anew in every step" for each in drawn]
     if recipe.draw.in_batch:
-        drawn.append("the other passages of the step")
+        copies = ", copies of a passage each for itself" if recipe.draw.block == "as_drawn" else ""
+        drawn.append(f"the other passages of the step{copies}")
     if (remembered := recipe.scale.negative_cache) is not None:
         drawn.append(f"the last {remembered.size:,} passages, by their vectors of then")
     yield _line("negatives", ", ".join(drawn))
@@ -227,6 +228,8 @@ def _encoder(recipe: Recipe) -> str:
         learning = UNKNOWN if backbone is None else f"{_costs.lora_parameters(recipe, backbone):,}"
         lora = f", LoRA rank {towers.lora.rank} ({learning} parameters learn)"
     lengths = f"lengths {towers.question_length} and {towers.passage_length}"
+    if towers.last_slot == "sep":
+        lengths += " for every text"
     return f"{name}, {size} parameters, {shared}, {towers.pooling}, {lengths}{lora}"
 
 
@@ -248,7 +251,8 @@ def _negatives(entry: Negatives) -> str:
     count = f"{entry.k} of" if entry.k is not None else f"as many as fill a group of {entry.group} from"
     count = "all of" if entry.all else count
     window = f" among the first {entry.window}" if entry.window is not None else ""
-    return f"{count} {entry.from_}, {entry.weight}{window}"
+    fallback = f", else of {entry.fallback}" if entry.fallback is not None else ""
+    return f"{count} {entry.from_}, {entry.weight}{window}{fallback}"
 
 
 def _refresh(recipe: Recipe, passages: int | None) -> str:

@@ -197,8 +197,8 @@ def collator_of(mined: Mined, drawer: Drawer, place: Place) -> Collator | PairCo
 def _sides(dataset: Dataset, role: str) -> tuple[Side, Side]:
     """How questions and passages of a split become token ids."""
     sizes, template = dataset.recipe.towers, Template.of(dataset.tokenizer())
-    questions = Side(dataset.tokens_of_questions(role), template, sizes.question_length)
-    return questions, Side(dataset.tokens_of_passages(role), template, sizes.passage_length)
+    questions = Side.of(dataset.tokens_of_questions(role), template, sizes, "question")
+    return questions, Side.of(dataset.tokens_of_passages(role), template, sizes, "passage")
 
 
 def evaluator_of(dataset: Dataset, arguments: TrainingArguments, place: Place) -> DevPool | None:

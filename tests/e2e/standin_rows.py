@@ -50,6 +50,7 @@ CHANGED = {  # key -> what it is here: what a CPU and a few questions ask for
     "scale.processes": "1",  # tests/parity has that several give the gradient of one
     "scale.gather": "false",
 }
+UPDATES = {"training.max_steps": "3"}  # instead of epochs, where a row counts updates
 SIZES = {"hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
 OLD_NAMES = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
 
@@ -202,7 +203,10 @@ class Made:
 def overrides(name: str, written: Written | None) -> list[str]:
     """The `--set` arguments, of keys that the recipe has; without a folder the files are downloaded."""
     place = [] if written is None else [f"data.corpus.folder={json.dumps(str(written.folder))}"]
-    return [*(f"{key}={value}" for key, value in CHANGED.items()), *place]
+    changed = CHANGED
+    if "max_steps" in recipe_of(name).training:
+        changed = {key: value for key, value in CHANGED.items() if key != "training.num_train_epochs"} | UPDATES
+    return [*(f"{key}={value}" for key, value in changed.items()), *place]
 
 
 def made(name: str, written: Written, home: Path, folder: Path, sets: list[str]) -> Made:

@@ -123,7 +123,7 @@ def _smaller(written: dict[str, Any], place: str, epochs: int) -> Iterator[Set]:
 def _less(entry: dict[str, Any], place: str) -> Iterator[Set]:
     """An entry of sources, negatives or labels in small."""
     if entry.get("name") == "file":
-        yield place, BM25
+        yield place, BM25 if entry["as"] != "random" else "{name: random, as: random, depth: 20, seed: 4}"
         return
     for file, keys in ((place, entry), (f"{place}.scores", entry.get("scores", {}))):
         if "file" in keys:

@@ -62,6 +62,8 @@ RULES = tuple(
         labels.step_teacher_is_asked,
         draw.negatives_have_sources,
         draw.negatives_fit,
+        draw.fallbacks_fit,
+        draw.block_fits,
         draw.weights_fit,
         draw.pairs_fit,
         draw.clusters_fit,

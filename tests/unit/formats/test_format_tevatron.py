@@ -87,6 +87,17 @@ def test_the_corpus_by_either_name(file: Path) -> None:
     assert list(tevatron.read_passages(file)) == [Passage("1", "one", "T"), Passage("2", "two")]
 
 
+def test_the_example_of_the_documentation(file: Path) -> None:
+    """Both names of the text and the media under the names of either; what is there is given up by name alone."""
+    media = {f"document_{name}": None for name in ("image", "video", "audio")}
+    rows(file, {"docid": "d1", "document_text": "one", **media}, {"docid": "d2", "document_text": "two"})
+    assert list(tevatron.read_passages(file)) == [Passage("d1", "one"), Passage("d2", "two")]
+    rows(file, {"docid": "d1", "document_text": "one", "document_image": "d1.png"})
+    with pytest.raises(DataError, match=r"must be null: only text is read.*ignore: \['document_image'\]"):
+        list(tevatron.read_passages(file))
+    assert list(tevatron.read_passages(file, ignore=["document_image", "document_text"])) == [Passage("d1", "one")]
+
+
 @pytest.mark.parametrize(
     "row, words",
     [

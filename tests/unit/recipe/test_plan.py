@@ -94,6 +94,7 @@ def test_clusters_and_pairs_are_shown() -> None:
             "draw.negatives[0].weight=margin_bins",
             "draw.negatives[0].bins=10",
             f"labels=[{known}, {label}]",
+            "draft=true",
         )
     )
     assert f"questions   those of a step from 2 of 50 clusters, somebody/model@{'0' * 40}\n" in str(made)
@@ -103,8 +104,8 @@ def test_clusters_and_pairs_are_shown() -> None:
 
 
 def test_accumulation_is_explained() -> None:
-    text = str(plan.resolve(with_training("trec_bce_m3", gradient_accumulation_steps=4)))
-    assert "7,032 steps in all, 1,758 updates (in-batch negatives do not grow with accumulation)" in text
+    text = str(plan.resolve(with_training("nq_bce_m3", gradient_accumulation_steps=4)))
+    assert "147,200 steps in all, 36,800 updates (in-batch negatives do not grow with accumulation)" in text
 
 
 @pytest.mark.parametrize(
