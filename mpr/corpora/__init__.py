@@ -167,7 +167,8 @@ class Collection(ABC):
         if is_commit or packing(name) == packing(pin.file):
             if (pin.revision if is_commit else pin.sha256 or "") not in ("", value):
                 return pin  # a rule refuses such a recipe
-            return replace(pin, **{"revision" if is_commit else "sha256": value}, source=BY_MAKER)
+            made = replace(pin, source=BY_MAKER)
+            return replace(made, revision=value) if is_commit else replace(made, sha256=value)
         # Packed otherwise than the file that we know: a file of its own, with nothing known but this checksum.
         return replace(pin, file=name, names=(pin.file, *pin.names), sha256=value, md5=None, size=None, source=BY_MAKER)
 
