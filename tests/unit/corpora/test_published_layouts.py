@@ -184,8 +184,11 @@ def test_a_folder_in_the_form_of_the_suite(monkeypatch: pytest.MonkeyPatch, tmp_
         (place / name).write_bytes(data)
     layout = published.beir()
     layout.params["folder"] = str(tmp_path / "mine")
-    collection = corpora.of(published.part(layout))
-    assert len(read(layout, collection)["passages"]) == len(TEXTS)
+    collection = corpora.of(published.part(layout), Fetcher(tmp_path / "home", tmp_path / "mine"))
+    found = read(layout, collection)
+    assert [len(found[part]) for part in ("passages", "train", "test")] == [len(TEXTS), 2, 1]
     assert collection.size is None
-    (pin,) = collection.needed(["test"])
-    assert (pin.file, pin.is_pinned) == (f"{inside}/corpus.jsonl".lstrip("/"), False)
+    needed = collection.needed(["test"])
+    files = {f"{inside}/{name}".lstrip("/") for name in ("corpus.jsonl", "queries.jsonl", "qrels/test.tsv")}
+    assert {pin.file for pin in needed} == files
+    assert not any(pin.is_pinned for pin in needed)
