@@ -18,17 +18,16 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
-
-from tqdm import tqdm
 
 from mpr import storage
 from mpr.corpora import Pin
 from mpr.errors import DataError
 from mpr.records import stable_hash
+from mpr.runtime.progress import bar
 from mpr.storage.unpack import packing
 
 KIND = "download"
@@ -110,7 +109,6 @@ class _Download:
     """What the server calls the bytes that are here; empty: it does not, or they came from elsewhere."""
     total: int | None = None
     """Bytes that there will be, as this address says."""
-    bar: Any = field(default=None)
 
     @property
     def folder(self) -> Path:
@@ -134,16 +132,15 @@ class _Download:
             self._forget()
         failed, ended = [], False
         try:
-            with tqdm(unit="B", unit_scale=True, desc=self.name, disable=self.quiet) as self.bar:
-                for address in addresses(self.pin):
-                    try:
-                        self._from(address)
-                    except _Elsewhere as why:
-                        failed.append(f"{address}: {why}" if len(addresses(self.pin)) > 1 else str(why))
-                        continue
-                    storage.commit(self.folder, self.target, KIND, {"url": address})
-                    ended = True
-                    return
+            for address in addresses(self.pin):
+                try:
+                    self._from(address)
+                except _Elsewhere as why:
+                    failed.append(f"{address}: {why}" if len(addresses(self.pin)) > 1 else str(why))
+                    continue
+                storage.commit(self.folder, self.target, KIND, {"url": address})
+                ended = True
+                return
         finally:
             if not ended and not self.is_checked:
                 self._forget()
@@ -216,9 +213,8 @@ class _Download:
         expected = self.pin.size if total is None else total
         storage.require_space(self.target.parent, (expected or 0) - at)
         self.version, self.total = version, total
-        self.bar.total, self.bar.initial = expected, at
-        self.bar.n = at
-        with storage.growing(self.path, at) as write:
+        with storage.growing(self.path, at) as write, bar(self.name, expected, self.quiet, "B") as progress:
+            progress(at)
             while chunk := reply.read(_CHUNK):
                 if not at and chunk[:512].lstrip().lower().startswith(_PAGE) and not self.name.endswith("html"):
                     raise _Elsewhere("the server sent a page instead of the file")
@@ -226,7 +222,7 @@ class _Download:
                 if expected is not None and at > expected:
                     raise _Elsewhere(f"the server sends more than the {expected:,} bytes of the file")
                 write(chunk)
-                self.bar.update(len(chunk))
+                progress(len(chunk))
         if expected is not None and at < expected:
             raise _BrokenOff(f"the download ended after {at:,} of {expected:,} bytes")
 

@@ -9,6 +9,7 @@ from typing import Any
 from mpr import storage
 from mpr.data.passages import PassageStore
 from mpr.errors import DataError
+from mpr.models import locate, templates
 from mpr.recipe.keys import NewEncoder, Towers
 from mpr.runtime.progress import Bar
 
@@ -19,10 +20,8 @@ _FILE = "tokenizer.json"
 
 def load(towers: Towers, folder: Path, corpus: Callable[[], PassageStore], bar: Bar) -> Any:
     """A `tokenizers.Tokenizer`. A learned one is kept beside the data it was learned from."""
-    from tokenizers import Tokenizer
-
     if towers.new is None:
-        return Tokenizer.from_file(str(_own(towers)))
+        return templates.opened(_own(towers))
     target = folder / f"vocabulary-{towers.new.vocabulary}"
     if not target.exists():
         store = corpus()
@@ -35,7 +34,7 @@ def load(towers: Towers, folder: Path, corpus: Callable[[], PassageStore], bar: 
 
             build(target, texts, towers.new, {"corpus": store.manifest.digest})
     storage.verify(target, KIND)
-    return Tokenizer.from_file(str(target / _FILE))
+    return templates.opened(target / _FILE)
 
 
 def _own(towers: Towers) -> Path:
@@ -47,11 +46,22 @@ def _own(towers: Towers) -> Path:
             fix = "save the model with its fast tokenizer"
             raise DataError(f"has no {_FILE}", where=base, key="towers.base", fix=fix)
         return path
+    locate.refuse_missing_folder(base, "towers.base")
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+    )
 
     try:
-        return Path(hf_hub_download(base, _FILE, revision=towers.revision))
+        with locate.bars(quiet=True):
+            return Path(hf_hub_download(base, _FILE, revision=towers.revision, **locate.without_retries()))
+    except HFValidationError as error:
+        what = f"'{base}' is neither a folder nor the name of a Hub repository"
+        raise DataError(what, key="towers.base", fix="check the path") from error
     except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
         revision = towers.revision or "its newest revision"
         what = f"'{base}' at {revision} is not on this machine and the Hub is out of reach"

@@ -396,6 +396,8 @@ class Recipe(Parameters):
     _name: str = PrivateAttr(default="recipe")
     _overrides: tuple[str, ...] = PrivateAttr(default=())
     _pinned: tuple[str, ...] = PrivateAttr(default=())
+    _text: bytes = PrivateAttr(default=b"")
+    _lock_text: bytes = PrivateAttr(default=b"")
     _stage: str = PrivateAttr(default="")
     _stages: tuple[Recipe, ...] = PrivateAttr(default=())  # of a row with a plan; see mpr/recipe/stages.py
     _earlier: tuple[tuple[str, Recipe | None], ...] = PrivateAttr(default=())  # None: has mistakes of its own
@@ -415,6 +417,16 @@ class Recipe(Parameters):
         """Inputs that nobody but the maker of the recipe has pinned: in its lock (mpr/recipe/lock.py), or in
         `data.corpus.pins`."""
         return tuple(dict.fromkeys((*self._pinned, *getattr(self.data.corpus, "pins", ()))))
+
+    @property
+    def text(self) -> bytes:
+        """The file as it was when it was read: it may be edited while the row is made."""
+        return self._text
+
+    @property
+    def lock_text(self) -> bytes:
+        """The lock as it was when it was read; empty: there was none."""
+        return self._lock_text
 
     @property
     def stage(self) -> str:

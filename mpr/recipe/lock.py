@@ -109,7 +109,15 @@ def beside(recipe: Path) -> Lock | None:
 
 def read(path: Path) -> Lock:
     """A lock file, strictly."""
-    document = strict_yaml.read(path)
+    return _read(strict_yaml.read(path))
+
+
+def parse(data: bytes, file: str) -> Lock:
+    """The same for bytes already in memory."""
+    return _read(strict_yaml.parse(data, file))
+
+
+def _read(document: Document) -> Lock:
     problems = Problems(RecipeError, list(document.problems.found))
     problems.stop_if_any()
     try:

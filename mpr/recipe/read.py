@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cache
@@ -11,15 +12,17 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from mpr.errors import Problem, Problems, RecipeError, nearest
+from mpr.errors import Problem, Problems, RecipeError, excerpt, nearest
 from mpr.recipe import _training_arguments, lock, rules, strict_yaml
 from mpr.recipe._stage_document import StageDocument, stages_in
 from mpr.recipe.keys import Recipe
 from mpr.recipe.lock import Lock
 from mpr.recipe.stages import OWN
 from mpr.recipe.strict_yaml import Document, Path_, dotted, holds
+from mpr.records import text_problem
 
 _HELP = "see recipes/README.md"
+_PLACE = re.compile("[0-9]{1,9}")  # of an item in a list
 _WORDS = {
     "string_type": "must be text",
     "bool_type": "must be true or false",
@@ -39,6 +42,12 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     return from_document(document, Path(path).stem, overrides, lock.beside(path))
 
 
+def again(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
+    """The same file, as it was when `recipe` was read, with other overrides."""
+    locked = lock.parse(recipe.lock_text, f"{recipe.name}{lock.SUFFIX}") if recipe.lock_text else None
+    return from_document(strict_yaml.parse(recipe.text, recipe.name), recipe.name, overrides, locked)
+
+
 def from_document(document: Document, name: str, overrides: Sequence[str] = (), locked: Lock | None = None) -> Recipe:
     """The same for a document already parsed. Every stage of a plan is a recipe; what stands above them has types."""
     for override in overrides:
@@ -46,7 +55,7 @@ def from_document(document: Document, name: str, overrides: Sequence[str] = (), 
     pinned = () if locked is None else lock.apply(locked, document)
     recipe = _recipe(document, name, overrides)
     for one in {id(each): each for each in (recipe, *recipe.stages)}.values():
-        one._pinned = pinned
+        one._pinned, one._lock_text = pinned, b"" if locked is None else locked.document.data
     return recipe
 
 
@@ -61,21 +70,24 @@ def _recipe(document: Document, name: str, overrides: Sequence[str]) -> Recipe:
         stages = _stages(document, found, name, tuple(overrides))
         found.stop_if_any()
         recipe = stages[-1].model_copy(update={"plan": tuple(document.value["plan"])})
-        recipe._stage, recipe._earlier, recipe._stages = "", (), tuple(stages)
+        recipe._stage, recipe._earlier, recipe._stages, recipe._text = "", (), tuple(stages), document.data
         return recipe
     made = _checked(document, found, name, tuple(overrides))
     found.stop_if_any()
     assert made is not None
+    made._text = document.data
     return made
 
 
 def _override(document: Document, text: str) -> None:
     """`--set draw.positives.m=2`: the key must have a place in the file; its value is read like the file's own."""
     key, equals, value = text.partition("=")
+    if problem := text_problem(text):
+        raise RecipeError(f"{excerpt(text)} {problem}", where="--set", fix="type it in UTF-8")
     if not equals:
         raise RecipeError(f"'{text}' is not key=value", where="--set", fix="write for example --set draw.positives.m=2")
     parts = key.replace("[", ".").replace("]", "").split(".")
-    path: list[str | int] = [int(part) if part.isdigit() else part for part in parts]
+    path: list[str | int] = [int(part) if _PLACE.fullmatch(part) else part for part in parts]
     place = document.value
     if path[0] == "plan" and len(path) > 1 and isinstance(place, dict) and isinstance(place.get("plan"), list):
         for number, entry in enumerate(place["plan"]):  # `plan.<stage>.<key>`
@@ -92,7 +104,7 @@ def _override(document: Document, text: str) -> None:
         if not is_item and not is_key:
             options = [str(option) for option in place] if isinstance(place, dict) else []
             what = f"'{dotted(tuple(path[: depth + 1]))}' is not in the recipe"
-            raise RecipeError(what, where="--set", key=key, fix=nearest(str(part), options) or _HELP)
+            raise RecipeError(what, where="--set", key=key[:80], fix=nearest(str(part), options) or _HELP)
         if not last:
             place = place[part]
     place[path[-1]] = strict_yaml.scalar(value)
