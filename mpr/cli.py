@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from mpr.runtime import command, installation
-from mpr.verbs import check, compare, data, generate, init, leaderboard, publishing, reproduce, search, training
+from mpr.verbs import check, compare, data, generate, init, leaderboard, pin, publishing, reproduce, search, training
 
 try:
     from mpr import __version__
@@ -51,7 +51,7 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print vers
 for verb in (
     *(reproduce.reproduce, reproduce.status, reproduce.verify),
     *(init.init, init.recipes),
-    *(check.check, check.plan, data.data, data.audit),
+    *(check.check, check.plan, pin.pin, data.data, data.audit),
     *(training.mine, training.label, training.train, training.merge),
     *(search.encode, search.search, search.evaluate, compare.compare),
     *(generate.judge, generate.generate, generate.augment),

@@ -43,7 +43,7 @@ class Dataset:
     @cached_property
     def corpus(self) -> Corpus:
         """Called, the store of all passages."""
-        return Corpus(self.recipe.data.corpus, self.home, self.bar)
+        return Corpus(self.recipe, self.home, self.bar, self.quiet)
 
     @cached_property
     def splits(self) -> Splits:

@@ -111,11 +111,11 @@ def ranked(path: str | os.PathLike[str]) -> Iterator[RankedList]:
         yield RankedList(one.question.id, None, [candidate.passage for candidate in one.candidates], [])
 
 
-def read_questions(path: str | os.PathLike[str], ignore: Sequence[str] = ()) -> Iterator[Question]:
-    """The questions alone, of a file of groups or of a file that holds nothing else."""
+def read_questions(path: str | os.PathLike[str], ignore: Sequence[str] = (), regex: bool = False) -> Iterator[Question]:
+    """The questions alone, of a file of groups or of a file that holds nothing else. `regex`: answers are patterns."""
     ids = Ids()
     for line, found in read_objects(path, _Question, (*_LISTS, *ignore)):
-        question = _question(line, found)
+        question = _question(line, found, regex)
         ids.add(line, question.id, "query_id")
         yield question
 

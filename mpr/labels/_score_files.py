@@ -19,6 +19,7 @@ from pydantic import Field, model_validator
 from mpr.catalogue import Parameters
 from mpr.errors import DataError
 from mpr.recipe import model_names
+from mpr.recipe.file_keys import MD5, SHA256, Address, known
 
 if TYPE_CHECKING:
     from mpr.data.pair_labels import Asked, Knowledge
@@ -41,8 +42,12 @@ class Scores(Parameters):
     these have scores; passages are found by their texts."""
     columns: dict[str, str | tuple[str, ...]] | None = None
     """For `columns`: the mapping that the split has."""
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    sha256: SHA256 | None = None
     """Of `file`."""
+    md5: MD5 | None = None
+    """The same, where only an MD5 was published."""
+    url: Address | None = None
+    """Where `file` is downloaded from, if there is no data.corpus.folder."""
     cross_encoder: Annotated[str, Field(min_length=1)] | None = None
     """Instead of a file: the folder of a trained cross-encoder, `runs/<run>/model`, one on the Hub,
     `org/name@<commit>`, or that of an earlier stage, `stage:<name>`."""
@@ -59,8 +64,8 @@ class Scores(Parameters):
             raise ValueError("give `file` and `format` together")
         if (self.format == "columns") != (self.columns is not None):
             raise ValueError("`format: columns` and `columns` go together")
-        if self.file is None and self.sha256 is not None:
-            raise ValueError("sha256 belongs to `file`")
+        if self.file is None and (self.sha256, self.md5, self.url) != (None, None, None):
+            raise ValueError("sha256, md5 and url belong to `file`")
         if self.file is not None and (self.probability or self.compute != "float32"):
             raise ValueError("compute and probability belong to `cross_encoder`")
         return self
@@ -74,7 +79,7 @@ class Scores(Parameters):
             name, _, commit = self.cross_encoder.partition("@")
             return {name: f"commit {commit}" if commit else "not pinned"}
         assert self.file is not None
-        return {Path(self.file).name: f"sha256 {self.sha256}" if self.sha256 else "not pinned"}
+        return known(self)
 
 
 def of(wanted: Scores, asked: Asked, known: Knowledge, ground: Ground) -> PairScores:
@@ -98,10 +103,9 @@ def of(wanted: Scores, asked: Asked, known: Knowledge, ground: Ground) -> PairSc
 
 def of_file(wanted: Scores, ground: Ground) -> PairScores:
     """The scores of a file: `triples` repeat the score of a positive, other formats name a pair once."""
-    from mpr import storage
+    from mpr.data import named_file
 
-    named = (str(wanted.file), wanted.sha256, ground.folder, "labels")
-    path = storage.pinned_file(*named, of="scores", fix="check labels.scores.file")
+    path = named_file.located(wanted, ground, "labels", of="scores", fix="check labels.scores.file")
     blocks, repeated = partial(_blocks, wanted, path, ground), "same" if wanted.format == "triples" else "refuse"
     mapping = {} if wanted.columns is None else {"columns": wanted.columns}
     return store_of(path, "scores", ground, blocks, repeated, format=wanted.format, **mapping)

@@ -108,6 +108,7 @@ def _verdict(row: BoardRow) -> str:
     found, word = _board_verdicts.verdict(row), _board_verdicts.word(row)
     is_draft = row.recipe.draft and (found == band.UNMEASURED or row.entries)
     draft = " (draft: inputs that nobody has pinned)" if is_draft else ""
+    draft = " (inputs pinned by their maker)" if row.recipe.pinned_by_maker else draft
     old = len(row.stale) if row.of("trained") and row.stale else 0
     return found + draft + (f", {word}" if word else "") + (f", {old} stale receipts not counted" if old else "")
 

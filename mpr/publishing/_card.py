@@ -65,6 +65,9 @@ def render(facts: Facts) -> str:
     if facts.reasons:
         listed = "\n".join(f"> - {reason}" for reason in facts.reasons)
         parts.append(f"> **This is a draft and no row of any table.** Its numbers must not be cited:\n{listed}")
+    if mine := facts.document["recipe"].get("pinned by its maker"):
+        named = ", ".join(f"`{name}`" for name in mine)
+        parts.append(f"> **Pinned by its maker:** {named}. Nobody else says what these inputs are; see `recipe.lock`.")
     parts.append(
         f"A dense retriever that was trained with several positive passages per question by mpr {facts.contract.mpr} "
         f"(`pip install mpr-retrieval`), "
@@ -86,7 +89,7 @@ def _metadata(facts: Facts) -> str:
     """The front matter. Structured results are for rows; a draft has none."""
     from huggingface_hub import EvalResult, ModelCardData
 
-    corpus, pins = facts.recipe.data.corpus.name, corpora.of(facts.recipe.data.corpus).pins
+    corpus, pins = facts.recipe.data.corpus.name, corpora.of(facts.recipe.data.corpus).inputs
     sets = list({pin.repo: pin.revision for pin in pins if _REPO.fullmatch(pin.repo) and pin.revision}.items())
     results = [
         EvalResult(

@@ -21,6 +21,7 @@ from mpr.evaluation.scores import Scores
 from mpr.publishing import _board
 from mpr.publishing._board import FOLDER
 from mpr.publishing.board_lock import LOCK
+from mpr.recipe import lock as recipe_lock
 from mpr.recipe import read, reference, strict_yaml
 from mpr.recipe.keys import Band, Recipe
 from mpr.rows import band
@@ -217,7 +218,7 @@ def write_expected(path: Path, expected: Mapping[str, Band]) -> None:
     name, text = read.load(path).name, Path(path).read_bytes().decode("utf-8")
     made = with_expected(text, expected)
     document = strict_yaml.parse(made.encode(), str(path))
-    again = read.from_document(document, name)
+    again = read.from_document(document, name, locked=recipe_lock.beside(path))
     if again.expected != dict(expected) or _others(document) != _others(strict_yaml.parse(text.encode(), str(path))):
         what = "its `expected` block could not be replaced without changing something else"
         raise RecipeError(what, where=str(path), key="expected", fix="write `expected: null` on a line of its own")

@@ -42,7 +42,17 @@ if TYPE_CHECKING:
     LabelPart: TypeAlias = Part
     ObjectivePart: TypeAlias = Part
 else:
-    CorpusPart = _part_of("corpora")
+    CorpusPart = _part_of(
+        "corpora",
+        pins=(
+            dict[str, Annotated[str, Field(pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})$")]],
+            Field(
+                {},
+                description="Name of a file -> its SHA-256, or of a data set of the Hub -> its commit, for those that "
+                "the kit does not know. `mpr pin` finds them.",
+            ),
+        ),
+    )
     SourcePart = _part_of("sources")
     LabelPart = _part_of("labels")
     ObjectivePart = _part_of(
@@ -392,7 +402,9 @@ class Recipe(Parameters):
 
     _name: str = PrivateAttr(default="recipe")
     _overrides: tuple[str, ...] = PrivateAttr(default=())
+    _pinned: tuple[str, ...] = PrivateAttr(default=())
     _text: bytes = PrivateAttr(default=b"")
+    _lock_text: bytes = PrivateAttr(default=b"")
     _stage: str = PrivateAttr(default="")
     _stages: tuple[Recipe, ...] = PrivateAttr(default=())  # of a row with a plan; see mpr/recipe/stages.py
     _earlier: tuple[tuple[str, Recipe | None], ...] = PrivateAttr(default=())  # None: has mistakes of its own
@@ -415,6 +427,12 @@ class Recipe(Parameters):
         return self._defaults
 
     @property
+    def pinned_by_maker(self) -> tuple[str, ...]:
+        """Inputs that nobody but the maker of the recipe has pinned: in its lock (mpr/recipe/lock.py), or in
+        `data.corpus.pins`."""
+        return tuple(dict.fromkeys((*self._pinned, *getattr(self.data.corpus, "pins", ()))))
+
+    @property
     def text(self) -> bytes:
         """The file as it was when it was read: it may be edited while the row is made."""
         return self._text
@@ -423,6 +441,11 @@ class Recipe(Parameters):
     def written(self) -> str:
         """A file with every value, those of `--set` included; empty where the recipe is complete as its file is."""
         return self._written
+
+    @property
+    def lock_text(self) -> bytes:
+        """The lock as it was when it was read; empty: there was none."""
+        return self._lock_text
 
     @property
     def stage(self) -> str:
@@ -438,6 +461,13 @@ class Recipe(Parameters):
     def stages(self) -> tuple[Recipe, ...]:
         """The stages of a row in order, each a recipe without a plan; a recipe without a plan is its only stage."""
         return self._stages or (self,)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Names of the splits that it reads, each once."""
+        validation = None if self.validation is None else self.validation.split
+        named = (self.data.train, self.data.unlabelled, validation, *self.data.evaluate.values())
+        return tuple(dict.fromkeys(name for name in named if name is not None))
 
     @property
     def is_cross_encoder(self) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mpr import corpora
-from mpr.corpora import Collection, Pin
+from mpr.corpora import BY_MAKER, Collection, Pin
 from mpr.recipe import _backbones, _costs, _host_costs, model_names, schedule
 from mpr.recipe._costs import Memory
 from mpr.recipe._host_costs import INDEX, WORDS, HostCosts
@@ -21,6 +21,7 @@ from mpr.storage import json_digest
 
 UNKNOWN = "unknown"
 BM25_INDEX, BM25_BASELINE = INDEX, WORDS  # as costs call them
+UNPINNED = "not pinned"  # as labels and sources say it
 GIGA = 1e9
 
 
@@ -142,19 +143,20 @@ def _pins(recipe: Recipe, offered: Collection) -> Iterator[tuple[str, str]]:
     towers = recipe.towers
     if recipe.start is not None and model_names.is_elsewhere(recipe.start):
         name, _, commit = recipe.start.partition("@")
-        yield name, f"commit {commit}" if commit else "not pinned"
+        yield name, f"commit {commit}" if commit else UNPINNED
     if towers.base is not None:
-        yield towers.base, f"commit {towers.revision}" if towers.revision else "not pinned"
+        yield towers.base, f"commit {towers.revision}" if towers.revision else UNPINNED
     if towers.passage_base is not None:
-        known = f"commit {towers.passage_revision}" if towers.passage_revision else "not pinned"
+        known = f"commit {towers.passage_revision}" if towers.passage_revision else UNPINNED
         yield towers.passage_base, known
     files = (getattr(label, key, None) for label in recipe.labels for key in ("scores", "judgements"))
     for part in (recipe.data.augment, *recipe.sources, *recipe.labels, *files, recipe.draw.clusters):
         pins = getattr(part, "pins", {}).items()
         yield from ((name, pin) for name, pin in pins if model_names.is_elsewhere(name))
-    for pin in offered.pins:
-        known = f"sha256 {pin.sha256}" if pin.sha256 else f"commit {pin.revision}" if pin.revision else UNKNOWN
-        yield pin.file, known
+    for pin in offered.needed(recipe.splits):
+        source = pin.source or ("" if pin.archive is None else pin.archive.source)
+        source = "" if source == BY_MAKER else source
+        yield pin.file, f"{pin.known} ({source})" if pin.known and source else pin.known
 
 
 def _data_lines(recipe: Recipe, offered: Collection, facts: dict[str, Any]) -> Iterator[str]:
@@ -165,7 +167,8 @@ def _data_lines(recipe: Recipe, offered: Collection, facts: dict[str, Any]) -> I
     )
     yield _line("digest", facts["digest"])
     for name, pin in facts["pins"].items():
-        yield _line("pin", f"{name}: {pin}")
+        known = UNKNOWN if pin in ("", UNPINNED) else f"checked by {pin}"
+        yield _line("pin", f"{name}: {known}" + (", pinned by its maker" if name in recipe.pinned_by_maker else ""))
     occurring = getattr(recipe.data.corpus, "passages", offered) is None  # of one's own data without a corpus
     size = "all texts that occur in its splits" if occurring else _count(offered.size, "passages")
     yield _line("corpus", f"{recipe.data.corpus.name}, {size}")

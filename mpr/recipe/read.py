@@ -18,9 +18,10 @@ from pydantic import ValidationError
 
 from mpr import __version__
 from mpr.errors import Problem, Problems, RecipeError, excerpt, nearest
-from mpr.recipe import _defaults, _own_data, _training_arguments, rules, strict_yaml
+from mpr.recipe import _defaults, _own_data, _training_arguments, lock, rules, strict_yaml
 from mpr.recipe._stage_document import StageDocument, stages_in
 from mpr.recipe.keys import Recipe
+from mpr.recipe.lock import Lock
 from mpr.recipe.stages import OWN
 from mpr.recipe.strict_yaml import Document, Path_, dotted, holds
 from mpr.records import text_problem
@@ -41,47 +42,60 @@ _WORDS = {
 
 
 def load(path: Path, overrides: Sequence[str] = (), *, written: bool = False) -> Recipe:
-    """The recipe in this file, or a RecipeError that lists everything wrong with it.
+    """The recipe in this file with its lock, if it has one, or a RecipeError that lists everything wrong with it.
 
     `written`: it is a `Recipe.written`, which these overrides are a part of.
     """
-    document, name = strict_yaml.read(Path(path)), Path(path).stem
+    document, name, locked = strict_yaml.read(Path(path)), Path(path).stem, lock.beside(path)
     if not written:
-        return from_document(document, name, overrides)
-    recipe = from_document(document, name)
+        return from_document(document, name, overrides, locked)
+    recipe = from_document(document, name, (), locked)
     recipe._overrides = tuple(overrides)
     return recipe
 
 
 def again(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
     """The same file, as it was when `recipe` was read, with other overrides."""
-    return from_document(strict_yaml.parse(recipe.text, recipe.name), recipe.name, overrides)
+    locked = lock.parse(recipe.lock_text, f"{recipe.name}{lock.SUFFIX}") if recipe.lock_text else None
+    return from_document(strict_yaml.parse(recipe.text, recipe.name), recipe.name, overrides, locked)
 
 
-def from_document(document: Document, name: str, overrides: Sequence[str] = ()) -> Recipe:
+def from_document(document: Document, name: str, overrides: Sequence[str] = (), locked: Lock | None = None) -> Recipe:
     """The same for a document already parsed. Every stage of a plan is a recipe; what stands above them has types."""
     own = _defaults.is_own(document.value)
     if own:
         _defaults.spelled_out(document.value)
     for override in overrides:
         _override(document, override, own)
+    recipe, pinned = _recipe(document, name, overrides, own, locked)
+    for one in {id(each): each for each in (recipe, *recipe.stages)}.values():
+        one._pinned, one._lock_text = pinned, b"" if locked is None else locked.document.data
+    return recipe
+
+
+def _recipe(
+    document: Document, name: str, overrides: Sequence[str], own: bool, locked: Lock | None
+) -> tuple[Recipe, tuple[str, ...]]:
+    """The recipe, and what its lock pins."""
     found = _Findings(document)
     if not isinstance(document.value, dict):
         found.add((), "must be a mapping of keys", _HELP)
         found.stop_if_any()
     if not own:
-        return _read(document, found, name, tuple(overrides))
+        pinned = () if locked is None else lock.apply(locked, document)
+        return _read(document, found, name, tuple(overrides)), pinned
     _defaults.spelled_out(document.value)
     found.own, before = True, set(found.places)
     follows, seen = _own_data.written_out(document, found.add)
     if any(place[:1] == ("data",) for place in found.places - before):
         found.places.add(("data",))  # what is wrong with it is said in the words of its short form
     filled = _defaults.fill(document.value, follows)
+    pinned = () if locked is None else lock.apply(locked, document)  # of keys that the short form does not have
     recipe = _read(document, found, name, tuple(overrides))
     if filled or seen:
         recipe._defaults = tuple(_defaults.shown([*seen, *filled]))
         recipe._written = _defaults.written(document.value, filled, __version__)
-    return recipe
+    return recipe, pinned
 
 
 def _read(document: Document, found: _Findings, name: str, overrides: tuple[str, ...]) -> Recipe:

@@ -21,6 +21,7 @@ from typing import Any
 from mpr import storage
 from mpr.errors import Problem, RecipeError, StorageError
 from mpr.evaluation.scores import Scores
+from mpr.recipe.lock import SUFFIX
 from mpr.rows import result
 from mpr.rows._stages import Row
 from mpr.rows.receipts import OTHER_CODE, Receipt, Receipts, RowStage
@@ -67,6 +68,11 @@ class Pipeline:
             text = row.recipe.written.encode() or row.recipe.text
             if place.absolute() != row.file.absolute():
                 storage.write_file(place, text)
+                pins = place.with_suffix(SUFFIX)
+                if row.recipe.lock_text:
+                    storage.write_file(pins, row.recipe.lock_text)
+                elif pins.exists():
+                    storage.remove(pins)
             about: dict[str, Any] = {
                 "recipe": row.recipe.name,
                 "sha256": hashlib.sha256(text).hexdigest(),

@@ -59,6 +59,7 @@ class Result:
                 "digest": plan.digest(recipe),
                 "overrides": list(map(_shown, recipe.overrides)),
                 "draft": recipe.draft,
+                **({"pinned by its maker": list(recipe.pinned_by_maker)} if recipe.pinned_by_maker else {}),
             },
             "environment": dict(environment),
             "stages": {name: _stage(receipt) for name, receipt in receipts.items()},

@@ -112,8 +112,9 @@ def test_a_row_on_a_stand_in(
 def test_a_row_whose_files_are_downloaded(
     server: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, examined: Examined
 ) -> None:
-    """No folder is given: DPR's files come from where the collection says, and the recipe names the data alone."""
+    """No folder is given: the files come from where the collection says, DPR's server and the Hub."""
     written = rows.files(DOWNLOADED, tmp_path / "files")
+    copy = rows.copied(server, written.folder)
     with rows.web(monkeypatch, written.folder) as asked, rows.counted(monkeypatch, DOWNLOADED, written):
         found = rows.made(DOWNLOADED, written, tmp_path / "home", tmp_path / "run", rows.overrides(DOWNLOADED, None))
         assert "data.corpus.folder" not in different(found)
@@ -121,11 +122,12 @@ def test_a_row_whose_files_are_downloaded(
         assert verification.mismatches(verification.opened(found.folder, found.home, True)) == []
     assert sorted(asked) == [
         "/dl.fbaipublicfiles.com/dpr/data/retriever/biencoder-nq-train.json.gz",
-        "/dl.fbaipublicfiles.com/dpr/data/retriever/nq-test.qa.csv",
         "/dl.fbaipublicfiles.com/dpr/wikipedia_split/psgs_w100.tsv.gz",
     ]
     pins = {(towers.base, towers.revision) for towers in (shipped.recipes()[name].towers for name in rows.ROWS)}
     fetched = {path for route, path in server.requests if route == "resolve"}
+    assert copy in fetched
+    fetched -= {copy}
     places = {f"/{base}/resolve/{revision}" for base, revision in pins}
     assert {path.rpartition("/")[0] for path in fetched} <= places, fetched
     assert {path.rpartition("/")[2] for path in fetched} == {"config.json", "model.safetensors", "tokenizer.json"}

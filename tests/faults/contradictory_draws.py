@@ -54,7 +54,8 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
          "draw.clusters.per_batch", "does not divide the 16 questions"),
         (TREC, ["draw.questions=cluster", "draw.clusters={k: 2, model: start, iterations: 5, per_batch: 4}"],
          "draw.clusters.per_batch", "is more than the 2 clusters"),
-        (TREC, ["draw.questions=cluster", "draw.clusters={k: 1126, model: start, iterations: 5}"],
+        (TREC, ["draft=true", "data.corpus.variant=dpr", "draw.questions=cluster",
+                "draw.clusters={k: 1126, model: start, iterations: 5}"],
          "draw.clusters.k", "is more than the 1,125 questions"),
     ],
 }  # fmt: skip

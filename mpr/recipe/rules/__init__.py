@@ -81,6 +81,7 @@ RULES = tuple(
         models.models_are_of_their_kind,
         models.frozen_passages_have_learned,
         draw.negative_cache_fits,
+        data.corpus_pins_fit,
         data.pinned,
         draw.batch_fits,
         training.training_is_complete,

@@ -90,39 +90,75 @@ def match_fits(recipe: Recipe) -> Iterator[Finding]:
             yield ("evaluation", "measures", number), f"'{measure}' is asked for twice", "keep one"
 
 
+def corpus_pins_fit(recipe: Recipe) -> Iterator[Finding]:
+    """What the recipe pins of its collection: files that it has, and as which nobody else knows another one."""
+    given: dict[str, str] = getattr(recipe.data.corpus, "pins", {})
+    if not given:
+        return
+    offered = corpora.of(recipe.data.corpus)
+    known = {name: pin for pin in (*offered.pins, *offered.read_for(offered.splits)) for name in corpora.spellings(pin)}
+    for name in given:
+        path: Path_ = ("data", "corpus", "pins", name)
+        if name not in known:
+            fix = nearest(name, known) or "a name is that of a line `pin` of `mpr plan`"
+            yield path, f"'{name}' is no file of this collection", fix
+        elif (seen := offered.given(known[name])) is known[name]:
+            what = f"mpr knows '{name}' to be another file: {seen.known} ({seen.source})"
+            yield path, what, "remove it: what mpr knows is checked by itself"
+
+
 def pinned(recipe: Recipe) -> Iterator[Finding]:
     if recipe.draft:
         return
     towers = recipe.towers
     if towers.base is not None and towers.revision is None:
-        yield ("towers", "revision"), "the base is not pinned to a commit", "give its 40 hex digits, or set draft: true"
+        yield (
+            ("towers", "revision"),
+            "the base is not pinned to a commit",
+            "give its 40 hex digits, or `mpr pin RECIPE`, or set draft: true",
+        )
     if towers.base is not None and Path(towers.base).is_dir():
         yield ("towers", "base"), "is a local folder, which no commit pins", "set draft: true"
     if towers.passage_base is not None and towers.passage_revision is None:
         what = "passage_base is not pinned to a commit"
-        yield ("towers", "passage_revision"), what, "give its 40 hex digits, or set draft: true"
+        yield ("towers", "passage_revision"), what, "give its 40 hex digits, or `mpr pin RECIPE`, or set draft: true"
+    for number, source in enumerate(recipe.sources):
+        if getattr(source, "file", None) is not None and "not pinned" in source.pins.values():  # type: ignore[attr-defined]
+            what, fix = "the file of candidates is not pinned", "give its checksum, or set draft: true"
+            yield ("sources", number, "sha256"), what, fix
     for number, label in enumerate(recipe.labels):
         for key in ("scores", "judgements"):
             named = getattr(label, key, None)
-            if named is not None and named.file is not None and named.sha256 is None:
+            if named is not None and named.file is not None and "not pinned" in named.pins.values():
                 what = f"the file of {key} is not pinned"
-                yield ("labels", number, key, "sha256"), what, "give its checksum, or set draft: true"
+                yield (
+                    ("labels", number, key, "sha256"),
+                    what,
+                    "give its checksum, or `mpr pin RECIPE`, or set draft: true",
+                )
         scores = getattr(label, "scores", None)
         if scores is not None and scores.file is None and "not pinned" in scores.pins.values():
-            what, fix = "the cross-encoder is not pinned to a commit", "name it org/name@<commit>, or set draft: true"
+            what, fix = (
+                "the cross-encoder is not pinned to a commit",
+                "say org/name@<commit>, or `mpr pin RECIPE`, or set draft: true",
+            )
             yield ("labels", number, "scores", "cross_encoder"), what, fix
         if "not pinned" in [pin for name, pin in getattr(label, "pins", {}).items() if model_names.is_elsewhere(name)]:
-            what, fix = "the teacher is not pinned to a commit", "name it org/name@<commit>, or set draft: true"
+            what, fix = (
+                "the teacher is not pinned to a commit",
+                "say org/name@<commit>, or `mpr pin RECIPE`, or set draft: true",
+            )
             if Path(str(getattr(label, "model", ""))).is_dir():
                 what, fix = "is a local folder, which no commit pins", "set draft: true"
             yield ("labels", number, "model"), what, fix
     if recipe.data.augment is not None and recipe.data.augment.sha256 is None:
         what = "the file of augmented positives is not pinned"
-        yield ("data", "augment", "sha256"), what, "give its checksum, or set draft: true"
-    for pin in corpora.of(recipe.data.corpus).pins:
+        yield ("data", "augment", "sha256"), what, "give its checksum, or `mpr pin RECIPE`, or set draft: true"
+    for pin in corpora.of(recipe.data.corpus).needed(recipe.splits):
         if not pin.is_pinned:
             what = f"'{pin.file}' has no checksum or revision that is known to us"
-            yield ("data", "corpus"), what, "set draft: true; such a row cannot be published"
+            fix = "`mpr pin RECIPE` finds it; or set draft: true, and the row cannot be published"
+            yield ("data", "corpus"), what, fix
             return
 
 

@@ -55,7 +55,8 @@ def test_the_newer_generation(file: Path) -> None:
     assert group == Group(
         Question("q1", "who?"), (Positive("1"), Positive("2")), (Candidate("3", "dense", 1), Candidate("4", "dense", 2))
     )
-    assert [one.text for one in tevatron.read_questions(file)] == ["who?"]
+    assert [(one.text, one.regex) for one in tevatron.read_questions(file)] == [("who?", False)]
+    assert [one.regex for one in tevatron.read_questions(file, regex=True)] == [True]
     old = {name: value for name, value in REFERRING.items() if name != "query_text"} | {"query": "older?"}
     assert next(tevatron.read_groups(rows(file, old))).question.text == "older?"
 
