@@ -182,7 +182,7 @@ class Collection(Base):
     def _is_copy(self, kind: str) -> bool:
         """Whether train, dev or test is read from Tevatron's copy."""
         wanted = self.params.test if kind == "test" else None
-        return (wanted or self.params.variant) == "tevatron"
+        return bool((wanted or self.params.variant) == "tevatron")
 
     @property
     def splits(self) -> Mapping[str, Split]:
