@@ -44,6 +44,8 @@ class Memory:
 
 def is_half(recipe: Recipe) -> bool:
     """Whether matrix products run in 16 bits."""
+    if not recipe.trains:  # then only encoding is predicted
+        return recipe.encoding.compute != "float32"
     return bool(recipe.training.get("fp16") or recipe.training.get("bf16"))
 
 
@@ -188,7 +190,7 @@ def forward_flops(backbone: Backbone, length: float) -> float:
 
 def hours(recipe: Recipe, backbone: Backbone, offered: Collection) -> dict[str, float] | None:
     """Hours of training, of the refreshes within it, and then to encode the corpus, on GPUs of each kind."""
-    training = training_flops(recipe, backbone)
+    training = training_flops(recipe, backbone) if recipe.trains else 0.0
     if training is None:
         return None
     tokens = min(float(recipe.towers.passage_length), offered.words * TOKENS_PER_WORD + SPECIAL_AND_TITLE_TOKENS)
@@ -197,7 +199,8 @@ def hours(recipe: Recipe, backbone: Backbone, offered: Collection) -> dict[str, 
         if recipe.training.get("bf16") and device in WITHOUT_BF16:
             continue
         speed = peaks[is_half(recipe)] * 1e12 * UTILISATION * 3600.0
-        found[f"train on {recipe.scale.processes} x {device}"] = training / speed / recipe.scale.processes
+        if recipe.trains:
+            found[f"train on {recipe.scale.processes} x {device}"] = training / speed / recipe.scale.processes
         if refreshed := refreshed_passages(recipe, offered):
             encoding = refreshed * forward_flops(backbone, tokens) / speed / recipe.scale.processes
             found[f"refresh on {recipe.scale.processes} x {device}"] = encoding
@@ -218,4 +221,5 @@ def disk(recipe: Recipe, backbone: Backbone | None, offered: Collection) -> dict
         if recipe.task != "dual_encoder":
             vectors = 0.0
         checkpoint = 12.0 * learning_parameters(recipe, backbone)
-    return {"texts": texts, "tokens": tokens, "vectors, 16-bit": vectors, "one checkpoint": checkpoint}
+    found = {"texts": texts, "tokens": tokens, "vectors, 16-bit": vectors}
+    return found | {"one checkpoint": checkpoint} if recipe.trains else found

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from mpr.errors import Problem, Problems, RecipeError, nearest
-from mpr.recipe import _training_arguments, rules, strict_yaml
+from mpr.recipe import _published_encoders, _training_arguments, rules, strict_yaml
 from mpr.recipe._stage_document import StageDocument, stages_in
 from mpr.recipe.keys import Recipe
 from mpr.recipe.stages import OWN
@@ -46,7 +46,7 @@ def from_document(document: Document, name: str, overrides: Sequence[str] = ()) 
     if not isinstance(document.value, dict):
         found.add((), "must be a mapping of keys", _HELP)
         found.stop_if_any()
-    if document.value.get("plan"):
+    if document.value.get("plan") and not _published_encoders.is_meant(document.value):
         _check_training(document, found)
         _typed(document, found)
         stages = _stages(document, found, name, tuple(overrides))
@@ -148,10 +148,14 @@ def _checked(
 ) -> Recipe | None:
     """The recipe by its types and its rules; None where it has no type, or is not what its file says."""
     valid = _check_training(document, found)
+    if _published_encoders.is_meant(document.value):
+        for path, what, fix in _published_encoders.refused(document.value):
+            found.add(path, what, fix)
     recipe = _typed(document, found)
     if recipe is None:
         return None
     recipe._name, recipe._overrides, recipe._stage, recipe._earlier = name, overrides, stage, earlier
+    recipe._trains = not _published_encoders.is_meant(document.value)
     if not found.document.problems.found:
         checked = recipe if valid is None else recipe.model_copy(update={"training": valid})
         for path, what, fix in rules.broken(checked):
@@ -164,6 +168,8 @@ def _check_training(document: Document, found: _Findings) -> dict[str, Any] | No
     given = document.value.get("training")
     if not isinstance(given, dict):
         return None
+    if not given:
+        found.add(("training",), "is empty", "write its arguments, or `training: none` where nothing is trained")
     known = _training_arguments.known()
     valid = {}
     for name, value in given.items():
@@ -182,8 +188,11 @@ def _check_training(document: Document, found: _Findings) -> dict[str, Any] | No
 
 def _typed(document: Document, found: _Findings) -> Recipe | None:
     """The recipe without its rules; None when a key is missing, unknown or of the wrong type."""
+    content = document.value
+    if _published_encoders.is_meant(content):
+        content = _published_encoders.filled(content)
     try:
-        return Recipe.model_validate_json(json.dumps(document.value))
+        return Recipe.model_validate_json(json.dumps(content))
     except ValidationError as error:
         for detail in error.errors(include_url=False):
             path, tags = _in_file(document, detail["loc"])

@@ -26,7 +26,7 @@ from mpr.training import run_folder
 
 RECIPE = "recipe"  # folder with the recipe of the result, under its own name
 ABOUT = f"{run_folder.RECEIPTS}/row.json"  # which system of it, with which overrides
-STAGES = ("data", "mine", "train", "encode", "search", "evaluate")  # of a row without a plan
+STAGES = ("data", "mine", "train", "encode", "search", "evaluate")  # of a row without a plan that trains
 NAMES = f"{run_folder.RECEIPTS}/stages.json"  # of the stages of a row that has others, in their order
 
 
@@ -44,7 +44,7 @@ class Pipeline:
         row, done = self.row, dict[str, Receipt]()
         with storage.lock(row.folder / ".row.lock"):
             names = [stage.name for stage in row.stages()]
-            if not set(names) <= set(STAGES):  # for `mpr status`, which has only the folder
+            if names != list(STAGES):  # for `mpr status`, which has only the folder
                 storage.write_file(row.folder / NAMES, (json.dumps(names) + "\n").encode())
             for stage in row.stages():
                 inputs = stage.reads(done)

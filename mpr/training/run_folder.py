@@ -119,9 +119,10 @@ class RunFolder:
 
 
 def name(recipe: Any, system: str) -> str:
-    """Of the folder of a system of a recipe, below `runs/`. BM25 knows no seed."""
-    if system == "bm25":
-        return f"{recipe.name}-bm25"
+    """Of the folder of a system of a recipe, below `runs/`. BM25 and published encoders know no seed."""
+    if system in ("bm25", "published"):
+        return f"{recipe.name}-{system}"
+    recipe.must_train()
     return f"{recipe.name}-seed{recipe.training['seed']}" + ("" if system == "trained" else f"-{system}")
 
 

@@ -1,0 +1,56 @@
+"""A recipe without training: `training: none`. Published encoders encode, and are searched with and measured.
+
+The keys that say how something is trained are refused in it, so they have no value that could be read. Code that is
+shared with rows that train finds the values below in their place; no result and no digest depends on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from mpr.recipe.strict_yaml import Finding, Path_
+
+NONE = "none"
+REPAIR = {"without_positives": "drop", "passages_missing": "drop", "positive_as_negative": "drop_negative"}
+_POLICIES = dict.fromkeys(("siblings", "shared", "duplicates", "doubtful"), "ignore")
+UNREAD: dict[str, Any] = {
+    "sources": [],
+    "draw": {"questions": "sequential", "positives": {"policy": "first"}, "negatives": [], "in_batch": True},
+    "labels": [{"name": "known_positives", "tiers": ["gold", "answer_match"], **_POLICIES}],
+    "objective": [{"name": "nll"}],
+    "scale": {"processes": 1, "gather": False},
+    "training": {},
+}
+UNREAD_OF_DATA: dict[str, Any] = {"train": "", "repair": REPAIR}
+OF_TRAINING: tuple[Path_, ...] = (
+    ("sources",), ("draw",), ("labels",), ("objective",), ("scale",), ("refresh",), ("validation",), ("plan",),
+    ("task",), ("expected",), ("data", "train"), ("data", "repair"), ("data", "overlap"), ("data", "unlabelled"),
+    ("data", "augment"), ("towers", "train"), ("towers", "lora"), ("towers", "new"),
+)  # fmt: skip
+"""Keys that a recipe without training does not have."""
+
+
+def is_meant(content: Any) -> bool:
+    """Whether a document says that nothing is trained."""
+    return isinstance(content, dict) and content.get("training") == NONE
+
+
+def refused(content: dict[str, Any]) -> Iterator[Finding]:
+    """Keys that would do nothing; null stands for a key that is not there."""
+    for path in OF_TRAINING:
+        place: Any = content
+        for part in path:
+            place = place.get(part) if isinstance(place, dict) else None
+        if place is not None:
+            what = "is about training, and nothing is trained (training: none)"
+            yield path, what, "remove it, or write the arguments of a training"
+
+
+def filled(content: dict[str, Any]) -> dict[str, Any]:
+    """The document with a value wherever the type of a recipe asks for one."""
+    given = {key: value for key, value in content.items() if value is not None and key != "training"}
+    made = UNREAD | given
+    if isinstance(content.get("data"), dict):
+        made["data"] = UNREAD_OF_DATA | {key: value for key, value in content["data"].items() if value is not None}
+    return made
