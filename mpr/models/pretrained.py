@@ -77,9 +77,7 @@ def _origin(name: str, revision: str | None, folder: Path) -> Base:
     return Base(name=base_name(name), local=local, revision=commit, sha256=weight_files.digest(folder))
 
 
-def located(
-    name: str, revision: str | None, key: str, more: tuple[str, ...] = (), *, pickle: bool = False
-) -> Path:
+def located(name: str, revision: str | None, key: str, more: tuple[str, ...] = (), *, pickle: bool = False) -> Path:
     """The folder itself, or a snapshot of the Hub repository with nothing in it but what is read; `more` files too.
     `pickle`: where it has no safetensors, its tensors in their old form."""
     if Path(name).is_dir():

@@ -183,9 +183,7 @@ class DualEncoder(Recomputing, torch.nn.Module):
         ]
 
 
-def build(
-    settings: keys.Towers, tokenizer: Any, seed: int, groups: int = 1, *, published: bool = False
-) -> DualEncoder:
+def build(settings: keys.Towers, tokenizer: Any, seed: int, groups: int = 1, *, published: bool = False) -> DualEncoder:
     """The towers of a recipe, ready to learn. `tokenizer` is the `tokenizers.Tokenizer` of mpr/data/_vocabulary.py.
     `published`: nothing is learned, the encoders are used whole and as their publisher says.
 

@@ -140,9 +140,10 @@ def _pins(recipe: Recipe, offered: Collection) -> Iterator[tuple[str, str]]:
 def _data_lines(recipe: Recipe, offered: Collection, facts: dict[str, Any]) -> Iterator[str]:
     paper = recipe.paper
     yield _line("recipe", recipe.name + (" (draft: cannot be published)" if recipe.draft else ""))
-    yield _line(
-        "row", f"arXiv {paper.arxiv}, table {paper.table}, {paper.row}, {paper.dataset}" if paper else "our own"
-    )
+    row = "our own" if recipe.trains else "published encoders"
+    if paper is not None:
+        row = f"arXiv {paper.arxiv}, table {paper.table}, {paper.row}, {paper.dataset}"
+    yield _line("row", row)
     yield _line("digest", facts["digest"])
     for name, pin in facts["pins"].items():
         yield _line("pin", f"{name}: {pin}")
