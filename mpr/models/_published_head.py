@@ -54,10 +54,8 @@ def of_folder(folder: Path) -> Head:
     if lost := [name for name in _ANCE if name not in tensors]:
         what = f"has a part of ANCE's head only: {', '.join(lost)} is missing"
         raise DataError(what, where=str(folder), fix="download it again")
-    found.projection, found.norm = (
-        _linear(tensors[_ANCE[0]], tensors[_ANCE[1]]),
-        _norm(*(tensors[n] for n in _ANCE[2:])),
-    )
+    weight, bias, scale, shift = (tensors[name] for name in _ANCE)
+    found.projection, found.norm = _linear(weight, bias), _norm(scale, shift)
     return found
 
 
@@ -98,9 +96,8 @@ def _modules(folder: Path) -> Iterator[tuple[str, Path]]:
             what = f"module {number} is {excerpt(kind)!r} in {excerpt(path)!r}, which is not read"
             raise DataError(what, where=str(folder / MODULES), fix=fix)
         if Path(path).name != path:
-            raise DataError(
-                f"names {excerpt(path)}, which is no folder beside it", where=str(folder / MODULES), fix=fix
-            )
+            what = f"names {excerpt(path)}, which is no folder beside it"
+            raise DataError(what, where=str(folder / MODULES), fix=fix)
         yield kind, folder / path
 
 

@@ -1,8 +1,9 @@
 """Pretrained encoders: found on disk or on the Hub, checked, and loaded as plain transformers in 32 bits.
 
-What is read is data: weights are safetensors or what torch's weights-only reader makes of an old pickle
-(mpr/models/weight_files.py), and code that a repository brings along is never run. A checkpoint must fill every weight of the encoder and have none left over for it: transformers would draw what is missing
-at random, which is how a DPR context encoder opened by AutoModel becomes noise.
+What is read is data: weights are safetensors, or what torch's weights-only reader makes of an old pickle
+(mpr/models/weight_files.py), and code that a repository brings along is never run. A checkpoint must fill every weight
+of the encoder and have none left over for it: transformers would draw what is missing at random, which is how a DPR
+context encoder opened by AutoModel becomes noise.
 """
 
 from __future__ import annotations
