@@ -71,12 +71,10 @@ def digest(folder: Path) -> str:
 
 def unpickled(path: Path) -> dict[str, torch.Tensor]:
     """Every tensor of a pickle, by torch's weights-only reader; anything else in it is refused unread."""
-    from pickle import UnpicklingError
-
     fix = f"convert it to {WEIGHTS}, or get it again"
     try:
         found: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (UnpicklingError, RuntimeError, ValueError, EOFError, KeyError, IndexError, OSError) as error:
+    except Exception as error:  # the reader has errors of its own for what it refuses, and many for a broken file
         what = f"cannot be read as a file of tensors and nothing else: {excerpt(str(error), 200)}"
         raise DataError(what, where=str(path), fix=fix) from error
     if not isinstance(found, Mapping) or not all(isinstance(one, torch.Tensor) for one in found.values()):
