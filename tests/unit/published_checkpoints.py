@@ -19,7 +19,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer import modules
 from tokenizers import Tokenizer
 
-from tests.unit.tiny_models import SMALL, dpr_pair
+from tests.unit.tiny_models import SMALL
 
 Files = dict[str, bytes]
 
@@ -34,25 +34,26 @@ def pickled(tensors: dict[str, torch.Tensor]) -> bytes:
     return out.getvalue()
 
 
-def dpr(folder: Path, tokenizer: Any, projection: int = 0) -> tuple[Files, Files]:
-    """Question and context encoder, as files."""
-    made = []
-    for place, prefix in zip(dpr_pair(folder, projection), ("question_encoder", "ctx_encoder"), strict=True):
-        model = getattr(transformers, place.name)
-        weights = dict(opened_dpr(place).state_dict())
-        hidden = SMALL["hidden_size"]
-        weights[f"{prefix}.bert_model.pooler.dense.weight"] = torch.randn(hidden, hidden)
-        weights[f"{prefix}.bert_model.pooler.dense.bias"] = torch.randn(hidden)
-        weights[f"{prefix}.bert_model.embeddings.position_ids"] = torch.arange(64)[None]
-        config = json.loads((place / "config.json").read_bytes()) | {"architectures": [model.__name__]}
-        made.append(
-            {
-                "config.json": json.dumps(config).encode(),
-                "pytorch_model.bin": pickled(weights),
-                "tokenizer.json": tokenizer.backend_tokenizer.to_str().encode(),
-                "README.md": b"# DPR",
-            }
-        )
+def dpr(folder: Path, tokenizer: Any, projection: int = 0, positions: int = 64) -> tuple[Files, Files]:
+    """Question and context encoder, as files; they lie in folders with the names of their classes too."""
+    shape = {**SMALL, "max_position_embeddings": positions, "projection_dim": projection}
+    made, hidden = [], SMALL["hidden_size"]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        for name, prefix in (("DPRQuestionEncoder", "question_encoder"), ("DPRContextEncoder", "ctx_encoder")):
+            config = transformers.DPRConfig(vocab_size=len(tokenizer), architectures=[name], **shape)
+            model = getattr(transformers, name)(config)
+            for parameter in model.parameters():
+                parameter.data += 0.2 * torch.randn_like(parameter)
+            model.save_pretrained(folder / name)
+            weights = dict(model.state_dict())
+            weights[f"{prefix}.bert_model.pooler.dense.weight"] = torch.randn(hidden, hidden)
+            weights[f"{prefix}.bert_model.pooler.dense.bias"] = torch.randn(hidden)
+            weights[f"{prefix}.bert_model.embeddings.position_ids"] = torch.arange(positions)[None]
+            files = {"config.json": (folder / name / "config.json").read_bytes(), "README.md": b"# DPR"}
+            files["pytorch_model.bin"] = pickled(weights)
+            files["tokenizer.json"] = tokenizer.backend_tokenizer.to_str().encode()
+            made.append(files)
     return made[0], made[1]
 
 
@@ -71,9 +72,9 @@ def by_dpr(place: Path, tokenizer: Any, texts: list[str], titles: list[str] | No
     return found
 
 
-def sentence(folder: Path, transformer: Path, pooling: str, *more: Any) -> SentenceTransformer:
+def sentence(folder: Path, transformer: Path, pooling: str, *more: Any, length: int = 40) -> SentenceTransformer:
     """Saved into the folder by the library itself, and opened from there."""
-    first = modules.Transformer(str(transformer), max_seq_length=40)
+    first = modules.Transformer(str(transformer), max_seq_length=length)
     chain = [first, modules.Pooling(first.get_embedding_dimension(), pooling_mode=pooling), *more]
     SentenceTransformer(modules=chain, device="cpu").save(str(folder))
     return SentenceTransformer(str(folder), device="cpu", local_files_only=True)
@@ -88,10 +89,10 @@ def dense(size: int, seed: int = 1) -> Any:
 class Ance(torch.nn.Module):
     """ANCE by hand: a linear layer and a layer norm on the first token of a RoBERTa."""
 
-    def __init__(self, size: int, width: int) -> None:
+    def __init__(self, size: int, width: int, positions: int = 66) -> None:
         super().__init__()
         config = transformers.RobertaConfig(
-            vocab_size=size, **SMALL, max_position_embeddings=66, pad_token_id=1, type_vocab_size=1
+            vocab_size=size, **SMALL, max_position_embeddings=positions, pad_token_id=1, type_vocab_size=1
         )
         self.config = config
         with torch.random.fork_rng(devices=[]):

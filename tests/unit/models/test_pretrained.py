@@ -152,12 +152,16 @@ def test_a_dpr_encoder_under_the_wrong_name_is_refused(tmp_path: Path) -> None:
 
 def test_pickles_are_refused_by_kind(tmp_path: Path, examined: Examined) -> None:
     canary, whole = tmp_path / "canary", published(tmp_path / "whole")
-    names = ("pytorch_model.bin", "model.pt", "weights.pth", "last.ckpt", "model.pkl")
+    names = ("adapter.bin", "model.pt", "weights.pth", "last.ckpt", "model.pkl")
     for name in names:
         folder = Path(shutil.copytree(whole, tmp_path / name))
         (folder / "model.safetensors").unlink()
         (folder / name).write_bytes(trap(canary))
         assert f"has its weights in a pickle ({name}), which can run code when it is read" in refusal(folder)
+    folder = Path(shutil.copytree(whole, tmp_path / "old"))
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(trap(canary))
+    assert "pytorch_model.bin: cannot be read as a file of tensors and nothing else" in refusal(folder)
     folder = Path(shutil.copytree(whole, tmp_path / "posing"))
     (folder / "model.safetensors").write_bytes(trap(canary))
     assert "is not a safetensors file" in refusal(folder)
@@ -167,7 +171,7 @@ def test_pickles_are_refused_by_kind(tmp_path: Path, examined: Examined) -> None
     assert not canary.exists()
     pickle.loads(trap(canary))
     assert canary.exists(), "the trap does not fire"
-    examined(len(names) + 2, "traps")
+    examined(len(names) + 3, "traps")
 
 
 def test_code_that_comes_with_a_model_is_refused(tmp_path: Path) -> None:
