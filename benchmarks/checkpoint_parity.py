@@ -102,9 +102,8 @@ def main() -> None:
         {"measure": "recall100", "ours": ours["recall100"], "theirs": theirs["recall@100"]},
     ]
     for row in rows:
-        print(
-            f"{row['measure']:<24} mpr {row['ours']:.6f}  theirs {row['theirs']:.6f}  {row['ours'] - row['theirs']:+.1e}"
-        )
+        one, other = row["ours"], row["theirs"]
+        print(f"{row['measure']:<24} mpr {one:.6f}  theirs {other:.6f}  {one - other:+.1e}")
     packages = {name: metadata.version(name) for name in ("sentence-transformers", "transformers", "torch")}
     graded = sum(len(set(known.values())) > 1 for known in grades.values())
     about = {
