@@ -81,9 +81,8 @@ def sentences(hub: HubServer, recipe: Recipe, folder: Path) -> tuple[Vectors, Ve
         transformers.BertModel(config).save_pretrained(folder / "source")
     tokenizer.save_pretrained(folder / "source")
     more = [checkpoints.modules.Normalize()] if towers.normalize else []
-    saved = checkpoints.sentence(
-        folder / "saved", folder / "source", towers.pooling, *more, length=towers.passage_length
-    )
+    length = towers.passage_length
+    saved = checkpoints.sentence(folder / "saved", folder / "source", towers.pooling, *more, length=length)
     there(hub, towers.base, towers.revision, checkpoints.files_of(folder / "saved"))
 
     def vectors(texts: list[str], titles: list[str] | None) -> torch.Tensor:
@@ -132,10 +131,8 @@ def counted(monkeypatch: pytest.MonkeyPatch, recipe: Recipe, written: Written) -
 def asked(recipe: Recipe, role: str) -> list[str]:
     """Texts of the questions, in the order of their ids."""
     texts = [group.question.text for group in standin_files.asked("test")]
-    part = (
-        standin_files.JUDGED.get(recipe.data.evaluate[role]) if recipe.data.corpus.name == "msmarco_passage" else None
-    )
-    return texts if part is None else texts[part]
+    is_parted = recipe.data.corpus.name == "msmarco_passage"
+    return texts[standin_files.JUDGED[recipe.data.evaluate[role]]] if is_parted else texts
 
 
 def found_as_by(recipe: Recipe, made: Made, role: str, question: Vectors, passage: Vectors) -> int:
@@ -206,10 +203,8 @@ def test_a_row_of_published_encoders(
     text, problems = str(row), list(row.outside())
     first = next(iter(recipe.data.evaluate))
     assert f"published: {first} " in text
-    off = [
-        word for role in recipe.data.evaluate for word in published.verdicts(recipe, role, means(made, role)).values()
-    ]
-    assert len(problems) == off.count("off")
+    judged = [published.verdicts(recipe, role, means(made, role)) for role in recipe.data.evaluate]
+    assert len(problems) == sum(word == "off" for words in judged for word in words.values())
     if name != "minilm_scifact":
         assert problems, "random encoders do not reach published values"
     assert ("bm25" in row.results) == (name == "dpr_single_nq")
