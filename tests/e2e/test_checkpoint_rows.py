@@ -94,7 +94,7 @@ def sentences(hub: HubServer, recipe: Recipe, folder: Path) -> tuple[Vectors, Ve
 
 def ance(hub: HubServer, recipe: Recipe, folder: Path) -> tuple[Vectors, Vectors]:
     tokenizer, towers = framings.roberta(), recipe.towers
-    model = checkpoints.Ance(len(tokenizer), int(towers.projection or 0), positions=514)
+    model = checkpoints.Ance(len(tokenizer) + 1, int(towers.projection or 0), positions=514)
     there(hub, towers.base, towers.revision, model.files(tokenizer.backend_tokenizer))
 
     def side(length: int) -> Vectors:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mpr.models import pretrained
+from mpr.models import weight_files
 from tests.conftest import Examined
 from tests.hub_client import Client, Done
 from tests.hub_server import HubServer
@@ -32,7 +32,7 @@ class Machine:
             each.mkdir(exist_ok=True)
             each.chmod(0o755)
         encoder, model = published(folder / "encoder"), model_folder(folder / "model")
-        self.digest = pretrained.digest(encoder)
+        self.digest = weight_files.digest(encoder)
         self.hub = HubServer()
         self.base = self.hub.add(BASE, {name: (encoder / name).read_bytes() for name in FILES})
         files = [path for path in model.rglob("*") if path.is_file()]

@@ -111,7 +111,8 @@ class Ance(torch.nn.Module):
         return found
 
     def files(self, tokenizer: Tokenizer) -> Files:
-        """Weights under the names of the published file; vocabulary and merges instead of tokenizer.json."""
+        """Weights under the names of the published file; vocabulary and merges instead of tokenizer.json. The mask is
+        the last token there, so the model has a place more than the tokenizer here."""
         weights = {**self.state_dict(), "classifier.dense.weight": torch.zeros(2, 2)}
         model = json.loads(tokenizer.to_str())["model"]
         merges = "".join(f"{' '.join(pair) if isinstance(pair, list) else pair}\n" for pair in model["merges"])
@@ -119,7 +120,7 @@ class Ance(torch.nn.Module):
         return {
             "config.json": json.dumps(config).encode(),
             "pytorch_model.bin": pickled(weights),
-            "vocab.json": json.dumps(model["vocab"]).encode(),
+            "vocab.json": json.dumps({**model["vocab"], "<mask>": len(model["vocab"])}).encode(),
             "merges.txt": f"#version: 0.2\n{merges}".encode(),
             "tokenizer_config.json": json.dumps({"tokenizer_class": "RobertaTokenizer"}).encode(),
         }

@@ -15,7 +15,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from mpr.errors import DataError, MprError, RecipeError
-from mpr.models import pretrained
+from mpr.models import pretrained, weight_files
 from tests.conftest import Examined
 from tests.unit.framings import bert
 from tests.unit.tiny_models import SMALL, bert_config, difference, dpr_pair, published
@@ -60,10 +60,10 @@ def test_what_is_known_of_a_base(tmp_path: Path) -> None:
     assert found.base.name == "small"
     assert found.base.local
     assert found.base.revision is None
-    assert found.base.sha256 == pretrained.digest(folder)
+    assert found.base.sha256 == weight_files.digest(folder)
     assert str(tmp_path) not in found.base.model_dump_json()
     other = published(tmp_path / "other", seed=1)
-    assert pretrained.digest(other) != found.base.sha256
+    assert weight_files.digest(other) != found.base.sha256
     with pytest.raises(RecipeError, match=r"towers\.base: a folder has no revision"):
         pretrained.load(str(folder), "0" * 40)
 
@@ -90,7 +90,7 @@ def test_sharded_weights(tmp_path: Path) -> None:
     whole = published(tmp_path / "whole")
     model = transformers.AutoModel.from_pretrained(whole)
     model.save_pretrained(tmp_path / "shards", max_shard_size="20KB")
-    names = [path.name for path in pretrained.weight_files(tmp_path / "shards")]
+    names = [path.name for path in weight_files.of(tmp_path / "shards")]
     assert len(names) > 2
     found = pretrained.load(str(tmp_path / "shards"), None)
     expected = pretrained.load(str(whole), None).model.state_dict()

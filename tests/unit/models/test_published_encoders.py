@@ -129,7 +129,7 @@ def test_sentence_transformers(
 def test_ance(hub: HubServer, tmp_path: Path, examined: Examined) -> None:
     """castorini's layout against its forward written out; the tokenizer is made of vocabulary and merges."""
     plain = roberta()
-    model = checkpoints.Ance(len(plain), 12)
+    model = checkpoints.Ance(len(plain) + 1, 12)
     commit = hub.add("who/ance", model.files(plain.backend_tokenizer))
     wanted = settings(base="who/ance", revision=commit, pooling="cls", title="none", projection=12)
     built, tokenizer = opened(wanted)
