@@ -84,8 +84,6 @@ def main() -> None:
     towers = recipe.towers
     if towers.title != "join" or towers.question_length != towers.passage_length:
         parser.error("the evaluator joins titles with a space and has one length: the recipe must too")
-    result = json.loads((arguments.run / "result.json").read_bytes())
-    ours = {name: one["mean"] for name, one in result["scores"]["test"]["measures"].items()}
     texts, questions, grades = collection(arguments.data)
     model = SentenceTransformer(arguments.model, device="cpu", local_files_only=Path(arguments.model).is_dir())
     model.max_seq_length = towers.passage_length
@@ -95,6 +93,8 @@ def main() -> None:
         accuracy_at_k=[10], score_functions={"cosine": model.similarity}, write_csv=False, batch_size=32,
     )  # fmt: skip
     theirs = {name.removeprefix("cosine_"): value for name, value in evaluator(model).items()}
+    result = json.loads((arguments.run / "result.json").read_bytes())
+    ours = {name: one["mean"] for name, one in result["scores"]["test"]["measures"].items()}
     binary = binary_ndcg(arguments.run / "rankings" / "test" / "run.trec", grades)
     rows: list[dict[str, Any]] = [
         {"measure": "ndcg10", "ours": ours["ndcg10"], "theirs": theirs["ndcg@10"]},
