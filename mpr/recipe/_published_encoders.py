@@ -26,9 +26,11 @@ UNREAD_OF_DATA: dict[str, Any] = {"train": "", "repair": REPAIR}
 OF_TRAINING: tuple[Path_, ...] = (
     ("sources",), ("draw",), ("labels",), ("objective",), ("scale",), ("refresh",), ("validation",), ("plan",),
     ("task",), ("expected",), ("data", "train"), ("data", "repair"), ("data", "overlap"), ("data", "unlabelled"),
-    ("data", "augment"), ("towers", "train"), ("towers", "lora"), ("towers", "new"),
+    ("data", "augment"),
 )  # fmt: skip
 """Keys that a recipe without training does not have."""
+OF_A_START: tuple[Path_, ...] = (("towers", "train"), ("towers", "lora"), ("towers", "new"))
+"""Nor these, unless `start` is a model of this kit, which was trained with them."""
 
 
 def is_meant(content: Any) -> bool:
@@ -38,7 +40,7 @@ def is_meant(content: Any) -> bool:
 
 def refused(content: dict[str, Any]) -> Iterator[Finding]:
     """Keys that would do nothing; null stands for a key that is not there."""
-    for path in OF_TRAINING:
+    for path in OF_TRAINING if content.get("start") is not None else OF_TRAINING + OF_A_START:
         place: Any = content
         for part in path:
             place = place.get(part) if isinstance(place, dict) else None

@@ -108,6 +108,7 @@ _ALWAYS = (  # those that also hold for a recipe that trains nothing
     models.lengths_fit,
     models.towers_agree,
     models.start_is_pinned,
+    models.stages_are_earlier,
     data.pinned,
     data.paper_is_named,
     data.varies_exist,
