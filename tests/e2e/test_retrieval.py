@@ -115,6 +115,31 @@ def test_a_foreign_run_needs_no_training_split_and_no_model(tmp_path: Path) -> N
     assert not any(name.startswith(("train", "vocabulary")) or "tokens" in name for name in stores), stores
 
 
+def test_a_trained_model_is_scored_without_its_training(place: Place) -> None:
+    """`training: none` with `start`: the model's folder says how it is used, and the ranking is the same."""
+    text = place.recipe.read_text("utf-8")
+    model = json.dumps(str(place.folder / "ours" / "model"))
+    text = text[: text.index("sources: ")] + f"start: {model}\ntraining: none\n" + text[text.index("search: ") :]
+    lines = text.splitlines(keepends=True)
+    kept = [line for line in lines if not line.startswith(("  train:", "  repair:", "  overlap:"))]
+    assert len(lines) - len(kept) == 3
+    bare = place.folder / "bare.yaml"
+    bare.write_text("".join(kept), "utf-8")
+    home, runs = str(place.folder / "home"), str(place.folder / "runs")
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["reproduce", str(bare), "--home", home, "--runs", runs, "--no-baselines", "--quiet"])
+    assert ended.value.code == 0
+    ours, again = (
+        (folder / "rankings" / "test" / "run.trec").read_text("utf-8").splitlines()
+        for folder in (place.folder / "ours", place.folder / "runs" / "bare-published")
+    )
+    assert [line.split()[:5] for line in again] == [line.split()[:5] for line in ours]
+    for verb in ("train", "mine", "audit"):
+        with pytest.raises(SystemExit) as ended:
+            cli.main([verb, str(bare), "--home", home, "--quiet"])
+        assert ended.value.code == 2
+
+
 def test_another_depth_is_refused(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     place.refused("search", "ours", "--set", "search.depth=9", code=2)
     assert "was made with depth: 10, not 9" in capsys.readouterr().err
