@@ -10,6 +10,9 @@ nDCG, recall and the rest with its own code. So all of that is compared at once 
 `MODEL` is what SentenceTransformer opens: a name on the Hub, or a folder. The evaluator knows relevant and not, and no
 grades; beside its nDCG stands that of our run with every grade above zero as one, which is what it measures.
 
+`--passages N` is for a slow machine: of the passages one in so many is encoded by both, N in all, and their vectors
+are compared; the evaluator then searches in our vectors, with questions that it encodes itself.
+
 Needs sentence-transformers. Prints a table and leaves JSON below benchmarks/results/.
 """
 
@@ -25,10 +28,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
 
 from mpr.recipe import read
+from mpr.search.vectors import VectorStore
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -79,6 +84,7 @@ def main() -> None:
         ("model", "what SentenceTransformer opens"),
     ):
         parser.add_argument(f"--{name}", required=True, type=Path if name != "model" else str, help=what)
+    parser.add_argument("--passages", type=int, help="encode this many passages with both, not all")
     arguments = parser.parse_args()
     recipe = read.load(arguments.recipe)
     towers = recipe.towers
@@ -92,7 +98,20 @@ def main() -> None:
         questions, texts, relevant, ndcg_at_k=[10], precision_recall_at_k=[100], mrr_at_k=[10], map_at_k=[100],
         accuracy_at_k=[10], score_functions={"cosine": model.similarity}, write_csv=False, batch_size=32,
     )  # fmt: skip
-    theirs = {name.removeprefix("cosine_"): value for name, value in evaluator(model).items()}
+    sampled: dict[str, Any] = {}
+    if arguments.passages:
+        vectors = VectorStore(arguments.run / "vectors" / "corpus").by_row()
+        chosen = list(range(0, len(texts), max(1, len(texts) // arguments.passages)))
+        own = model.encode([list(texts.values())[row] for row in chosen])
+        sampled = {
+            "passages encoded by both": len(chosen),
+            "largest difference": float(abs(own - vectors[chosen]).max()),
+        }
+        print(sampled)
+        given = {"corpus_embeddings": torch.from_numpy(vectors)}
+    else:
+        given = {}
+    theirs = {name.removeprefix("cosine_"): value for name, value in evaluator(model, **given).items()}
     result = json.loads((arguments.run / "result.json").read_bytes())
     ours = {name: one["mean"] for name, one in result["scores"]["test"]["measures"].items()}
     binary = binary_ndcg(arguments.run / "rankings" / "test" / "run.trec", grades)
@@ -112,6 +131,7 @@ def main() -> None:
         "questions": len(questions),
         "questions with several grades": graded,
         "passages": len(texts),
+        **sampled,
         "packages": packages,
     }
     target = RESULTS / f"checkpoint_parity_{recipe.name}.json"
