@@ -50,9 +50,13 @@ def refused(content: dict[str, Any]) -> Iterator[Finding]:
 
 
 def filled(content: dict[str, Any]) -> dict[str, Any]:
-    """The document with a value wherever the type of a recipe asks for one."""
-    given = {key: value for key, value in content.items() if value is not None and key != "training"}
-    made = UNREAD | given
+    """The document with a value wherever the type of a recipe asks for one that it does not have."""
+    made = _without_nulls(content, UNREAD) | {"training": {}}
     if isinstance(content.get("data"), dict):
-        made["data"] = UNREAD_OF_DATA | {key: value for key, value in content["data"].items() if value is not None}
+        made["data"] = _without_nulls(content["data"], UNREAD_OF_DATA)
     return made
+
+
+def _without_nulls(given: dict[str, Any], unread: dict[str, Any]) -> dict[str, Any]:
+    """What is given, and the rest of what nobody reads; null stands for a key that is not there."""
+    return unread | {key: value for key, value in given.items() if value is not None or key not in unread}

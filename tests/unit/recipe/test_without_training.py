@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mpr.errors import RecipeError
-from mpr.recipe import plan, read
+from mpr.recipe import plan, read, strict_yaml
 from tests import shipped
 from tests.conftest import Examined
 
@@ -65,6 +65,33 @@ def test_so_are_those_of_data_and_towers(tmp_path: Path, key: str) -> None:
     assert "towers.lora: is about training" in refusal(
         tmp_path, TEXT.replace("  share: true", "  lora: {rank: 4}\n  share: true")
     )
+
+
+def test_every_misspelt_key_is_refused_at_its_line(examined: Examined) -> None:
+    """Names of one's own are free, and stand elsewhere again."""
+    count, seen = 0, set[str]()
+    for name in CHECKPOINTS:
+        text = shipped.text(name)
+        lines = text.splitlines(keepends=True)
+        for path, number in strict_yaml.parse(text.encode(), name).lines.items():
+            place, line = strict_yaml.dotted(path), lines[number - 1]
+            is_free = (path[:2] == ("data", "evaluate") and len(path) == 3) or path[-2:] == ("splits", "test")
+            if not path or isinstance(path[-1], int) or is_free or place in seen:
+                continue
+            seen.add(place)
+            at = line.index(f"{path[-1]}: ") if f"{path[-1]}: " in line else line.index(f"{path[-1]}:")
+            spoilt = [*lines[: number - 1], f"{line[:at]}x{line[at:]}", *lines[number:]]
+            with pytest.raises(RecipeError) as caught:
+                read.from_document(strict_yaml.parse("".join(spoilt).encode(), "r.yaml"), "r")
+            assert f"r.yaml:{number} " in str(caught.value), (name, place, str(caught.value))
+            count += 1
+    examined(count, "misspelt keys", at_least=50)
+
+
+def test_a_key_that_is_not_known_is_refused_even_as_null(tmp_path: Path) -> None:
+    assert "row.yaml:1 papr: unknown key" in refusal(tmp_path, f"papr: null\n{TEXT}")
+    for null in ("draw: null\n", "expected: null\n"):
+        read.load(written(tmp_path, TEXT + null))
 
 
 def test_what_is_compared_is_complete(tmp_path: Path) -> None:
