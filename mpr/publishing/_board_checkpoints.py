@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 from mpr.publishing import _board_verdicts
 from mpr.publishing._board import BoardRow, Entry
@@ -46,10 +47,12 @@ def lines(
 
 def _about(row: BoardRow, role: str) -> Iterator[str]:
     towers, recipe = row.recipe.towers, row.recipe
+    corpus = recipe.data.corpus.model_dump(mode="json")
+    which = corpus.get("dataset") or (Path(corpus["folder"]).name if corpus["name"] == "local" else "")
     yield f"[{row.name}](../{row.path})"
     yield recipe.start or str(towers.base)
     yield recipe.start or towers.passage_base or str(towers.base)
-    yield f"{recipe.data.corpus.name}, {recipe.data.evaluate[role]}"
+    yield f"{' '.join(filter(None, (corpus['name'], which)))}, {recipe.data.evaluate[role]}"
     yield " / ".join(recipe.evaluation.measures)
 
 
