@@ -54,9 +54,9 @@ def collection(folder: Path) -> tuple[dict[str, str], dict[str, str], dict[str, 
         name: f"{one['title']} {one['text']}" if one.get("title") else one["text"] for name, one in documents.items()
     }
     grades: dict[str, dict[str, int]] = defaultdict(dict)
-    for line in list(lines(found(folder, "qrels.test.tsv")))[1:]:
+    for line in lines(found(folder, "qrels.test.tsv")):
         question, document, grade = line.split("\t")
-        if int(grade) > 0:
+        if grade.strip().isdigit() and int(grade) > 0:  # a first line may name the columns
             grades[question][document] = int(grade)
     asked = {one["_id"]: one["text"] for one in map(json.loads, lines(found(folder, "queries.test.jsonl")))}
     return texts, {name: asked[name] for name in grades}, dict(grades)
