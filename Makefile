@@ -5,6 +5,7 @@
 # make test-small a few minutes of it: what differs between Pythons and builds of torch
 # make check      linters, types, recipes, generated pages, leaderboard
 # make faults     the numbered fault tests, their long sweeps included, and every row of the papers on a stand-in
+# make attack     seeded damage to files, recipes, model folders and runs, and kills: hours on two cores
 # make table      write the generated pages anew: recipes/README.md, recipes/schema.json, plan texts, the leaderboard
 #
 # torch is the locked version in the build that pip finds first: on Linux PyPI's, for CUDA. A smaller one, for CPUs only:
@@ -21,7 +22,7 @@ UV_VERSION := 0.13.8
 export OMP_WAIT_POLICY ?= PASSIVE
 export TOKENIZERS_PARALLELISM ?= true
 
-.PHONY: setup packages quickstart test test-small check faults table clean
+.PHONY: setup packages quickstart test test-small check faults attack table clean
 setup: $(VENV)/.locked
 packages: $(VENV)/.packages
 
@@ -59,6 +60,14 @@ check: setup
 
 faults: setup
 	$(BIN)/python -m pytest -n auto --dist loadfile tests/faults tests/e2e/test_standins.py -m "slow or not slow"
+
+ATTACK_SEED ?= 0
+attack: setup
+	$(BIN)/python -m tests.attack files --cases 30000 --seed $(ATTACK_SEED)
+	$(BIN)/python -m tests.attack recipes --cases 5000 --seed $(ATTACK_SEED)
+	$(BIN)/python -m tests.attack folders --cases 500 --seed $(ATTACK_SEED)
+	$(BIN)/python -m tests.attack damages --cases 500 --seed $(ATTACK_SEED)
+	$(BIN)/python -m tests.attack kills --cases 200 --seed $(ATTACK_SEED)
 
 table: setup
 	$(BIN)/mpr reference --write

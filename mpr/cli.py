@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from mpr import __version__
-from mpr.errors import Interrupted, MprError
-from mpr.runtime.processes import EndedElsewhere
+from mpr.runtime import command
 from mpr.verbs import check, compare, data, generate, leaderboard, publishing, reproduce, search, training
 
+
+class _Commands(TyperGroup):
+    """Ctrl-C reaches `main`: typer would make it an exit code of its own, without a word."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
+            raise command.stopped("stopped; what was finished is kept") from stop
+
+
 app = typer.Typer(
+    cls=_Commands,
     name="mpr",
     help="Train and reproduce dense retrievers with several positive passages per question. "
     "A recipe is one row of a table: check it, plan it, look at its data, run it.",
@@ -48,26 +59,17 @@ app.add_typer(leaderboard.app, name="leaderboard")
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry of the `mpr` command: refusals are one screen without a traceback, with their exit code."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads cost 3 to 5 times on a busy machine
-    try:
-        result: Any = app(arguments, standalone_mode=False)
-    except typer.Exit as leaving:
-        sys.exit(leaving.exit_code)
-    except EndedElsewhere as error:  # another process of the launch has said it
-        sys.exit(error.exit_code)
-    except MprError as error:
-        typer.echo(f"mpr: {error}", err=True)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.echo("mpr: interrupted; run the same command again to continue", err=True)
-        sys.exit(Interrupted.exit_code)
-    except Exception as error:
-        usage = getattr(error, "format_message", None)  # click's own refusals of bad arguments
-        if usage is None:
-            raise
-        typer.echo(f"mpr: {usage()} (see mpr --help)", err=True)
-        sys.exit(2)
-    sys.exit(result if isinstance(result, int) else 0)
+    with command.running():
+        try:
+            result: Any = app(arguments, standalone_mode=False)
+        except typer.Exit as leaving:
+            sys.exit(leaving.exit_code)
+        except Exception as error:
+            usage = getattr(error, "format_message", None)  # click's own refusals of bad arguments
+            if usage is None:
+                raise
+            command.refuse(f"{usage()} (see mpr --help)", 2)
+        sys.exit(result if isinstance(result, int) else 0)
 
 
 if __name__ == "__main__":

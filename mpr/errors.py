@@ -10,8 +10,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from unicodedata import category
 
 SHOWN = 40  # problems printed in full before the rest is only counted: one screen
+LONGEST = 1_500  # characters of each part of a message: a value of a file may have any length
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +27,13 @@ class Problem:
     fix: str = ""
 
     def __str__(self) -> str:
-        place = " ".join(part for part in (f"{self.where}" if self.where else "", self.key) if part)
-        text = f"{place}: {self.what}" if place else self.what
-        return f"{text} ({self.fix})" if self.fix else text
+        place = " ".join(_cut(part) for part in (self.where, self.key) if part)
+        text = f"{place}: {_cut(self.what)}" if place else _cut(self.what)
+        return printable(f"{text} ({_cut(self.fix)})" if self.fix else text)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
 
 
 class MprError(Exception):
@@ -93,12 +100,29 @@ class Problems:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """`did you mean 'x'?` for the closest known name, or the empty string when nothing is close."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f"did you mean '{close[0]}'?" if close else ""
+    spelled = {other.lower(): other for other in known}
+    close = difflib.get_close_matches(name.lower(), list(spelled), n=1, cutoff=0.6)
+    return f"did you mean '{spelled[close[0]]}'?" if close else ""
+
+
+def nearest_beside(path: Path) -> str:
+    """The same for a path that leads nowhere: what its folder has instead."""
+    try:
+        return nearest(path.name, (other.name for other in path.parent.iterdir()))
+    except (OSError, ValueError):
+        return ""
+
+
+def printable(text: str) -> str:
+    """Safe on a terminal: letters of every script as they are; what would steer the terminal or turn the direction of
+    writing around is written as its escape sequence."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" or category(c) == "Zs" else repr(c)[1:-1] for c in text)
 
 
 def excerpt(data: bytes | str, limit: int = 60) -> str:
-    """A printable, bounded, ASCII-only view of untrusted data, safe to put on a terminal."""
+    """A bounded view of untrusted data in quotes, safe to put on a terminal."""
     text = data.decode("utf-8", "backslashreplace") if isinstance(data, bytes) else data
-    shown = ascii(text[:limit])
+    shown = repr(text[:limit])
     return shown if len(text) <= limit else f"{shown}... ({len(text)} characters)"

@@ -13,14 +13,13 @@ if __package__ in (None, ""):  # launched by path: this folder is first on sys.p
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 import argparse
-import logging
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from mpr.errors import MprError
 from mpr.recipe import read
-from mpr.runtime.processes import EndedElsewhere, Place
+from mpr.runtime import command
+from mpr.runtime.processes import Place
 from mpr.training.launch import Launch, run
 
 
@@ -40,21 +39,15 @@ def parse(arguments: Sequence[str]) -> tuple[Path, list[str], Launch]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry of all three spellings."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     warnings.filterwarnings("ignore", message=".*broadcast_buffers", category=FutureWarning)  # ours, until it is gone
     path, overrides, launch = parse(sys.argv[1:] if arguments is None else arguments)
-    try:
+    with command.running():
+        command.tell()
         with Place.here().speaking_once():
             recipe = read.load(path, overrides)
         folder = run(recipe, launch)
-    except EndedElsewhere as error:
-        sys.exit(error.exit_code)
-    except MprError as error:
-        print(f"mpr: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    if Place.here().rank == 0:
-        print(f"trained: {folder}")
+        if Place.here().rank == 0:
+            print(f"trained: {folder}")
 
 
 if __name__ == "__main__":

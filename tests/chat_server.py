@@ -25,7 +25,8 @@ Answer = Callable[[str], str]
 
 class ChatServer(Loopback):
     """Ways to fail: a status; `drop` hangs up; `cut` sends half; `text` sends no JSON; `form` sends other JSON; `slow`
-    sends nothing until the client hangs up; `away` redirects; `echo` sends the header with the key back, and 400."""
+    sends nothing until the client hangs up; `drip` sends white space until then; `away` redirects; `echo` sends the
+    header with the key back, and 400."""
 
     def __init__(self, answer: Answer = lambda prompt: "yes", key: str | None = None) -> None:
         self.answer, self.key = answer, key
@@ -100,6 +101,16 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if how == "away":
             self._send(302, b"", {"Location": f"{server.endpoint}/elsewhere"})
+            return
+        if how == "drip":
+            self.send_response(200)
+            self.send_header("Content-Length", str(1 << 24))
+            self.end_headers()
+            with contextlib.suppress(OSError):  # until the client hangs up
+                while True:
+                    self.wfile.write(b" ")
+                    self.wfile.flush()
+            self.close_connection = True
             return
         if how == "slow":
             self.connection.settimeout(HANGING)

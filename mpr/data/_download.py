@@ -11,12 +11,11 @@ import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tqdm import tqdm
-
 from mpr import storage
 from mpr.corpora import Pin
 from mpr.errors import DataError
 from mpr.records import stable_hash
+from mpr.runtime.progress import bar
 
 KIND = "download"
 _CHUNK = 1 << 20
@@ -65,12 +64,11 @@ class Fetcher:
             size, received = int(reply.headers.get("Content-Length") or 0), 0
             if size:
                 storage.require_space(self.home, size)
-            bar = tqdm(total=size or None, unit="B", unit_scale=True, desc=pin.file)
-            with stage.open(pin.file) as file, bar:
+            with stage.open(pin.file) as file, bar(pin.file, size, False, "B") as progress:
                 while chunk := reply.read(_CHUNK):
                     file.write(chunk)
                     received += len(chunk)
-                    bar.update(len(chunk))
+                    progress(len(chunk))
             if size and received != size:
                 what = f"download ended after {received:,} of {size:,} bytes"
                 raise DataError(what, where=pin.url, fix="try again")

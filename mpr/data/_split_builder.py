@@ -22,7 +22,7 @@ from mpr.data import passages
 from mpr.data.passages import PassageStore
 from mpr.data.positives import COLUMNS
 from mpr.data.questions import CANDIDATE_COLUMNS, KIND, SCHEMA, SplitStore, normalised
-from mpr.errors import DataError, Problem
+from mpr.errors import DataError, Problem, excerpt
 from mpr.recipe.keys import Repair
 from mpr.records import TIERS, Candidate, Group, Passage, Positive, id_problem, stable_hash, text_problem
 from mpr.runtime.progress import Progress, silent
@@ -146,7 +146,7 @@ def _check(batch: list[Group], seen: set[int], sources: tuple[str, ...]) -> None
         if not problem and not question.text.strip():
             problem = "question is empty"
         if problem:
-            raise DataError(problem, key=ascii(question.id)[:80], fix="mend the questions file")
+            raise DataError(problem, key=excerpt(str(question.id), 80), fix="mend the questions file")
         strange = {candidate.source for candidate in group.candidates} - set(sources)
         if strange:
             what = f"candidates of source '{min(strange)}' come with the record, the collection names {list(sources)}"
@@ -156,7 +156,7 @@ def _check(batch: list[Group], seen: set[int], sources: tuple[str, ...]) -> None
         # Only what is not ASCII can be more than merely absent from the corpus: something that is no text at all.
         for passage in labelled if not "".join(labelled).isascii() else ():
             if found := id_problem(passage):
-                raise DataError(found, key=ascii(passage)[:80], fix=f"see question {question.id}")
+                raise DataError(found, key=excerpt(passage, 80), fix=f"see question {question.id}")
         key = stable_hash(question.id)
         if key in seen:
             raise DataError("question id is given twice", key=question.id, fix="ids must be unique within a split")

@@ -14,6 +14,7 @@ from typing import Any
 from mpr import storage
 from mpr.data.passages import PassageStore
 from mpr.errors import DataError, excerpt
+from mpr.models import locate, templates
 from mpr.recipe.keys import NewEncoder, Towers
 from mpr.runtime.progress import Bar
 
@@ -26,11 +27,9 @@ _BESIDE = ("config.json", "tokenizer_config.json", "special_tokens_map.json", "a
 
 def load(towers: Towers, folder: Path, corpus: Callable[[], PassageStore], bar: Bar) -> Any:
     """A `tokenizers.Tokenizer`. A learned one is kept beside the data it was learned from."""
-    from tokenizers import Tokenizer
-
     if towers.new is None:
         own = _own(towers)
-        return Tokenizer.from_file(str(own)) if own.name == _FILE else _converted(own)
+        return templates.opened(own) if own.name == _FILE else _converted(own)
     target = folder / f"vocabulary-{towers.new.vocabulary}"
     if not target.exists():
         store = corpus()
@@ -43,7 +42,7 @@ def load(towers: Towers, folder: Path, corpus: Callable[[], PassageStore], bar: 
 
             build(target, texts, towers.new, {"corpus": store.manifest.digest})
     storage.verify(target, KIND)
-    return Tokenizer.from_file(str(target / _FILE))
+    return templates.opened(target / _FILE)
 
 
 def _own(towers: Towers) -> Path:
@@ -57,11 +56,22 @@ def _own(towers: Towers) -> Path:
             return Path(base)
         fix = "save the model with its fast tokenizer"
         raise DataError(f"has no {_FILE}", where=base, key="towers.base", fix=fix)
+    locate.refuse_missing_folder(base, "towers.base")
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+    )
 
     try:
-        return Path(hf_hub_download(base, _FILE, revision=towers.revision))
+        with locate.bars(quiet=True):
+            return Path(hf_hub_download(base, _FILE, revision=towers.revision, **locate.without_retries()))
+    except HFValidationError as error:
+        what = f"'{base}' is neither a folder nor the name of a Hub repository"
+        raise DataError(what, key="towers.base", fix="check the path") from error
     except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
         revision = towers.revision or "its newest revision"
         what = f"'{base}' at {revision} is not on this machine and the Hub is out of reach"
@@ -70,7 +80,8 @@ def _own(towers: Towers) -> Path:
         folders = set()
         for name in (*_BESIDE, *(name for names in _VOCABULARIES for name in names)):
             with suppress(EntryNotFoundError):
-                folders.add(Path(hf_hub_download(base, name, revision=towers.revision)).parent)
+                how = {"revision": towers.revision, **locate.without_retries()}
+                folders.add(Path(hf_hub_download(base, name, **how)).parent)
         for folder in filter(_has_vocabulary, folders):  # one snapshot, if any
             return folder
         fix = "use a model with a fast tokenizer"

@@ -16,7 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mpr import storage
-from mpr.errors import DataError
+from mpr.errors import DataError, excerpt
 from mpr.records import Passage, id_problem, stable_hash, text_hash, text_problem
 from mpr.runtime.progress import Progress, silent
 from mpr.storage.ragged import memory_map
@@ -70,7 +70,7 @@ def _batches(passages: Iterable[Passage]) -> Iterator[list[Passage]]:
     for passage in passages:
         problem = id_problem(passage.id) or text_problem(passage.text) or text_problem(passage.title)
         if problem:
-            raise DataError(problem, key=ascii(passage.id)[:80], fix="mend the corpus file")
+            raise DataError(problem, key=excerpt(str(passage.id), 80), fix="mend the corpus file")
         if not passage.text.strip() and not passage.title.strip():
             raise DataError("passage has neither text nor title", key=passage.id, fix="remove it from the corpus file")
         batch.append(passage)

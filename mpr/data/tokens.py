@@ -20,6 +20,7 @@ from mpr import storage
 from mpr.data.passages import PassageStore
 from mpr.data.questions import SplitStore
 from mpr.errors import DataError
+from mpr.models import templates
 from mpr.models.templates import digest
 from mpr.recipe.keys import Towers
 from mpr.records import Passage
@@ -107,7 +108,9 @@ def build(
 def _append(writer: RaggedWriter, tokenizer: Any, texts: list[str], cap: int) -> list[int]:
     """Adds the first `cap` tokens of each text; returns the full lengths."""
     bounded = [text[:MAX_CHARACTERS] for text in texts]
-    encoded = [encoding.ids for encoding in tokenizer.encode_batch_fast(bounded, add_special_tokens=False)]
+    with templates.refusing("tokenizer.json", "the tokenizer of towers.base fails on a text"):
+        found = tokenizer.encode_batch_fast(bounded, add_special_tokens=False)
+    encoded = [encoding.ids for encoding in found]
     kept = [ids[:cap] for ids in encoded]
     writer.append([len(ids) for ids in kept], id=np.fromiter(chain.from_iterable(kept), dtype=np.int32))
     return [len(ids) for ids in encoded]

@@ -51,6 +51,8 @@ class Pair:
     """Corrected for the number of pairs; None where there is one pair."""
     over_questions: tuple[float, float]
     """95 % interval of the difference over questions (bootstrap)."""
+    too_few: bool
+    """So few questions differ that the interval over questions covers less often than it says."""
     over_seeds: tuple[float, float] | None
     """95 % interval of the difference over seeds (Welch); None where a side has one seed."""
     win: int
@@ -120,6 +122,7 @@ def compare(
             method=tested.method,
             p_holm=None,
             over_questions=significance.bootstrap(difference_Q, seed),
+            too_few=significance.is_too_few(difference_Q),
             over_seeds=significance.seed_difference(means[first], means[second]),
             win=int((difference_Q > 0).sum()),
             tie=int((difference_Q == 0).sum()),
@@ -178,7 +181,8 @@ def _lines(found: Comparison) -> Iterator[str]:
         yield f"{pair.first} - {pair.second}: {100 * pair.difference:+.2f}"
         corrected = "" if pair.p_holm is None else f", {pair.p_holm:.4g} corrected for {len(found.pairs)} pairs (Holm)"
         yield f"  p {pair.p:.4g} (sign flips, {pair.method}){corrected}"
-        yield f"  over questions{_interval(pair.over_questions)}  bootstrap"
+        few = f", not to be trusted: only {pair.win + pair.loss:,} questions differ" if pair.too_few else ""
+        yield f"  over questions{_interval(pair.over_questions)}  bootstrap{few}"
         if pair.over_seeds is not None:
             yield f"  over seeds    {_interval(pair.over_seeds)}  Welch"
         yield f"  win / tie / loss  {pair.win:,} / {pair.tie:,} / {pair.loss:,}"

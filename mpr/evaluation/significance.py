@@ -27,6 +27,7 @@ from mpr.runtime import randomness
 EXACT = 20
 DRAWS = 100_000
 RESAMPLES = 10_000
+FEWEST, FEWEST_DIFFERING = 20, 10  # questions for an interval by bootstrap
 _LATTICE = 500_000_000  # additions that an exact distribution may cost: a second
 _UNITS = range(1, 13)
 _ROUNDING = 1e-9  # sums of the same numbers in another order are equal; relative to the sum of all sizes
@@ -117,6 +118,13 @@ def bootstrap(
         means.append(differences_Q[(share_SQ * count).astype(np.int64)].mean(axis=1))
     low, high = np.quantile(np.concatenate(means), ((1 - level) / 2, (1 + level) / 2))
     return float(low), float(high)
+
+
+def is_too_few(difference_Q: ArrayLike) -> bool:
+    """Whether a bootstrap interval cannot be trusted: resampling a few questions that differ says little of others.
+    `benchmarks/interval_coverage.py` shows how often it covers."""
+    differences_Q = _finite(difference_Q)
+    return len(differences_Q) < FEWEST or int((differences_Q != 0.0).sum()) < FEWEST_DIFFERING
 
 
 def seeds(means: Sequence[float], level: float = 0.95) -> tuple[float, float] | None:

@@ -7,8 +7,10 @@ is one `DataError` with a way out; a faulty row is named by its number, counted 
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 from mpr.errors import DataError, excerpt, nearest
@@ -18,6 +20,7 @@ from mpr.records import Group, Judgement, Passage, Question
 from mpr.storage.json_fields import Fields, IdOrNumber, Text
 from mpr.storage.lines import Ids, Line
 
+log = logging.getLogger(__name__)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -91,6 +94,10 @@ def _loaded(repo: str, place: str, config: str | None, split: str, revision: str
     import datasets
     from datasets.exceptions import DatasetsError
 
+    has_bars = not datasets.are_progress_bars_disabled()
+    datasets.disable_progress_bars()  # ours counts the rows as they are read
+    if not Path(repo).exists():
+        log.info("%s: what is not on this machine yet is downloaded", place)
     try:
         return datasets.load_dataset(repo, config, split=split, revision=revision, streaming=streaming)
     except RuntimeError as error:
@@ -106,6 +113,9 @@ def _loaded(repo: str, place: str, config: str | None, split: str, revision: str
     except (DatasetsError, OSError, ValueError) as error:
         fix = "check name, config, split and revision"
         raise DataError(f"cannot be loaded: {_first_line(error)}", where=place, fix=fix) from error
+    finally:
+        if has_bars:
+            datasets.enable_progress_bars()
 
 
 def _first_line(error: Exception) -> str:

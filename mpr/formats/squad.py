@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from mpr.errors import DataError
+from mpr.errors import DataError, excerpt
 from mpr.records import Group, Passage, Positive, Question
 from mpr.storage.json_fields import Fields, Id, Text, json_text, read_objects
 from mpr.storage.json_stream import read_array
@@ -106,6 +106,12 @@ def _paragraphs(path: str | os.PathLike[str]) -> Iterator[_Paragraph]:
         for line, content in read_array(path, member="data"):
             article = _Article.of(content, line)
             for found in article.paragraphs:
+                for one in found.qas:
+                    for answer in one.answers:
+                        if found.context[answer.answer_start :][: len(answer.text)] != answer.text:
+                            what = f"answer {excerpt(answer.text)} is not in the context at {answer.answer_start:,}"
+                            fix = "the answer, its answer_start or the context was changed: get the file again"
+                            raise line.refuse(what, key=f"question {excerpt(one.id)}", fix=fix)
                 named = [(one.id, one.question, tuple(answer.text for answer in one.answers)) for one in found.qas]
                 yield _Paragraph(line, article.title, found.context, named)
     else:

@@ -5,7 +5,7 @@ single character that is neither space nor control), lower-cased; the answer's t
 as one contiguous run. Patterns: searched in the NFD text, ignoring case, `^` and `$` at every line. Titles never count.
 
 Two departures, both countable instead of silent: an answer without any token, or an empty pattern, matches nothing
-here (taken literally it would match every passage), and a pattern that runs away stops with an error.
+here (taken literally it would match every passage), and a pattern that is too large or runs away stops with an error.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ import regex as patterns
 from mpr.errors import DataError, excerpt
 
 TIMEOUT_SECONDS = 5.0  # an honest pattern needs microseconds for a passage
+LONGEST = 4_000  # characters of a pattern; CuratedTREC's longest has 519
+LARGEST = 20_000  # characters of a pattern whose repeats with a count are written out, as compiling does it
 
 _TOKEN = patterns.compile(r"[\p{L}\p{N}\p{M}]+|[^\p{Z}\p{C}]")
 _ASCII_TOKEN = re.compile(r"[a-z0-9]+|[!-/:-@\[-`{-~]")  # the same rule where NFD changes nothing; five times faster
@@ -53,6 +55,9 @@ class AnswerMatcher:
         self._needles: tuple[str, ...] = ()
         self._patterns: tuple[Any, ...] = ()
         for answer in dict.fromkeys(answers):
+            if regex and (why := _too_large(answer)):
+                what, fix = f"answer pattern {excerpt(answer)} {why}", "write a smaller pattern, or several answers"
+                raise DataError(what, where=self._where, fix=fix)
             if regex and (compiled := _compiled(answer)) is not None:
                 self._patterns += (compiled,)
             elif not regex and not (line := token_line(answer)).isspace():
@@ -72,13 +77,43 @@ class AnswerMatcher:
     def found_in(self, text: str) -> bool:
         return self.found_in_prepared(self.prepare(text))
 
+    @property
+    def _where(self) -> str:
+        return f"question {self.question or '(no id given)'}"
+
     def _searched(self, pattern: Any, text: str) -> bool:
         try:
             return pattern.search(text, timeout=TIMEOUT_SECONDS) is not None
-        except TimeoutError:
-            what = f"answer pattern {excerpt(pattern.pattern)} did not finish within {TIMEOUT_SECONDS:g} seconds"
-            fix = "rewrite it without nested repetition"
-            raise DataError(what, where=f"question {self.question or '(no id given)'}", fix=fix) from None
+        except (TimeoutError, MemoryError) as error:
+            over = "did not finish within" if isinstance(error, TimeoutError) else "ran out of memory before"
+            what = f"answer pattern {excerpt(pattern.pattern)} {over} {TIMEOUT_SECONDS:g} seconds"
+            raise DataError(what, where=self._where, fix="rewrite it without nested repetition") from None
+
+
+_PART = re.compile(r"\\.|\[(?:\\.|[^\]\\])*\]|\{(\d*),?(\d*)\}|.", re.DOTALL)  # an escape, a set, a count, a character
+_CALL = re.compile(r"\(\?(?:R|[+-]?\d|&|P>)")
+
+
+def _too_large(pattern: str) -> str:
+    """Why a pattern could take all memory before a time limit helps; empty if it cannot."""
+    if len(pattern) > LONGEST:
+        return f"has {len(pattern):,} characters, {LONGEST:,} are allowed"
+    sizes, last = [0], 0  # of the groups that are open, and of what a count would repeat
+    for part in _PART.finditer(pattern):
+        text, counts = part[0], [int(count[:9]) for count in part.groups() if count]
+        if _CALL.match(pattern, part.start()):
+            return "calls a part of itself"
+        if text == "(":
+            sizes.append(0)
+        elif counts:
+            sizes[-1] += last * (max(counts) - 1)
+            last *= max(counts)
+        else:
+            last = sizes.pop() if text == ")" and len(sizes) > 1 else 1
+            sizes[-1] += last
+        if sum(sizes) > LARGEST:
+            return f"has more than {LARGEST:,} characters when its repeats are written out"
+    return ""
 
 
 def _compiled(pattern: str) -> Any:

@@ -133,9 +133,7 @@ class ScorerContract(_Written):
 
     def opened_tokenizer(self, folder: Path) -> Any:
         """The tokenizer of the model folder, which must be the one of this contract."""
-        from tokenizers import Tokenizer
-
-        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        tokenizer = templates.opened(folder / "tokenizer.json")
         if templates.digest(tokenizer) != self.tokenizer:
             what = "is not that of tokenizer.json"
             raise DataError(what, where=str(folder / FILE), key="tokenizer", fix="restore the folder")

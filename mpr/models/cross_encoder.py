@@ -35,6 +35,7 @@ from mpr.models.lengths import Tokens
 from mpr.models.templates import PairTemplate, tokenizer_files
 from mpr.recipe import keys, rules
 from mpr.recipe.keys import CROSS_ENCODER
+from mpr.runtime.progress import ours_alone
 
 IDENTITY = "torch.nn.modules.linear.Identity"  # what sentence-transformers is told to do with the score: nothing
 
@@ -144,7 +145,8 @@ def write(target: Path, model: CrossEncoder, tokenizer: Any, receipt: Mapping[st
     found = PairContract.of(model.settings, model.base, tokenizer, frame=Frame.of(template))
     inputs = ("input_ids", "attention_mask", *segments)
     with storage.stage(target, contract.KIND, receipt) as stage:
-        model.model.save_pretrained(stage.folder)
+        with ours_alone():
+            model.model.save_pretrained(stage.folder)
         for name, data in tokenizer_files(tokenizer, model.settings.passage_length, inputs):
             stage.write(name, data)
         stage.write(contract.FILE, found.to_bytes())

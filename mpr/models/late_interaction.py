@@ -45,6 +45,7 @@ from mpr.models.templates import tokenizer_files
 from mpr.models.towers import inner_products
 from mpr.recipe import keys, rules
 from mpr.recipe.keys import LATE_INTERACTION
+from mpr.runtime.progress import ours_alone
 
 PUBLISHED = "linear.weight"  # the projection in ColBERT's own checkpoints, beside the weights of its encoder
 PROJECTION = "projection.safetensors"
@@ -158,7 +159,8 @@ def write(target: Path, model: LateInteraction, tokenizer: Any, receipt: Mapping
     """Commits a model folder."""
     length = max(model.settings.question_length, model.settings.passage_length)
     with storage.stage(target, contract.KIND, receipt) as stage:
-        model.backbone.save_pretrained(stage.folder)
+        with ours_alone():
+            model.backbone.save_pretrained(stage.folder)
         if model.projection is not None:
             pretrained.save_tensors({PUBLISHED: model.projection.weight}, stage, PROJECTION)
         for name, data in tokenizer_files(tokenizer, length):

@@ -15,16 +15,20 @@ from __future__ import annotations
 import glob
 import json
 import logging
+import os
 import re
+import socket
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from mpr import storage
-from mpr.errors import DataError, MprError, Problem, RecipeError, StorageError, excerpt
+from mpr.errors import DataError, MprError, Problem, RecipeError, StorageError, excerpt, nearest_beside
 from mpr.models import contract
 from mpr.models.contract import KIND
 from mpr.recipe import model_names
@@ -81,7 +85,40 @@ def model_folder(
         if revision is not None:
             raise RecipeError("a folder has no revision", key=key, fix="remove the revision, or name a Hub repository")
         return Path(reference)
+    refuse_missing_folder(reference, key)
     return from_hub(reference, revision, home, quiet, unpinned=unpinned, key=key)
+
+
+def refuse_missing_folder(name: str, key: str) -> None:
+    """A name that is meant as a folder, which is not there: said at once, without a question to the Hub."""
+    place, above = Path(name).expanduser(), Path(name).expanduser().parent
+    meant = name[:1] in "/.~" or len(place.parts) > 2 or (len(place.parts) == 2 and above.is_dir() and "@" not in name)
+    if Path(name).is_dir() or not meant:
+        return
+    what = f"there is no folder '{name}'" + ("" if place.is_absolute() else f" in {Path.cwd()}")
+    fix = f"write it in full: {place}" if place.is_dir() else nearest_beside(place)
+    fix = fix or "check the path, or name a model on the Hub: org/name"
+    raise DataError(what, key=key, fix=fix)
+
+
+def refuse_missing_bases(recipe: Recipe) -> None:
+    """The pretrained encoders of a recipe, before anything long begins."""
+    for stage in recipe.stages:
+        for key in ("base", "passage_base"):
+            if (name := getattr(stage.towers, key)) is not None:
+                refuse_missing_folder(name, f"towers.{key}")
+
+
+def without_retries() -> dict[str, Any]:
+    """What to tell the Hub's client where the Hub's address is not even known: to look only into its own store. It
+    would otherwise try again and again for half a minute."""
+    if not {"http_proxy", "https_proxy", "all_proxy"} & {name.lower() for name in os.environ}:
+        host = urlsplit(os.environ.get("HF_ENDPOINT", "https://huggingface.co")).hostname
+        try:
+            socket.getaddrinfo(host, None)
+        except OSError:
+            return {"local_files_only": True}
+    return {}
 
 
 @dataclass(frozen=True)
@@ -158,11 +195,11 @@ def _download(name: str, revision: str, target: Path, quiet: bool, key: str) -> 
     where, receipt = f"{name}@{revision}", dict[str, Any]()
     with storage.stage(target, KIND, receipt) as stage:
         staging = stage.folder
-        with _explained(name, revision, key), _bars(quiet):
+        with _explained(name, revision, key), bars(quiet):
             hf_hub_download(name, storage.MANIFEST, revision=revision, local_dir=staging)
         sizes = _listed(staging / storage.MANIFEST, where, key)
         storage.require_space(target.parent, sum(sizes.values()))
-        with _explained(name, revision, key), _bars(quiet):
+        with _explained(name, revision, key), bars(quiet):
             wanted = [glob.escape(file) for file in sizes]
             snapshot_download(name, revision=revision, local_dir=staging, allow_patterns=wanted)
         storage.remove(staging / _NOTES)
@@ -175,13 +212,17 @@ def _listed(path: Path, where: str, key: str) -> dict[str, int]:
     try:
         content = json.loads(path.read_bytes())
         kind, sizes = content["kind"], {str(name): int(entry["bytes"]) for name, entry in content["files"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise _foreign(f"has a {storage.MANIFEST} that mpr did not write", where, key) from error
     if kind != KIND:
         raise _foreign(f"holds an artefact of kind {excerpt(str(kind))}, not a {KIND}", where, key)
     if contract.FILE not in sizes:
         raise _foreign(f"has no {contract.FILE}, which says how the model is to be used", where, key)
     others = sorted(name for name in sizes if not name.endswith(DATA))
+    for name in sizes:
+        if problem := storage.name_problem(name):
+            what = f"lists {excerpt(name)}, which {problem}"
+            raise DataError(what, where=where, key=key, fix="push the model as mpr wrote it")
     if others:
         what = f"lists {excerpt(others[0])} as a part of the model, and only {', '.join(DATA)} files are brought"
         raise DataError(what, where=where, key=key, fix="push the model as mpr wrote it")
@@ -223,14 +264,14 @@ def _explained(name: str, revision: str, key: str) -> Iterator[None]:
     broken: Any = HfHubHTTPError.__mro__[1]  # what httpx, or in later clients httpx2, raises when a connection breaks
     try:
         yield
-    except (OSError, RuntimeError, ValueError, broken) as error:
+    except (OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, broken) as error:
         raise _translated(error, name, revision, key) from error
 
 
 def _translated(error: BaseException, name: str, revision: str, key: str) -> MprError:
     from huggingface_hub import errors
 
-    where = f"{name}@{revision}"
+    where = f"{name}@{revision}" if _COMMIT.fullmatch(revision) else name
     if isinstance(error, errors.LocalEntryNotFoundError | errors.OfflineModeIsEnabled):
         cause = error.__cause__ or error
         offline = isinstance(cause, errors.OfflineModeIsEnabled)
@@ -261,12 +302,12 @@ def _line(error: BaseException) -> str:
 
 
 @contextmanager
-def _bars(quiet: bool) -> Iterator[None]:
-    """The client's own progress bars, unless they are not wanted."""
+def bars(quiet: bool) -> Iterator[None]:
+    """The client's own progress bars, where the screen is a terminal and they are wanted."""
     from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
     before = are_progress_bars_disabled()
-    if quiet:
+    if quiet or not sys.stderr.isatty():
         disable_progress_bars()
     try:
         yield

@@ -18,11 +18,12 @@ import torch
 
 from mpr import storage
 from mpr.errors import DataError, RecipeError, excerpt
-from mpr.models import _published_head, contract, weight_files
+from mpr.models import _published_head, contract, locate, weight_files
 from mpr.models._published_head import Head
 from mpr.models.contract import Base, base_name
 from mpr.models.weight_files import INDEX, PICKLE, WEIGHTS
 from mpr.recipe.keys import DUAL_ENCODER
+from mpr.runtime.progress import ours_alone
 
 _FILES = ("config.json", "tokenizer.json", WEIGHTS, INDEX, "model-*-of-*.safetensors")
 _HEAD = (_published_head.MODULES, *(f"[0-9]_*/{name}" for name in ("config.json", WEIGHTS, PICKLE)))
@@ -85,6 +86,7 @@ def located(name: str, revision: str | None, key: str, more: tuple[str, ...] = (
         if revision is not None:
             raise RecipeError("a folder has no revision", key=key, fix="remove the revision, or name a Hub repository")
         return Path(name)
+    locate.refuse_missing_folder(name, key)
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         HfHubHTTPError,
@@ -94,9 +96,12 @@ def located(name: str, revision: str | None, key: str, more: tuple[str, ...] = (
     )
 
     try:
-        folder = Path(snapshot_download(name, revision=revision, allow_patterns=[*_FILES, *more]))
-        if pickle and not any(folder.glob("*.safetensors")):  # an old checkpoint
-            snapshot_download(name, revision=revision, allow_patterns=[PICKLE])
+        with locate.bars(quiet=False):
+            wanted = [*_FILES, *more]
+            found = snapshot_download(name, revision=revision, allow_patterns=wanted, **locate.without_retries())
+            folder = Path(found)
+            if pickle and not any(folder.glob("*.safetensors")):  # an old checkpoint
+                snapshot_download(name, revision=revision, allow_patterns=[PICKLE], **locate.without_retries())
     except HFValidationError as error:
         what = f"'{name}' is neither a folder nor the name of a Hub repository"
         raise DataError(what, key=key, fix="check the path") from error
@@ -170,15 +175,16 @@ def _from_folder(kind: Any, config: Any, folder: Path, **options: Any) -> tuple[
     if first.name == PICKLE:
         how = {"state_dict": weight_files.unpickled(first)}
     try:
-        model, found = kind.from_pretrained(
-            None if first.name == PICKLE else str(folder),
-            config=config,
-            dtype=torch.float32,
-            output_loading_info=True,
-            **how,
-            **options,
-        )
-    except (OSError, ValueError, RuntimeError, ImportError) as error:
+        with ours_alone():
+            model, found = kind.from_pretrained(
+                None if first.name == PICKLE else str(folder),
+                config=config,
+                dtype=torch.float32,
+                output_loading_info=True,
+                **how,
+                **options,
+            )
+    except Exception as error:
         what = f"cannot be loaded as {kind.__name__}: {excerpt(str(error), 300)}"
         raise DataError(what, where=str(folder), fix="config.json must describe the weights beside it") from error
     return model, found
@@ -190,19 +196,38 @@ def _config(folder: Path) -> Any:
 
     where = str(folder / "config.json")
     plain = weight_files.json_file(folder / "config.json")
-    foreign = sorted({"AutoConfig", "AutoModel"} & set(plain.get("auto_map") or ()))
+    mapped = plain.get("auto_map") or {}
+    foreign = sorted({"AutoConfig", "AutoModel"} & mapped.keys()) if isinstance(mapped, dict) else [str(mapped)]
     if foreign:
-        what = f"needs code of its own ({foreign[0]}), and mpr runs no code that comes with a model"
+        what = f"needs code of its own ({excerpt(foreign[0])}), and mpr runs no code that comes with a model"
         raise DataError(what, where=where, key="auto_map", fix="use a model that transformers knows")
     try:
         config = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:
         what = f"is no configuration that this version of transformers knows: {excerpt(str(error), 200)}"
-        raise DataError(what, where=where, fix="check model_type") from error
+        raise DataError(what, where=where, fix="check model_type and the values of all keys") from error
+    _refuse_foreign_kernels(plain, where)
+    if config._attn_implementation == "flash_attention_2":
+        config._attn_implementation = None  # where it is not installed, transformers would load it from a repository
     if getattr(config, "is_encoder_decoder", False):
         what = f"'{config.model_type}' is an encoder with a decoder"
         raise DataError(what, where=where, fix="use a model that is only an encoder")
     return config
+
+
+def _refuse_foreign_kernels(plain: Mapping[str, Any], where: str, depth: int = 8) -> None:
+    """transformers can load code from a repository that such a key names, at any depth of a configuration."""
+    for key, value in plain.items():
+        if isinstance(value, dict) and depth:
+            _refuse_foreign_kernels(value, where, depth - 1)
+        if key.endswith(("attn_implementation", "experts_implementation")) and value not in _ATTENTION:
+            what = f"asks for {excerpt(str(value))}, and mpr runs no code that a model names"
+            raise DataError(
+                what, where=where, key=key, fix=f"remove the key, or write one of {', '.join(_ATTENTION[1:])}"
+            )
+
+
+_ATTENTION = (None, "eager", "sdpa", "flash_attention_2")
 
 
 def _class(config: Any, folder: Path) -> Any:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
-from mpr.errors import DataError
+from mpr.errors import DataError, MprError, excerpt
 
 _SPECIAL = {  # names under which other programs look for special tokens
     "unk_token": ("[UNK]", "<unk>"),
@@ -36,10 +39,31 @@ class Template:
         for name in ("[PAD]", "<pad>", "<|endoftext|>", "</s>"):
             pad = tokenizer.token_to_id(name) if pad is None else pad
         plain = type(tokenizer).from_str(definition(tokenizer))
-        prefix, _, suffix = _around(plain.encode("a"))
-        pair_prefix, between, pair_suffix = _around(plain.encode("a", "a"))
+        with refusing("tokenizer.json", "its tokenizer cannot make tokens of a word"):
+            alone, pair = plain.encode("a"), plain.encode("a", "a")
+        prefix, _, suffix = _around(alone)
+        pair_prefix, between, pair_suffix = _around(pair)
         pairs = (prefix, suffix) == (pair_prefix, pair_suffix)
         return cls(prefix, between if pairs else (), suffix, pad or 0, pairs)
+
+
+def opened(path: Path) -> Any:
+    """The `tokenizers.Tokenizer` of a file that anybody may have written."""
+    from tokenizers import Tokenizer
+
+    with refusing(str(path), "is no tokenizer that can be read"):
+        return Tokenizer.from_file(str(path))
+
+
+@contextmanager
+def refusing(where: str, what: str) -> Iterator[None]:
+    """Turns the errors of the library `tokenizers`, plain exceptions and panics of Rust, into a refusal."""
+    try:
+        yield
+    except (MprError, KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:
+        raise DataError(f"{what}: {excerpt(str(error), 200)}", where=where, fix="get the file again") from error
 
 
 def _around(encoding: Any) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:

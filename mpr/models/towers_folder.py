@@ -26,9 +26,14 @@ from mpr.models import _adapters, contract, pretrained, templates, weight_files
 from mpr.models._sentence_layout import Layout
 from mpr.models.contract import Base, Contract
 from mpr.models.towers import DualEncoder, Encoder
+from mpr.runtime.progress import ours_alone
 from mpr.storage import Stage
 
 _REDO = "restore the folder"
+_SAY_WHERE = (
+    "say where that folder is: --base FOLDER of `mpr merge` and of `mpr push --merged`, --passage-base FOLDER for the "
+    "base of the passage encoder"
+)
 
 
 def write(
@@ -61,7 +66,8 @@ def save(towers: DualEncoder, stage: Stage, tokenizer: Any, *, merged: bool = Fa
         adapted = _adapters.is_on(encoder.backbone)
         if merged or not adapted:
             model: Any = _adapters.merged(encoder.backbone) if adapted else encoder.backbone
-            model.save_pretrained(stage.folder / place)
+            with ours_alone():
+                model.save_pretrained(stage.folder / place)
         if adapted:
             folder = f"{place}adapter/" if merged else place
             stage.write(folder + _adapters.CONFIG, _adapters.config_bytes(encoder.backbone, encoder.base))
@@ -93,8 +99,6 @@ def load(folder: Path, base: Path | None = None, passage_base: Path | None = Non
 
     `base` and `passage_base` are the folders of the encoders that adapters go on, where those are not on the Hub.
     """
-    from tokenizers import Tokenizer
-
     folder = Path(folder)
     storage.verify(folder, contract.KIND)
     found = contract.read(folder)
@@ -107,7 +111,7 @@ def load(folder: Path, base: Path | None = None, passage_base: Path | None = Non
     if not towers.width == passage.width == found.width:
         what = f"says {found.width}, the encoders make vectors of {towers.width} and {passage.width} numbers"
         raise DataError(what, where=where, key="width", fix=_REDO)
-    tokenizer = Tokenizer.from_file(str(folder / Layout(settings, 0).place("question") / "tokenizer.json"))
+    tokenizer = templates.opened(folder / Layout(settings, 0).place("question") / "tokenizer.json")
     if templates.digest(tokenizer) != found.tokenizer:
         raise DataError("is not the digest of tokenizer.json", where=where, key="tokenizer", fix=_REDO)
     return towers, tokenizer, found
@@ -145,7 +149,7 @@ def _base_model(origin: Base | None, folder: Path | None, place: Path) -> Any:
         raise DataError("holds adapters and its contract names no base", where=str(place), fix=_REDO)
     if folder is None and origin.local:
         what = f"holds adapters for '{origin.name}', which was a folder when they were trained"
-        raise DataError(what, where=str(place), fix="say where that folder is, or save the model merged")
+        raise DataError(what, where=str(place), fix=_SAY_WHERE)
     name, revision = (str(folder), None) if folder is not None else (origin.name, origin.revision)
     found = pretrained.load(name, revision)
     if found.base.sha256 != origin.sha256:

@@ -65,7 +65,7 @@ def _files(folder: Path, kind: str, manifest: Manifest) -> Iterator[File]:
         raise DataError("is a link, and links are not published", where=str(folder), fix="put the files there")
     for name in (*manifest.files, MANIFEST):
         if name != MANIFEST and not _FILE.fullmatch(name):
-            raise DataError(f"holds {name!a}, which is no part of {kind}", where=str(folder), fix="make it again")
+            raise DataError(f"holds {name!r}, which is no part of {kind}", where=str(folder), fix="make it again")
         yield File(f"{kind}/{folder.name}/{name}", folder / name)
 
 

@@ -52,6 +52,9 @@ def publications(options: PushOptions) -> list[Publication]:
     repo, revision = locate.split_name(options.repo, "REPO")
     if revision is not None:
         raise RecipeError("one cannot push to a commit", key="REPO", fix="leave the revision out")
+    if not options.merged and (options.base or options.passage_base):
+        fix = "say --merged too, or leave it out"
+        raise RecipeError("a base is needed where adapters are added", key="--base", fix=fix)
     if options.merged:
         options = replace(options, model=publication.merged_model(options))
     wanted = [publication.of_run(options), *(_published_data.of_run(options, kind) for kind in options.data)]
@@ -160,6 +163,10 @@ def pull(
     name, own = locate.split_name(name, "NAME")
     if own is not None and revision not in (None, own):
         raise RecipeError("two revisions were given", key="--revision", fix="give one of them")
+    if to is not None and os.path.lexists(to):
+        beside = to if to.is_dir() else to.parent
+        fix = f"name a folder that is not there yet, such as {beside / name.rpartition('/')[2]}"
+        raise DataError("is there already, and what is there is left as it is", where=str(to), key="--to", fix=fix)
     folder = locate.from_hub(name, own or revision, home, quiet, unpinned=True, key="NAME")
     manifest = storage.read_manifest(folder, contract.KIND)
     if measured not in (None, manifest.digest, manifest.receipt.get("merged from")):

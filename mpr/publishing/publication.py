@@ -135,6 +135,9 @@ class PushOptions:
     draft: bool = False
     merged: bool = False
     """Adapters are added to the weights first."""
+    base: Path | None = None
+    """Folder of the base that the adapters go on, where the recipe's path does not lead to it any more."""
+    passage_base: Path | None = None
     data: tuple[str, ...] = ()
     """Artefacts that become data sets of their own: `candidates`, `vectors`."""
     home: Path = Path(".mpr")
@@ -197,7 +200,11 @@ def refuse_bad_bases(made: Contract, folder: Path) -> None:
         elif is_adapted(made, role) and (base is None or base.local or not _COMMIT.fullmatch(base.revision or "")):
             where = "random weights" if base is None else f"'{base.name}', which is no commit on the Hub"
             what = f"holds adapters of the {role} tower on {where}; nobody could use them"
-            problems.add(what, where=str(folder), fix="push the model with the adapters added: --merged")
+            problems.add(
+                what,
+                where=str(folder),
+                fix="push it with the adapters added: --merged, and --base FOLDER if the base is not where it was",
+            )
     problems.stop_if_any()
 
 
@@ -208,7 +215,8 @@ def merged_model(options: PushOptions) -> Path:
     source, target = options.run / "model", options.run / "model-merged"
     if not target.exists():
         towers = _recipe(options, Result.of_run(options.run))[0].towers
-        bases = (Path(base) if base and Path(base).is_dir() else None for base in (towers.base, towers.passage_base))
+        named = ((options.base, towers.base), (options.passage_base, towers.passage_base))
+        bases = (said or (Path(base) if base and Path(base).is_dir() else None) for said, base in named)
         towers_folder.merge(source, target, *bases)
     origin = storage.verify(target, contract.KIND).receipt.get("merged from")
     if origin != storage.verify(source, contract.KIND).digest:
@@ -221,7 +229,7 @@ def _model_files(folder: Path) -> Iterator[File]:
     manifest, problems = storage.verify(folder, "model"), Problems(DataError)
     for name in manifest.files:
         if not _MODEL.fullmatch(name):
-            what = f"holds {name!a}, which is no file of a model of mpr"
+            what = f"holds {name!r}, which is no file of a model of mpr"
             problems.add(what, where=str(folder), fix="train or merge the model again with this version of mpr")
         yield File(name, folder / name)
     problems.stop_if_any()

@@ -28,7 +28,7 @@ def stages_in(plan: Any, add: Callable[[Path_, str, str], None]) -> dict[str, in
             add((*path, "name"), "is missing", "every stage has a name")
         elif not isinstance(name, str) or not re.fullmatch(NAME, name):
             fix = "use letters, digits, _ and -, a letter first, 64 at most"
-            add((*path, "name"), f"{str(name)[:40]!a} is no plain name", fix)
+            add((*path, "name"), f"{str(name)[:40]!r} is no plain name", fix)
         elif name in RESERVED:
             add((*path, "name"), f"'{name}' means something else", "choose another name")
         elif name in found:

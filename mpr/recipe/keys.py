@@ -387,6 +387,7 @@ class Recipe(Parameters):
     _name: str = PrivateAttr(default="recipe")
     _trains: bool = PrivateAttr(default=True)
     _overrides: tuple[str, ...] = PrivateAttr(default=())
+    _text: bytes = PrivateAttr(default=b"")
     _stage: str = PrivateAttr(default="")
     _stages: tuple[Recipe, ...] = PrivateAttr(default=())  # of a row with a plan; see mpr/recipe/stages.py
     _earlier: tuple[tuple[str, Recipe | None], ...] = PrivateAttr(default=())  # None: has mistakes of its own
@@ -400,6 +401,11 @@ class Recipe(Parameters):
     def overrides(self) -> tuple[str, ...]:
         """The `--set` arguments it was read with."""
         return self._overrides
+
+    @property
+    def text(self) -> bytes:
+        """The file as it was when it was read: it may be edited while the row is made."""
+        return self._text
 
     @property
     def stage(self) -> str:

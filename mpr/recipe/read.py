@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cache
@@ -11,14 +12,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from mpr.errors import Problem, Problems, RecipeError, nearest
+from mpr.errors import Problem, Problems, RecipeError, excerpt, nearest
 from mpr.recipe import _published_encoders, _training_arguments, rules, strict_yaml
 from mpr.recipe._stage_document import StageDocument, stages_in
 from mpr.recipe.keys import Recipe
 from mpr.recipe.stages import OWN
 from mpr.recipe.strict_yaml import Document, Path_, dotted, holds
+from mpr.records import text_problem
 
 _HELP = "see recipes/README.md"
+_PLACE = re.compile("[0-9]{1,9}")  # of an item in a list
 _WORDS = {
     "string_type": "must be text",
     "bool_type": "must be true or false",
@@ -38,6 +41,11 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     return from_document(document, Path(path).stem, overrides)
 
 
+def again(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
+    """The same file, as it was when `recipe` was read, with other overrides."""
+    return from_document(strict_yaml.parse(recipe.text, recipe.name), recipe.name, overrides)
+
+
 def from_document(document: Document, name: str, overrides: Sequence[str] = ()) -> Recipe:
     """The same for a document already parsed. Every stage of a plan is a recipe; what stands above them has types."""
     for override in overrides:
@@ -52,21 +60,24 @@ def from_document(document: Document, name: str, overrides: Sequence[str] = ()) 
         stages = _stages(document, found, name, tuple(overrides))
         found.stop_if_any()
         recipe = stages[-1].model_copy(update={"plan": tuple(document.value["plan"])})
-        recipe._stage, recipe._earlier, recipe._stages = "", (), tuple(stages)
+        recipe._stage, recipe._earlier, recipe._stages, recipe._text = "", (), tuple(stages), document.data
         return recipe
     made = _checked(document, found, name, tuple(overrides))
     found.stop_if_any()
     assert made is not None
+    made._text = document.data
     return made
 
 
 def _override(document: Document, text: str) -> None:
     """`--set draw.positives.m=2`: the key must have a place in the file; its value is read like the file's own."""
     key, equals, value = text.partition("=")
+    if problem := text_problem(text):
+        raise RecipeError(f"{excerpt(text)} {problem}", where="--set", fix="type it in UTF-8")
     if not equals:
         raise RecipeError(f"'{text}' is not key=value", where="--set", fix="write for example --set draw.positives.m=2")
     parts = key.replace("[", ".").replace("]", "").split(".")
-    path: list[str | int] = [int(part) if part.isdigit() else part for part in parts]
+    path: list[str | int] = [int(part) if _PLACE.fullmatch(part) else part for part in parts]
     place = document.value
     if path[0] == "plan" and len(path) > 1 and isinstance(place, dict) and isinstance(place.get("plan"), list):
         for number, entry in enumerate(place["plan"]):  # `plan.<stage>.<key>`
@@ -83,7 +94,7 @@ def _override(document: Document, text: str) -> None:
         if not is_item and not is_key:
             options = [str(option) for option in place] if isinstance(place, dict) else []
             what = f"'{dotted(tuple(path[: depth + 1]))}' is not in the recipe"
-            raise RecipeError(what, where="--set", key=key, fix=nearest(str(part), options) or _HELP)
+            raise RecipeError(what, where="--set", key=key[:80], fix=nearest(str(part), options) or _HELP)
         if not last:
             place = place[part]
     place[path[-1]] = strict_yaml.scalar(value)

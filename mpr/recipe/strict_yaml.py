@@ -26,12 +26,13 @@ from ruamel.yaml.events import (
     SequenceStartEvent,
 )
 
-from mpr.errors import Problems, RecipeError, excerpt
+from mpr.errors import Problems, RecipeError, excerpt, nearest_beside
 
 MAX_BYTES = 1 << 16
 MAX_DEPTH = 20
 _WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
-_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,999})")  # Python reads no more than some thousand digits
+_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
+_DIGITS = 18  # of a whole number: more fit into no counter
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _AMBIGUOUS = re.compile(  # what some version of YAML takes for a number, a date, a truth value or nothing
     r"[-+]?[0-9][0-9_.:]*(e[-+]?[0-9]+)?|[-+]?0[xob][0-9a-f_]+|[-+]?\.(inf|nan)|[0-9]{4}-[0-9]+-[0-9]+.*"
@@ -49,6 +50,8 @@ class Document:
 
     value: Any
     file: str
+    data: bytes = b""
+    """What was read."""
     lines: dict[Path_, int] = field(default_factory=dict)
     problems: Problems = field(default_factory=lambda: Problems(RecipeError))
     refused: set[Path_] = field(default_factory=set)
@@ -81,9 +84,8 @@ def read(path: Path) -> Document:
             )
         data = path.read_bytes()
     except FileNotFoundError:
-        raise RecipeError(
-            "no such file", where=str(path), fix="see `ls recipes/` for those that come with mpr"
-        ) from None
+        fix = nearest_beside(path) or "see `ls recipes/` for those that come with mpr"
+        raise RecipeError("no such file", where=str(path), fix=fix) from None
     except OSError as error:
         raise RecipeError(f"cannot be read: {error.strerror}", where=str(path)) from error
     return parse(data, str(path))
@@ -104,7 +106,7 @@ def parse(data: bytes, file: str) -> Document:
     tabs.stop_if_any()
     yaml = YAML(typ="safe", pure=True)
     yaml.version = (1, 2)
-    reader, found = _Reader(Document(None, file), yaml.parse(text)), False
+    reader, found = _Reader(Document(None, file, data), yaml.parse(text)), False
     try:
         for event in reader.events:
             if not isinstance(event, DocumentStartEvent):
@@ -156,9 +158,10 @@ class _Reader:
             return text
         if text in _WORDS:
             return _WORDS[text]
-        if _INTEGER.fullmatch(text):
+        is_whole = _INTEGER.fullmatch(text) is not None
+        if is_whole and len(text) <= _DIGITS:
             return int(text)
-        if _FLOAT.fullmatch(text) and math.isfinite(float(text)):
+        if _FLOAT.fullmatch(text) and not is_whole and math.isfinite(float(text)):
             return float(text)
         if _AMBIGUOUS.fullmatch(text):
             what = f"{excerpt(text)} is neither a plain decimal number, true, false, null, nor clearly text"

@@ -27,7 +27,7 @@ from mpr.models import local_inputs
 from mpr.recipe import model_names, plan
 from mpr.recipe import stages as recipe_plan
 from mpr.recipe.keys import Recipe
-from mpr.rows.receipts import Made, Receipt, RowStage, digests_of
+from mpr.rows.receipts import FILES, Made, Receipt, Receipts, RowStage, digests_of
 from mpr.training import run_folder
 
 BY_STAGE = "data of"  # fact of the receipt of the data: the part of it that each stage of a plan trains on
@@ -148,7 +148,9 @@ class Training:
         made = {"model": self.folder / "model"}
         if recipe_plan.is_last(self.row, self.recipe):
             made["model of the row"] = run_folder.publish_last_stage(self.run, self.recipe)
-        return made, {}
+        receipts, folder = Receipts(self.run, self.home), run_folder.RunFolder(self.folder)
+        files = (folder.metrics, folder.identity)  # the curve of the result is read from the first
+        return made, {FILES: {receipts.place(file): storage.sha256_file(file) for file in files}}
 
     def _trained_elsewhere(self) -> None:
         """What several processes train, a launcher starts; here it is only seen to be this very training."""

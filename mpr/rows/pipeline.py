@@ -8,20 +8,23 @@ to do.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from mpr import storage
-from mpr.errors import RecipeError, StorageError
+from mpr.errors import Problem, RecipeError, StorageError
 from mpr.evaluation.scores import Scores
 from mpr.rows import result
 from mpr.rows._stages import Row
 from mpr.rows.receipts import OTHER_CODE, Receipt, Receipts, RowStage
 from mpr.rows.result import Result
-from mpr.runtime import environment
+from mpr.runtime import command, environment
 from mpr.training import run_folder
 
 RECIPE = "recipe"  # folder with the recipe of the result, under its own name
@@ -43,40 +46,67 @@ class Pipeline:
         """Does what is missing, and leaves `result.json`; one process at a time works on a run folder."""
         row, done = self.row, dict[str, Receipt]()
         with storage.lock(row.folder / ".row.lock"):
-            names = [stage.name for stage in row.stages()]
+            began = os.stat(row.folder)
+            names = list(self._names)
             if names != list(STAGES):  # for `mpr status`, which has only the folder
                 storage.write_file(row.folder / NAMES, (json.dumps(names) + "\n").encode())
             for stage in row.stages():
-                inputs = stage.reads(done)
-                done[stage.name] = self._kept(stage, inputs) or self._made(stage, inputs)
+                try:
+                    inputs = stage.reads(done)
+                    done[stage.name] = self._kept(stage, inputs) or self._made(stage, inputs)
+                except KeyboardInterrupt as stop:
+                    kept = ", ".join([*done, f"and of {stage.name} what was committed"])
+                    what = f"stopped in '{stage.name}'; kept: {kept.removeprefix('and ')}"
+                    raise command.stopped(what, str(row.folder)) from stop
+                if not row.folder.exists() or not os.path.samestat(os.stat(row.folder), began):
+                    what = f"was moved or replaced during '{stage.name}', so the row lies in two folders"
+                    fix = "move the first folder back, without what was written here since, and run again"
+                    raise StorageError(what, where=str(row.folder), fix=fix)
             place = row.folder / RECIPE / f"{row.recipe.name}.yaml"
             if place.absolute() != row.file.absolute():
-                storage.write_file(place, row.file.read_bytes())
-            about = {"recipe": row.recipe.name, "system": row.system, "overrides": row.recipe.overrides}
+                storage.write_file(place, row.recipe.text)
+            about = {
+                "recipe": row.recipe.name,
+                "sha256": hashlib.sha256(row.recipe.text).hexdigest(),
+                "system": row.system,
+                "overrides": row.recipe.overrides,
+            }
             storage.write_file(row.folder / ABOUT, (json.dumps(about, indent=1) + "\n").encode())
             found = concluded(row, done)
             found.write(row.folder)
+            storage.remove_stale_locks(row.folder)
+            storage.remove_stale_locks(row.dataset.corpus.folder)
             return found
+
+    @cached_property
+    def _names(self) -> tuple[str, ...]:
+        return tuple(stage.name for stage in self.row.stages())
 
     def _kept(self, stage: RowStage, inputs: Mapping[str, str]) -> Receipt | None:
         """The receipt of a stage if it verifies; otherwise None, and what is not trusted any more is removed."""
         receipts = Receipts(self.row.folder, self.row.home)
         old = receipts.read(stage.name)
         if old is None:
-            self.say(f"{stage.name:<9} ...")
+            self._tell(stage, "...")
             return None
+        if edited := receipts.edited(old):
+            fix = "restore it, or move the run folder away and run again"
+            places = {str(receipts.artefact(place)): what for place, what in edited.items()}
+            raise StorageError([Problem(what, where, stage.name, fix) for where, what in places.items()])
         changed = receipts.changed(old, inputs, old.code if self.older_code else environment.code_digest())
         why = changed or "; ".join(f"{place}: {what}" for place, what in receipts.damage(old).items())
         if not why:
             receipts.settle(stage.name)
-            self.say(f"{stage.name:<9} kept: its receipt verifies")
+            self._tell(stage, "kept: its receipt verifies")
             return old
         if changed and stage.precious is not None and (stage.precious / "model").exists():
             restore = "keep it with --older-code" if changed == OTHER_CODE else "restore what changed"
-            what = "the run folder" if stage.precious == self.row.folder else "this folder of the stage"
-            fix = f"{restore}, or move {what} away and run again"
+            fix = f"{restore}, or make another run beside it with --fork NAME"
+            if stage.precious != self.row.folder:  # the stages before it are kept then
+                fix += ", or move this folder of the stage away and run again"
             raise RecipeError(f"the trained model was {changed}", where=str(stage.precious), key=stage.name, fix=fix)
-        self.say(f"{stage.name:<9} done again: {why}")
+        kept = "; what it made is replaced, --fork NAME keeps both" if changed and changed != OTHER_CODE else ""
+        self._tell(stage, f"done again: {why}{kept}")
         for place, digest in old.outputs.items():
             artefact, own = receipts.artefact(place), place.startswith("run/")
             if (own and changed) or not _is(artefact, digest, remade=not own):
@@ -100,8 +130,12 @@ class Pipeline:
             facts=facts,
         )
         receipts.write(receipt)
-        self.say(f"{stage.name:<9} {_duration(float(receipt.cost['seconds']))}")
+        self._tell(stage, _duration(float(receipt.cost["seconds"])))
         return receipt
+
+    def _tell(self, stage: RowStage, what: str) -> None:
+        width = max(9, *(len(name) for name in self._names))
+        self.say(f"{stage.name:<{width}} {what}")
 
 
 def concluded(row: Row, done: Mapping[str, Receipt]) -> Result:

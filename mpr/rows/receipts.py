@@ -10,6 +10,7 @@ Places are relative, `run/model` or `home/wiki-1a2b/passages`, so that a folder 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,7 +20,9 @@ from mpr import storage
 from mpr.errors import StorageError
 from mpr.training.run_folder import RECEIPTS
 
+log = logging.getLogger(__name__)
 OTHER_CODE = "made by other code"
+FILES = "files"  # fact of a receipt: place of a single file -> its SHA-256
 _REDO = "remove the file; the stage is then checked or made again"
 
 
@@ -97,17 +100,20 @@ class Receipts:
         return (self.run if root == "run" else self.home) / rest
 
     def read(self, stage: str) -> Receipt | None:
-        """None where the stage was never finished. One that was edited is refused."""
+        """None where the stage was never finished, or its receipt is damaged, which is said. One that was edited is
+        refused."""
         path = self.path(stage)
-        if not path.exists():
+        content = _readable(path)
+        if content is None:
             return None
         try:
-            content = json.loads(path.read_bytes())
             digest = content.pop("digest")
             receipt = Receipt(**content)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise StorageError(f"cannot be read: {error}", where=str(path), fix=_REDO) from error
-        if digest != storage.json_digest(asdict(receipt)):
+            true = storage.json_digest(asdict(receipt))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            _say_damaged(path, error)
+            return None
+        if digest != true:
             raise StorageError("was edited: its digest does not match", where=str(path), fix=_REDO)
         return receipt
 
@@ -124,7 +130,8 @@ class Receipts:
     def begin(self, stage: str) -> int:
         """Counts an attempt; returns its number."""
         path = self._begun(stage)
-        number = 1 + (int(json.loads(path.read_bytes())["attempts"]) if path.exists() else 0)
+        before = (_readable(path) or {}).get("attempts", 0)
+        number = 1 + (before if isinstance(before, int) and 0 <= before < 1 << 30 else 0)
         _write(path, {"attempts": number})
         return number
 
@@ -154,6 +161,33 @@ class Receipts:
             except StorageError as error:
                 found[place] = "; ".join(problem.what for problem in error.problems)
         return found
+
+    def edited(self, receipt: Receipt) -> dict[str, str]:
+        """The same of single files that a stage left and nothing but the whole stage could make again."""
+        found = {}
+        for place, sha256 in receipt.facts.get(FILES, {}).items():
+            path = self.artefact(place)
+            if not path.is_file():
+                found[place] = "is missing"
+            elif storage.remembered_sha256(path) != sha256:
+                found[place] = "was edited: it is not the file that the receipt names"
+        return found
+
+
+def _readable(path: Path) -> dict[str, Any] | None:
+    """What a small file of ours holds; None where it is not there, or is damaged, which is said."""
+    if not path.exists():
+        return None
+    try:
+        found = json.loads(path.read_bytes())
+    except (ValueError, RecursionError, OSError) as error:
+        _say_damaged(path, error)
+        return None
+    return found if isinstance(found, dict) else {}
+
+
+def _say_damaged(path: Path, error: Exception) -> None:
+    log.warning("%s: cannot be read (%s), so it counts for nothing", path, " ".join(str(error).split())[:100])
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:

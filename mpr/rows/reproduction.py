@@ -14,6 +14,7 @@ from pathlib import Path
 from mpr.errors import Problem, RecipeError
 from mpr.evaluation import comparison
 from mpr.evaluation.scores import Scores
+from mpr.models import locate
 from mpr.recipe import read
 from mpr.recipe.keys import SCORERS, Recipe
 from mpr.rows import band, published
@@ -169,6 +170,7 @@ def reproduce(
     runs: Path,
     say: Callable[[str], object],
     *,
+    fork: str | None = None,
     seeds: int = 1,
     baselines: bool = True,
     older_code: bool = False,
@@ -182,6 +184,7 @@ def reproduce(
         what = f"{SCORERS[recipe.task]} cannot search, so it has no row of its own"
         fix = "train it with `mpr train`, and name its model under `scores` of a label"
         raise RecipeError(what, where=str(file), key="task", fix=fix)
+    locate.refuse_missing_bases(recipe)
     if not recipe.trains and seeds > 1:
         what = "nothing is drawn where nothing is trained, so every seed gives the same"
         raise RecipeError(what, where=str(file), key="--seeds", fix="leave it out")
@@ -192,8 +195,8 @@ def reproduce(
     results: dict[str, list[Result]] = {recipe.system: []}
     folders: dict[str, list[Path]] = {recipe.system: []}
     for system, seed in wanted:
-        one = recipe if seed == first else read.load(file, [*overrides, f"training.seed={seed}"])
-        folder = runs / run_folder.name(one, system)
+        one = recipe if seed == first else read.again(recipe, [*overrides, f"training.seed={seed}"])
+        folder = runs / run_folder.name(one, system, fork)
         say(str(folder))
         row = Row(one, file, system, home, folder, quiet, budget)
         made = Pipeline(row, lambda line: say(f"  {line}"), older_code).run()

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mpr import storage
-from mpr.errors import DataError
+from mpr.errors import DataError, excerpt
 from mpr.evaluation.scores import Scores
 from mpr.recipe import plan
 from mpr.recipe.keys import Recipe
@@ -137,8 +137,15 @@ def curve(metrics: Path) -> Iterator[dict[str, Any]]:
     """What training logged after each update: losses and measures, not times."""
     if not metrics.exists():
         return
-    for line in metrics.read_text(encoding="utf-8").splitlines():
-        entry = json.loads(line)
+    for number, line in enumerate(metrics.read_bytes().split(b"\n"), start=1):
+        if not line:
+            continue
+        try:
+            entry = json.loads(line)
+            entry.items()
+        except (ValueError, AttributeError, RecursionError) as error:
+            what = f"cannot be read: {excerpt(str(error))}"
+            raise DataError(what, where=f"{metrics}:{number}", fix="restore it, or make the run again") from error
         times = ("_runtime", "_per_second")
         kept = {
             name: value

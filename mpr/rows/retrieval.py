@@ -13,6 +13,8 @@ Where a launcher started several processes, all of them encode and search, and t
 
 from __future__ import annotations
 
+import logging
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -25,7 +27,7 @@ import numpy as np
 from mpr import storage
 from mpr.data.dataset import Dataset
 from mpr.data.tokens import TokenStore
-from mpr.errors import DataError, Problem, RecipeError
+from mpr.errors import DataError, RecipeError
 from mpr.evaluation import evaluate as evaluation
 from mpr.evaluation import ranking_table
 from mpr.evaluation.judgements import Judgements
@@ -40,12 +42,13 @@ from mpr.search.bm25 import Analysis, Settings
 from mpr.search.faiss_index import FaissIndex
 from mpr.search.search import Recall, Shared
 from mpr.search.top_k import TopK
-from mpr.search.vectors import VectorStore
+from mpr.search.vectors import FORK, VectorStore, changes
 
 if TYPE_CHECKING:
     from mpr.search.encode import Options, Task
     from mpr.search.inference import Model
 
+log = logging.getLogger("mpr.search")
 RANKING = "ranking"
 BM25 = Settings(0.9, 0.4, True, Analysis("english", "english"))  # Pyserini's values: a baseline that everybody knows
 
@@ -58,6 +61,8 @@ class Retrieval:
     folder: Path
     budget: int = 2 << 30
     """Bytes that a search may add to each process; it changes no result."""
+    untrained: bool = False
+    """The encoders before training; only said."""
     _verified: str = field(default="", init=False, repr=False)
     """Digest of the corpus vectors of which every byte was looked at."""
     _shared: tuple[Any, Shared] | None = field(default=None, init=False, repr=False)
@@ -114,6 +119,10 @@ class Retrieval:
     def _vectors(self, name: str, texts: TokenStore) -> VectorStore:
         """Vectors whose rows are those of these texts: rows become ids of what lies there now."""
         place = self._place(name)
+        if not os.path.lexists(place):
+            more = " --untrained" if self.untrained else ""
+            fix = f"make them first: `mpr encode RECIPE{more}`, with the same --set and --folder; or ask for --bm25"
+            raise DataError("there are no vectors yet", where=str(place), fix=fix)
         store = VectorStore(place)
         if store.manifest.receipt["work"]["data"] != texts.manifest.digest:
             what = "was encoded from other texts than those of the recipe"
@@ -247,13 +256,9 @@ class Retrieval:
         if not folder.exists():
             return False
         found = storage.verify(folder, RANKING).receipt
-        fix = "remove the folder, or rank into another run folder"
-        if problems := [
-            Problem(f"was made with {key}: {found.get(key)!r}, not {value!r}", str(folder), fix=fix)
-            for key, value in made.items()
-            if found.get(key) != value
-        ]:
-            raise RecipeError(problems)
+        if others := list(changes({key: found.get(key, "absent") for key in made}, made)):
+            fix = f"remove the folder, or rank into another run folder ({FORK}), and both are kept"
+            raise RecipeError(f"was made with {'; '.join(others)}", where=str(folder), fix=fix)
         return True
 
     def _commit(self, role: str, made: dict[str, Any], ranking: Ranking) -> None:
@@ -270,8 +275,13 @@ class Retrieval:
 
     def ranking(self, role: str) -> Ranking:
         """As it was written: what is scored is what anybody else can score."""
-        storage.verify(self.ranking_file(role).parent, RANKING)
-        return Ranking.read(self.ranking_file(role), self.dataset.corpus())
+        file = self.ranking_file(role)
+        storage.verify(file.parent, RANKING)
+        if file.stat().st_size:
+            return Ranking.read(file, self.dataset.corpus())
+        log.warning("%s: no passage was found for any question, so every score is 0", file)
+        ids = self.dataset.split(role).ids
+        return Ranking.of_rows(ids, np.full((len(ids), 1), -1), np.zeros((len(ids), 1)))
 
     # Scores
 

@@ -7,8 +7,10 @@ whose bytes are as they were.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
+from mpr import storage
 from mpr.errors import MprError, Problem, StorageError
 from mpr.evaluation.scores import Scores
 from mpr.recipe import read
@@ -16,8 +18,12 @@ from mpr.rows import pipeline, result
 from mpr.rows._stages import Row
 from mpr.rows.receipts import Receipt, Receipts
 from mpr.rows.result import Result
+from mpr.search import bm25
+from mpr.training import run_folder
 
 _AGAIN = "run `mpr reproduce` again: it is made anew"
+_RESTORE = "restore it, or make the run again in another folder"
+_BESIDE = "remove it: no result depends on it any more"
 
 
 def opened(run: Path, home: Path, quiet: bool = True) -> Row:
@@ -33,7 +39,17 @@ def opened(run: Path, home: Path, quiet: bool = True) -> Row:
         raise StorageError(f"cannot be read: {error}", where=str(about), fix=_AGAIN) from error
     if not file.exists():
         raise StorageError("the recipe of the run is missing", where=str(file), fix=_AGAIN)
+    if said.get("sha256") not in (None, storage.sha256_file(file)):
+        raise StorageError("was edited: it is not the recipe of the result", where=str(file), fix=_AGAIN)
     return Row(read.load(file, overrides), file, system, home, run, quiet)
+
+
+def beside(row: Row) -> Iterator[Path]:
+    """What a run left that no receipt names: checkpoints, and the indices of words that all rows of a corpus share."""
+    for training in row.trainings:
+        folder = run_folder.RunFolder(training.folder)
+        yield from map(folder.checkpoint, folder.updates())
+    yield from sorted(row.dataset.corpus.folder.glob(f"*{bm25.BESIDE}*"))
 
 
 def mismatches(row: Row) -> list[Problem]:
@@ -53,6 +69,13 @@ def mismatches(row: Row) -> list[Problem]:
         done[stage.name] = receipt
         for place, what in receipts.damage(receipt).items():
             problems.append(Problem(what, str(receipts.artefact(place)), stage.name, _AGAIN))
+        for place, what in receipts.edited(receipt).items():
+            problems.append(Problem(what, str(receipts.artefact(place)), stage.name, _RESTORE))
+    for artefact in beside(row):
+        try:
+            storage.verify(artefact)
+        except StorageError as error:
+            problems += [Problem(found.what, found.where, found.key, _BESIDE) for found in error.problems]
     if problems:
         return problems
     for stage in row.stages():  # whether each read what the stages before it left

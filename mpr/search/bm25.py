@@ -32,6 +32,7 @@ from mpr.records import stable_hash
 from mpr.runtime.progress import Bar, Progress, silent
 from mpr.storage.ragged import Floats, Integers, memory_map
 
+BESIDE = "-bm25-"  # in the name of an index, between that of its store and a digest
 KIND = "bm25"
 _WORD = re.compile(r"(?u)\b\w\w+\b")
 _SLICE = 4_096  # passages whose words are numbered at once
@@ -157,10 +158,15 @@ class _Documents:
                 yield some[first:last]
 
 
+def place(store: PassageStore, settings: Settings) -> Path:
+    """Where the index of a store lies, whether or not it is there."""
+    digest = storage.json_digest(settings.origin(store))
+    return store.folder.with_name(f"{store.folder.name}{BESIDE}{digest[:8]}")
+
+
 def beside(store: PassageStore, settings: Settings, bar: Bar) -> LexicalIndex:
     """The index that lies beside a store, built where it is not there yet."""
-    digest = storage.json_digest(settings.origin(store))
-    target = store.folder.with_name(f"{store.folder.name}-bm25-{digest[:8]}")
+    target = place(store, settings)
     if not target.exists():
         with bar("BM25 index", len(store)) as progress:
             build(target, store, settings, progress)

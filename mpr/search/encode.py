@@ -192,11 +192,9 @@ def _is_complete(target: Path, work: dict[str, Any]) -> bool:
     if not os.path.lexists(target):
         return False
     found = VectorStore(target).manifest.receipt["work"]
-    fix = "remove it, or choose another place"
-    if problems := [
-        Problem(f"was made with {change}", str(target), fix=fix) for change in vectors.changes(found, work)
-    ]:
-        raise RecipeError(problems)
+    if others := list(vectors.changes(found, work)):
+        fix = f"remove it, or work in another run folder ({vectors.FORK}), and both are kept"
+        raise RecipeError(f"was made with {'; '.join(others)}", where=str(target), fix=fix)
     return True
 
 

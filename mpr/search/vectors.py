@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpr import storage
-from mpr.errors import Problem, Problems, RecipeError, StorageError
+from mpr.errors import RecipeError, StorageError
 from mpr.search.shards import widened
 from mpr.storage.ragged import Floats, memory_map
 
@@ -38,6 +38,7 @@ SHARD = "shard of vectors"
 DTYPES = {"float32": "<f4", "float16": "<f2", "bfloat16": "<u2"}
 ROWS, VECTORS = "rows.bin", "vectors.bin"
 ROW_BYTES = 8
+FORK = "--folder, or --fork NAME of `mpr reproduce`"  # how one says another run folder
 _NAME = re.compile(r"\d{5,}")
 
 
@@ -134,11 +135,22 @@ class Unfinished:
         For the holder of the lock, while nobody else works in the folder.
         """
         self._clear()
-        there, problems = set(), Problems(RecipeError)
+        there, others, misplaced = set(), dict[str, None](), []
         for name in sorted(os.listdir(self.folder)):
-            self._refuse_other(storage.verify(self.folder / name, SHARD).receipt, int(name), problems)
-            there.add(int(name))
-        problems.stop_if_any()
+            found, number = storage.verify(self.folder / name, SHARD).receipt, int(name)
+            others |= dict.fromkeys(changes(found["work"], self._receipt(number)["work"]))
+            if (found["shard"], found["of"]) != (number, self.count):
+                misplaced.append(f"{name} {_misplaced(found, number, self.count)}")
+            there.add(number)
+        if others:
+            shown = "; ".join(
+                sorted(others, key=lambda change: change.startswith("plan."))
+            )  # which follows from others
+            fix = f"restore them, and it goes on; or work in another run folder ({FORK}), and both are kept"
+            raise RecipeError(f"was begun with other settings: {shown}", where=str(self.target), fix=fix)
+        if misplaced:
+            fix = f"remove {self.folder} to begin anew"
+            raise RecipeError("; ".join(misplaced), where=str(self.target), fix=fix)
         return [number for number in range(self.count) if number not in there]
 
     def add(
@@ -184,16 +196,6 @@ class Unfinished:
         for name in sorted(os.listdir(self.folder)):
             if not _NAME.fullmatch(name):
                 storage.remove(self.folder / name)
-
-    def _refuse_other(self, found: dict[str, Any], number: int, problems: Problems) -> None:
-        folder = self.folder / _name(number)
-        fix = f"restore what it was, or remove {self.folder} to begin anew"
-        expected = self._receipt(number)
-        if (found["shard"], found["of"]) != (number, self.count):
-            problems.add(_misplaced(found, number, self.count), where=str(folder), fix=fix)
-        for change in changes(found["work"], expected["work"]):
-            if all(change not in str(problem) for problem in problems.found):
-                problems.found.append(Problem(f"was begun with {change}", str(folder), fix=fix))
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any], inside: str = "") -> Iterator[str]:

@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 
 from mpr import sources
 from mpr.catalogue import Parameters
-from mpr.errors import DataError
+from mpr.errors import DataError, excerpt
 
 if TYPE_CHECKING:
     from mpr.records import RankedList
@@ -134,7 +134,7 @@ class Source(sources.Filed):
                 if found.text is not None:  # a file may repeat a question, which the split may ask more than once
                     before = answered.setdefault(row, found.passages)
                     if before != found.passages:
-                        what = f"has two lists for the question {ascii(found.text)[:80]}"
+                        what = f"has two lists for the question {excerpt(str(found.text), 80)}"
                         fix = "name questions by their ids, or keep one list"
                         raise DataError(what, where=str(self._path), fix=fix)
                     if before is not found.passages:

@@ -35,7 +35,7 @@ from pathlib import Path
 from typing import Any
 
 from mpr import storage
-from mpr.errors import DataError, Problem, StorageError
+from mpr.errors import DataError, StorageError
 from mpr.storage.manifest import (
     MANIFEST,
     Manifest,
@@ -50,7 +50,8 @@ from mpr.storage.manifest import (
 
 __all__ = [
     "MANIFEST", "OPERATIONS", "Manifest", "Stage", "commit", "free_bytes", "hook", "json_digest", "lock", "make_folder",
-    "read_manifest", "remembered_sha256", "remove", "require_space", "sha256_file", "stage", "verify", "write_file",
+    "name_problem", "read_manifest", "remembered_sha256", "remove", "remove_stale_locks", "require_space",
+    "sha256_file", "stage", "verify", "write_file",
 ]  # fmt: skip
 
 log = logging.getLogger("mpr.storage")
@@ -153,7 +154,7 @@ class Stage:
     def open(self, name: str) -> io.BufferedWriter:
         """A buffered binary file of that name inside the stage; close it (or use `with`) before the commit."""
         if problem := name_problem(name):
-            raise StorageError(f"name {name!a} {problem}", where=str(self.folder), fix="use another name")
+            raise StorageError(f"name {name!r} {problem}", where=str(self.folder), fix="use another name")
         return self._open(name)
 
     def write(self, name: str, data: bytes) -> None:
@@ -171,7 +172,7 @@ class Stage:
         for name, status in contents(self.folder):
             file, path = self._files.get(name), self.folder / name
             if not stat.S_ISREG(status.st_mode) or name_problem(name):
-                self._refuse(f"{name!a} cannot be part of an artefact: it is no file, or has no plain name")
+                self._refuse(f"{name!r} cannot be part of an artefact: it is no file, or has no plain name")
             elif file is None:
                 _flush(path, status.st_size)
                 found[name] = {"bytes": status.st_size, "sha256": sha256_file(path)}
@@ -245,8 +246,9 @@ def _in_the_way(target: Path) -> StorageError:
     try:
         read_manifest(target)
     except StorageError as error:
-        found = Problem("already exists, but is not a finished artefact", str(target), fix="move or remove it first")
-        return StorageError([found, *error.problems])
+        found = "; ".join(problem.what for problem in error.problems)  # their remedy is to delete what may be a user's
+        what = f"already exists, and is not a finished artefact of mpr: {found}"
+        return StorageError(what, where=str(target), fix="choose another place, or move it away")
     return StorageError("already exists", where=str(target), fix="remove it first or choose another place")
 
 
@@ -295,6 +297,13 @@ def lock(path: Path, patience: float = 0.0) -> Iterator[None]:
             with contextlib.suppress(StorageError):
                 _perform("remove", path, lambda: path.unlink(missing_ok=True))
             os.close(handle)
+
+
+def remove_stale_locks(folder: Path) -> None:
+    """Lock files that a kill left beside artefacts which are there, so that nobody takes these locks again."""
+    for path in sorted(Path(folder).rglob(".*.lock")):
+        with contextlib.suppress(StorageError), lock(path):
+            pass  # whoever holds a lock removes its file
 
 
 _held: set[int] = set()

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mpr.errors import DataError, excerpt
+from mpr.storage import lines
 from mpr.storage.json_fields import decode, refusal_of
 from mpr.storage.lines import Line, damaged, empty, undecodable
 from mpr.storage.unpack import StreamError, open_bytes
@@ -148,6 +149,8 @@ class _Window:
     def _more(self) -> bool:
         """Drops what was passed and decodes at least as much again as is left; false at the end, without a change."""
         rest = self._text[self._at :]
+        if len(rest) > lines.LONGEST:
+            raise lines.too_long(self._path, self._number)
         wanted = max(_WINDOW, len(rest))
         try:
             data = self._file.read(wanted)

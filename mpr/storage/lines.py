@@ -19,6 +19,9 @@ _MARK = b"\xef\xbb\xbf"  # the byte-order mark that some editors put in front of
 _AROUND = 30  # characters shown on each side of the place of an error
 
 
+LONGEST = 1 << 28  # bytes of a record: what a small packed file can unpack to must not fill the memory
+
+
 class Line(NamedTuple):
     """A place in a file and the text found there. `offset` is negative where bytes cannot be counted (table rows)."""
 
@@ -47,8 +50,10 @@ def read_lines(path: str | os.PathLike[str]) -> Iterator[Line]:
     name, number, offset = str(path), 0, 0
     with open_bytes(path) as file:
         try:
-            for raw in file:
+            while raw := file.readline(LONGEST + 1):
                 number += 1
+                if len(raw) > LONGEST:
+                    raise too_long(name, number)
                 if number == 1 and raw.startswith(_MARK):
                     raw, offset = raw[len(_MARK) :], len(_MARK)
                     if not raw:
@@ -69,6 +74,11 @@ def read_lines(path: str | os.PathLike[str]) -> Iterator[Line]:
 
 def empty(path: str) -> DataError:
     return DataError("is empty: it has no line", where=path, fix="get the file again, or remove it from the recipe")
+
+
+def too_long(path: str, number: int) -> DataError:
+    what = f"one record is longer than {LONGEST:,} bytes, which is no text to search or to train on"
+    return DataError(what, where=f"{path}:{number}", fix="get the file again, or cut the record into passages")
 
 
 def damaged(path: str, number: int, error: StreamError) -> DataError:
@@ -104,7 +114,8 @@ def identifier(value: object) -> str:
 def line_id(line: Line, value: str, key: str) -> str:
     """`value` if it can be an id."""
     if problem := identifier(value):
-        raise line.refuse(problem, key)
+        fix = "give it another id: run files separate their columns by white space" if value else "give it an id"
+        raise line.refuse(problem, key, fix)
     return value
 
 

@@ -79,7 +79,7 @@ def read_manifest(folder: Path, kind: str | None = None) -> Manifest:
             what = f"has {status.st_size:,} bytes instead of {entry['bytes']:,}"
             problems.append(Problem(what, where, fix=REDO))
     for name in sorted(present.keys() - manifest.files.keys()):
-        problems.append(Problem("file is not in the manifest", f"{folder}/{ascii(name)[1:-1]}", fix=REDO))
+        problems.append(Problem("file is not in the manifest", f"{folder}/{name}", fix=REDO))
     if problems:
         raise StorageError(problems)
     return manifest

@@ -9,13 +9,15 @@ from __future__ import annotations
 import logging
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback, TrainerCallback
 
+from mpr.metrics.ranks import LOWER_IS_BETTER, NAMES
+from mpr.runtime.progress import Progress
 from mpr.training._monitor import Health
 
 log = logging.getLogger("mpr.train")
@@ -135,29 +137,45 @@ class Advice(TrainerCallback):
                 log.warning("update %d: %s", state.global_step, complaint)
 
 
-class Bar(ProgressCallback):
-    """transformers' bar with a short line for each log; `metrics.jsonl` has all of it."""
+class Shown(TrainerCallback):
+    """In the place of transformers' own bar and lines: ours. `progress` moves the bar by so many updates."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress, self.done = progress, 0
+
+    @classmethod
+    def instead(cls, trainer: Any, progress: Progress) -> None:
+        for given in (ProgressCallback, PrinterCallback):
+            trainer.pop_callback(given)
+        trainer.add_callback(cls(progress))
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.progress(state.global_step - self.done)
+        self.done = state.global_step
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        super().on_log(args, state, control, logs=_short(state, logs or {}), **kwargs)
+        if state.is_world_process_zero and (found := line(state.global_step, state.max_steps, logs or {})):
+            log.info("%s", found)
 
 
-class Lines(PrinterCallback):
-    """The same lines where no bar is wanted."""
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        super().on_log(args, state, control, logs=_short(state, logs or {}), **kwargs)
+_NUMBERS = (("loss", "loss", "8.4f"), ("grad_norm", "gradient", "9.3g"), ("learning_rate", "learning rate", "8.2e"))
 
 
-def be_brief(trainer: Any) -> None:
-    """Puts the bar or the lines of above in the place of transformers' own."""
-    for given, ours in ((ProgressCallback, Bar), (PrinterCallback, Lines)):
-        if trainer.pop_callback(given) is not None:
-            trainer.add_callback(ours)
+def line(update: int, updates: int, logs: Mapping[str, Any]) -> str:
+    """What one looks at while a model trains, each number in its column; empty if nothing of it was logged.
+    `metrics.jsonl` has all of it.
 
-
-def _short(state: Any, logs: dict[str, Any]) -> dict[str, Any]:
-    """What one looks at while it runs."""
-    shown = ("loss", "grad_norm", "learning_rate", "train_runtime")
-    measures = {name for name in logs if name.startswith("eval_") and not name.endswith(("_runtime", "_per_second"))}
-    return {"update": state.global_step} | {name: logs[name] for name in logs if name in shown or name in measures}
+    >>> line(10, 320, {"loss": 2.125, "grad_norm": 1.5, "learning_rate": 2e-05, "tokens_per_second": 900.0})
+    'update  10 of 320   loss   2.1250   gradient       1.5   learning rate 2.00e-05'
+    >>> line(40, 320, {"eval_top5": 0.25, "eval_mrr": 0.125, "eval_average_rank": 17.5})
+    'update  40 of 320   validation: top5  25.00   mrr  12.50   average_rank  17.50'
+    """
+    parts = [f"{shown} {float(logs[name]):{form}}" for name, shown, form in _NUMBERS if name in logs]
+    measures = {name.removeprefix("eval_"): logs[name] for name in logs if name.startswith("eval_")}
+    of_ranks = [
+        f"{name} {float(value) if name in LOWER_IS_BETTER else 100 * float(value):6.2f}"
+        for name, value in measures.items()
+        if name in NAMES
+    ]
+    parts += ["validation: " + "   ".join(of_ranks)] if of_ranks else []
+    return "   ".join([f"update {update:>{len(str(updates))}} of {updates}", *parts]) if parts else ""

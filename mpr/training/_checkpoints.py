@@ -6,12 +6,14 @@ folder that a reader never sees. Under FSDP the weights are gathered for it, and
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers import Trainer
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
@@ -24,6 +26,9 @@ from mpr.training.run_folder import CHECKPOINT, RunFolder
 
 WEIGHTS = "model.safetensors"
 MEMORY = "negative_cache.safetensors"
+_NOT_WRITTEN = re.compile(
+    "inline_container|iostream error|PytorchStreamWriter|No space left|File too large|[Qq]uota exceeded"
+)
 
 
 class CommittedCheckpoints(Trainer):
@@ -46,19 +51,35 @@ class CommittedCheckpoints(Trainer):
             self._staging = staging
             try:
                 super()._save_checkpoint(model, trial)
-            except (FileNotFoundError, RuntimeError) as error:  # torch says by the second that a folder is gone
+            except (OSError, RuntimeError, SafetensorError) as error:  # torch says by the second that a folder is gone
                 folder = staging / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
                 is_gone = isinstance(error, FileNotFoundError) or not folder.exists()
-                if self.is_world_process_zero() or not is_gone:
-                    raise
-                what = "the first process gave up this checkpoint while another wrote its part of it"
-                raise StorageError(what, where=str(target), fix="see what the first process says") from error
+                if is_gone and not self.is_world_process_zero():
+                    what = "the first process gave up this checkpoint while another wrote its part of it"
+                    raise StorageError(what, where=str(target), fix="see what the first process says") from error
+                if _NOT_WRITTEN.search(str(error)):
+                    raise self._has_no_room(target) from error
+                raise
             finally:
                 self._staging = None
             self.accelerator.wait_for_everyone()
         self.accelerator.wait_for_everyone()
         if self.is_world_process_zero():
             self._forget_old()
+
+    def _has_no_room(self, target: Path) -> StorageError:
+        """torch and safetensors write files by themselves and say each in its own words that it failed."""
+        free = storage.free_bytes(target)
+        what = f"cannot write: at least {self._bytes():,} bytes are needed, {free:,} bytes are free"
+        fix = "free some space (or raise the quota or limit that is reached) and run the same command again"
+        return StorageError(what, where=str(target), fix=f"{fix}; earlier checkpoints are kept")
+
+    def _bytes(self) -> int:
+        """Of the weights and of what the optimiser keeps, on this process: a checkpoint is no smaller."""
+        tensors: list[Any] = list(self.model.parameters())
+        for kept in self.optimizer.state.values() if self.optimizer is not None else ():
+            tensors += [value for value in kept.values() if isinstance(value, torch.Tensor)]
+        return sum(tensor.nbytes for tensor in tensors)
 
     @contextmanager
     def _staged(self, target: Path) -> Iterator[Path]:
@@ -67,6 +88,8 @@ class CommittedCheckpoints(Trainer):
             yield Path(self._agreed(None))
             return
         update = int(target.name)
+        if self._bytes() > storage.free_bytes(target):
+            raise self._has_no_room(target)
         with storage.stage(target, CHECKPOINT, {"update": update, **self.facts(update)}) as stage:
             yield Path(self._agreed(str(stage.folder)))
 

@@ -31,12 +31,13 @@ from mpr.recipe.keys import Recipe
 from mpr.recipe.rules import launch
 from mpr.recipe.schedule import RefreshSchedule
 from mpr.runtime.processes import Group, Place
+from mpr.runtime.progress import bar
 from mpr.search import encode
 from mpr.search.inference import Model
 from mpr.search.vectors import VectorStore
 from mpr.training import _fixed_passages, _step_search, learner
 from mpr.training._block import Completed
-from mpr.training._callbacks import Advice, EpochEnds, OnSave, Patience, StopOnSignal, be_brief, stoppable, waited
+from mpr.training._callbacks import Advice, EpochEnds, OnSave, Patience, Shown, StopOnSignal, stoppable, waited
 from mpr.training._fixed_passages import FixedPassages
 from mpr.training._step_search import StepSearch
 from mpr.training._trainer import MultiPositiveTrainer
@@ -89,11 +90,13 @@ def fit(mined: Mined, folder: RunFolder, group: Group, arguments: TrainingArgume
             trainer.state = state  # killed after it stopped and before its model was written
             _write_metrics(trainer, folder, place)
         else:
-            try:
-                trainer.train(resume_from_checkpoint=None if resumed is None else str(_inner(resumed)))
-            finally:  # the log is written whatever ends the training: it is what explains an error
-                trainer.refreshed.close()
-                _write_metrics(trainer, folder, place)
+            with bar("updates", arguments.max_steps, arguments.disable_tqdm or place.rank > 0) as progress:
+                Shown.instead(trainer, progress)
+                try:
+                    trainer.train(resume_from_checkpoint=None if resumed is None else str(_inner(resumed)))
+                finally:  # the log is written whatever ends the training: it is what explains an error
+                    trainer.refreshed.close()
+                    _write_metrics(trainer, folder, place)
     is_over = trainer.state.global_step >= trainer.state.max_steps or _stopped_early(recipe, trainer.state)
     if stopper.signals and not is_over:
         return False
@@ -142,7 +145,6 @@ def trainer_of(
         callbacks=callbacks,
         refresh=own,
     )
-    be_brief(trainer)
     return trainer
 
 
@@ -299,11 +301,11 @@ def _start(dataset: Dataset) -> Model:
 
 def _say(recipe: Recipe, drawer: Drawer, arguments: TrainingArguments, resumed: Path | None) -> None:
     log.info(
-        "%d rows an epoch, %d positives that count, %d updates%s",
-        drawer.rows_per_epoch,
-        int(drawer.drawable.lengths(drawer.questions).sum()),
-        arguments.max_steps,
-        f"; continuing after update {resumed.name}" if resumed else "",
+        "%s updates; an epoch is %s rows, with %s pairs of a question and a positive passage to draw from%s",
+        f"{arguments.max_steps:,}",
+        f"{drawer.rows_per_epoch:,}",
+        f"{int(drawer.drawable.lengths(drawer.questions).sum()):,}",
+        f"; continuing after update {int(resumed.name):,}" if resumed else "",
     )
     if drawer.dropped:
         log.info("%d questions have fewer than two pairs to draw: not trained on", drawer.dropped)

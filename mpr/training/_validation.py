@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, distributed
-from tqdm import tqdm
 
 from mpr.data.token_batches import Side
 from mpr.errors import DataError
 from mpr.models.towers import inner_products
 from mpr.runtime.processes import ALONE, Place
+from mpr.runtime.progress import bar
 from mpr.storage.ragged import Integers, Ragged
 
 CELLS = 1 << 25  # scores that are held at a time: 128 MB
@@ -105,15 +105,18 @@ class DevPool:
         order = np.argsort(side.store.title.lengths(rows) + side.store.text.lengths(rows), kind="stable")
         batches = [order[start : start + self.batch] for start in range(0, len(rows), self.batch)]
         found = None
-        for turn in tqdm(range(rank, len(batches) + rank, processes), f"{name}s", disable=self.quiet, leave=False):
-            places = batches[turn % len(batches)]  # past the end once more from the front, to keep up with the others
-            tokens = {key: value.to(device) for key, value in side.tokens(rows[places]).items()}
-            question, passage = model(**{name: tokens})
-            vectors_NW = (question if name == "question" else passage).float()
-            if found is None:
-                found = torch.zeros(len(rows), vectors_NW.shape[1], device=device)
-            if turn < len(batches):
-                found[torch.from_numpy(places).to(device)] = vectors_NW
+        turns = range(rank, len(batches) + rank, processes)
+        with bar(f"{name}s of the validation", len(turns), self.quiet) as progress:
+            for turn in turns:
+                places = batches[turn % len(batches)]  # past the end once more from the front, to keep up with others
+                tokens = {key: value.to(device) for key, value in side.tokens(rows[places]).items()}
+                question, passage = model(**{name: tokens})
+                vectors_NW = (question if name == "question" else passage).float()
+                if found is None:
+                    found = torch.zeros(len(rows), vectors_NW.shape[1], device=device)
+                if turn < len(batches):
+                    found[torch.from_numpy(places).to(device)] = vectors_NW
+                progress(1)
         assert found is not None
         return self._added(found)
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-import shlex
-import sys
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mpr.errors import Interrupted, Problems, RecipeError
+from mpr.errors import Problems, RecipeError
 from mpr.runtime.processes import Place
 
 if TYPE_CHECKING:
@@ -48,6 +46,7 @@ def run(row: Recipe, launch: Launch, mined: Mined | None = None) -> Path:
     error of any of them ends all, and is raised as itself where it happened first. `mined`: what was mined for the one
     stage that is trained.
     """
+    from mpr.models import locate
     from mpr.recipe import stages as recipe_plan
     from mpr.recipe.rules import launch as launching
     from mpr.training import run_folder
@@ -55,10 +54,10 @@ def run(row: Recipe, launch: Launch, mined: Mined | None = None) -> Path:
     place = Place.here()
     with place.speaking_once():
         stages = launching.chosen(row, launch.stage, place)
+        locate.refuse_missing_bases(row)
         for recipe in stages:
             launching.refuse_contradictions(recipe, place, os.environ)
-    name = run_folder.name(row, "trained") + (f"-{launch.fork}" if launch.fork else "")
-    target = launch.run or Path("runs") / name
+    target = launch.run or Path("runs") / run_folder.name(row, "trained", launch.fork)
     for recipe in stages:
         if recipe.stage and place.rank == 0:
             run_folder.RunFolder(target).refuse_without_plan()
@@ -76,17 +75,13 @@ def _train(recipe: Recipe, launch: Launch, target: Path, place: Place, mined: Mi
     from mpr.data.dataset import Dataset
     from mpr.mining.mine import Mined
     from mpr.recipe.rules import launch as launching
-    from mpr.runtime import environment, processes
+    from mpr.runtime import command, environment, processes
     from mpr.training import run_folder
     from mpr.training._fit import fit
 
     folder = run_folder.RunFolder(run_folder.of_stage(target, recipe))
     with place.speaking_once():
         launching.refuse_devices(recipe, place, os.environ, torch.cuda.device_count())
-    if launch.quiet:
-        from transformers.utils import logging as transformers_logging
-
-        transformers_logging.disable_progress_bar()
     arguments = training_arguments(recipe, folder.folder, torch.cuda.is_available(), launch.quiet, place.rank)
     assert arguments.world_size == place.world, "the launcher and torch count other processes"
     with place.speaking_once():
@@ -102,8 +97,7 @@ def _train(recipe: Recipe, launch: Launch, target: Path, place: Place, mined: Mi
         processes.refuse_other_disk(place, folder.folder, folder.progress() == begun)
         environment.seed_everything(arguments.seed)
         if not fit(mined, folder, group, arguments):
-            again = shlex.join(sys.argv) if place.world == 1 else "the same launch"
-            raise Interrupted("stopped on request; a checkpoint was committed", fix=f"to continue, run again: {again}")
+            raise command.stopped("stopped on request; a checkpoint was committed")
 
 
 def prepared(mined: Mined, folder: RunFolder, world: int, held: ExitStack) -> dict[str, Any]:

@@ -15,15 +15,16 @@ With a plan `model` is a copy of the last stage's, so that later commands need n
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from mpr import __version__, storage
-from mpr.errors import Problem, RecipeError, StorageError
+from mpr.errors import Problem, RecipeError, StorageError, excerpt
 from mpr.models import contract
 from mpr.recipe.keys import DESCRIBING
 from mpr.recipe.strict_yaml import dotted, leaves
@@ -32,6 +33,7 @@ CHECKPOINT = "checkpoint"
 RECEIPTS = "receipts"  # of the stages of a row; those before training are there before the run is
 STAGES = "stages"  # of a plan
 _IDENTITY = "run.json"
+_FORK = re.compile(r"[\w.-]{1,50}")
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,10 @@ class RunFolder:
     def metrics(self) -> Path:
         return self.folder / "metrics.jsonl"
 
+    @property
+    def identity(self) -> Path:
+        return self.folder / _IDENTITY
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """For one process group at a time."""
@@ -60,14 +66,14 @@ class RunFolder:
 
     def refuse_without_plan(self) -> None:
         """Stages are not trained into the folder of a run that had none."""
-        path = self.folder / _IDENTITY
+        path = self.identity
         if path.exists():
             what = "is the run of a recipe without a plan, this one has stages"
             raise StorageError(what, where=str(self.folder), fix="start another run with --fork NAME")
 
     def claim(self, identity: Mapping[str, Any]) -> None:
         """Starts the run, or refuses to continue one that was started with anything else, naming each difference."""
-        path = self.folder / _IDENTITY
+        path = self.identity
         if not path.exists():
             others = (child.name for child in self.folder.iterdir()) if self.folder.exists() else ()
             if any(name[0] != "." and name != RECEIPTS for name in others):
@@ -78,12 +84,13 @@ class RunFolder:
         started = _read(path)
         changes = differences(started, identity)
         if changes:
-            fix = "restore it, or start another run with --fork NAME"
-            raise RecipeError([Problem(change, str(path), fix=fix) for change in changes])
+            fix = "restore what it was, and it goes on; or start another run beside it with --fork NAME"
+            found = [Problem(change, str(path)) for change in changes]
+            raise RecipeError([*found[:-1], replace(found[-1], fix=fix)])
 
     def progress(self) -> dict[str, Any]:
         """What the run was started with, by checksum, and how far it is: processes compare it."""
-        return {"run": storage.sha256_file(self.folder / _IDENTITY), "updates": self.updates()}
+        return {"run": storage.sha256_file(self.identity), "updates": self.updates()}
 
     def updates(self) -> list[int]:
         """Numbers of the updates after which a checkpoint was committed, in order."""
@@ -118,12 +125,18 @@ class RunFolder:
         return True
 
 
-def name(recipe: Any, system: str) -> str:
-    """Of the folder of a system of a recipe, below `runs/`. BM25 and published encoders know no seed."""
-    if system in ("bm25", "published"):
-        return f"{recipe.name}-{system}"
-    recipe.must_train()
-    return f"{recipe.name}-seed{recipe.training['seed']}" + ("" if system == "trained" else f"-{system}")
+def name(recipe: Any, system: str, fork: str | None = None) -> str:
+    """Of the folder of a system of a recipe, below `runs/`. BM25 and published encoders know no seed. `fork`: of
+    another run beside it."""
+    if fork is not None and not _FORK.fullmatch(fork):
+        what, fix = f"{excerpt(fork)} cannot be a part of the name of a folder", "use letters, digits, _ . and -"
+        raise RecipeError(what, key="--fork", fix=fix)
+    parts = [recipe.name]
+    if system not in ("bm25", "published"):
+        recipe.must_train()
+        parts.append(f"seed{recipe.training['seed']}")
+    parts += [] if system == "trained" else [system]
+    return "-".join([*parts, *([fork] if fork is not None else [])])
 
 
 def of_stage(run: Path, recipe: Any) -> Path:

@@ -21,6 +21,9 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
 StageName = Annotated[
     str | None, typer.Option("--stage", help="Of a recipe with a plan: only this stage.", metavar="NAME")
 ]
+Fork = Annotated[
+    str | None, typer.Option("--fork", help="Another run of the same recipe, in a folder beside it.", metavar="NAME")
+]
 Root = Annotated[Path, typer.Option(help="Folder of the source tree.", metavar="FOLDER")]
 RunFolder = Annotated[
     Path | None,

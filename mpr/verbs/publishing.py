@@ -17,6 +17,13 @@ def push(
     private: Annotated[bool, typer.Option("--private", help="Nobody else may see it, or it is not pushed.")] = False,
     create_pr: Annotated[bool, typer.Option("--create-pr", help="As a pull request instead of a commit.")] = False,
     merged: Annotated[bool, typer.Option("--merged", help="Add LoRA adapters to the weights first.")] = False,
+    base: Annotated[
+        Path | None,
+        typer.Option(help="With --merged: the base's folder, if it is elsewhere now.", metavar="FOLDER"),
+    ] = None,
+    passage_base: Annotated[
+        Path | None, typer.Option(help="The same of the passage encoder's base.", metavar="FOLDER")
+    ] = None,
     draft: Annotated[
         bool, typer.Option("--draft", help="Push what is no row, to a private repository; the card says why.")
     ] = False,
@@ -50,7 +57,7 @@ def push(
     data = tuple(kind for kind, asked in (("candidates", candidates), ("vectors", vectors)) if asked)
     options = PushOptions(
         run, repo, recipe, baselines=tuple(baseline or ()), licence=licence, draft=draft, merged=merged, data=data,
-        home=home, public=tuple(public or ()),
+        home=home, public=tuple(public or ()), base=base, passage_base=passage_base,
     )  # fmt: skip
     wanted = hub.publications(options)
     if dry_run:
@@ -94,12 +101,8 @@ def pull(
     A row's name stands for the repository and commit that the leaderboard records, and for the model it measured.
     Example: mpr pull owner/name --revision 0123456789abcdef0123456789abcdef01234567
     """
-    import logging
-    import sys
-
     from mpr.publishing import hub
 
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     measured = None
     if "/" not in name:
         name, measured = _published(root, name, revision)

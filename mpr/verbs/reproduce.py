@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mpr.errors import NumbersError, StorageError
-from mpr.verbs.arguments import Home, OneRecipe, Overrides, Quiet
+from mpr.verbs.arguments import Fork, Home, OneRecipe, Overrides, Quiet
 
 Run = Annotated[Path, typer.Argument(help="A run folder: runs/<recipe>-seed<n>.", metavar="RUN")]
 
@@ -25,6 +24,7 @@ def reproduce(
         bool, typer.Option("--older-code", help="Keep stages that other code made; the result says so.")
     ] = False,
     memory: Annotated[float, typer.Option(help="GB that a search may take; it changes no result.", metavar="GB")] = 2.0,
+    fork: Fork = None,
     quiet: Quiet = False,
 ) -> None:
     """Make a row: data, candidates, training, vectors, ranking, scores, each with a receipt; then print the row.
@@ -34,14 +34,13 @@ def reproduce(
     training (recipes/checkpoints/) measures published encoders: values off the published ones end with code 3 too.
     Example: mpr reproduce recipes/quickstart.yaml --seeds 3
     """
-    import logging
-
     from mpr.rows import reproduction
+    from mpr.runtime import command
 
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    command.tell()
     made = reproduction.reproduce(
         recipe, overrides or (), home, runs, typer.echo,
-        seeds=seeds, baselines=baselines, older_code=older_code, budget=int(memory * 1e9), quiet=quiet,
+        fork=fork, seeds=seeds, baselines=baselines, older_code=older_code, budget=int(memory * 1e9), quiet=quiet,
     )  # fmt: skip
     typer.echo(str(made), nl=False)
     typer.echo(made.next_commands(recipe), nl=False)

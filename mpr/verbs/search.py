@@ -51,7 +51,7 @@ def _opened(
         raise RecipeError("the recipe trains nothing (training: none)", key="--untrained", fix=fix)
     system = "untrained" if untrained else "bm25" if bm25 else found.system
     place = folder or Path("runs") / run_folder.name(found, system)
-    return Retrieval(Dataset(found, home, quiet), place, int(memory * 1e9))
+    return Retrieval(Dataset(found, home, quiet), place, int(memory * 1e9), untrained)
 
 
 def _model(stages: Retrieval, name: str | None, untrained: bool, group: Group) -> Model:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mpr.errors import RecipeError
-from mpr.verbs.arguments import Home, OneRecipe, Overrides, Quiet, RunFolder, StageName
+from mpr.verbs.arguments import Fork, Home, OneRecipe, Overrides, Quiet, RunFolder, StageName
 
 if TYPE_CHECKING:
     from mpr.data.pair_labels import Knowledge
@@ -111,9 +111,7 @@ def train(
     overrides: Overrides = None,
     home: Home = Path(".mpr"),
     folder: RunFolder = None,
-    fork: Annotated[
-        str | None, typer.Option(help="Start another run folder of the same recipe.", metavar="NAME")
-    ] = None,
+    fork: Fork = None,
     quiet: Quiet = False,
     stage: StageName = None,
 ) -> None:
@@ -122,14 +120,12 @@ def train(
     For several processes: accelerate launch mpr/train.py RECIPE, with a launch file of recipes/accelerate/.
     Example: mpr train recipes/quickstart.yaml
     """
-    import logging
-    import sys
-
     from mpr.recipe import read
+    from mpr.runtime import command
     from mpr.runtime.processes import Place
     from mpr.training.launch import Launch, run
 
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    command.tell()
     with Place.here().speaking_once():
         row = read.load(recipe, overrides or ())
     typer.echo(f"trained: {run(row, Launch(home, folder, fork, quiet, stage))}")

@@ -29,6 +29,7 @@ _BUSY = (408, 409, 425, 429, 500, 502, 503, 504, 529)
 _HERE = ("localhost", "127.0.0.1", "::1")
 _FIRST, _LONGEST = 1.0, 120.0  # seconds of a pause
 _LARGEST = 1 << 24  # bytes of an answer
+_IN_ALL = 10  # times the patience: how long the bytes of one answer may take
 
 
 class Settings(Parameters):
@@ -146,7 +147,11 @@ class Writer:
         request = urllib.request.Request(self._address, json.dumps(body).encode(), headers)
         try:
             with self._opener.open(request, timeout=wanted.patience) as answer:
-                found: bytes = answer.read(_LARGEST + 1)
+                found, ends = b"", time.monotonic() + _IN_ALL * wanted.patience
+                while len(found) <= _LARGEST and (more := answer.read1(_LARGEST)):
+                    found += more
+                    if time.monotonic() > ends:
+                        raise TimeoutError(f"its answer has no end after {_IN_ALL * wanted.patience:,.0f} seconds")
                 return found
         except urllib.error.HTTPError as error:
             with error:
@@ -189,7 +194,8 @@ class Writer:
             self._refuse(f"answers in another form: {shown}", "it must speak the form of /v1/chat/completions")
         if self._key is not None and self._key in f"{text}{model}":
             self._refuse("sends the key back in its answer", "nothing of it was kept; change the key")
-        text = (text or "").encode("utf-8", "replace").decode("utf-8")  # JSON can hold what UTF-8 cannot
+        # JSON can hold what UTF-8 cannot
+        text, model = ((said or "").encode("utf-8", "replace").decode("utf-8") for said in (text, model))
         return Reply(text, model, choice.get("finish_reason") == "length")
 
     def _shown(self, text: object) -> str:

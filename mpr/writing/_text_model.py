@@ -17,6 +17,7 @@ from pydantic import Field
 from mpr.catalogue import Parameters
 from mpr.errors import DataError, RecipeError, excerpt
 from mpr.records import stable_hash
+from mpr.runtime.progress import ours_alone
 from mpr.writing._transcript import Answered, Reply
 
 _MORE = ("tokenizer_config.json", "chat_template.jinja")  # besides what an encoder is read from
@@ -159,7 +160,7 @@ class Writer:
 
         try:
             found = AutoTokenizer.from_pretrained(self._folder, local_files_only=True, trust_remote_code=False)
-        except (OSError, ValueError, ImportError) as error:
+        except Exception as error:
             what = f"its tokenizer cannot be loaded: {excerpt(str(error), 200)}"
             raise DataError(what, where=str(self._folder), fix="it needs a tokenizer.json") from error
         if self.settings.chat and not found.chat_template:
@@ -183,16 +184,17 @@ class Writer:
         try:
             config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
             kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-            model, found = kind.from_pretrained(
-                folder,
-                config=config,
-                use_safetensors=True,
-                local_files_only=True,
-                trust_remote_code=False,
-                output_loading_info=True,
-                dtype="auto",
-            )
-        except (OSError, ValueError, RuntimeError, ImportError, KeyError) as error:
+            with ours_alone():
+                model, found = kind.from_pretrained(
+                    folder,
+                    config=config,
+                    use_safetensors=True,
+                    local_files_only=True,
+                    trust_remote_code=False,
+                    output_loading_info=True,
+                    dtype="auto",
+                )
+        except Exception as error:
             what = f"cannot be loaded as a language model: {excerpt(str(error), 300)}"
             raise DataError(what, where=str(folder), fix="name an encoder-decoder or a causal model") from error
         if found["missing_keys"]:

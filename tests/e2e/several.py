@@ -47,7 +47,7 @@ def same_weights(world: World) -> dict[str, Any]:
         **_apart(world, "one", "both", "model/model.safetensors"),
         "logged": sum("loss" in entry for entry in log),
         "trained": ended.said.count("trained:"),
-        "shown": ended.said.count("'grad_norm'"),
+        "shown": ended.said.count("learning rate"),
         "files": sorted(place.name for place in (world.folder / "both").iterdir() if place.name[0] != "."),
     }
 

@@ -142,13 +142,23 @@ def test_a_trained_model_is_scored_without_its_training(place: Place) -> None:
 
 def test_another_depth_is_refused(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     place.refused("search", "ours", "--set", "search.depth=9", code=2)
-    assert "was made with depth: 10, not 9" in capsys.readouterr().err
+    assert "was made with depth 10 -> 9" in capsys.readouterr().err
 
 
 def test_without_a_model_the_way_out_is_named(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     place.refused("encode", "nothing", code=2)
     assert "there is no trained model (run `mpr train` first" in capsys.readouterr().err
     assert not (place.folder / "nothing").exists()
+
+
+@pytest.mark.parametrize("verb", ["search", "evaluate"])
+@pytest.mark.parametrize("system", ["", "--untrained"])
+def test_without_vectors_the_command_that_makes_them_is_named(
+    place: Place, verb: str, system: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.refused(verb, "none", *([system] if system else []), code=2)
+    command = f"`mpr encode RECIPE {system}".rstrip()
+    assert f"there are no vectors yet (make them first: {command}`, with the same --set" in capsys.readouterr().err
 
 
 def test_systems_are_compared(place: Place, capsys: pytest.CaptureFixture[str]) -> None:

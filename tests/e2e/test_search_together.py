@@ -201,10 +201,10 @@ def test_a_ranking_by_other_settings_or_another_index_is_refused(world: Searched
     world.retrieval(run, *asked).search("test", "cpu")
     before = world.ranked(run)
     cases = {
-        "settings: 'nprobe=8', not 'nprobe=7'": (*IVF, "search.settings='nprobe=7'"),
-        "fetch: 60, not 61": (*asked, "search.fetch=61"),
-        "index: 'IVF8,Flat', not 'exact'": (),
-        "index: 'IVF8,Flat', not 'Flat'": ("search.index=Flat", "draft=true"),
+        "settings 'nprobe=8' -> 'nprobe=7'": (*IVF, "search.settings='nprobe=7'"),
+        "fetch 60 -> 61": (*asked, "search.fetch=61"),
+        "index 'IVF8,Flat' -> 'exact'": (),
+        "index 'IVF8,Flat' -> 'Flat'": ("search.index=Flat", "draft=true"),
     }
     for says, sets in cases.items():
         with pytest.raises(RecipeError, match=says):

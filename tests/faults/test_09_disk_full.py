@@ -22,6 +22,7 @@ from mpr import storage
 from mpr.errors import StorageError
 from tests.conftest import Examined
 from tests.faults.artefacts import ARTEFACTS, complete, finish, hooked
+from tests.faults.test_01_killed_training import tried
 
 FULL = r"at least [\d,]+ bytes are needed, [\d,]+ bytes are free"
 ROOT = Path(__file__).parents[2]
@@ -173,3 +174,10 @@ def test_small_disk(tmp_path: Path, examined: Examined) -> None:
         return
     assert done.returncode == 0, done.stderr
     examined(len(re.findall("No space left on device; " + FULL, done.stdout)), "refusals by a full disk", at_least=2)
+
+
+def test_checkpoint_without_room(tmp_path: Path, examined: Examined) -> None:
+    """torch and safetensors open files of their own, and each says in its own words that a write failed."""
+    said = tried("room", tmp_path)
+    assert all(re.search(f"checkpoints/.*cannot [a-z]+: .*{FULL}", line) for line in said), said
+    examined(len(said), "refusals of a checkpoint", at_least=2)

@@ -49,6 +49,53 @@ def test_every_edited_output_is_the_one_that_is_named(tmp_path: Path, examined: 
     examined(edited, "edited or deleted outputs", at_least=20)
 
 
+def test_what_no_receipt_of_an_artefact_covers_is_named_too(tmp_path: Path, examined: Examined) -> None:
+    """The log whose numbers a published page shows, what the run was started with, and checkpoints."""
+    run = small_rows.copy(tmp_path)
+    checkpoints = [path for path in (run / "checkpoints").rglob("*") if path.is_file()]
+    for file in [run / "metrics.jsonl", run / "run.json", *checkpoints]:
+        kept = file.read_bytes()
+        for damage in (lambda data: data[: len(data) // 2], lambda data: data[:-2] + b"9" + data[-1:]):
+            file.write_bytes(damage(kept))
+            found = _problems(run)
+            assert len(found) == 1, (file, found)
+            assert found[0] in str(file) or str(file.parent) in found[0], (file, found)
+        file.unlink()
+        assert len(_problems(run)) == 1, file
+        file.write_bytes(kept)
+    assert _problems(run) == []
+    examined(3 * (2 + len(checkpoints)), "edited or deleted files", at_least=12)
+
+
+def test_an_edited_log_is_not_taken_into_a_result(tmp_path: Path) -> None:
+    run = small_rows.copy(tmp_path)
+    result, log = (run / "result.json").read_bytes(), run / "metrics.jsonl"
+    log.write_bytes(log.read_bytes().replace(b'"loss": ', b'"loss": 1', 1))
+    done = small_rows.reproduce(tmp_path)
+    assert done.returncode == 4, done.stderr
+    assert "metrics.jsonl train: was edited" in done.stderr
+    assert (run / "result.json").read_bytes() == result
+
+
+DAMAGED = [b"", b"[" * 100_000, b'{"attempts": NaN}', b'{"attempts": 1e999}', b"\xff\xfe", b"null", b'{"stage": NaN}']
+
+
+def test_a_receipt_that_cannot_be_read_counts_as_absent(tmp_path: Path, examined: Examined) -> None:
+    """Nothing but the stage that it speaks of is looked at again, and it is said why."""
+    run = small_rows.copy(tmp_path)
+    receipts = Receipts(run, tmp_path / ".mpr")
+    for number, content in enumerate(DAMAGED):
+        receipts.path("train").with_suffix(".begun").write_bytes(content)
+        assert receipts.begin("train") == 1, number
+        receipts.path("search").write_bytes(content)
+        assert receipts.read("search") is None, number
+    done = small_rows.reproduce(tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "search.json: cannot be read" in done.stderr
+    assert _problems(run) == []
+    examined(2 * len(DAMAGED), "damaged receipts")
+
+
 def test_edited_receipts_and_results_are_named(tmp_path: Path, examined: Examined) -> None:
     run = small_rows.copy(tmp_path)
     files = [*(run / "receipts" / f"{stage}.json" for stage in STAGES), run / "result.json"]

@@ -92,7 +92,7 @@ def test_one_bad_line_among_two_million(halves: tuple[Path, Path], kind: str) ->
     assert f"{path}:{BAD}" in message
     assert f"at byte {offset}: " in message
     assert words in message
-    assert message.isascii()
+    assert message.replace("\n", "").isprintable()
     assert message.isprintable()
     assert len(message) < 400
 

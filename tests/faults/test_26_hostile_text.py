@@ -165,7 +165,6 @@ def test_every_text_through_every_format(tmp_path: Path) -> None:
                 continue
             with pytest.raises(DataError) as caught:
                 there_and_back(path, text)
-            assert str(caught.value).isascii(), (name, kind)
             assert str(caught.value).isprintable(), (name, kind)
             outcomes["refused"] += 1
     print(f"{len(FORMATS)} formats x {len(TEXTS)} texts: {dict(outcomes)}")
@@ -239,7 +238,7 @@ def test_hostile_ids_are_refused_with_the_rule(tmp_path: Path) -> None:
             with pytest.raises(DataError, match=words) as caught:
                 list(read(path))
             assert str(caught.value).startswith(f"{path}:1 ")
-            assert str(caught.value).isascii()
+            assert str(caught.value).replace("\n", "").isprintable()
             tried += 1
     print(f"{tried} ids refused by readers")
     assert tried == len(IDS) * len(JSON_READERS) == 56

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import resource
 import signal
 import sys
 import time
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from mpr import storage
+from mpr.errors import StorageError
 from mpr.recipe import read
 from mpr.recipe.keys import Recipe
 from mpr.storage.manifest import sha256_file
@@ -146,6 +148,31 @@ def killed_in_a_refresh(folder: Path, numbers: Iterable[int]) -> list[str]:
     return found
 
 
+def without_room(folder: Path) -> list[str]:
+    """A file of a checkpoint that may not grow to its size, each of them in turn; then the same command with room."""
+    path, log, found = recipe(folder), folder / "log", []
+    assert waited(forked(lambda: run(*launch(path, folder / "whole")))) == 0
+    expected = weights(folder / "whole")
+    sizes = {file.stat().st_size for file in RunFolder(folder / "whole").checkpoint(EVERY).rglob("*") if file.is_file()}
+    for limit in (200 * 512, max(sizes) - 512):  # inside the weights, inside what the optimiser keeps
+        target = folder / f"limit-{limit}"
+
+        def limited(limit: int = limit, target: Path = target) -> None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))  # writes fail with EFBIG
+            try:
+                run(*launch(path, target))
+            except StorageError as error:
+                log.write_text(str(error))
+                os._exit(4)
+
+        assert waited(forked(limited)) == 4, f"limit {limit}"
+        found.append(log.read_text())
+        assert not [*RunFolder(target).updates(), *target.rglob("*.staging")], f"limit {limit}"
+        assert waited(forked(lambda target=target: run(*launch(path, target)))) == 0, f"limit {limit}"
+        assert weights(target) == expected, f"limit {limit}"
+    return found
+
+
 def left(folder: Path) -> tuple[str, dict[str, str]]:
     """Digest of the trained weights, and of every file that refreshes left."""
     places = (place for place in (folder / "refresh").rglob("*") if place.is_file())
@@ -178,6 +205,7 @@ MODES: dict[str, Callable[[Path], Any]] = {
     "some": lambda folder: killed_while_saving(folder, 9),
     "saving": killed_while_saving,
     "bits": same_bits,
+    "room": without_room,
     "refresh": lambda folder: killed_in_a_refresh(folder, (220,)),
     "refreshes": lambda folder: killed_in_a_refresh(folder, count(1, 5)),
 }

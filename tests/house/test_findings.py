@@ -18,8 +18,6 @@ from mpr.publishing._board import BoardRow
 from tests import shipped
 from tests.conftest import Examined
 
-pytestmark = pytest.mark.small
-
 PAGE = shipped.ROOT / "docs" / "findings.md"
 MEASURES = {
     "nDCG@10": "ndcg10", "recall@20": "recall20", "recall@100": "recall100", "top-20": "top20", "top-100": "top100",

@@ -9,8 +9,6 @@ from tests.house import rooms
 from tests.house.rooms import CATALOGUES, ROOMS, Arrow, arrows, room
 from tests.house.source import ROOT, Source, package
 
-pytestmark = pytest.mark.small
-
 DOOR_LINES = (8, 30)  # of the docstring of a room
 DOOR_OF_ALL = 17  # modules of a room that others may import: more is no door
 

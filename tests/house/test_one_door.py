@@ -11,8 +11,6 @@ from tests.house import doors
 from tests.house.doors import Found
 from tests.house.source import Source, package
 
-pytestmark = pytest.mark.small
-
 Guard = Callable[[tuple[Source, ...]], Found]
 
 FLOORS = {doors.writers: 5_000, doors.imports: 300, doors.uploads: 5_000, doors.unsafe: 5_000}

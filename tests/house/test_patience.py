@@ -19,8 +19,6 @@ from tests.conftest import Examined
 from tests.house.doors import Found
 from tests.house.source import Source, everything
 
-pytestmark = pytest.mark.small
-
 WAITS = "tests/waiting.py"
 HERE = f"tests/house/{Path(__file__).name}"  # its planted violations are text
 SHORTEST = 60  # seconds that a guard against hanging lasts

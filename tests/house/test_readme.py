@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import re
 
-import pytest
-
 from mpr import catalogue
 from tests.conftest import Examined
 from tests.house.source import ROOT
-
-pytestmark = pytest.mark.small
 
 README = (ROOT / "README.md").read_text("utf-8")
 RELIABILITY = (ROOT / "docs" / "reliability.md").read_text("utf-8")

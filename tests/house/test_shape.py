@@ -9,12 +9,8 @@ import tomllib
 from collections import defaultdict
 from importlib.metadata import packages_distributions
 
-import pytest
-
 from tests.conftest import Examined
 from tests.house.source import ROOT, Source, everything, package
-
-pytestmark = pytest.mark.small
 
 FILE_LINES = 500
 FUNCTION_LINES = 100

@@ -52,7 +52,7 @@ def test_only_adapters_are_merged_and_nothing_is_overwritten(tmp_path: Path) -> 
     base = published(tmp_path / "base")
     built = towers.build(settings(base=str(base), lora=LORA), BERT, 1)
     towers_folder.write(tmp_path / "adapters", built, BERT)
-    with pytest.raises(DataError, match="say where that folder is"):
+    with pytest.raises(DataError, match="say where that folder is: --base FOLDER of `mpr merge`"):
         towers_folder.merge(tmp_path / "adapters", tmp_path / "merged")
     towers_folder.merge(tmp_path / "adapters", tmp_path / "merged", base)
     with pytest.raises(DataError, match="is merged already"):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from mpr import errors
-from mpr.errors import MprError, Problem, Problems, excerpt, nearest
+from mpr.errors import MprError, Problem, Problems, excerpt, nearest, nearest_beside, printable
 
 # docs/reliability.md and the command line promise these numbers to scripts.
 CODES = {"MprError": 1, "RecipeError": 2, "DataError": 2, "NumbersError": 3, "StorageError": 4, "Interrupted": 75}
@@ -60,6 +62,13 @@ def test_nearest() -> None:
     assert nearest("temprature", known) == "did you mean 'temperature'?"
     assert nearest("xyz", known) == ""
     assert nearest("anything", iter([])) == ""
+    assert nearest("minilm", ["bert", "MiniLM"]) == "did you mean 'MiniLM'?"
+
+
+def test_nearest_beside(tmp_path: Path) -> None:
+    (tmp_path / "my.yaml").touch()
+    assert nearest_beside(tmp_path / "my.yml") == "did you mean 'my.yaml'?"
+    assert nearest_beside(tmp_path / "other" / "my.yml") == nearest_beside(Path("x\0y/z")) == ""
 
 
 @pytest.mark.parametrize(
@@ -69,12 +78,27 @@ def test_nearest() -> None:
         ("plain", "'plain'"),
         (b"\xff\x00", r"'\\xff\x00'"),
         ("\x1b[2Jred", r"'\x1b[2Jred'"),
-        ("naïve \u202e", r"'na\xefve \u202e'"),
+        ("naïve \u202e", r"'naïve \u202e'"),
+        ("été-日本\x9b1m", r"'été-日本\x9b1m'"),
         ("x" * 61, "'" + "x" * 60 + "'... (61 characters)"),
         ("", "''"),
     ],
 )
 def test_excerpt(data: bytes | str, shown: str) -> None:
     assert excerpt(data) == shown
-    assert excerpt(data).isascii()
     assert excerpt(data).isprintable()
+
+
+@pytest.mark.parametrize(
+    "text, shown",
+    [
+        ("two\n\tlines", "two\n\tlines"),
+        ("日本語\u3000Ωé", "日本語\u3000Ωé"),
+        ("\x1b[31mred\x07 \x9b0m \r", r"\x1b[31mred\x07 \x9b0m \r"),
+        ("\u202eright to left\u2028", r"\u202eright to left\u2028"),
+        ("half \ud800", r"half \ud800"),
+    ],
+)
+def test_a_refusal_cannot_steer_the_terminal(text: str, shown: str) -> None:
+    assert printable(text) == shown
+    assert str(Problem("is odd", where=text)) == f"{shown}: is odd"

@@ -38,7 +38,7 @@ def names_are_plain(recipe: Recipe) -> Iterator[Finding]:
     named = [(("data", "evaluate", key), key) for key in recipe.data.evaluate]
     for path, name in [*named, *((("data", "corpus", "splits", key), key) for key in splits)]:
         if not PLAIN.fullmatch(name):
-            yield path, f"{name[:40]!a} is no plain name", "use letters, digits, _ . and -, 100 at most"
+            yield path, f"{name[:40]!r} is no plain name", "use letters, digits, _ . and -, 100 at most"
 
 
 def no_training_on_evaluation(recipe: Recipe) -> Iterator[Finding]:

@@ -80,7 +80,7 @@ LEAST = {
     "save_total_limit": 1,
 }
 ABOVE_ZERO = ("learning_rate", "num_train_epochs", "adam_epsilon")
-BELOW = {"adam_beta1": 1, "adam_beta2": 1, "weight_decay": 1, "seed": 2**32}
+BELOW = {"adam_beta1": 1, "adam_beta2": 1, "weight_decay": 1, "seed": 2**32, "learning_rate": 1e30}
 
 
 def training_is_complete(recipe: Recipe) -> Iterator[Finding]:

@@ -129,7 +129,7 @@ def test_a_folder_brings_its_own(tmp_path: Path) -> None:
 def test_what_the_hub_cannot_give_is_said(monkeypatch: pytest.MonkeyPatch, error: Exception, message: str) -> None:
     asked = []
 
-    def download(repo: str, file: str, revision: str | None) -> str:
+    def download(repo: str, file: str, revision: str | None, local_files_only: bool = False) -> str:
         asked.append((repo, file, revision))
         raise error
 

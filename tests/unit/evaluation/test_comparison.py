@@ -63,6 +63,17 @@ def test_two_systems() -> None:
     assert json.loads(found.json())["pairs"][0]["p"] == 2 / 32
 
 
+def test_an_interval_of_few_questions_comes_with_a_caution() -> None:
+    """Also where there are many questions and few of them differ; not where enough differ."""
+    cases = {10: (10, True), 100: (9, True), 101: (10, False), 19: (19, True), 20: (20, False)}
+    for questions, (differing, is_too_few) in cases.items():
+        names = tuple(f"q{number}" for number in range(questions))
+        won = [1.0] * differing + [0.0] * (questions - differing)
+        found = compare({"a": [scores(won, names)], "b": [scores([0.0] * questions, names)]}, "top20")
+        assert found.pairs[0].too_few is is_too_few, questions
+        assert (f"not to be trusted: only {differing} questions differ" in str(found)) is is_too_few
+
+
 def test_several_systems_are_corrected() -> None:
     systems = {"good": [scores(GOOD)], "fair": [scores(FAIR)], "poor": [scores(POOR)]}
     found = compare(systems, "top20")

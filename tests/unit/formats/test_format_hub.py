@@ -19,7 +19,6 @@ def private_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import datasets
 
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    datasets.disable_progress_bars()
 
 
 def folder(path: Path, rows: list[dict[str, Any]], name: str = "train.jsonl") -> str:
@@ -43,6 +42,15 @@ def test_passages_with_mapped_columns(tmp_path: Path, name: str, streaming: bool
     found = list(hub.read_passages(source, columns, streaming=streaming, draft=True))
     assert found == [Passage("1", "one", "T"), Passage("2", "two", "")]
     assert [row for _, row in hub.read_rows(source, columns={"n": "more"}, draft=True)] == [{"n": 0}, {"n": 1}]
+
+
+def test_the_library_shows_no_bar_of_its_own(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    import datasets
+
+    datasets.enable_progress_bars()
+    assert len(list(hub.read_rows(folder(tmp_path / "set", [{"a": 1}]), draft=True))) == 1
+    assert capfd.readouterr() == ("", "")
+    assert not datasets.are_progress_bars_disabled(), "whoever uses it beside us keeps its bars"
 
 
 def test_questions_judgements_and_splits(tmp_path: Path) -> None:

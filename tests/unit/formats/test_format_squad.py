@@ -15,7 +15,9 @@ from tests.unit.formats.format_cases import IDS, TEXTS, written
 
 
 def question(identity: str, text: str, *answers: str) -> dict[str, Any]:
-    return {"id": identity, "question": text, "answers": [{"text": one, "answer_start": 0} for one in answers]}
+    starts = {"text": len("first ")}
+    found = [{"text": one, "answer_start": starts.get(one, 0)} for one in answers]
+    return {"id": identity, "question": text, "answers": found}
 
 
 OFFICIAL = {
@@ -104,6 +106,10 @@ def test_the_name_says_the_form(tmp_path: Path) -> None:
         (
             lambda data: data["data"][0]["paragraphs"][0]["qas"][0]["answers"][0].update(answer_start="0"),
             r"qas\[0\]\.answers\[0\]\.answer_start: must be a whole number",
+        ),
+        (
+            lambda data: data["data"][0]["paragraphs"][0]["qas"][1]["answers"][1].update(text="texts"),
+            "question '56bf': answer 'texts' is not in the context at 6",
         ),
         (lambda data: data.pop("data"), "data: field is missing"),
     ],

@@ -184,6 +184,33 @@ def test_runaway_pattern_names_the_question(monkeypatch: pytest.MonkeyPatch) -> 
         matcher.found_in("a" * 60 + "c" + "ab" * 60 + "c")
 
 
+@pytest.mark.parametrize(
+    "pattern, why",
+    [
+        ("(?:a{65535}){65535}", "repeats are written out"),
+        ("((a{1,90}){1,90}){90}", "repeats are written out"),
+        ("(?:a{19999})" * 20, "repeats are written out"),
+        ("(?R)", "calls a part of itself"),
+        ("(?P<n>a(?&n)?)", "calls a part of itself"),
+        ("(a)(?1)", "calls a part of itself"),
+        ("|".join(f"answer {number}" for number in range(1_500)), "4,000 are allowed"),
+    ],
+)
+def test_patterns_that_would_take_all_memory_are_refused_before_they_are_compiled(pattern: str, why: str) -> None:
+    with pytest.raises(DataError, match=why) as caught:
+        AnswerMatcher(["fine", pattern], regex=True, question="q7")
+    assert caught.value.problems[0].where == "question q7"
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [r"\d{4}-\d{2}-\d{2}", r"[(?R{9}]{2}\(?1?", r"(?i:a)(?-i:b)(?<!x)y{0}", r"x{,3}(?:y{2}|z{30}){40}", "{{9}"],
+)
+def test_ordinary_patterns_are_not_too_large(pattern: str) -> None:
+    AnswerMatcher([pattern], regex=True)
+
+
 def test_token_line_marks_both_ends() -> None:
     assert token_line("A, b") == " a , b "
     assert token_line("") == "  "

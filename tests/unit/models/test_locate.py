@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
+import pty
 import shutil
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from mpr import storage
-from mpr.errors import RecipeError
+from mpr.errors import DataError, RecipeError
 from mpr.models import contract, cross_encoder, late_interaction, locate
 from mpr.search.inference import Model
 from mpr.storage.manifest import Manifest
@@ -120,15 +124,22 @@ print(len(list(tqdm(range(3), desc="ours"))))
 """
 
 
-@pytest.mark.parametrize("how", ["quiet", "with bars"])
-def test_bars_unless_quiet(hub: HubServer, pushed: Files, tmp_path: Path, how: str) -> None:
+@pytest.mark.parametrize("how, to", [("quiet", "terminal"), ("with bars", "terminal"), ("with bars", "file")])
+def test_bars_on_a_terminal_unless_quiet(hub: HubServer, pushed: Files, tmp_path: Path, how: str, to: str) -> None:
     """The client counts files on the terminal; its bars for others are what they were before."""
     command = [sys.executable, "-c", BARS, hub.add(REPO, pushed), str(tmp_path / "home"), how]
     environment = hub.environment(tmp_path / "cache")
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=ROOT)
-    assert done.stdout == "3\n", done.stderr
-    assert ("Fetching" in done.stderr) == (how == "with bars")
-    assert "ours" in done.stderr
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    file = open(tmp_path / "log", "w+b")  # noqa: SIM115
+    shown = slave if to == "terminal" else file.fileno()
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=shown, check=False, cwd=ROOT)
+    os.close(slave)
+    with open(master, "rb", buffering=0) as screen, file:
+        said = screen.read(1 << 16) if to == "terminal" else (tmp_path / "log").read_bytes()
+    assert done.stdout == b"3\n", said
+    assert (b"Fetching" in said) == (how == "with bars" and to == "terminal")
+    assert b"ours" in said
 
 
 def test_offline_by_the_variable(hub: HubServer, pushed: Files, tmp_path: Path) -> None:
@@ -253,6 +264,11 @@ def test_repositories_that_are_no_models_of_ours(
         "none": (plain, "has no manifest.json, so mpr did not write it", foreign),
         "other": ({**plain, "manifest.json": b'{"files": 3}'}, "manifest.json that mpr did not write", foreign),
         "text": ({**plain, "manifest.json": b"not JSON"}, "manifest.json that mpr did not write", foreign),
+        "endless": (
+            {**plain, "manifest.json": b'{"kind": "model", "files": {"a": {"bytes": Infinity}}}'},
+            "manifest.json that mpr did not write",
+            foreign,
+        ),
         "kind": ({**plain, "manifest.json": _manifest(plain, kind="vectors")}, "kind 'vectors', not a model", foreign),
         "bare": ({**bare, "manifest.json": _manifest(bare)}, "has no mpr.json", foreign),
         "pickle": (
@@ -379,3 +395,63 @@ def test_two_at_once(hub: HubServer, client: Client, pushed: Files, tmp_path: Pa
     assert [(done.value, done.error) for done in found] == [(str(folder), "")] * 2
     assert sum(route == "tree" for route, _ in hub.requests) == 1
     assert os.listdir(folder.parent) == [folder.name]
+
+
+# ---- answers that are none
+
+
+@pytest.mark.parametrize("error", [KeyError("id"), TypeError("no id"), AttributeError("id")])
+def test_a_reply_of_the_hub_without_an_id(error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def info(self: object, name: str) -> None:
+        raise error
+
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", info)
+    with pytest.raises(DataError, match=r"a/b NAME: could not be brought from the Hub: .*id.*; nothing was kept"):
+        locate.from_hub("a/b", None, tmp_path, unpinned=True, key="NAME")
+
+
+# ---- folders that are not there
+
+
+@pytest.mark.parametrize(
+    "name, said",
+    [
+        ("/no/such", "towers.base: there is no folder '/no/such' (check the path"),
+        ("~/no-such-folder", "towers.base: there is no folder '~/no-such-folder' (check the path"),
+        ("~", "there is no folder '~' (write it in full: /"),
+        ("models/minilm", "(did you mean 'MiniLM'?)"),
+        ("models/deep/down", "there is no folder 'models/deep/down' in "),
+        ("./minilm", "there is no folder './minilm' in "),
+    ],
+)
+def test_a_missing_folder_is_said_without_asking_the_hub(
+    name: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "models" / "MiniLM").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError) as caught:
+        locate.refuse_missing_folder(name, "towers.base")
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["bert-base-uncased", "org/model", "models/MiniLM", "models", "models/other@" + "1" * 40]
+)
+def test_what_may_be_on_the_hub_or_is_there_is_let_through(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "models" / "MiniLM").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    locate.refuse_missing_folder(name, "towers.base")
+
+
+def test_where_the_hubs_address_is_unknown_nothing_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    assert locate.without_retries() == {}
+    monkeypatch.setenv("HF_ENDPOINT", "https://no-such-host.invalid")
+    assert locate.without_retries() == {"local_files_only": True}
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # which looks the address up itself
+    assert locate.without_retries() == {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from huggingface_hub import constants
 
 from mpr.errors import DataError, Interrupted, MprError, RecipeError
 from mpr.publishing import hub
-from mpr.publishing.publication import CARD, File, Publication
+from mpr.publishing.publication import CARD, File, Publication, PushOptions
 from tests.conftest import Examined
 from tests.hub_login import logged_in
 from tests.hub_server import HubServer
@@ -248,3 +249,21 @@ def test_data_sets(server: HubServer) -> None:
 def test_two_revisions_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="two revisions were given"):
         hub.pull(f"a/b@{'0' * 40}", "1" * 40, tmp_path, None, True)
+
+
+def test_a_folder_of_the_users_is_never_in_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is downloaded, and no advice would delete it."""
+    (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "notes.txt"
+    for to, better in ((Path(), "such as b"), (Path("/"), "such as /b"), (file, f"such as {tmp_path}/b")):
+        with pytest.raises(DataError) as caught:
+            hub.pull(f"a/b@{'0' * 40}", None, tmp_path / "home", to, True)
+        assert better in str(caught.value)
+        assert not re.search("remove|delete|move", str(caught.value)), str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_base_without_adapters_to_add_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="--base: a base is needed where adapters are added"):
+        hub.publications(PushOptions(tmp_path, "a/b", base=tmp_path))

@@ -46,29 +46,28 @@ def test_long_curves_are_means(count: int, width: int) -> None:
 LOGGED = {
     "loss": 2.0, "grad_norm": 1.5, "learning_rate": 0.25, "cells_siblings": 3.0, "eval_top5": 0.5, "eval_runtime": 3.0,
 }  # fmt: skip
+STATE = SimpleNamespace(is_world_process_zero=True, global_step=7, max_steps=320)
 
 
-def test_lines_are_short(capsys: pytest.CaptureFixture[str]) -> None:
-    state = SimpleNamespace(is_local_process_zero=True, global_step=7)
-    given = dict(LOGGED)
-    _callbacks.Lines().on_log(None, state, None, logs=given)
-    assert capsys.readouterr().out == (
-        "{'update': 7, 'loss': '2', 'grad_norm': '1.5', 'learning_rate': '0.25', 'eval_top5': '0.5'}\n"
-    )
+def test_lines_of_a_training_are_aligned(caplog: pytest.LogCaptureFixture) -> None:
+    moved: list[int] = []
+    shown, given = _callbacks.Shown(moved.append), dict(LOGGED)
+    with caplog.at_level("INFO", "mpr"):
+        shown.on_log(None, STATE, None, logs=given)
+        shown.on_log(None, STATE, None, logs={"seconds_of_a_refresh": 3.0})  # nothing that one looks at: no line
+    assert caplog.messages == [
+        "update   7 of 320   loss   2.0000   gradient       1.5   learning rate 2.50e-01   validation: top5  50.00"
+    ]
     assert given == LOGGED, "the log itself keeps all of it"
+    lines = [_callbacks.line(*where, LOGGED) for where in ((7, 320), (320, 320))]
+    assert len({len(text) for text in lines}) == 1, lines
+    for step in (1, 2, 5):
+        shown.on_step_end(None, SimpleNamespace(global_step=step), None)
+    assert moved == [1, 1, 3], "what the bar moves by, also after a resume"
 
 
-def test_the_bar_says_the_same() -> None:
-    said: list[str] = []
-    bar = _callbacks.Bar()
-    bar.training_bar = SimpleNamespace(write=said.append)
-    bar.on_log(None, SimpleNamespace(is_world_process_zero=True, global_step=7), None, logs=dict(LOGGED))
-    assert said == ["{'update': 7, 'loss': '2', 'grad_norm': '1.5', 'learning_rate': '0.25', 'eval_top5': '0.5'}"]
-
-
-@pytest.mark.parametrize("given, ours", [(ProgressCallback, _callbacks.Bar), (PrinterCallback, _callbacks.Lines)])
-def test_one_of_them_takes_the_place_of_transformers(given: type, ours: type) -> None:
+@pytest.mark.parametrize("given", [ProgressCallback, PrinterCallback])
+def test_ours_takes_the_place_of_transformers(given: type) -> None:
     handler = CallbackHandler([given, _callbacks.Advice], None, None, None, None)
-    _callbacks.be_brief(handler)
-    assert [type(each) for each in handler.callbacks if isinstance(each, ProgressCallback | PrinterCallback)] == [ours]
-    assert len(handler.callbacks) == 2
+    _callbacks.Shown.instead(handler, print)
+    assert [type(each) for each in handler.callbacks] == [_callbacks.Advice, _callbacks.Shown]

@@ -154,6 +154,14 @@ def test_overrides() -> None:
         ("search.depth=50", "evaluation.measures[3]: 'top100' looks at 100 passages, the search keeps 50"),
         ("training=3", "--set training: must be a mapping, not 3"),
         ("search.depth=", "--set:1: is empty"),
+        (f"training.seed={'1' * 4301}", "(4301 characters) is neither a plain decimal number"),
+        (f"training.max_steps={'1' * 999}", "(999 characters) is neither a plain decimal number"),
+        ("objective[²].name=nll", "'objective.²' is not in the recipe"),
+        (f"objective[{'1' * 5000}].name=nll", "is not in the recipe"),
+        ("training.seed=\udcff", r"--set: 'training.seed=\udcff' has an undecodable character"),
+        ("\udcff=1", r"--set: '\udcff=1' has an undecodable character"),
+        ("a\x1b[2J=1", r"a\x1b[2J: 'a\x1b' is not in the recipe"),
+        ("training.learning_rate=1.0e38", "--set training.learning_rate: must be less than 1e+30, not 1e+38"),
     ],
 )
 def test_bad_overrides(override: str, message: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -146,7 +147,7 @@ def test_adapters_on_a_base_in_a_folder(stood: sources.Ground, tmp_path: Path) -
     found, merged = _made(stood, **params), _made(stood, model=str(tmp_path / "merged"))
     assert found.origin != merged.origin
     assert np.allclose(found(np.arange(13)).columns["score"], merged(np.arange(13)).columns["score"], atol=1e-4)
-    with pytest.raises(DataError, match="say where that folder is"):
+    with pytest.raises(DataError, match="say where that folder is: --base FOLDER"):
         _made(stood, model=params["model"])(np.arange(1))
     with pytest.raises(DataError, match="adapters for other weights"):
         _made(stood, **params | {"passage_base": str(base)})(np.arange(1))
@@ -167,12 +168,14 @@ def test_bars_are_those_of_the_ground(stood: sources.Ground, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("quiet", [True, False])
 def test_encoding_shows_a_bar_unless_quiet(
-    stood: sources.Ground, tmp_path: Path, capfd: pytest.CaptureFixture[str], quiet: bool
+    stood: sources.Ground, tmp_path: Path, capsys: pytest.CaptureFixture[str], quiet: bool
 ) -> None:
     assert stood.folder is not None
     here = ground(tmp_path, list(stood.passages), [asked("q", "p0", "a question")])
-    _made(replace(here, quiet=quiet), model=str(stood.folder / "model"))(np.arange(1))
-    said = capfd.readouterr().err
+    with pytest.MonkeyPatch.context() as terminal:
+        terminal.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+        _made(replace(here, quiet=quiet), model=str(stood.folder / "model"))(np.arange(1))
+    said = capsys.readouterr().err
     assert ("passages:" in said) == ("questions:" in said) == (not quiet)
 
 
@@ -183,7 +186,7 @@ def test_what_is_no_model_is_refused(stood: sources.Ground) -> None:
             made(np.arange(1))
         with pytest.raises(RecipeError, match="is not pinned to a commit"):
             _ = made.origin
-    with pytest.raises(RecipeError, match=r"sources\.model: 'no/such/model' is neither a folder here nor"):
+    with pytest.raises(DataError, match=r"sources\.model: there is no folder 'no/such/model' in "):
         _made(stood, model="no/such/model")(np.arange(1))
     assert stood.folder is not None
     with pytest.raises(RecipeError, match=r"sources\.model: a folder has no revision"):

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpr.errors import DataError
-from mpr.storage import json_stream
+from mpr.storage import json_stream, lines
 from mpr.storage.json_stream import read_array
 
 pytestmark = pytest.mark.small
@@ -208,3 +208,14 @@ def test_memory_does_not_grow_with_the_file_and_errors_come_early(file: Path) ->
     assert count == 2000
     assert peak < 8_000_000
     assert early < 8_000_000
+
+
+def test_an_entry_longer_than_any_text_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "LONGEST", 1 << 12)
+    monkeypatch.setattr(json_stream, "_WINDOW", 1 << 8)
+    path = tmp_path / "file.json"
+    path.write_text('[{"a": 1},\n{"a": "' + "x" * (1 << 16), "utf-8")
+    found = read_array(path)
+    assert next(found)[1] == {"a": 1}
+    with pytest.raises(DataError, match=r"file\.json:2: one record is longer than 4,096 bytes"):
+        next(found)

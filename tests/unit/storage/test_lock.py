@@ -168,3 +168,16 @@ def test_failing_body_frees_the_lock(tmp_path: Path) -> None:
         with pytest.raises(KeyboardInterrupt), storage.lock(tmp_path / ".lock"):
             raise KeyboardInterrupt
     assert os.listdir(tmp_path) == []
+
+
+def test_lock_files_that_a_kill_left_are_removed_and_held_ones_stay(tmp_path: Path) -> None:
+    stale, held = tmp_path / "vectors" / ".test.lock", tmp_path / ".row.lock"
+    stale.parent.mkdir()
+    stale.write_bytes(b"host somewhere, pid 1, since yesterday".ljust(256))
+    (tmp_path / "notes.lock").write_bytes(b"no lock of ours")
+    with storage.lock(held):
+        storage.remove_stale_locks(tmp_path)
+        assert not stale.exists()
+        assert held.exists()
+    assert not held.exists()
+    assert (tmp_path / "notes.lock").exists()

@@ -113,6 +113,13 @@ def test_attempts_end(server: ChatServer) -> None:
     assert server.asked == ["a"] * 3
 
 
+def test_an_answer_that_never_ends(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_chat, "_IN_ALL", 1e-4)
+    server.fail("drip")
+    with pytest.raises(DataError, match="in 1 attempts: 'its answer has no end after 0 seconds'"):
+        ask(writer(server, attempts=1), "a")
+
+
 def test_a_server_that_is_not_there(server: ChatServer) -> None:
     gone = server.settings(attempts=2) | {"endpoint": "http://127.0.0.1:1/v1"}
     with pytest.raises(DataError, match=r"127\.0\.0\.1:1 small-1: has not answered in 2 attempts: .*refused"):
@@ -199,3 +206,5 @@ def test_an_answer_without_words_and_one_cut_off() -> None:
     assert (empty.text, empty.model, empty.cut) == ("", "", True)
     odd = made._read(b'{"model": "m", "choices": [{"message": {"content": "\\ud800yes"}, "finish_reason": "stop"}]}')
     assert (odd.text, odd.cut) == ("?yes", False)
+    named = made._read(b'{"model": "m\\ud800", "choices": [{"message": {"content": "yes"}}]}')
+    assert named.model == "m?", "it is written down with the answer"
