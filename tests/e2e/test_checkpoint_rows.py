@@ -169,7 +169,12 @@ ROWS: dict[str, tuple[Any, Callable[[Path], Written]]] = {
 }
 
 
-@pytest.mark.parametrize("name", ROWS)
+QUICK = ("dpr_single_nq", "tas_b_msmarco")  # every layout is compared in tests/unit/models/test_published_encoders.py
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in ROWS]
+)
 def test_a_row_of_published_encoders(
     name: str, hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, examined: Examined
 ) -> None:
