@@ -79,6 +79,8 @@ class Splits:
 
     def proposable(self, role: str) -> PassageStore:
         """The passages that sources may propose for a split: its own inline texts, or the corpus."""
+        if role == "train":
+            self.recipe.must_train()
         name, collection = self.names[role], self.corpus.collection
         if not collection.split(name).inline:
             return self.corpus()
