@@ -72,6 +72,8 @@ class Dataset:
 
     def prepare(self) -> dict[str, Any]:
         """Builds and verifies everything; returns what `mpr data` prints."""
+        if not self.recipe.trains:
+            return self.prepare_corpus()
         asked = self.recipe.data.evaluate
         return _verified({"corpus": self.corpus(), **self.prepare_training(), **self._questions(*asked)})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from mpr.publishing import _board_verdicts
+from mpr.publishing import _board_checkpoints, _board_verdicts
 from mpr.publishing._board import Board, BoardRow, Entry
 from mpr.publishing._board_figures import Figure
 from mpr.publishing._board_table import TRACKS, Table, batch, encoder, labels, objective, positives, tables
@@ -50,10 +50,12 @@ def text(board: Board, against: Mapping[str, Mapping[str, Any]], figures: Sequen
 
 
 def _lines(board: Board, against: Mapping[str, Mapping[str, Any]], figures: Sequence[Figure]) -> Iterator[str]:
-    measured = sum(1 for row in board.rows if row.of("trained"))
+    measured = sum(1 for row in board.rows if row.of(row.recipe.system))
     yield "# Leaderboard\n"
     yield f"{len(board.rows)} rows, {measured} of them measured. Written by `mpr leaderboard build` from `results/`;"
     yield f"{_OWN_CHECK if board.own else _CHECK} finds any number, recipe or receipt that was edited since."
+    published = [row for row in board.rows if not row.recipe.trains]
+    yield from _board_checkpoints.lines(published, _costs, _receipts)
     for track in TRACKS:
         own = [table for table in tables(board) if table.track == track]
         if own:

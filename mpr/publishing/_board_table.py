@@ -58,9 +58,11 @@ def is_plain(recipe: Recipe) -> bool:
 
 
 def tables(board: Board) -> tuple[Table, ...]:
-    """Every row is in exactly one."""
+    """Every row that trains something is in exactly one."""
     found: dict[tuple[str, str], list[BoardRow]] = {}
     for row in board.rows:
+        if not row.recipe.trains:
+            continue
         found.setdefault((_track(row.recipe), _title(row.recipe)), []).append(row)
     made = [Table(track, title, tuple(rows), _measures(rows)) for (track, title), rows in found.items()]
     return tuple(sorted(made, key=_place))

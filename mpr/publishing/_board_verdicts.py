@@ -62,8 +62,9 @@ class Against:
 # Numbers and verdicts
 
 
-def shown(row: BoardRow, system: str = "trained") -> tuple[Entry, ...]:
+def shown(row: BoardRow) -> tuple[Entry, ...]:
     """The results that the table shows: those of the recipe as it is, else the stale ones, which it calls so."""
+    system = row.recipe.system
     return row.of(system) or tuple(entry for entry in row.stale if entry.system == system and not entry.who)
 
 

@@ -46,6 +46,8 @@ class Memory:
 
 def is_half(recipe: Recipe) -> bool:
     """Whether matrix products run in 16 bits."""
+    if not recipe.trains:  # then only encoding is predicted
+        return recipe.encoding.compute != "float32"
     return bool(recipe.training.get("fp16") or recipe.training.get("bf16"))
 
 
@@ -201,7 +203,7 @@ def hours(recipe: Recipe, backbone: Backbone, offered: Collection) -> dict[str, 
 
     Training runs in the precision of `training`, a refresh in that of its source, the rest in that of `encoding`.
     """
-    training = training_flops(recipe, backbone)
+    training = training_flops(recipe, backbone) if recipe.trains else 0.0
     if training is None:
         return None
     passage, found, several = forward_flops(backbone, typical_tokens(recipe, offered)), {}, recipe.scale.processes
@@ -209,7 +211,8 @@ def hours(recipe: Recipe, backbone: Backbone, offered: Collection) -> dict[str, 
         learns_in = "bfloat16" if recipe.training.get("bf16") else "float16" if is_half(recipe) else "float32"
         if (speed := speed_of(device, learns_in)) is None:
             continue
-        found[f"train on {several} x {device}"] = training / speed / several
+        if recipe.trains:
+            found[f"train on {several} x {device}"] = training / speed / several
         refreshed = refreshed_passages(recipe, offered)
         if refreshed and (speed := speed_of(device, recipe.own.compute)) is not None:
             found[f"refresh on {several} x {device}"] = refreshed * passage / speed / several
@@ -259,4 +262,5 @@ def disk(recipe: Recipe, backbone: Backbone | None, offered: Collection) -> dict
         if recipe.task != DUAL_ENCODER:
             vectors = 0.0
         checkpoint = 12.0 * learning_parameters(recipe, backbone)
-    return {"texts": texts, "tokens": tokens, "vectors": vectors, "one checkpoint": checkpoint}
+    found = {"texts": texts, "tokens": tokens, "vectors": vectors}
+    return found | {"one checkpoint": checkpoint} if recipe.trains else found

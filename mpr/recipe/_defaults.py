@@ -19,6 +19,7 @@ from typing import Any
 
 from mpr import catalogue, corpora
 from mpr.errors import MprError
+from mpr.recipe import _published_encoders
 from mpr.recipe.keys import corpus_of
 from mpr.recipe.rules.training import ONE_OF, REQUIRED
 from mpr.recipe.strict_yaml import Path_, dotted
@@ -108,8 +109,8 @@ _RESERVED = ("true", "false", "null", "yes", "no", "on", "off", "y", "n")
 
 
 def is_own(value: Any) -> bool:
-    """Whether a file may leave things out."""
-    return isinstance(value, dict) and "paper" not in value
+    """Whether a file may leave things out. What trains nothing has no use for most of them."""
+    return isinstance(value, dict) and "paper" not in value and not _published_encoders.is_meant(value)
 
 
 def spelled_out(value: dict[str, Any]) -> None:

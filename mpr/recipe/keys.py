@@ -17,6 +17,7 @@ from pydantic import Field, PrivateAttr, TypeAdapter, create_model
 
 from mpr import catalogue
 from mpr.catalogue import Parameters
+from mpr.errors import RecipeError
 from mpr.recipe.keys_draw import Count, Draw
 
 
@@ -334,7 +335,14 @@ class Published(Parameters):
     source: str | None
     """Where the numbers were read."""
     values: dict[str, float | None]
-    """Measure -> value in percent."""
+    """Measure -> value in percent, of the first evaluation; `<evaluation>.<measure>` for another one."""
+    tolerance: Annotated[float, Field(gt=0.0, le=5.0)] | None = None
+    """Without training: how far, in percentage points, our value may be from a published one to be `within` it."""
+
+    def of(self, evaluation: str, first: str) -> dict[str, float]:
+        """The known values of an evaluation, by measure; `first` is the name of the first one."""
+        known = ((name.rpartition("."), value) for name, value in self.values.items() if value is not None)
+        return {measure: value for (of, _, measure), value in known if (of or first) == evaluation}
 
 
 class Band(Parameters):
@@ -383,7 +391,8 @@ class Recipe(Parameters):
     scale: Scale
     """Processes and memory."""
     training: dict[str, Any]
-    """transformers' TrainingArguments by their own names, checked for name and type."""
+    """transformers' TrainingArguments by their own names, checked for name and type. `none`: nothing is trained, the
+    encoders of `towers` are measured as others published them; all keys about training are left out."""
     validation: Validation | None = None
     """Measured at every evaluation of `training.eval_strategy`; null: nothing is measured during training."""
     encoding: Encoding = Encoding()
@@ -401,6 +410,7 @@ class Recipe(Parameters):
     the keys in which the stage differs from what stands above. None: the recipe is its only stage."""
 
     _name: str = PrivateAttr(default="recipe")
+    _trains: bool = PrivateAttr(default=True)
     _overrides: tuple[str, ...] = PrivateAttr(default=())
     _pinned: tuple[str, ...] = PrivateAttr(default=())
     _text: bytes = PrivateAttr(default=b"")
@@ -468,6 +478,22 @@ class Recipe(Parameters):
         validation = None if self.validation is None else self.validation.split
         named = (self.data.train, self.data.unlabelled, validation, *self.data.evaluate.values())
         return tuple(dict.fromkeys(name for name in named if name is not None))
+
+    @property
+    def trains(self) -> bool:
+        """Whether something is trained; otherwise published encoders are measured (`training: none`)."""
+        return self._trains
+
+    def must_train(self) -> None:
+        """Refuses a recipe that trains nothing."""
+        if not self.trains:
+            fix = "write the keys of a training, as recipes/quickstart.yaml has them, or use a recipe that has them"
+            raise RecipeError("the recipe trains nothing (training: none)", key="training", fix=fix)
+
+    @property
+    def system(self) -> str:
+        """What the row is about, in words of its results."""
+        return "trained" if self.trains else "published"
 
     @property
     def is_cross_encoder(self) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 from mpr import corpora
 from mpr.corpora import BY_MAKER, Collection, Pin
-from mpr.recipe import _backbones, _costs, _host_costs, model_names, schedule
+from mpr.recipe import _backbones, _costs, _host_costs, _published_encoders, model_names, schedule
 from mpr.recipe._costs import Memory
 from mpr.recipe._host_costs import INDEX, WORDS, HostCosts
 from mpr.recipe.keys import DESCRIBING, Recipe
@@ -75,6 +75,10 @@ def digest(recipe: Recipe) -> str:
         return json_digest([[stage.stage, digest(stage)] for stage in recipe.stages])
     content = recipe.model_dump(mode="json", by_alias=True, exclude=set(DESCRIBING), exclude_defaults=True)
     content["data"]["corpus"].pop("folder", None)  # where a pinned file lies does not change what is in it
+    if not recipe.trains:  # what nobody reads is no part of it
+        content = {key: value for key, value in content.items() if key not in _published_encoders.UNREAD}
+        for key in _published_encoders.UNREAD_OF_DATA:
+            content["data"].pop(key)
     return json_digest(content)
 
 
@@ -89,8 +93,9 @@ def resolve(recipe: Recipe) -> Plan:
         facts[name] = None if None in (found := [own[name] for own in each]) else sum(found)
     memories = [own["memory"] for own in each]
     facts["memory"] = None if None in memories else max(memories, key=lambda memory: memory.total)
-    checkpoints = [own["disk"]["one checkpoint"] for own in each]
-    facts["disk"] = {**facts["disk"], "one checkpoint": None if None in checkpoints else max(checkpoints)}
+    if recipe.trains:
+        checkpoints = [own["disk"]["one checkpoint"] for own in each]
+        facts["disk"] = {**facts["disk"], "one checkpoint": None if None in checkpoints else max(checkpoints)}
     hours = [own["hours"] for own in each]
     facts["hours"] = None if None in hours else _added(hours) | _costs.mining_hours(recipe, offered)
     facts["host"] = host = _host_costs.of(recipe, offered)
@@ -117,6 +122,12 @@ def resolve(recipe: Recipe) -> Plan:
 def _facts(recipe: Recipe, offered: Collection) -> dict[str, Any]:
     """Numbers of one training, and of encoding with its model."""
     backbone = _backbones.of(recipe.towers)
+    if not recipe.trains:
+        return {
+            **dict.fromkeys(("steps", "updates", "passages_per_step", "refreshed_passages", "memory")),
+            "disk": _costs.disk(recipe, backbone, offered),
+            "hours": None if backbone is None else _costs.hours(recipe, backbone, offered),
+        }
     return {
         "steps": schedule.steps(recipe),
         "updates": schedule.updates(recipe),
@@ -162,9 +173,10 @@ def _pins(recipe: Recipe, offered: Collection) -> Iterator[tuple[str, str]]:
 def _data_lines(recipe: Recipe, offered: Collection, facts: dict[str, Any]) -> Iterator[str]:
     paper = recipe.paper
     yield _line("recipe", recipe.name + (" (draft: cannot be published)" if recipe.draft else ""))
-    yield _line(
-        "row", f"arXiv {paper.arxiv}, table {paper.table}, {paper.row}, {paper.dataset}" if paper else "our own"
-    )
+    row = "our own" if recipe.trains else "published encoders"
+    if paper is not None:
+        row = f"arXiv {paper.arxiv}, table {paper.table}, {paper.row}, {paper.dataset}"
+    yield _line("row", row)
     yield _line("digest", facts["digest"])
     for name, pin in facts["pins"].items():
         known = UNKNOWN if pin in ("", UNPINNED) else f"checked by {pin}"
@@ -172,9 +184,10 @@ def _data_lines(recipe: Recipe, offered: Collection, facts: dict[str, Any]) -> I
     occurring = getattr(recipe.data.corpus, "passages", offered) is None  # of one's own data without a corpus
     size = "all texts that occur in its splits" if occurring else _count(offered.size, "passages")
     yield _line("corpus", f"{recipe.data.corpus.name}, {size}")
-    train = offered.split(recipe.data.train)
-    usable = f", {_count(train.usable, 'with a positive')}" if train.usable is not None else ""
-    yield _line("train", f"{recipe.data.train}, {_count(train.questions, 'questions')}{usable}")
+    if recipe.trains:
+        train = offered.split(recipe.data.train)
+        usable = f", {_count(train.usable, 'with a positive')}" if train.usable is not None else ""
+        yield _line("train", f"{recipe.data.train}, {_count(train.questions, 'questions')}{usable}")
     if (more := recipe.data.unlabelled) is not None:
         asked = _count(offered.split(more).questions, "questions, as far as labels find them positives")
         yield _line("unlabelled", f"{more}, {asked}")
@@ -190,6 +203,11 @@ def _work_lines(recipe: Recipe, facts: dict[str, Any]) -> Iterator[str]:
     if recipe.start is not None:
         yield _line("start", recipe.start)
     yield _line("encoder", _encoder(recipe))
+    if not recipe.trains:
+        if recipe.towers.passage_base is not None:
+            yield _line("", f"passages: {recipe.towers.passage_base}")
+        yield _line("training", "none: the encoders are measured as they were published")
+        return
     yield _line("positives", _positives(recipe))
     if (clusters := recipe.draw.clusters) is not None:
         groups = f"{clusters.per_batch:,} of {clusters.k:,} clusters"
@@ -237,7 +255,9 @@ def _cost_lines(recipe: Recipe, offered: Collection, facts: dict[str, Any]) -> I
     parts += [f"{len(sizes) - len(known)} of {UNKNOWN} size"] if len(known) < len(sizes) else []
     yield _line("download", f"{_count(len(sizes), 'files')}: {', '.join(parts)}" if sizes else "no files")
     memory: Memory | None = facts["memory"]
-    if memory is None:
+    if not recipe.trains:
+        yield from _published_lines(recipe)
+    elif memory is None:
         yield _line("GPU memory", UNKNOWN)
     else:
         split = f"{in_bytes(memory.states)} weights, gradients, Adam + {in_bytes(memory.activations)} activations"
@@ -252,14 +272,25 @@ def _cost_lines(recipe: Recipe, offered: Collection, facts: dict[str, Any]) -> I
         yield _line("time", UNKNOWN)
         return
     guess = ""
-    if facts["steps"] is None:
+    if facts["steps"] is None and recipe.trains:
         guess = f" of about {_count(schedule.likely_rows(recipe), 'training questions')}"
     yield _line("time", f"if {_costs.UTILISATION:.0%} of the peak is reached")
-    yield _line("", f"training in {16 if _costs.is_half(recipe) else 32} bits, texts at full length{guess}")
+    if recipe.trains:
+        yield _line("", f"training in {16 if _costs.is_half(recipe) else 32} bits, texts at full length{guess}")
     read = f"passages of about {_costs.typical_tokens(recipe, offered):.0f} tokens"
     yield _line("", f"encoding in {recipe.encoding.compute}, {read}")
     for what, hours in facts["hours"].items():
         yield _line("", f"{what}: {_duration(hours)}")
+
+
+def _published_lines(recipe: Recipe) -> Iterator[str]:
+    """What the result will be compared with."""
+    first = next(iter(recipe.data.evaluate))
+    for role in recipe.data.evaluate:
+        values = (f"{measure} {value:g}" for measure, value in recipe.published.of(role, first).items())
+        yield _line("published", f"{role}: {', '.join(values) or UNKNOWN}")
+    if recipe.published.tolerance is not None:
+        yield _line("tolerance", f"{recipe.published.tolerance:g} percentage points, by {recipe.published.source}")
 
 
 def _encoder(recipe: Recipe) -> str:

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from mpr import __version__
 from mpr.errors import Problem, Problems, RecipeError, excerpt, nearest
-from mpr.recipe import _defaults, _own_data, _training_arguments, lock, rules, strict_yaml
+from mpr.recipe import _defaults, _own_data, _published_encoders, _training_arguments, lock, rules, strict_yaml
 from mpr.recipe._stage_document import StageDocument, stages_in
 from mpr.recipe.keys import Recipe
 from mpr.recipe.lock import Lock
@@ -99,7 +99,7 @@ def _recipe(
 
 
 def _read(document: Document, found: _Findings, name: str, overrides: tuple[str, ...]) -> Recipe:
-    if document.value.get("plan"):
+    if document.value.get("plan") and not _published_encoders.is_meant(document.value):
         _check_training(document, found)
         _typed(document, found)
         stages = _stages(document, found, name, overrides)
@@ -215,10 +215,14 @@ def _checked(
 ) -> Recipe | None:
     """The recipe by its types and its rules; None where it has no type, or is not what its file says."""
     valid = _check_training(document, found)
+    if _published_encoders.is_meant(document.value):
+        for path, what, fix in _published_encoders.refused(document.value):
+            found.add(path, what, fix)
     recipe = _typed(document, found)
     if recipe is None:
         return None
     recipe._name, recipe._overrides, recipe._stage, recipe._earlier = name, overrides, stage, earlier
+    recipe._trains = not _published_encoders.is_meant(document.value)
     if not found.document.problems.found:
         checked = recipe if valid is None else recipe.model_copy(update={"training": valid})
         for path, what, fix in rules.broken(checked):
@@ -231,6 +235,8 @@ def _check_training(document: Document, found: _Findings) -> dict[str, Any] | No
     given = document.value.get("training")
     if not isinstance(given, dict):
         return None
+    if not given:
+        found.add(("training",), "is empty", "write its arguments, or `training: none` where nothing is trained")
     known = _training_arguments.known()
     valid = {}
     for name, value in given.items():
@@ -249,8 +255,11 @@ def _check_training(document: Document, found: _Findings) -> dict[str, Any] | No
 
 def _typed(document: Document, found: _Findings) -> Recipe | None:
     """The recipe without its rules; None when a key is missing, unknown or of the wrong type."""
+    content = document.value
+    if _published_encoders.is_meant(content):
+        content = _published_encoders.filled(content)
     try:
-        return Recipe.model_validate_json(json.dumps(document.value))
+        return Recipe.model_validate_json(json.dumps(content))
     except ValidationError as error:
         for detail in error.errors(include_url=False):
             path, tags = _in_file(document, detail["loc"])

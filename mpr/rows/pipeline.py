@@ -31,7 +31,7 @@ from mpr.training import run_folder
 
 RECIPE = "recipe"  # folder with the recipe of the result, under its own name
 ABOUT = f"{run_folder.RECEIPTS}/row.json"  # which system of it, with which overrides
-STAGES = ("data", "mine", "train", "encode", "search", "evaluate")  # of a row without a plan
+STAGES = ("data", "mine", "train", "encode", "search", "evaluate")  # of a row without a plan that trains
 NAMES = f"{run_folder.RECEIPTS}/stages.json"  # of the stages of a row that has others, in their order
 
 
@@ -50,7 +50,7 @@ class Pipeline:
         with storage.lock(row.folder / ".row.lock"):
             began = os.stat(row.folder)
             names = list(self._names)
-            if not set(names) <= set(STAGES):  # for `mpr status`, which has only the folder
+            if names != list(STAGES):  # for `mpr status`, which has only the folder
                 storage.write_file(row.folder / NAMES, (json.dumps(names) + "\n").encode())
             for stage in row.stages():
                 try:

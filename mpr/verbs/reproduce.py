@@ -33,7 +33,8 @@ def reproduce(
 
     The trained runs come first, then the baselines: BM25, and the model before training.
     Stop it anywhere and run it again: what is done and verifies is kept, everything else is done again and it says why.
-    A run above or below the `expected` band of the recipe ends with exit code 3; everything is kept.
+    A run above or below the `expected` band of the recipe ends with exit code 3; everything is kept. A recipe without
+    training (recipes/checkpoints/) measures published encoders: values off the published ones end with code 3 too.
     Example: mpr reproduce recipes/quickstart.yaml --seeds 3
     """
     from mpr.rows import reproduction

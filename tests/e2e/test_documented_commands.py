@@ -58,6 +58,7 @@ BIN = ".venv/bin/"  # where make installs
 README = (ROOT / "README.md").read_text("utf-8")
 NO_WRITER, NO_PLAN = "needs a language model; see its e2e test", "needs a plan; see test_plan_of_stages"
 BIG = "takes a GPU and MS MARCO; see test_systems, and the plans in tests/golden"
+PUBLISHED = "takes the Hub, MS MARCO and hours; see test_checkpoint_rows, and test_retrieval for a run of others"
 NO_DAEMON, NO_GPU, A_TEST = "needs a docker daemon", "needs GPUs", "is a test itself"
 QUICKSTART = "make quickstart"  # is run with its output, below
 WITH = {  # the rest of a launch that the page cuts short, and whose vectors are searched
@@ -79,6 +80,8 @@ def why_not(command: Command) -> str:
         return NO_PLAN
     if "recipes/systems/" in command.text:
         return BIG
+    if "recipes/checkpoints/" in command.text:
+        return PUBLISHED
     if config and not config.endswith("/cpu.yaml"):
         return NO_GPU
     return NOT_RUN.get(command.text, "")

@@ -19,7 +19,7 @@ from mpr.corpora import Pin
 from mpr.data import _download
 from mpr.data._fetcher import Fetcher
 from mpr.errors import DataError
-from mpr.models import pretrained
+from mpr.models import weight_files
 from tests.conftest import Examined
 from tests.hub_client import Client, Done
 from tests.hub_server import HubServer
@@ -41,7 +41,7 @@ class Machine:
             each.mkdir(exist_ok=True)
             each.chmod(0o755)
         encoder, model = published(folder / "encoder"), model_folder(folder / "model")
-        self.digest = pretrained.digest(encoder)
+        self.digest = weight_files.digest(encoder)
         self.hub = HubServer()
         self.base = self.hub.add(BASE, {name: (encoder / name).read_bytes() for name in FILES})
         files = [path for path in model.rglob("*") if path.is_file()]

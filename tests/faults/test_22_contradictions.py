@@ -304,6 +304,9 @@ def test_shipped_recipes_break_no_rule(examined: Examined) -> None:
     """The other direction: no rule objects to a good recipe."""
     count = 0
     for recipe in (stage for row in shipped.recipes().values() for stage in row.stages):
+        if not recipe.trains:
+            assert rules.broken(recipe) == []
+            continue
         for rule in RULES:
             assert list(rule.check(recipe)) == []
             count += 1

@@ -97,7 +97,7 @@ def test_no_shipped_draft_becomes_a_row(tmp_path: Path, examined: Examined) -> N
 
 
 def _result(folder: Path, path: Path) -> Result:
-    return Result.of_run(boards.run(folder, path, "trained", 42, 0.5))
+    return Result.of_run(boards.run(folder, path, read.load(path).system, 42, 0.5))
 
 
 def test_other_doors(tmp_path: Path, examined: Examined) -> None:

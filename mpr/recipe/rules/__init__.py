@@ -28,7 +28,7 @@ class Rule:
 
 def broken(recipe: Recipe) -> list[Finding]:
     """Everything in the recipe that contradicts something else in it."""
-    return [finding for rule in RULES for finding in rule.check(recipe)]
+    return [finding for rule in RULES if recipe.trains or rule.check in _ALWAYS for finding in rule.check(recipe)]
 
 
 RULES = tuple(
@@ -95,4 +95,25 @@ RULES = tuple(
         data.published_fits,
         data.bands_fit,
     )
+)
+
+_ALWAYS = (  # those that also hold for a recipe that trains nothing
+    data.splits_exist,
+    data.names_are_plain,
+    data.no_training_on_evaluation,
+    data.match_fits,
+    search.depth_reaches,
+    search.search_is_known,
+    search.approximate_search_fits,
+    search.feedback_fits,
+    models.towers_fit_the_task,
+    models.encoder_is_named_once,
+    models.lengths_fit,
+    models.towers_agree,
+    models.start_is_pinned,
+    models.stages_are_earlier,
+    data.pinned,
+    data.paper_is_named,
+    data.varies_exist,
+    data.published_fits,
 )

@@ -17,7 +17,7 @@ PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 def splits_exist(recipe: Recipe) -> Iterator[Finding]:
     offered = corpora.of(recipe.data.corpus)
-    named: list[tuple[Path_, str]] = [(("data", "train"), recipe.data.train)]
+    named: list[tuple[Path_, str]] = [(("data", "train"), recipe.data.train)] if recipe.trains else []
     named += [(("data", "evaluate", key), split) for key, split in recipe.data.evaluate.items()]
     for path, split in named:
         try:
@@ -163,11 +163,11 @@ def pinned(recipe: Recipe) -> Iterator[Finding]:
 
 
 def paper_is_named(recipe: Recipe) -> Iterator[Finding]:
-    if recipe.paper is None:
+    if recipe.paper is None and recipe.trains:
         for name, value in recipe.published.values.items():
             if value is not None:
                 yield ("published", "values", name), "a row of our own has no published number", "fill in paper"
-    elif not re.fullmatch(r"[0-9]{4}\.[0-9]{5}", recipe.paper.arxiv):
+    elif recipe.paper is not None and not re.fullmatch(r"[0-9]{4}\.[0-9]{5}", recipe.paper.arxiv):
         yield (
             ("paper", "arxiv"),
             f"'{recipe.paper.arxiv}' is not an arXiv number",
@@ -187,14 +187,23 @@ def varies_exist(recipe: Recipe) -> Iterator[Finding]:
 
 
 def published_fits(recipe: Recipe) -> Iterator[Finding]:
+    known = list(recipe.evaluation.measures)
+    known += [f"{role}.{measure}" for role in list(recipe.data.evaluate)[1:] for measure in known]
     for name, value in recipe.published.values.items():
-        if name not in recipe.evaluation.measures:
-            fix = nearest(name, recipe.evaluation.measures) or "add it to evaluation.measures, or remove it"
+        if name not in known:
+            fix = nearest(name, known) or "add it to evaluation.measures, or remove it"
             yield ("published", "values", name), "is not a measure of this recipe", fix
         if value is not None and not 0 <= value <= 100:
             yield ("published", "values", name), f"{value} is not a percentage", "0 to 100"
         if value is not None and recipe.published.source is None:
             yield ("published", "source"), "a published number needs its source", "say where it was read"
+    is_judged = not recipe.trains and any(value is not None for value in recipe.published.values.values())
+    if is_judged and recipe.published.tolerance is None:
+        what = "is missing: the values of published encoders are compared with those that were published"
+        yield ("published", "tolerance"), what, "say how many percentage points a value may be away"
+    if not is_judged and recipe.published.tolerance is not None:
+        what = "nothing is compared with a published value by it"
+        yield ("published", "tolerance"), what, "remove it: it needs training: none, and a value"
 
 
 def bands_fit(recipe: Recipe) -> Iterator[Finding]:
