@@ -178,7 +178,7 @@ class CachedMultiPositiveLoss(CachedLossMixin, MultiPositiveLoss):
         """From the vectors of all mini-batches; `with_backward` leaves their gradients in them."""
         loss = self.compute_loss_from_embeddings([torch.cat(side) for side in reps], labels)
         if with_backward:
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             return loss.detach()
         return loss
 

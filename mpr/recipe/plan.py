@@ -243,9 +243,11 @@ def _work_lines(recipe: Recipe, facts: dict[str, Any]) -> Iterator[str]:
 
 
 def _downloaded(recipe: Recipe, offered: Collection) -> list[Pin]:
-    """Files of the collection that the user does not bring."""
-    brought = getattr(recipe.data.corpus, "folder", None) is not None
-    return [pin for pin in offered.pins if (pin.url or pin.repo) and not brought]
+    """Files that come over the network, an archive once: those of the collection that the user does not bring."""
+    if getattr(recipe.data.corpus, "folder", None) is not None:
+        return []
+    files = {(pin.archive or pin).file: pin.archive or pin for pin in offered.needed(recipe.splits)}
+    return [pin for pin in files.values() if pin.url or pin.repo]
 
 
 def _cost_lines(recipe: Recipe, offered: Collection, facts: dict[str, Any]) -> Iterator[str]:
