@@ -477,7 +477,7 @@ class Recipe(Parameters):
         """Names of the splits that it reads, each once."""
         validation = None if self.validation is None else self.validation.split
         named = (self.data.train, self.data.unlabelled, validation, *self.data.evaluate.values())
-        return tuple(dict.fromkeys(name for name in named if name is not None))
+        return tuple(dict.fromkeys(name for name in named if name))
 
     @property
     def trains(self) -> bool:
