@@ -71,7 +71,7 @@ def of(recipe: Recipe, offered: Collection) -> HostCosts:
 def _indexes(recipe: Recipe) -> list[dict[str, Any]]:
     """Different settings of the BM25 indexes of the corpus that sources and labels need, in all stages."""
     found: list[dict[str, Any]] = []
-    for stage in recipe.stages:
+    for stage in recipe.stages if recipe.trains else ():
         if corpora.of(stage.data.corpus).split(stage.data.train).inline:
             continue  # they index the texts that come with its records, which are few
         for part in (*stage.sources, *stage.labels):
@@ -84,7 +84,7 @@ def _indexes(recipe: Recipe) -> list[dict[str, Any]]:
 def _mined(recipe: Recipe) -> dict[str, int | None]:
     """Sources that search by words, as a line of hours calls them -> how many questions they search for."""
     found: dict[str, int | None] = {}
-    for stage in recipe.stages:
+    for stage in recipe.stages if recipe.trains else ():
         split = corpora.of(stage.data.corpus).split(stage.data.train)
         asked = split.trainable if split.trainable is not None else split.about
         for source in stage.sources:
