@@ -34,7 +34,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     while waiting:
         path = waiting.pop()
         if not path.startswith(DOCS):
-            files.append(File.generated(config, on_site(path), abs_src_path=str(ROOT / path)))
+            files.append(File.generated(config, site_place(path), abs_src_path=str(ROOT / path)))
         if path.endswith(".md"):
             found = {target for target in targets(path) if target not in seen and not target.startswith(DOCS)}
             seen |= found
@@ -63,7 +63,7 @@ def _link(link: re.Match[str], path: str) -> str:
         return link[0]  # strict mkdocs names it
     if not target.endswith(SHOWN):
         return text
-    place = posixpath.relpath(on_site(target), posixpath.dirname(on_site(path)) or ".")
+    place = posixpath.relpath(site_place(target), posixpath.dirname(site_place(path)) or ".")
     return f"{mark}[{text}]({place}{anchor or ''})"
 
 
@@ -83,7 +83,7 @@ def resolved(path: str, link: str) -> str | None:
     return target if not target.startswith("..") and (ROOT / target).exists() else None
 
 
-def on_site(path: str) -> str:
+def site_place(path: str) -> str:
     """Where a file of the repository is on the site."""
     return "index.md" if path == "README.md" else path.removeprefix(DOCS)
 
