@@ -27,7 +27,7 @@ ENV PIP_NO_CACHE_DIR=1 UV_NO_CACHE=1 PYTHONUNBUFFERED=1
 # The packages are a layer of their own: a change of the code does not install them again.
 COPY --chown=mpr:mpr Makefile pyproject.toml uv.lock ./
 RUN make packages PYTHON=python3.12 UV_EXPORT=--no-dev TORCH_INDEX="${TORCH_INDEX}"
-COPY --chown=mpr:mpr CITATION.cff LICENSE README.md ./
+COPY --chown=mpr:mpr CITATION.cff LICENSE README.md hatch_build.py ./
 COPY --chown=mpr:mpr mpr mpr
 COPY --chown=mpr:mpr recipes recipes
 RUN make setup PYTHON=python3.12 UV_EXPORT=--no-dev

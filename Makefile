@@ -56,6 +56,7 @@ check: setup
 	$(BIN)/mpr check $$(find recipes -name '*.yaml' -not -path 'recipes/accelerate/*')
 	$(BIN)/mpr reference --check
 	$(BIN)/python -m tests.house.rooms --check
+	$(BIN)/python -m tests.house.published_files --check
 	$(BIN)/mpr leaderboard build --check
 
 faults: setup
@@ -72,6 +73,7 @@ attack: setup
 table: setup
 	$(BIN)/mpr reference --write
 	$(BIN)/python -m tests.house.rooms --write
+	$(BIN)/python -m tests.house.published_files --write
 	$(BIN)/mpr leaderboard build
 
 clean:

@@ -8,9 +8,13 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from mpr import __version__
-from mpr.runtime import command
-from mpr.verbs import check, compare, data, generate, leaderboard, publishing, reproduce, search, training
+from mpr.runtime import command, installation
+from mpr.verbs import check, compare, data, generate, init, leaderboard, pin, publishing, reproduce, search, training
+
+try:
+    from mpr import __version__
+except ImportError:  # the other package of this name lies over this one
+    sys.exit(f"mpr: {installation.stranger('of unknown version') or 'mpr/__init__.py is not ours'}")
 
 
 class _Commands(TyperGroup):
@@ -38,15 +42,16 @@ app = typer.Typer(
 
 
 @app.callback(invoke_without_command=True)
-def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+def _version(version: Annotated[bool, typer.Option("--version", help="Print version and place.")] = False) -> None:
     if version:
-        typer.echo(f"mpr {__version__}")
+        typer.echo(installation.shown(__version__))
         raise typer.Exit
 
 
 for verb in (
     *(reproduce.reproduce, reproduce.status, reproduce.verify),
-    *(check.check, check.plan, data.data, data.audit),
+    *(init.init, init.recipes),
+    *(check.check, check.plan, pin.pin, data.data, data.audit),
     *(training.mine, training.label, training.train, training.merge),
     *(search.encode, search.search, search.evaluate, compare.compare),
     *(generate.judge, generate.generate, generate.augment),
@@ -59,6 +64,8 @@ app.add_typer(leaderboard.app, name="leaderboard")
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry of the `mpr` command: refusals are one screen without a traceback, with their exit code."""
+    if beside := installation.stranger(__version__):
+        typer.echo(f"mpr: {beside}", err=True)
     with command.running():
         try:
             result: Any = app(arguments, standalone_mode=False)

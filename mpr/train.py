@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from mpr.recipe import read
+from mpr.recipe import read, shipped
 from mpr.runtime import command
 from mpr.runtime.processes import Place
 from mpr.training.launch import Launch, run
@@ -26,7 +26,7 @@ from mpr.training.launch import Launch, run
 def parse(arguments: Sequence[str]) -> tuple[Path, list[str], Launch]:
     """The recipe, what overrides it, and the rest."""
     parser = argparse.ArgumentParser(prog="mpr train", description=__doc__)
-    parser.add_argument("recipe", type=Path, help="a recipe; recipes/README.md explains every key")
+    parser.add_argument("recipe", type=Path, help="a recipe file, or the name of one that comes with mpr")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key; recorded")
     parser.add_argument("--home", type=Path, default=Path(os.environ.get("MPR_HOME", ".mpr")), help="prepared data")
     parser.add_argument("--folder", "--run", dest="run", type=Path, help="run folder; default runs/<recipe>-seed<seed>")
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with command.running():
         command.tell()
         with Place.here().speaking_once():
-            recipe = read.load(path, overrides)
+            recipe = read.load(shipped.find(path), overrides)
         folder = run(recipe, launch)
         if Place.here().rank == 0:
             print(f"trained: {folder}")

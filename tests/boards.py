@@ -86,7 +86,7 @@ def run(folder: Path, path: Path, system: str, seed: int, quality: float, **chan
     """A finished run folder, as far as the leaderboard looks at it."""
     sets = list(changes.get("overrides", ()))
     found = read.load(path, sets)
-    if int(found.training["seed"]) != seed:
+    if found.trains and int(found.training["seed"]) != seed:
         found = read.load(path, [*sets, f"training.seed={seed}"])
     questions = changes.get("questions", QUESTIONS)
     made = changes.get("scores") or scores(quality, changes.get("draw", seed), questions=questions)

@@ -25,5 +25,10 @@ def is_system(name: str) -> bool:
     return name.startswith("systems/")
 
 
+def is_checkpoint(name: str) -> bool:
+    """Whether it trains nothing, and so has no keys about training (tests/unit/recipe/test_without_training.py)."""
+    return name.startswith("checkpoints/")
+
+
 def text(name: str) -> str:
     return (ROOT / "recipes" / f"{name}.yaml").read_text("utf-8")

@@ -21,6 +21,8 @@ import typer.main
 from mpr import cli, train
 from tests.documented import ROOT, Command
 
+_RECIPES = ("RECIPE", "my.yaml")  # what stands for a reader's own
+
 
 class Refused(Exception):
     """What the program would say."""
@@ -59,6 +61,7 @@ def _parse_mpr(words: list[str], whole: bool) -> None:
             raise Refused(f"mpr has no command {name}")
         command = command.commands[name]
     if whole:
+        rest = ["quickstart" if word in _RECIPES else word for word in rest]  # a recipe must be there to be named
         try:
             command.make_context("mpr", rest)
         except Exception as error:
@@ -150,7 +153,7 @@ def _parse_docker(words: list[str], whole: bool) -> None:
 
 def _parse_pip(words: list[str], whole: bool) -> None:
     """Extras exist; what else pip is told is pip's business."""
-    extras = [name for word in words for name in re.findall(r"^(?:mpr|\.)\[(\w+)\]$", word)]
+    extras = [name for word in words for name in re.findall(r"^(?:mpr-retrieval|\.)\[([\w-]+)\]$", word)]
     text = (ROOT / "pyproject.toml").read_text("utf-8")
     if unknown := [name for name in extras if f"\n{name} = [" not in text]:
         raise Refused(f"mpr has no extra {', '.join(unknown)}")

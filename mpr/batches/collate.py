@@ -71,8 +71,10 @@ class StepCollator(ABC):
         """A draw as this process sees it, and which part of it this process encodes. Rows and passages are filled up
         to equal shares with padding, which is neither positive nor negative for anyone."""
         step = self.drawer(number)
-        rows = padded(step.block.question_Q, self.place.world), padded(step.block.passage_P, self.place.world)
-        block = replace(step.block, question_Q=rows[0], passage_P=rows[1])
+        found, world = step.block, self.place.world
+        drawer_P = None if found.drawer_P is None else padded(found.drawer_P, world)
+        rows = padded(found.question_Q, world), padded(found.passage_P, world)
+        block = replace(found, question_Q=rows[0], passage_P=rows[1], drawer_P=drawer_P)
         if self.gather:
             return replace(step, block=block), self.place
         return replace(step, block=own_block(block, self.place)), ALONE
@@ -96,7 +98,7 @@ class StepCollator(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class Collator(StepCollator):
-    """Batches of questions and distinct passages. With `gather` each process encodes an equal share of them.
+    """Batches of questions and passages. With `gather` each process encodes an equal share of them.
 
     `passages` is None where their vectors are there already (`mpr/training/_fixed_passages.py`): the batch has their
     ids alone. With `questions_only` it has no passages and no relations either: the step searches for its passages
@@ -156,7 +158,12 @@ class PairCollator(StepCollator):
 
 def padded(rows: Integers, multiple: int) -> Integers:
     """The rows, and behind them padding up to a multiple."""
-    return np.concatenate([rows, np.full(-len(rows) % multiple, PADDING, dtype=np.int64)])
+    return _filled(rows, len(rows) + -len(rows) % multiple)
+
+
+def _filled(rows: Integers, size: int) -> Integers:
+    """The rows, and behind them padding up to a size."""
+    return np.concatenate([rows, np.full(size - len(rows), PADDING, dtype=np.int64)])
 
 
 def share_of(rows: Integers, place: Place) -> Integers:
@@ -171,17 +178,26 @@ def own_block(block: Block, place: Place) -> Block:
     rank, processes = place.rank, place.world
     each = len(block.question_Q) // processes
     owner_N, negative_owner_N = block.positive_row_N // each, block.negative_row_N // each
-    passages = [
-        np.union1d(block.positive_N[owner_N == process], block.negative_N[negative_owner_N == process])
-        for process in range(processes)
-    ]
     own_N, negative_own_N = owner_N == rank, negative_owner_N == rank
-    missing = max(map(len, passages)) - len(passages[rank])
+    drawer_P = None
+    if block.drawer_P is None:
+        passages = [
+            np.union1d(block.positive_N[owner_N == process], block.negative_N[negative_owner_N == process])
+            for process in range(processes)
+        ]
+        width = max(map(len, passages))
+        passage_P = passages[rank]
+    else:
+        owner_P = block.drawer_P // each  # below 0 for padding
+        width = int(np.bincount(owner_P[owner_P >= 0], minlength=processes).max())
+        passage_P, drawer_P = block.passage_P[owner_P == rank], block.drawer_P[owner_P == rank] - rank * each
+        drawer_P = _filled(drawer_P, width)
     return Block(
         share_of(block.question_Q, place),
-        np.concatenate([passages[rank], np.full(missing, PADDING, dtype=np.int64)]),
+        _filled(passage_P, width),
         block.positive_row_N[own_N] - rank * each,
         block.positive_N[own_N],
         block.negative_row_N[negative_own_N] - rank * each,
         block.negative_N[negative_own_N],
+        drawer_P,
     )

@@ -8,8 +8,9 @@ before.
 
 Negatives are the first k candidates of a question in the order that `mpr/batches/choice.py` gives them: a draw without
 replacement with probability proportional to a weight, or the best ranked. A known positive of the question, of
-whatever tier, is never drawn, and no passage twice for a row. What a source cannot supply is counted; under
-`short: random` passages of the whole store, all with the same probability, take its place.
+whatever tier, is never drawn, and no passage twice for a row. What a source cannot supply is counted. Candidates of the
+`fallback` take its place, all with the same probability, and what is still open then, under `short: random`, passages
+of the whole store.
 
 Where pairs are drawn (`margin_bins`), a question needs two of them at least. Those with fewer are not trained on.
 
@@ -76,6 +77,11 @@ class Drawer:
             for number, entry in enumerate(config.negatives)
             if entry.from_ != awaited
         ]
+        self.fallbacks = {
+            number: Choice(len(config.negatives) + number, entry.of_fallback, candidates, self.drawable, given)
+            for number, entry in enumerate(config.negatives)
+            if entry.fallback is not None
+        }
         self.questions = np.flatnonzero(self.drawable.lengths())
         if not len(self.questions):
             raise DataError("no question has a positive of a tier that counts", key="labels", fix="see `mpr audit`")
@@ -130,11 +136,13 @@ class Drawer:
         rows = self._rows(number)
         positive = self._positives(rows)
         negative, shortages = self._negatives(rows, positive)
-        passage_P = np.unique(np.concatenate([positive.passage_N, negative.passage_N]))
-        block = Block(
-            rows.question_R, passage_P, positive.row_N, positive.passage_N, negative.row_N, negative.passage_N
-        )
-        return Step(number, rows.epoch_R, block, shortages)
+        drawn = positive + negative
+        passage_P, drawer_P = np.unique(drawn.passage_N), None
+        if self.config.block == "as_drawn":  # row after row, so that a process encodes what its own rows drew
+            drawn = drawn.at(np.argsort(drawn.row_N, kind="stable"))
+            passage_P, drawer_P = drawn.passage_N, drawn.row_N
+        pairs = positive.row_N, positive.passage_N, negative.row_N, negative.passage_N
+        return Step(number, rows.epoch_R, Block(rows.question_R, passage_P, *pairs, drawer_P), shortages)
 
     def _rows(self, number: int) -> Rows:
         stream_R = number * self.rows_per_step + np.arange(self.rows_per_step, dtype=np.int64)
@@ -208,6 +216,9 @@ class Drawer:
             open_R = wanted_R - found.count(count)
             if open_R.any():
                 shortages[entry.from_] = shortages.get(entry.from_, 0) + int(open_R.sum())
+                if choice.number in self.fallbacks:
+                    found = self.fallbacks[choice.number].ranked(rows, self.seed).first(open_R, known + drawn)
+                    drawn, open_R = drawn + found, open_R - found.count(count)
                 if entry.short == "random":
                     drawn += self._random(rows, open_R, known + drawn)
         return drawn.at(np.argsort(drawn.row_N, kind="stable")), shortages

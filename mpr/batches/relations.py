@@ -1,7 +1,7 @@
 """Who is positive, negative or ignored for whom: the one builder of the two matrices of a training step.
 
-A step has Q rows (questions; the same question may fill several rows) and P distinct passages. A cell that is neither
-positive nor negative is ignored. Everything is decided by passage id over the whole step, all processes together:
+A step has Q rows (questions; the same question may fill several rows) and P passages. A cell that is neither positive
+nor negative is ignored. Everything is decided by passage id over the whole step, all processes together:
 
 1. a passage drawn as a positive of the row is positive;
 2. a known positive of the question that was not drawn for the row is *shared* if another question of the step drew it
@@ -9,6 +9,10 @@ positive nor negative is ignored. Everything is decided by passage id over the w
 3. a passage with the text of a known positive under another id is a *duplicate* (if only of doubtful ones: doubtful);
 4. what was drawn as a negative of the row is negative;
 5. any other passage is negative if in-batch negatives are on.
+
+Under `draw.block: distinct` a passage is one column, whoever drew it. Under `as_drawn` every row has columns of its
+own, and what is drawn for a row (1 and 4) is its own column alone: the column in which another row drew the same
+passage falls under the other rules, for a positive under 2.
 
 For 2 and 3 a policy says `positive`, `ignore`, or `negative`: no exception, rules 4 and 5 decide. Of two rules that
 speak of the same cell the first one holds.
@@ -23,7 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +63,8 @@ class Block:
     positive_N: Integers
     negative_row_N: Integers
     negative_N: Integers
+    drawer_P: Integers | None = None
+    """The row that each column was drawn for; None: a passage is one column, whoever drew it."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +88,7 @@ def build(
 ) -> Relations:
     """The matrices of one step. `text_hashes` has the hash of every passage of the store, by row."""
     grid = _Grid(block)
-    drawn_C = grid.cells(block.positive_row_N, block.positive_N)
+    drawn_C = grid.drawn(block.positive_row_N, block.positive_N)
     exceptions = _exceptions(grid, drawn_C, positives, text_hashes, tiers)
 
     positive_C, ignored_C = [drawn_C], []
@@ -97,7 +103,7 @@ def build(
     if in_batch:
         negatives_QP[real_Q] = real_P
     for mask_QP in (negatives_QP, own_QP):
-        mask_QP.reshape(-1)[grid.cells(block.negative_row_N, block.negative_N)] = True
+        mask_QP.reshape(-1)[grid.drawn(block.negative_row_N, block.negative_N)] = True
     own_QP.reshape(-1)[drawn_C] = True
     for cells_C in positive_C:
         positives_QP.reshape(-1)[cells_C] = True
@@ -138,7 +144,7 @@ def _exceptions(
 
 
 class _Grid:
-    """Numbers of cells. Passages of a block are distinct; padding may repeat, and no cell of it is ever named."""
+    """Numbers of cells. Padding may repeat, and no cell of it is ever named."""
 
     def __init__(self, block: Block) -> None:
         self.block, self.width = block, max(len(block.passage_P), 1)
@@ -147,17 +153,22 @@ class _Grid:
 
     def cells(self, row_N: Integers, passage_N: Integers) -> Integers:
         """Cells of these pairs, each once, ascending; pairs whose passage is not in the block are left out."""
-        if not len(self.sorted):
-            return np.zeros(0, dtype=np.int64)
-        place_N = np.minimum(np.searchsorted(self.sorted, passage_N), len(self.sorted) - 1)
-        present_N = (self.sorted[place_N] == passage_N) & (passage_N != PADDING)
-        present_N &= self.block.question_Q[row_N] != PADDING
-        return np.unique(row_N[present_N] * self.width + self.order[place_N[present_N]])
+        real_N = (passage_N != PADDING) & (self.block.question_Q[row_N] != PADDING)
+        row_M, place_M = _places(self.sorted, passage_N[real_N], row_N[real_N])
+        return np.unique(row_M * self.width + self.order[place_M])
+
+    def drawn(self, row_N: Integers, passage_N: Integers) -> Integers:
+        """The cells in which rows have what was drawn for them."""
+        cells_C = self.cells(row_N, passage_N)
+        if self.block.drawer_P is None:
+            return cells_C
+        row_C, column_C = np.divmod(cells_C, self.width)
+        return np.asarray(cells_C[self.block.drawer_P[column_C] == row_C])
 
     def drawn_by_others(self, cells_C: Integers) -> Mask:
         """Whether a row of a *different* question drew the passage of the cell as its positive."""
         question_Q, width = self.block.question_Q, self.width
-        row_D, column_D = np.divmod(self.cells(self.block.positive_row_N, self.block.positive_N), width)
+        row_D, column_D = np.divmod(self.drawn(self.block.positive_row_N, self.block.positive_N), width)
         pairs = np.unique(question_Q[row_D] * width + column_D)  # (question, column), each once
         questions_P = np.bincount(pairs % width, minlength=width)
         row_C, column_C = np.divmod(cells_C, width)
@@ -169,12 +180,16 @@ class _Grid:
         column_R = np.flatnonzero(self.block.passage_P != PADDING)
         hash_R = text_hashes[self.block.passage_P[column_R]]
         order = np.argsort(hash_R, kind="stable")
-        hash_K = text_hashes[passage_K]
-        first_K = np.searchsorted(hash_R[order], hash_K, side="left")
-        count_K = np.searchsorted(hash_R[order], hash_K, side="right") - first_K
-        before_K = np.cumsum(count_K) - count_K
-        place = np.arange(int(count_K.sum())) + np.repeat(first_K - before_K, count_K)
-        return np.unique(np.repeat(row_K, count_K) * self.width + column_R[order[place]])
+        row_M, place_M = _places(hash_R[order], text_hashes[passage_K], row_K)
+        return np.unique(row_M * self.width + column_R[order[place_M]])
+
+
+def _places(sorted_N: NDArray[Any], wanted_K: NDArray[Any], row_K: Integers) -> tuple[Integers, Integers]:
+    """Every place that holds a wanted value, with the row that wants it."""
+    first_K = np.searchsorted(sorted_N, wanted_K, side="left")
+    count_K = np.searchsorted(sorted_N, wanted_K, side="right") - first_K
+    before_K = np.cumsum(count_K) - count_K
+    return np.repeat(row_K, count_K), np.arange(int(count_K.sum())) + np.repeat(first_K - before_K, count_K)
 
 
 def _without(cells_C: Integers, *others: Integers) -> Integers:

@@ -1,21 +1,22 @@
 """Any collection on the Hugging Face Hub: one data set of passages and one per split, with a mapping of columns.
 
-Splits are either training records in one of Tevatron's forms, which most data sets with several positives follow, or
-plain questions. Every data set is pinned to a commit; without one the recipe must say `draft: true`.
+Splits are training records in one of Tevatron's forms, which most data sets with several positives follow, tables of
+texts with any names of columns, or plain questions. Every data set is pinned to a commit; without one the recipe must
+say `draft: true`. A local folder does as well: one with data files, or what `datasets` wrote with `save_to_disk`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from mpr.catalogue import Parameters
-from mpr.corpora import Collection as Base
-from mpr.corpora import Pin, Split
-from mpr.formats import hub, tevatron
-from mpr.records import Group, Passage
+from mpr.corpora import Pin, Split, _own
+from mpr.formats import columns, hub, tevatron
+from mpr.records import Group, Judgement, Passage, stable_hash
 
 Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 
@@ -31,8 +32,9 @@ class Rows(Parameters):
     """Configuration of the data set, where it has several."""
     split: str = "train"
     """Split of the data set."""
-    columns: dict[str, str] | None = None
-    """Our name -> column. Passages: id, text, title; questions: id, text, answers. null: the usual names."""
+    columns: dict[str, str | tuple[str, ...]] | None = None
+    """Our name -> column. Passages: id, text, title; questions: id, text, answers; null: the usual names. For
+    `form: columns`: question, positives; also negatives, positive_scores, negative_scores, id."""
     streaming: bool = False
     """Read over the network row by row, for data sets that are larger than the disk."""
     count: Annotated[int, Field(ge=1)] | None = None
@@ -48,12 +50,28 @@ class Rows(Parameters):
             "draft": self.revision is None,
         }
 
+    @property
+    def plain(self) -> dict[str, str] | None:
+        """The mapping of columns where each is one."""
+        return None if self.columns is None else {ours: str(name) for ours, name in self.columns.items()}
 
-class Records(Rows):
+    @model_validator(mode="after")
+    def _columns_fit(self) -> Rows:
+        if getattr(self, "form", "") == "columns":
+            if self.columns is None:
+                raise ValueError("`form: columns` needs `columns`")
+            columns.Columns.of(self.columns)
+        elif any(not isinstance(name, str) for name in (self.columns or {}).values()):
+            raise ValueError("several columns for one name belong to `form: columns`")
+        return self
+
+
+class Records(Rows, _own.Held):
     """Rows that are questions or training records."""
 
-    form: Literal["inline", "referring", "questions"]
-    """`inline`: records with texts; `referring`: records with passage ids; `questions`: no positives."""
+    form: Literal["inline", "referring", "columns", "questions"]
+    """`inline`: records with texts; `referring`: records with passage ids; `columns`: texts in columns that `columns`
+    names; `questions`: no positives."""
     tier: Literal["gold", "answer_match", "cross_encoder", "llm", "generated", "augmented"] = "gold"
     """Who chose the positives."""
     answers: Literal["string", "regex"] = "string"
@@ -63,46 +81,73 @@ class Records(Rows):
 class Params(Parameters):
     """Which data sets."""
 
-    passages: Rows
-    """The corpus."""
+    passages: Rows | None = None
+    """The corpus; null: all texts that occur in the splits."""
     splits: Annotated[dict[str, Records], Field(min_length=1)]
     """Split name -> its rows."""
 
+    @model_validator(mode="after")
+    def _fit(self) -> Params:
+        texts = {name: one.form in ("columns", "inline") for name, one in self.splits.items()}
+        if problem := _own.problem(self.passages, self.splits, texts):
+            raise ValueError(problem)
+        return self
 
-class Collection(Base):
+
+class Collection(_own.Collection):
     @property
     def size(self) -> int | None:  # type: ignore[override]
-        found: int | None = self.params.passages.count
-        return found
+        rows: Rows | None = self.params.passages
+        return None if rows is None else rows.count
 
-    @property
-    def splits(self) -> Mapping[str, Split]:
-        return {
-            name: Split(
-                found.count,
-                trains=found.form != "questions",
-                regex=found.answers == "regex",
-                inline=found.form == "inline",
-                sources=() if found.form == "questions" else ("negatives",),
-            )
-            for name, found in self.params.splits.items()
-        }
+    def facts(self, split: str) -> Split:
+        found: Records = self.params.splits[split]
+        return Split(
+            found.count,
+            trains=found.form != "questions",
+            judged=found.form == "columns",
+            regex=found.answers == "regex",
+            inline=found.form == "inline",
+            sources=() if found.form == "questions" else (columns.SOURCE,),
+        )
+
+    def brings_texts(self, split: str) -> bool:
+        return self.params.splits[split].form in ("columns", "inline")
 
     @property
     def pins(self) -> tuple[Pin, ...]:
-        found = (self.params.passages, *self.params.splits.values())
+        splits = self.params.splits.values()
+        found = splits if self.params.passages is None else (self.params.passages, *splits)
         named = {f"{rows.repo} {rows.config or ''}[{rows.split}]": rows for rows in found}
-        return tuple(Pin(name, repo=rows.repo, revision=rows.revision or "") for name, rows in named.items())
+        return tuple(_pin(name, rows) for name, rows in named.items())
 
-    def passages(self) -> Iterator[Passage]:
+    def corpus(self) -> Iterator[Passage]:
         rows: Rows = self.params.passages
-        return hub.read_passages(columns=rows.columns, **rows.place())
+        if rows.columns is not None and "id" not in rows.columns:
+            return columns.read_passages(hub.read_rows(**rows.place()), rows.plain or {})
+        return hub.read_passages(columns=rows.plain, **rows.place())
 
-    def groups(self, split: str) -> Iterator[Group]:
+    def records(self, split: str) -> Iterator[Group]:
         found: Records = self.params.splits[split]
+        if found.form == "columns":
+            return columns.read_groups(hub.read_rows(**found.place()), columns.Columns.of(found.columns or {}))
         if found.form == "questions":
             regex = found.answers == "regex"
-            read = hub.read_questions(columns=found.columns, regex=regex, **found.place())
+            read = hub.read_questions(columns=found.plain, regex=regex, **found.place())
             return (Group(question) for question in read)
-        labels = tevatron.Labels(found.tier, found.tier, "negatives", regex=found.answers == "regex")
+        labels = tevatron.Labels(found.tier, found.tier, columns.SOURCE, regex=found.answers == "regex")
         return hub.read_groups(labels=labels, **found.place())
+
+    def judgements(self, split: str) -> Iterator[Judgement]:
+        return super().judgements(split) if self.split(split).judged else self.unjudged(split)
+
+
+def _pin(name: str, rows: Rows) -> Pin:
+    """Of a data set on the Hub its commit; a local folder is told apart by sizes and times of its files."""
+    folder = Path(rows.repo)
+    if not folder.is_dir():
+        return Pin(name, repo=rows.repo, revision=rows.revision or "")
+    facts = ((path, path.stat()) for path in sorted(folder.rglob("*")) if path.is_file())
+    listed = [f"{path.relative_to(folder)} {fact.st_size} {fact.st_mtime_ns}" for path, fact in facts]
+    digest = stable_hash("\n".join(listed))
+    return Pin(name, url=f"files:{digest:016x}")

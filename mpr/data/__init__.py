@@ -9,5 +9,5 @@ tokens of both. No file here trains, searches or judges; `pair_labels` holds wha
 labels say it, so that a batch can be built from it.
 
 Door: `dataset.Dataset` (all stores of a recipe), `passages`, `questions`, `tokens`, `token_batches` (ids to tensors),
-`candidates`, `positives`, `pair_scores`, `pair_labels`, `audit`.
+`candidates`, `positives`, `pair_scores`, `pair_labels`, `audit`, `pinning` (the lock of a recipe).
 """

@@ -7,34 +7,33 @@ from pathlib import Path
 from typing import Any
 
 from mpr import __version__, corpora, storage
-from mpr.corpora import Collection
+from mpr.corpora import BY_MAKER, Collection
 from mpr.data import passages
-from mpr.data._download import Fetcher
+from mpr.data._fetcher import Fetcher
 from mpr.data.passages import PassageStore
+from mpr.recipe.keys import Recipe
 from mpr.runtime.progress import Bar
 
 
 class Corpus:
-    """Called, it gives the store of all passages, built where it is missing. `params` is `data.corpus` of a recipe."""
+    """Called, it gives the store of all passages, built where it is missing."""
 
-    def __init__(self, params: Any, home: Path, bar: Bar) -> None:
-        self.params, self.home, self.bar = params, home, bar
-        folder = getattr(params, "folder", None)
-        self.fetcher = Fetcher(home, None if folder is None else Path(folder))
-        self.collection: Collection = corpora.of(params, self.fetcher)
+    def __init__(self, recipe: Recipe, home: Path, bar: Bar, quiet: bool = False) -> None:
+        self.params, self.home, self.bar, self.read = recipe.data.corpus, home, bar, recipe.splits
+        folder = getattr(self.params, "folder", None)
+        self.fetcher = Fetcher(home, None if folder is None else Path(folder), recipe.draft, quiet)
+        self.collection: Collection = corpora.of(self.params, self.fetcher)
 
     @cached_property
     def folder(self) -> Path:
-        """Named by the parameters and by what the input files are, not by where they lie: by the pinned checksums, or
-        those of the user's files as they are now. A Hub pin is its revision."""
-        sums = {}
-        for pin in self.collection.pins:
-            known = pin.sha256 or (f"{pin.repo}@{pin.revision}" if pin.repo else "")
-            path = (self.fetcher.folder or Path()) / pin.file
-            if not known and self.fetcher.folder is not None and path.is_file():
-                known = storage.remembered_sha256(path)
-            sums[pin.file] = known or pin.url
-        params = self.params.model_dump(mode="json", by_alias=True, exclude={"folder"})
+        """Named by the parameters and by what the input files are, not by where they lie: by what is pinned, or the
+        checksums of the user's files as they are now. A Hub pin is its revision."""
+        listed = self.collection.inputs
+        more = (pin for pin in self.collection.needed(self.read) if pin not in listed)
+        # Of these nothing but the recipe, or the file itself, says what they are.
+        brought = [pin for pin in more if pin.source == BY_MAKER or not pin.is_pinned]
+        sums = {pin.file: self.fetcher.identity(pin) for pin in (*listed, *brought)}
+        params = self.params.model_dump(mode="json", by_alias=True, exclude={"folder", "pins"})
         digest = storage.json_digest({"corpus": params, "files": sums, "mpr": __version__})
         return self.home / "data" / f"{self.params.name}-{digest[:12]}"
 

@@ -21,8 +21,9 @@ from mpr.corpora import Split
 from mpr.data import passages
 from mpr.data.passages import PassageStore
 from mpr.data.positives import COLUMNS
-from mpr.data.questions import CANDIDATE_COLUMNS, KIND, SCHEMA, SplitStore, normalised
+from mpr.data.questions import CANDIDATE_COLUMNS, KIND, SCHEMA, SplitStore
 from mpr.errors import DataError, Problem, excerpt
+from mpr.metrics.answers import normalised
 from mpr.recipe.keys import Repair
 from mpr.records import TIERS, Candidate, Group, Passage, Positive, id_problem, stable_hash, text_problem
 from mpr.runtime.progress import Progress, silent

@@ -10,8 +10,9 @@ from mpr.data import _split_builder
 from mpr.data._corpus import Corpus
 from mpr.data._training_split import Added
 from mpr.data.passages import PassageStore
-from mpr.data.questions import SplitStore, normalised
+from mpr.data.questions import SplitStore
 from mpr.errors import DataError, Problems
+from mpr.metrics.answers import normalised
 from mpr.recipe.keys import Recipe
 
 
@@ -24,6 +25,8 @@ class Splits:
     @property
     def names(self) -> dict[str, str]:
         """What a split is for -> its name: `train`, `validation` if there is one, then the evaluation splits."""
+        if not self.recipe.trains:
+            return dict(self.recipe.data.evaluate)
         validation = {} if self.recipe.validation is None else {"validation": self.recipe.validation.split}
         return {"train": self.recipe.data.train, **validation, **self.recipe.data.evaluate}
 
@@ -37,6 +40,8 @@ class Splits:
     def split(self, role: str) -> SplitStore:
         """A split with its labels checked."""
         data, is_train = self.recipe.data, role == "train"
+        if is_train:
+            self.recipe.must_train()
         name, added, collection = self.names[role], self._added_to(role), self.corpus.collection
         facts, drops = added.facts(collection, name), is_train and data.overlap == "drop"
         # Tiers that count decide which training questions are usable. One without a positive is a problem, unless
@@ -75,6 +80,8 @@ class Splits:
 
     def proposable(self, role: str) -> PassageStore:
         """The passages that sources may propose for a split: its own inline texts, or the corpus."""
+        if role == "train":
+            self.recipe.must_train()
         name, collection = self.names[role], self.corpus.collection
         if not collection.split(name).inline:
             return self.corpus()

@@ -26,9 +26,9 @@ from mpr import storage
 from mpr.corpora import Collection, Split
 from mpr.data import _split_builder, passages
 from mpr.data.passages import PassageStore
-from mpr.data.questions import normalised
 from mpr.errors import DataError
 from mpr.formats.rewritten import read_rewritten
+from mpr.metrics.answers import normalised
 from mpr.recipe.keys import Data
 from mpr.records import Group, Passage, Positive, stable_hash
 from mpr.runtime.progress import Bar

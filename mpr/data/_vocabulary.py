@@ -1,14 +1,19 @@
-"""The tokenizer of a recipe: the encoder's own `tokenizer.json`, or a WordPiece vocabulary learned from the corpus."""
+"""The tokenizer of a recipe: the encoder's own `tokenizer.json`, or a WordPiece vocabulary learned from the corpus.
+
+Some checkpoints were published with the files of an older kind of tokenizer only, a vocabulary and perhaps merges.
+transformers makes of them what `tokenizer.json` would say.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from mpr import storage
 from mpr.data.passages import PassageStore
-from mpr.errors import DataError
+from mpr.errors import DataError, excerpt
 from mpr.models import locate, templates
 from mpr.recipe.keys import NewEncoder, Towers
 from mpr.runtime.progress import Bar
@@ -16,12 +21,15 @@ from mpr.runtime.progress import Bar
 KIND = "vocabulary"
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _FILE = "tokenizer.json"
+_VOCABULARIES = (("vocab.txt",), ("vocab.json", "merges.txt"))  # of BERT's tokenizer and of RoBERTa's
+_BESIDE = ("config.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 
 
 def load(towers: Towers, folder: Path, corpus: Callable[[], PassageStore], bar: Bar) -> Any:
     """A `tokenizers.Tokenizer`. A learned one is kept beside the data it was learned from."""
     if towers.new is None:
-        return templates.opened(_own(towers))
+        own = _own(towers)
+        return templates.opened(own) if own.name == _FILE else _converted(own)
     target = folder / f"vocabulary-{towers.new.vocabulary}"
     if not target.exists():
         store = corpus()
@@ -38,14 +46,16 @@ def load(towers: Towers, folder: Path, corpus: Callable[[], PassageStore], bar: 
 
 
 def _own(towers: Towers) -> Path:
-    """tokenizer.json of a folder or of a Hub model at its pinned revision."""
+    """tokenizer.json of a folder or of a Hub model at its pinned revision; the folder, if it has a vocabulary only."""
     base = str(towers.base)
     if Path(base).is_dir():
         path = Path(base) / _FILE
-        if not path.is_file():
-            fix = "save the model with its fast tokenizer"
-            raise DataError(f"has no {_FILE}", where=base, key="towers.base", fix=fix)
-        return path
+        if path.is_file():
+            return path
+        if _has_vocabulary(Path(base)):
+            return Path(base)
+        fix = "save the model with its fast tokenizer"
+        raise DataError(f"has no {_FILE}", where=base, key="towers.base", fix=fix)
     locate.refuse_missing_folder(base, "towers.base")
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import (
@@ -67,11 +77,34 @@ def _own(towers: Towers) -> Path:
         what = f"'{base}' at {revision} is not on this machine and the Hub is out of reach"
         raise DataError(what, key="towers.base", fix="go online once, or give a folder") from error
     except EntryNotFoundError as error:
+        folders = set()
+        for name in (*_BESIDE, *(name for names in _VOCABULARIES for name in names)):
+            with suppress(EntryNotFoundError):
+                how = {"revision": towers.revision, **locate.without_retries()}
+                folders.add(Path(hf_hub_download(base, name, **how)).parent)
+        for folder in filter(_has_vocabulary, folders):  # one snapshot, if any
+            return folder
         fix = "use a model with a fast tokenizer"
         raise DataError(f"'{base}' has no {_FILE}", key="towers.base", fix=fix) from error
     except HfHubHTTPError as error:
         what = f"'{base}' cannot be read from the Hub: {error}"
         raise DataError(what, key="towers.base", fix="check name and token") from error
+
+
+def _has_vocabulary(folder: Path) -> bool:
+    return any(all((folder / name).is_file() for name in names) for names in _VOCABULARIES)
+
+
+def _converted(folder: Path) -> Any:
+    """The tokenizer that the files of an older kind describe; no code that may lie beside them is run."""
+    from transformers import AutoTokenizer
+
+    try:
+        found = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+        return found.backend_tokenizer
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        what = f"has no {_FILE}, and transformers makes none of its vocabulary: {excerpt(str(error), 200)}"
+        raise DataError(what, where=str(folder), key="towers.base", fix="use a model with a fast tokenizer") from error
 
 
 def build(target: Path, texts: Callable[[], Iterator[str]], new: NewEncoder, receipt: dict[str, Any]) -> None:

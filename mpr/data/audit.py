@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from mpr.data.dataset import Dataset
 from mpr.data.passages import PassageStore
-from mpr.data.questions import SplitStore, normalised
+from mpr.data.questions import SplitStore
 from mpr.data.tokens import TokenStore
-from mpr.metrics.answers import AnswerMatcher, tokens
+from mpr.metrics.answers import AnswerMatcher, normalised, tokens
 from mpr.models.templates import Template
 from mpr.records import TIERS, Question
 

@@ -43,7 +43,7 @@ class Dataset:
     @cached_property
     def corpus(self) -> Corpus:
         """Called, the store of all passages."""
-        return Corpus(self.recipe.data.corpus, self.home, self.bar)
+        return Corpus(self.recipe, self.home, self.bar, self.quiet)
 
     @cached_property
     def splits(self) -> Splits:
@@ -72,6 +72,8 @@ class Dataset:
 
     def prepare(self) -> dict[str, Any]:
         """Builds and verifies everything; returns what `mpr data` prints."""
+        if not self.recipe.trains:
+            return self.prepare_corpus()
         asked = self.recipe.data.evaluate
         return _verified({"corpus": self.corpus(), **self.prepare_training(), **self._questions(*asked)})
 

@@ -6,7 +6,6 @@ only numbers. `inline` splits carry their own passage store, because their texts
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import pyarrow as pa
 from mpr import storage
 from mpr.data.positives import PositiveIndex
 from mpr.errors import DataError
-from mpr.metrics.answers import tokens
+from mpr.metrics.answers import normalised
 from mpr.records import Question
 from mpr.storage.ragged import Ragged
 
@@ -25,12 +24,6 @@ CANDIDATE_COLUMNS = {"passage": "<i8", "rank": "<i4", "score": "<f4"}  # of each
 SCHEMA = pa.schema(
     [("id", pa.string()), ("text", pa.string()), ("answers", pa.list_(pa.string())), ("regex", pa.bool_())]
 )
-
-
-def normalised(text: str) -> str:
-    """A question as its words: case, punctuation, Unicode form and white space do not make it another one."""
-    words = [token for token in tokens(unicodedata.normalize("NFKC", text)) if token[0].isalnum()]
-    return " ".join(words) or text  # a question of signs only is itself
 
 
 class SplitStore:

@@ -18,10 +18,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from mpr.data.tokens import PADDING, TokenStore
 from mpr.errors import RecipeError
 from mpr.models.templates import PairTemplate, Template
+from mpr.recipe.keys import Towers
 from mpr.storage.ragged import Integers, Ragged
 
 Part = Ragged | tuple[int, ...]
@@ -34,6 +36,13 @@ class Side:
     store: TokenStore
     template: Template
     length: int
+    pair_cut: str = "end"
+    last_slot: str = "pad"
+
+    @classmethod
+    def of(cls, store: TokenStore, template: Template, towers: Towers, role: str) -> Side:
+        """As these towers read the texts of a role, `question` or `passage`."""
+        return cls(store, template, getattr(towers, f"{role}_length"), towers.pair_cut, towers.last_slot)
 
     def __post_init__(self) -> None:
         if self.length > self.store.cap:
@@ -46,6 +55,9 @@ class Side:
         if self.length <= special:
             what = f"the tokenizer adds {special} special tokens to a text, {self.length} leave no room for words"
             raise RecipeError(what, key="towers", fix="raise question_length or passage_length")
+        if self.last_slot == "sep" and not self.template.suffix:
+            what = "the tokenizer puts no special token at the end of a text"
+            raise RecipeError(what, key="towers.last_slot", fix="use pad")
 
     @property
     def pad(self) -> int:
@@ -54,12 +66,28 @@ class Side:
 
     def tokens(self, rows: Integers) -> dict[str, torch.Tensor]:
         """Padded ids and mask of these rows of the store; a row of PADDING has no text."""
-        ids_QL, mask_QL = assemble(self.store, rows, self.template, self.length)
+        ids_QL, mask_QL = assemble(self.store, rows, self.template, self.length, self.pair_cut)
+        if self.last_slot == "sep":
+            ids_QL, mask_QL = _with_last_slot(ids_QL, mask_QL, rows != PADDING, self.template, self.length)
         return {"input_ids": torch.from_numpy(ids_QL), "attention_mask": torch.from_numpy(mask_QL)}
 
 
-def assemble(store: TokenStore, rows: Integers, template: Template, length: int) -> tuple[Integers, Integers]:
+def _with_last_slot(
+    ids_QL: Integers, mask_QL: Integers, real_Q: NDArray[np.bool_], template: Template, length: int
+) -> tuple[Integers, Integers]:
+    """Padded to the full length, whose last place has the last special token. A text that fills it has it already."""
+    missing = ((0, 0), (0, length - ids_QL.shape[1]))
+    ids_QL, mask_QL = np.pad(ids_QL, missing, constant_values=template.pad), np.pad(mask_QL, missing)
+    ids_QL[real_Q, -1], mask_QL[real_Q, -1] = template.suffix[-1], 1
+    return ids_QL, mask_QL
+
+
+def assemble(
+    store: TokenStore, rows: Integers, template: Template, length: int, pair_cut: str = "end"
+) -> tuple[Integers, Integers]:
     """prefix [title between] text suffix; what is beyond `length` is cut from the end, but the suffix is kept.
+
+    With `longest_first` a pair loses tokens of its longer text, one by one, and of two of a size those of the second.
 
     A text without a title, and a title without a text, is framed as a single text. A row without any token (one of
     PADDING, or an empty text where the tokenizer adds nothing) shows one padding token: an encoder that may look at
@@ -70,6 +98,10 @@ def assemble(store: TokenStore, rows: Integers, template: Template, length: int)
     title_Q, text_Q = store.title.lengths(safe_Q), store.text.lengths(safe_Q)
     room_Q = np.full(len(rows), length - len(template.prefix) - len(template.suffix))
     between_Q = np.where((title_Q > 0) & (text_Q > 0), len(template.between), 0)
+    if pair_cut == "longest_first":
+        words_Q = np.maximum(room_Q - between_Q, 0)
+        is_pair_Q = (title_Q > 0) & (text_Q > 0)
+        title_Q = np.where(is_pair_Q, np.minimum(title_Q, np.maximum(words_Q - text_Q, -(-words_Q // 2))), title_Q)
     title_Q = np.minimum(title_Q, room_Q)
     between_Q = np.minimum(between_Q, room_Q - title_Q)
     text_Q = np.minimum(text_Q, room_Q - title_Q - between_Q)

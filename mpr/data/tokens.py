@@ -44,9 +44,16 @@ def of_passages(store: PassageStore, towers: Towers, tokenizer: Any, bar: Bar) -
 
 def of_questions(store: SplitStore, towers: Towers, tokenizer: Any, bar: Bar) -> TokenStore:
     """Token ids of the questions of a split, in its order, made where they are not there yet."""
-    texts = (("", towers.question_prompt + question.text) for question in store)
-    how = ("question", towers.question_prompt, max(KEPT, towers.question_length))
+    straight = towers.question_apostrophe == "straight"
+    read = (question.text.replace("\u2019", "'") if straight else question.text for question in store)
+    texts = (("", towers.question_prompt + text) for text in read)
+    how = (question_form(towers), towers.question_prompt, max(KEPT, towers.question_length))
     return _beside(store.folder, texts, len(store), tokenizer, how, bar)
+
+
+def question_form(towers: Towers) -> str:
+    """How a store says that its texts are questions, and what was done to them."""
+    return "question" if towers.question_apostrophe == "keep" else f"question, {towers.question_apostrophe} apostrophe"
 
 
 def passage_texts(store: Iterable[Passage], title: str, prompt: str) -> Iterator[tuple[str, str]]:

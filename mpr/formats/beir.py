@@ -78,9 +78,14 @@ def read_questions(path: str | os.PathLike[str], ignore: Sequence[str] = ()) -> 
 
 
 def read_judgements(path: str | os.PathLike[str]) -> Iterator[Judgement]:
-    """With the header line, or without it where the first line already holds a whole number as its third column."""
+    """With the header line, or without it where the first line already holds a whole number as its third column.
+
+    A line without any character says nothing: some published files have such lines.
+    """
     pairs = SeenPairs()
     for line in read_lines(path):
+        if not line.text:
+            continue
         question, passage, grade = split_line(line, _HEADER)
         if line.number == 1 and (question, passage, grade) == _HEADER:
             continue

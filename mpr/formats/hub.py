@@ -7,7 +7,9 @@ is one `DataError` with a way out; a faulty row is named by its number, counted 
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import Any, TypedDict, Unpack
 
 from mpr.errors import DataError, excerpt, nearest
 from mpr.formats import tevatron
+from mpr.formats.tables import row_line
 from mpr.formats.trec import SeenPairs
 from mpr.records import Group, Judgement, Passage, Question
 from mpr.storage.json_fields import Fields, IdOrNumber, Text
@@ -84,8 +87,7 @@ def read_rows(
     try:
         for number, row in enumerate(rows):
             found = row if columns is None else {ours: row[theirs] for ours, theirs in columns.items()}
-            shown = ", ".join(f"{name}: {value[:20]}" for name, value in found.items() if isinstance(value, str))
-            yield Line(place, number, -1, shown), found
+            yield row_line(place, number, found), found
     except OSError as error:
         raise DataError(f"row cannot be read: {error}", where=f"{place}:{number}", fix="check the network") from error
 
@@ -99,6 +101,9 @@ def _loaded(repo: str, place: str, config: str | None, split: str, revision: str
     if not Path(repo).exists():
         log.info("%s: what is not on this machine yet is downloaded", place)
     try:
+        if is_saved(repo):
+            saved = datasets.load_from_disk(repo)
+            return saved[split] if isinstance(saved, datasets.DatasetDict) else saved
         return datasets.load_dataset(repo, config, split=split, revision=revision, streaming=streaming)
     except RuntimeError as error:
         if "script" not in str(error):
@@ -110,12 +115,35 @@ def _loaded(repo: str, place: str, config: str | None, split: str, revision: str
         raise DataError(f"cannot be reached: {_first_line(error)}", where=place, fix=fix) from error
     except StopIteration:
         raise DataError("has a file without rows", where=place, fix="remove the file, or get it again") from None
+    except KeyError:
+        fix = f"{nearest(split, saved)} splits: {', '.join(saved)}".strip()
+        raise DataError(f"has no split '{split}'", where=repo, key="split", fix=fix) from None
     except (DatasetsError, OSError, ValueError) as error:
         fix = "check name, config, split and revision"
         raise DataError(f"cannot be loaded: {_first_line(error)}", where=place, fix=fix) from error
     finally:
         if has_bars:
             datasets.enable_progress_bars()
+
+
+def is_saved(folder: str | os.PathLike[str]) -> bool:
+    """Whether `save_to_disk` wrote it, as one data set or as several splits."""
+    return any((Path(folder) / name).is_file() for name in ("state.json", "dataset_dict.json"))
+
+
+def first_row(folder: str | os.PathLike[str], split: str) -> tuple[Line, dict[str, Any]]:
+    """Of a saved data set, without the `datasets` library."""
+    import pyarrow as pa
+
+    place = Path(folder) if (Path(folder) / "state.json").is_file() else Path(folder) / split
+    try:
+        files = json.loads((place / "state.json").read_bytes())["_data_files"]
+        with pa.memory_map(str(place / files[0]["filename"])) as file:
+            row = pa.ipc.open_stream(file).read_next_batch().slice(0, 1).to_pylist()[0]
+    except (OSError, ValueError, LookupError, TypeError, StopIteration, pa.ArrowException) as error:
+        what = f"cannot be read as a saved data set: {_first_line(error)}"
+        raise DataError(what, where=str(place), fix="save it again with save_to_disk, and check the split") from error
+    return row_line(str(place), 0, row), row
 
 
 def _first_line(error: Exception) -> str:

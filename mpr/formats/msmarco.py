@@ -38,10 +38,13 @@ def read_questions(path: str | os.PathLike[str]) -> Iterator[Question]:
         yield Question(identity, text)
 
 
-def read_judgements(path: str | os.PathLike[str]) -> Iterator[Judgement]:
-    pairs = SeenPairs()
+def read_judgements(path: str | os.PathLike[str], repeated: bool = False) -> Iterator[Judgement]:
+    """`repeated`: a line that says the same as an earlier one counts once; without it any second one is refused."""
+    pairs, graded = SeenPairs(), SeenPairs()
     for line in read_lines(path):
         question, _, passage, grade = split_line(line, ("question id", "0", "passage id", "grade"))
+        if repeated and not graded.is_new(question, f"{passage}\t{grade}"):
+            continue
         yield judgement(line, question, passage, grade, pairs)
 
 

@@ -4,7 +4,8 @@ The first carries the texts inline: `query_id`, `query`, `positive_passages` and
 `docid`, `title`, `text`. The newer one refers to a corpus: `query_id`, `query_text`, `positive_document_ids`,
 `negative_document_ids`, and a corpus file of `docid`, `text`, `title`. Its documentation calls the text
 `document_text` while its code reads `text` and takes a missing one for the empty passage; here either name will do,
-one of the two must be there, and a passage without any text is refused.
+one of the two must be there, and a passage without any text is refused. Images, video and audio must be null under
+either name, or be given up by `ignore`: only text is read.
 
 A row with `answers` is matched by answer (tier `answer_match`), one without is judged (`gold`): so the format says.
 """
@@ -58,6 +59,9 @@ class _Passage(Fields):
     image: None = None
     video: None = None
     audio: None = None
+    document_image: None = None
+    document_video: None = None
+    document_audio: None = None
 
 
 def read_passages(path: str | os.PathLike[str], ignore: Sequence[str] = ()) -> Iterator[Passage]:
@@ -107,11 +111,11 @@ def ranked(path: str | os.PathLike[str]) -> Iterator[RankedList]:
         yield RankedList(one.question.id, None, [candidate.passage for candidate in one.candidates], [])
 
 
-def read_questions(path: str | os.PathLike[str], ignore: Sequence[str] = ()) -> Iterator[Question]:
-    """The questions alone, of a file of groups or of a file that holds nothing else."""
+def read_questions(path: str | os.PathLike[str], ignore: Sequence[str] = (), regex: bool = False) -> Iterator[Question]:
+    """The questions alone, of a file of groups or of a file that holds nothing else. `regex`: answers are patterns."""
     ids = Ids()
     for line, found in read_objects(path, _Question, (*_LISTS, *ignore)):
-        question = _question(line, found)
+        question = _question(line, found, regex)
         ids.add(line, question.id, "query_id")
         yield question
 

@@ -32,14 +32,18 @@ class SeenPairs:
         self._left: dict[str, array[int]] = {}
         self._question, self._passages = "", set[int]()
 
-    def add(self, line: Line, question: str, passage: str) -> None:
+    def is_new(self, question: str, passage: str) -> bool:
+        """Whether the pair was not met before; from now on it was."""
         if question != self._question:
             if self._passages:
                 self._left[self._question] = array("q", self._passages)
             self._question, self._passages = question, set(self._left.pop(question, ()))
         before = len(self._passages)
         self._passages.add(hash(passage))
-        if len(self._passages) == before:
+        return len(self._passages) > before
+
+    def add(self, line: Line, question: str, passage: str) -> None:
+        if not self.is_new(question, passage):
             what = f"question {excerpt(question)} and passage {excerpt(passage)} were paired on an earlier line"
             raise line.refuse(what, fix="remove one of the two lines")
 

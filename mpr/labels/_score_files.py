@@ -19,6 +19,7 @@ from pydantic import Field, model_validator
 from mpr.catalogue import Parameters
 from mpr.errors import DataError
 from mpr.recipe import model_names
+from mpr.recipe.file_keys import MD5, SHA256, Address, known
 
 if TYPE_CHECKING:
     from mpr.data.pair_labels import Asked, Knowledge
@@ -35,11 +36,18 @@ class Scores(Parameters):
 
     file: str | None = None
     """A file of scores, inside data.corpus.folder if there is one; packed or not."""
-    format: Literal["tsv", "triples", "trec"] | None = None
+    format: Literal["tsv", "triples", "trec", "pos_neg", "columns"] | None = None
     """`tsv`: question id, passage id, score. `triples`: both scores, question id, positive id, negative id. `trec`: a
-    run. Ids are those of the split and of its passages."""
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    run. Ids are those of the split and of its passages. `pos_neg`, `columns`: the training records themselves, where
+    these have scores; passages are found by their texts."""
+    columns: dict[str, str | tuple[str, ...]] | None = None
+    """For `columns`: the mapping that the split has."""
+    sha256: SHA256 | None = None
     """Of `file`."""
+    md5: MD5 | None = None
+    """The same, where only an MD5 was published."""
+    url: Address | None = None
+    """Where `file` is downloaded from, if there is no data.corpus.folder."""
     cross_encoder: Annotated[str, Field(min_length=1)] | None = None
     """Instead of a file: the folder of a trained cross-encoder, `runs/<run>/model`, one on the Hub,
     `org/name@<commit>`, or that of an earlier stage, `stage:<name>`."""
@@ -54,8 +62,10 @@ class Scores(Parameters):
             raise ValueError("give exactly one of `file` and `cross_encoder`")
         if (self.file is None) != (self.format is None):
             raise ValueError("give `file` and `format` together")
-        if self.file is None and self.sha256 is not None:
-            raise ValueError("sha256 belongs to `file`")
+        if (self.format == "columns") != (self.columns is not None):
+            raise ValueError("`format: columns` and `columns` go together")
+        if self.file is None and (self.sha256, self.md5, self.url) != (None, None, None):
+            raise ValueError("sha256, md5 and url belong to `file`")
         if self.file is not None and (self.probability or self.compute != "float32"):
             raise ValueError("compute and probability belong to `cross_encoder`")
         return self
@@ -69,7 +79,7 @@ class Scores(Parameters):
             name, _, commit = self.cross_encoder.partition("@")
             return {name: f"commit {commit}" if commit else "not pinned"}
         assert self.file is not None
-        return {Path(self.file).name: f"sha256 {self.sha256}" if self.sha256 else "not pinned"}
+        return known(self)
 
 
 def of(wanted: Scores, asked: Asked, known: Knowledge, ground: Ground) -> PairScores:
@@ -93,12 +103,12 @@ def of(wanted: Scores, asked: Asked, known: Knowledge, ground: Ground) -> PairSc
 
 def of_file(wanted: Scores, ground: Ground) -> PairScores:
     """The scores of a file: `triples` repeat the score of a positive, other formats name a pair once."""
-    from mpr import storage
+    from mpr.data import named_file
 
-    named = (str(wanted.file), wanted.sha256, ground.folder, "labels")
-    path = storage.pinned_file(*named, of="scores", fix="check labels.scores.file")
+    path = named_file.located(wanted, ground, "labels", of="scores", fix="check labels.scores.file")
     blocks, repeated = partial(_blocks, wanted, path, ground), "same" if wanted.format == "triples" else "refuse"
-    return store_of(path, "scores", ground, blocks, repeated, format=wanted.format)
+    mapping = {} if wanted.columns is None else {"columns": wanted.columns}
+    return store_of(path, "scores", ground, blocks, repeated, format=wanted.format, **mapping)
 
 
 def store_of(
@@ -120,15 +130,20 @@ def store_of(
 
 
 def _blocks(wanted: Scores, path: Path, ground: Ground) -> Iterator[Scored]:
-    from mpr.formats import scored_pairs, trec
+    from mpr.formats import columns, pos_neg, scored_pairs, tables, trec
 
+    mapping = wanted.columns or {}
     readers: dict[str, Any] = {
         "tsv": scored_pairs.read_scores,
         "triples": scored_pairs.read_triples,
         "trec": trec.read_hits,
+        "pos_neg": lambda path: pos_neg.read_scores(tables.read_rows(path)),
+        "columns": lambda path: columns.read_scores(tables.read_rows(path), columns.Columns.of(mapping)),
     }
     pairs, kept = readers[str(wanted.format)](path), 0
-    for block in by_rows(pairs, path, ground, lambda pair: float(pair.score), "scores must be of this collection"):
+    by_text = wanted.format in ("pos_neg", "columns")
+    fix = "scores must be of this collection"
+    for block in by_rows(pairs, path, ground, lambda pair: float(pair.score), fix, by_text):
         kept += len(block.value_N)
         yield block
     if not kept:
@@ -137,10 +152,16 @@ def _blocks(wanted: Scores, path: Path, ground: Ground) -> Iterator[Scored]:
 
 
 def by_rows(
-    records: Iterable[Any], path: Path, ground: Ground, value: Callable[[Any], float], fix: str
+    records: Iterable[Any],
+    path: Path,
+    ground: Ground,
+    value: Callable[[Any], float],
+    fix: str,
+    by_text: bool = False,
 ) -> Iterator[Scored]:
     """Pairs of the split's questions by rows, from records of a file that name question and passage. Those of other
-    questions are counted, not kept; a passage that the collection does not have is refused."""
+    questions are counted, not kept; a passage that the collection does not have is refused. `by_text`: a passage may
+    be named by what it says, as `columns.passage_id` does, and have another id in the collection."""
     import numpy as np
 
     from mpr.data.pair_scores import Scored
@@ -151,7 +172,10 @@ def by_rows(
         while chunk := list(islice(left, _CHUNK)):
             strange |= {one.question for one in chunk if one.question not in rows}
             ours = [one for one in chunk if one.question in rows]
-            passage_N = ground.passages.rows_of([one.passage for one in ours])
+            names = [one.passage for one in ours]
+            passage_N = ground.passages.rows_of(names)
+            if by_text:
+                passage_N = np.where(passage_N < 0, _rows_by_text(ground, names), passage_N)
             if (passage_N < 0).any():
                 missing = ours[int(np.argmin(passage_N))].passage
                 raise DataError(f"passage {missing} is not in the collection", where=str(path), fix=fix)
@@ -160,6 +184,18 @@ def by_rows(
             progress(len(chunk))
     if strange:
         log.warning("%s: %d questions are not in the split and were left out", path.name, len(strange))
+
+
+def _rows_by_text(ground: Ground, names: list[str]) -> Any:
+    """The first passage with each text, whose hash its name is; -1 where there is none."""
+    import numpy as np
+
+    wanted_N = np.array([int(name.removeprefix("text-"), 16) for name in names], dtype=np.uint64)
+    hash_P = np.asarray(ground.passages.text_hashes)
+    order_P = np.argsort(hash_P, kind="stable")
+    place_N = np.minimum(np.searchsorted(hash_P, wanted_N, sorter=order_P), len(hash_P) - 1)
+    row_N = order_P[place_N]
+    return np.where(hash_P[row_N] == wanted_N, row_N, -1)
 
 
 def required(scores: PairScores, table: Ragged, chosen: Any, ground: Ground, what: str) -> Any:

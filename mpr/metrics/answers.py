@@ -40,6 +40,12 @@ def token_line(text: str) -> str:
     return f" {' '.join(tokens(text))} "
 
 
+def normalised(text: str) -> str:
+    """A question as its words: case, punctuation, Unicode form and white space do not make it another one."""
+    words = [token for token in tokens(unicodedata.normalize("NFKC", text)) if token[0].isalnum()]
+    return " ".join(words) or text  # a question of signs only is itself
+
+
 class AnswerMatcher:
     """Tells whether a text contains one of a question's answers.
 

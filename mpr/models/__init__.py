@@ -8,6 +8,6 @@ cross-encoders and late interaction; `kinds` is the table of them. Nothing here 
 name or path of a model becomes a verified folder in one place (`locate`), and only `pretrained` opens weights that
 others made.
 
-Door: `kinds.KINDS` (build, write, load), `contract.read`, `locate.model_folder`, `pretrained.load`, `templates`; and
-`local_inputs`, `lengths` and `out_of_memory`, which training needs besides.
+Door: `kinds.KINDS` (build, write, load), `contract.read`, `locate.model_folder`, `pretrained.load`, `templates`,
+`weight_files`; and `local_inputs`, `lengths` and `out_of_memory`, which training needs besides.
 """

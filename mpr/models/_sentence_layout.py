@@ -16,7 +16,7 @@ from mpr.models.contract import ROLES
 from mpr.recipe.keys import Towers
 
 _TYPE = "sentence_transformers.models."
-_SWITCHES = {  # every kind of pooling there is -> ours
+SWITCHES = {  # every kind of pooling there is -> ours
     "pooling_mode_cls_token": "cls",
     "pooling_mode_mean_tokens": "mean",
     "pooling_mode_max_tokens": None,
@@ -96,7 +96,7 @@ class Layout:
 
     def _module(self, place: str, kind: str) -> Files:
         if kind == "Pooling":
-            switches = {name: ours == self.settings.pooling for name, ours in _SWITCHES.items()}
+            switches = {name: ours == self.settings.pooling for name, ours in SWITCHES.items()}
             content = {"word_embedding_dimension": self.hidden, **switches, "include_prompt": True}
             yield f"{place}config.json", _json(content)
         elif kind == "Dense":

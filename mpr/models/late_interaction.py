@@ -38,7 +38,7 @@ from torch.nn import functional
 
 from mpr import storage
 from mpr.errors import DataError
-from mpr.models import contract, lengths, pretrained, towers
+from mpr.models import contract, lengths, pretrained, towers, weight_files
 from mpr.models.contract import Base, ScorerContract
 from mpr.models.lengths import Tokens
 from mpr.models.templates import tokenizer_files
@@ -136,7 +136,7 @@ def build(settings: keys.Towers, tokenizer: Any, seed: int, groups: int = 1) -> 
 
 def _published(found: pretrained.Pretrained, settings: keys.Towers) -> torch.nn.Linear | None:
     """The projection that a ColBERT checkpoint brings along."""
-    weight_WD = pretrained.tensor(found.folder, PUBLISHED)
+    weight_WD = weight_files.tensors(found.folder, [PUBLISHED]).get(PUBLISHED)
     if weight_WD is None:
         return None
     hidden = found.model.config.hidden_size

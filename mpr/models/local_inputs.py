@@ -42,11 +42,11 @@ def models(recipe: Recipe) -> dict[str, str]:
 
 def encoders(recipe: Recipe) -> dict[str, str]:
     """Digests of the pretrained encoders in folders that towers start from."""
-    from mpr.models import pretrained
+    from mpr.models import weight_files
 
     named = {"towers.base": recipe.towers.base, "towers.passage_base": recipe.towers.passage_base}
     return {
-        f"weights of {key}": pretrained.digest(Path(base))
+        f"weights of {key}": weight_files.digest(Path(base))
         for key, base in named.items()
         if base is not None and Path(base).is_dir()
     }

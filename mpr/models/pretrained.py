@@ -1,16 +1,16 @@
 """Pretrained encoders: found on disk or on the Hub, checked, and loaded as plain transformers in 32 bits.
 
-What is read is data: weights are safetensors, never pickles, and code that a repository brings along is never run. A
-checkpoint must fill every weight of the encoder and have none left over for it: transformers would draw what is missing
-at random, which is how a DPR context encoder opened by AutoModel becomes noise.
+What is read is data: weights are safetensors, or what torch's weights-only reader makes of an old pickle
+(mpr/models/weight_files.py), and code that a repository brings along is never run. A checkpoint must fill every weight
+of the encoder and have none left over for it: transformers would draw what is missing at random, which is how a DPR
+context encoder opened by AutoModel becomes noise.
 """
 
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,15 @@ import torch
 
 from mpr import storage
 from mpr.errors import DataError, RecipeError, excerpt
-from mpr.models import contract, locate
+from mpr.models import _published_head, contract, locate, weight_files
+from mpr.models._published_head import Head
 from mpr.models.contract import Base, base_name
+from mpr.models.weight_files import INDEX, PICKLE, WEIGHTS
 from mpr.recipe.keys import DUAL_ENCODER
 from mpr.runtime.progress import ours_alone
 
-WEIGHTS = "model.safetensors"
-INDEX = "model.safetensors.index.json"
 _FILES = ("config.json", "tokenizer.json", WEIGHTS, INDEX, "model-*-of-*.safetensors")
-_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+_HEAD = (_published_head.MODULES, *(f"[0-9]_*/{name}" for name in ("config.json", WEIGHTS, PICKLE)))
 _DPR = {  # class of the checkpoint -> (what its weights are filed under, the tower that it is)
     "DPRQuestionEncoder": ("question_encoder", "question"),
     "DPRContextEncoder": ("ctx_encoder", "passage"),
@@ -44,18 +44,22 @@ class Pretrained:
     folder: Path
     role: str = ""
     """`question` or `passage` if it was published as one of them."""
+    head: Head = field(default_factory=Head)
+    """What follows it, where that was asked for."""
 
 
-def load(name: str, revision: str | None, key: str = "towers.base") -> Pretrained:
-    """The encoder of that folder or Hub repository; `key` is the recipe's key that named it."""
-    folder = located(name, revision, key)
+def load(name: str, revision: str | None, key: str = "towers.base", *, whole: bool = False) -> Pretrained:
+    """The encoder of that folder or Hub repository; `key` is the recipe's key that named it. `whole`: with the layers
+    that follow it where it was published; otherwise it is a start for training, and they stay behind."""
+    folder = located(name, revision, key, _HEAD if whole else (), pickle=True)
     if (folder / contract.FILE).is_file() and contract.task(folder) != DUAL_ENCODER:
         what = f"is a trained model of its own kind, task: {contract.task(folder)}"
         raise DataError(what, where=str(folder), key=key, fix="name the encoder that it was trained from")
     base = _origin(name, revision, folder)
     model = opened(folder)
     if model.config.model_type != "dpr":
-        return Pretrained(model, None, base, folder)
+        head = _published_head.of_folder(folder) if whole else Head()
+        return Pretrained(model, head.projection, base, folder, head=head)
     prefix, role = _DPR[type(model).__name__]
     inner = getattr(model, prefix)
     return Pretrained(_plain_bert(inner.bert_model), getattr(inner, "encode_proj", None), base, folder, role)
@@ -64,7 +68,7 @@ def load(name: str, revision: str | None, key: str = "towers.base") -> Pretraine
 def load_scorer(name: str, revision: str | None, key: str = "towers.base") -> Pretrained:
     """The same as a model that gives a text one score. Of the layers on top of its encoder, those that are not in the
     folder are drawn from torch's generator."""
-    folder = located(name, revision, key)
+    folder = located(name, revision, key, pickle=True)
     base = _origin(name, revision, folder)
     return Pretrained(opened_scorer(folder, fresh=True), None, base, folder)
 
@@ -72,11 +76,12 @@ def load_scorer(name: str, revision: str | None, key: str = "towers.base") -> Pr
 def _origin(name: str, revision: str | None, folder: Path) -> Base:
     local = Path(name).is_dir()
     commit = None if local else revision or folder.name  # the cache names a snapshot by its commit
-    return Base(name=base_name(name), local=local, revision=commit, sha256=digest(folder))
+    return Base(name=base_name(name), local=local, revision=commit, sha256=weight_files.digest(folder))
 
 
-def located(name: str, revision: str | None, key: str, more: tuple[str, ...] = ()) -> Path:
-    """The folder itself, or a snapshot of the Hub repository with nothing in it but what is read; `more` files too."""
+def located(name: str, revision: str | None, key: str, more: tuple[str, ...] = (), *, pickle: bool = False) -> Path:
+    """The folder itself, or a snapshot of the Hub repository with nothing in it but what is read; `more` files too.
+    `pickle`: where it has no safetensors, its tensors in their old form."""
     if Path(name).is_dir():
         if revision is not None:
             raise RecipeError("a folder has no revision", key=key, fix="remove the revision, or name a Hub repository")
@@ -94,7 +99,9 @@ def located(name: str, revision: str | None, key: str, more: tuple[str, ...] = (
         with locate.bars(quiet=False):
             wanted = [*_FILES, *more]
             found = snapshot_download(name, revision=revision, allow_patterns=wanted, **locate.without_retries())
-        folder = Path(found)
+            folder = Path(found)
+            if pickle and not any(folder.glob("*.safetensors")):  # an old checkpoint
+                snapshot_download(name, revision=revision, allow_patterns=[PICKLE], **locate.without_retries())
     except HFValidationError as error:
         what = f"'{name}' is neither a folder nor the name of a Hub repository"
         raise DataError(what, key=key, fix="check the path") from error
@@ -110,57 +117,6 @@ def located(name: str, revision: str | None, key: str, more: tuple[str, ...] = (
     return folder
 
 
-def weight_files(folder: Path) -> list[Path]:
-    """The safetensors of a model folder, each with a header that can be read."""
-    from safetensors import SafetensorError, safe_open
-
-    if (folder / INDEX).is_file():
-        index = _json(folder / INDEX).get("weight_map")
-        names = sorted(set(index.values())) if isinstance(index, dict) else []
-    else:
-        names = [WEIGHTS] if (folder / WEIGHTS).is_file() else []
-    if not names:
-        raise _without_weights(folder)
-    for name in names:
-        if Path(name).name != name:
-            raise DataError(f"names {excerpt(name)}, which is not a file beside it", where=str(folder / INDEX))
-        try:
-            with safe_open(folder / name, framework="pt"):
-                pass
-        except (SafetensorError, OSError) as error:
-            what = f"is not a safetensors file: {error}"
-            raise DataError(what, where=str(folder / name), fix="convert the weights again") from error
-    return [folder / name for name in names]
-
-
-def _without_weights(folder: Path) -> DataError:
-    pickles = sorted(path.name for pattern in _PICKLES for path in folder.glob(pattern))
-    if pickles:
-        what = f"has its weights in a pickle ({pickles[0]}), which can run code when it is read"
-        return DataError(what, where=str(folder), fix=f"convert it to {WEIGHTS}")
-    if (folder / "adapter_config.json").is_file():
-        return DataError("holds an adapter, not an encoder", where=str(folder), fix="merge it into its base first")
-    fix = f"{WEIGHTS} is the only format that is read; a pickle such as pytorch_model.bin must be converted first"
-    return DataError(f"has no {WEIGHTS}", where=str(folder), fix=fix)
-
-
-def digest(folder: Path) -> str:
-    """Identity of the weights: the checksum of the file, or of the list of checksums if there are several."""
-    sums = {path.name: storage.remembered_sha256(path) for path in weight_files(folder)}
-    return sums[WEIGHTS] if list(sums) == [WEIGHTS] else storage.json_digest(sums)
-
-
-def tensor(folder: Path, name: str) -> torch.Tensor | None:
-    """One tensor of a folder by its name, in 32 bits; None where it is not there."""
-    from safetensors import safe_open
-
-    for path in weight_files(folder):
-        with safe_open(path, framework="pt") as file:
-            if name in file.keys():  # noqa: SIM118 (the reader is no mapping)
-                return file.get_tensor(name).float()  # type: ignore[no-any-return]
-    return None
-
-
 def save_tensors(tensors: Mapping[str, torch.Tensor], stage: storage.Stage, name: str) -> None:
     """A file of these tensors in a folder under construction."""
     from safetensors.torch import save_file
@@ -171,7 +127,7 @@ def save_tensors(tensors: Mapping[str, torch.Tensor], stage: storage.Stage, name
 
 def opened(folder: Path) -> Any:
     """The model in a folder, every weight of it from the file, in 32 bits."""
-    weight_files(folder)
+    weight_files.of(folder)
     config = _config(folder)
     kind = _class(config, folder)
     options = {"add_pooling_layer": False} if "add_pooling_layer" in inspect.signature(kind).parameters else {}
@@ -187,7 +143,7 @@ def opened_scorer(folder: Path, *, fresh: bool = False) -> Any:
     as it is in most published encoders."""
     import transformers
 
-    weight_files(folder)
+    weight_files.of(folder)
     config = _config(folder)
     kind = transformers.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING.get(type(config), None)
     if kind is None:
@@ -214,15 +170,18 @@ def opened_scorer(folder: Path, *, fresh: bool = False) -> Any:
 
 def _from_folder(kind: Any, config: Any, folder: Path, **options: Any) -> tuple[Any, dict[str, Any]]:
     """The model in 32 bits, and what transformers says of the keys."""
+    [first, *_] = weight_files.of(folder)
+    how: dict[str, Any] = {"use_safetensors": True, "local_files_only": True}
+    if first.name == PICKLE:
+        how = {"state_dict": weight_files.unpickled(first)}
     try:
         with ours_alone():
             model, found = kind.from_pretrained(
-                str(folder),
+                None if first.name == PICKLE else str(folder),
                 config=config,
                 dtype=torch.float32,
-                use_safetensors=True,
-                local_files_only=True,
                 output_loading_info=True,
+                **how,
                 **options,
             )
     except Exception as error:
@@ -236,7 +195,7 @@ def _config(folder: Path) -> Any:
     from transformers import AutoConfig
 
     where = str(folder / "config.json")
-    plain = _json(folder / "config.json")
+    plain = weight_files.json_file(folder / "config.json")
     mapped = plain.get("auto_map") or {}
     foreign = sorted({"AutoConfig", "AutoModel"} & mapped.keys()) if isinstance(mapped, dict) else [str(mapped)]
     if foreign:
@@ -317,16 +276,3 @@ def _plain_bert(model: Any) -> Any:
 
 
 _NOT_SHARED = ("model_type", "architectures", "transformers_version", "dtype")
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_bytes())
-    except OSError as error:
-        what = f"cannot be read: {error.strerror}"
-        raise DataError(what, where=str(path), fix="give the folder of a model") from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"is not JSON: {excerpt(str(error))}", where=str(path), fix="download it again") from error
-    if not isinstance(value, dict):
-        raise DataError("must be one JSON object", where=str(path), fix="download it again")
-    return value

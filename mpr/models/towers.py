@@ -1,5 +1,7 @@
 """The question and the passage encoder: a transformer, pooling, and if asked for a projection and normalisation.
 
+Some published encoders end with a layer norm behind their projection (ANCE); it is used as it is, and never trained.
+
 Vectors come out in 32 bits whatever the transformer computes in, and a text's vector does not depend on its neighbours
 in the batch. No segment ids are given: a title and its text, a pair for the tokenizer, both are segment 0, as in DPR.
 
@@ -35,10 +37,12 @@ class Encoder(torch.nn.Module):
         normalize: bool,
         projection: torch.nn.Linear | None = None,
         base: Base | None = None,
+        norm: torch.nn.LayerNorm | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone
         self.projection = projection
+        self.norm = norm
         self.pooling, self.normalize, self.base = pooling, normalize, base
 
     @property
@@ -64,6 +68,8 @@ class Encoder(torch.nn.Module):
             if self.projection is not None:
                 weight, bias = (part.to(vectors_NW.dtype) for part in (self.projection.weight, self.projection.bias))
                 vectors_NW = functional.linear(vectors_NW, weight, bias)  # sharding wrappers may hold it in 16 bits
+            if self.norm is not None:
+                vectors_NW = self.norm(vectors_NW)
             return functional.normalize(vectors_NW, dim=-1) if self.normalize else vectors_NW
 
 
@@ -177,21 +183,22 @@ class DualEncoder(Recomputing, torch.nn.Module):
         ]
 
 
-def build(settings: keys.Towers, tokenizer: Any, seed: int, groups: int = 1) -> DualEncoder:
+def build(settings: keys.Towers, tokenizer: Any, seed: int, groups: int = 1, *, published: bool = False) -> DualEncoder:
     """The towers of a recipe, ready to learn. `tokenizer` is the `tokenizers.Tokenizer` of mpr/data/_vocabulary.py.
+    `published`: nothing is learned, the encoders are used whole and as their publisher says.
 
     Random weights are a function of the seed alone, not of any generator's state. Separate towers start from equal
     weights, as two copies of one pretrained encoder do: two random spaces would have nothing in common.
     """
     refuse_first((*rules.of_towers(settings), *rules.of_task(settings, keys.DUAL_ENCODER)))
     with torch.random.fork_rng(devices=[]):
-        question = _encoder(settings, tokenizer, "question", seed)
+        question = _encoder(settings, tokenizer, "question", seed, published)
         if settings.share:
             passage = question
         elif settings.passage_base is None:
             passage = copy.deepcopy(question)
         else:
-            passage = _encoder(settings, tokenizer, "passage", seed)
+            passage = _encoder(settings, tokenizer, "passage", seed, published)
             if question.width != passage.width:
                 what = f"makes vectors of {passage.width} numbers, base of {question.width}"
                 fix = "use two encoders of one size, or a projection"
@@ -223,25 +230,31 @@ def refuse_first(findings: Iterable[Finding]) -> None:
         raise RecipeError(what, key=dotted(path), fix=fix)
 
 
-def _encoder(settings: keys.Towers, tokenizer: Any, role: str, seed: int) -> Encoder:
+def _encoder(settings: keys.Towers, tokenizer: Any, role: str, seed: int, published: bool) -> Encoder:
     """One encoder, without adapters."""
-    projection = base = None
+    projection = base = norm = None
     if settings.new is not None:
         model = blank(settings, settings.new, tokenizer, seed)
     else:
         key = "passage_base" if role == "passage" else "base"
         revision = settings.passage_revision if role == "passage" else settings.revision
-        found = pretrained.load(str(getattr(settings, key)), revision, f"towers.{key}")
+        found = pretrained.load(str(getattr(settings, key)), revision, f"towers.{key}", whole=published)
         _refuse_role(settings, found, role, key)
+        if published:
+            found.head.refuse_other_use(settings, f"towers.{key}")
+            norm = found.head.norm
         model, projection, base = found.model, found.projection, found.base
         refuse_other_tokenizer(found, tokenizer, f"towers.{key}")
     refuse_misfit(settings, model, tokenizer)
     if projection is None and settings.projection is not None:
+        if published:
+            what = f"'{getattr(settings, key)}' was published without a projection"
+            raise RecipeError(what, key="towers.projection", fix="set it to null")
         draw_from(seed, "projection")
         projection = torch.nn.Linear(model.config.hidden_size, settings.projection)
     elif projection is not None and settings.projection != projection.out_features:
         raise other_projection(projection.out_features, settings)
-    return Encoder(model, settings.pooling, settings.normalize, projection, base)
+    return Encoder(model, settings.pooling, settings.normalize, projection, base, norm)
 
 
 def blank(settings: keys.Towers, new: keys.NewEncoder, tokenizer: Any, seed: int) -> Any:

@@ -22,7 +22,7 @@ import torch
 
 from mpr import storage
 from mpr.errors import DataError
-from mpr.models import _adapters, contract, pretrained, templates
+from mpr.models import _adapters, contract, pretrained, templates, weight_files
 from mpr.models._sentence_layout import Layout
 from mpr.models.contract import Base, Contract
 from mpr.models.towers import DualEncoder, Encoder
@@ -80,7 +80,7 @@ def save(towers: DualEncoder, stage: Stage, tokenizer: Any, *, merged: bool = Fa
         for folder in layout.projections(role):
             assert encoder.projection is not None
             weights = {"linear.weight": encoder.projection.weight, "linear.bias": encoder.projection.bias}
-            pretrained.save_tensors(weights, stage, folder + pretrained.WEIGHTS)
+            pretrained.save_tensors(weights, stage, folder + weight_files.WEIGHTS)
     form: Literal["full", "adapter", "merged"] = "full"
     if settings.lora is not None:
         form = "adapter" if towers.has_adapters and not merged else "merged"
@@ -134,7 +134,7 @@ def _load_encoder(found: Contract, folder: Path, role: str, base: Path | None) -
         from safetensors.torch import load_file
 
         encoder.projection = torch.nn.Linear(encoder.hidden, settings.projection)
-        path = folder / layout.projections(role)[-1] / pretrained.WEIGHTS
+        path = folder / layout.projections(role)[-1] / weight_files.WEIGHTS
         try:
             weights = {name.removeprefix("linear."): tensor for name, tensor in load_file(path).items()}
             encoder.projection.load_state_dict(weights, strict=True)

@@ -7,8 +7,9 @@ Shapes: Q questions, P passages of the block.
 The loss of a batch is the total of `sum_Q` over the total of `weight_Q`. Keeping the two apart is what makes several
 processes, micro-batches and cached chunks give exactly the gradient of one process on the whole batch.
 
-Door: `objectives.load` from a name and keys, `objectives.bound` from an entry of a recipe. The keys of an objective are
-the `Params` of its file; `Objective` is their base.
+Door: `objectives.load` from a name and keys, in anybody's training loop; `objectives.checked`, the keys alone;
+`objectives.bound` from an entry of a recipe. The keys of an objective are the `Params` of its file; `Objective` is
+their base.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pydantic import ValidationError
 
 from mpr import catalogue
 from mpr.catalogue import Parameters
-from mpr.errors import Problem, RecipeError
+from mpr.errors import Problem, RecipeError, nearest
 
 
 class Objective(Parameters):
@@ -41,13 +42,30 @@ class Objective(Parameters):
 
 
 def load(name: str, **params: Any) -> Callable[..., Any]:
-    """The objective of that name with its parameters checked and bound."""
+    """The objective of that name with its parameters checked and bound; it takes scores and two masks.
+
+    The parameters are the keys that a recipe has under `objective`. A wrong one is refused with the nearest right one.
+    """
+    return bound(name, checked(name, **params))
+
+
+def checked(name: str, **params: Any) -> Any:
+    """The parameters of an objective, or one refusal of all that are wrong."""
+    kind = catalogue.params("objectives", name)
     try:
-        checked = catalogue.params("objectives", name)(**params)
+        return kind(**params)
     except ValidationError as error:
-        problems = [Problem(found["msg"], key=".".join(map(str, (name, *found["loc"])))) for found in error.errors()]
-        raise RecipeError(problems) from None
-    return bound(name, checked)
+        raise RecipeError([_problem(name, list(kind.model_fields), found) for found in error.errors()]) from None
+
+
+def _problem(name: str, known: list[str], found: Any) -> Problem:
+    key = ".".join(map(str, (name, *found["loc"])))
+    if found["type"] == "extra_forbidden":
+        fix = f"{nearest(str(found['loc'][0]), known)} known: {', '.join(known)}".strip()
+        return Problem("unknown parameter", key=key, fix=fix)
+    if found["type"] == "missing":
+        return Problem("is missing", key=key, fix=f"see mpr/objectives/{name}.py")
+    return Problem(f"{str(found['msg']).removeprefix('Value error, ')}, not {found['input']!r}", key=key)
 
 
 def bound(name: str, params: Parameters) -> Callable[..., Any]:

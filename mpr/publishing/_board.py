@@ -1,4 +1,4 @@
-"""The leaderboard: every recipe that ships is a row, with what was committed for it.
+"""The leaderboard: every recipe that ships is a row, with what was committed for it; or anybody's own board.
 
 ```
 leaderboard/README.md, figures/              written by `mpr leaderboard build`
@@ -10,6 +10,9 @@ leaderboard/README.md, figures/              written by `mpr leaderboard build`
                          /checkpoint.json                  where the trained model lies
 ```
 Reading verifies: a result, its questions and the recipe must fit together, or nothing is shown.
+
+An own board is such a tree made by `mpr leaderboard add RUN --board FOLDER`: its recipes are those that lay in the run
+folders, and drafts are rows that are called drafts.
 """
 
 from __future__ import annotations
@@ -113,6 +116,8 @@ class Board:
 
     root: Path
     rows: tuple[BoardRow, ...]
+    own: bool = False
+    """Somebody's own, not that of the repository."""
 
     @property
     def folder(self) -> Path:
@@ -128,7 +133,7 @@ class Board:
         return self.by_name[name]
 
 
-def read(root: Path) -> Board:
+def read(root: Path, own: bool = False) -> Board:
     """Every recipe, and every committed result verified; all problems together."""
     problems = Problems(DataError)
     recipes = {path: recipe_file.load(path) for path in reference.recipe_paths(root)}
@@ -142,9 +147,9 @@ def read(root: Path) -> Board:
         if folder.name not in seen:
             problems.add("is the result of no recipe", where=str(folder), key=folder.name, fix="remove it")
     problems.stop_if_any()
-    rows = tuple(_row(root, path, recipe, problems) for path, recipe in recipes.items())
+    rows = tuple(_row(root, path, recipe, problems, own) for path, recipe in recipes.items())
     problems.stop_if_any()
-    return Board(root, rows)
+    return Board(root, rows, own)
 
 
 def digest_with(recipe: Recipe, seed: int | None) -> str:
@@ -179,7 +184,7 @@ def read_signed(path: Path, fix: str = _RESTORE) -> dict[str, Any]:
     return found
 
 
-def _row(root: Path, path: Path, recipe: Recipe, problems: Problems) -> BoardRow:
+def _row(root: Path, path: Path, recipe: Recipe, problems: Problems, own: bool) -> BoardRow:
     folder, entries = root / FOLDER / "results" / recipe.name, []
     notes: dict[str, Any] = {"failed": None, "checkpoint": None}
     for place in files(root, f"results/{recipe.name}"):
@@ -187,13 +192,13 @@ def _row(root: Path, path: Path, recipe: Recipe, problems: Problems) -> BoardRow
             if place.parent == folder and place.stem in notes and place.suffix == ".json":
                 notes[place.stem] = read_signed(place)
             else:
-                entries.append(_entry(root, folder, place, recipe))
+                entries.append(_entry(root, folder, place, recipe, own))
         except DataError as error:
             problems.found.extend(error.problems)
     return BoardRow(path.relative_to(root).as_posix(), recipe, tuple(entries), **notes)
 
 
-def _entry(root: Path, folder: Path, place: Path, recipe: Recipe) -> Entry:
+def _entry(root: Path, folder: Path, place: Path, recipe: Recipe, own: bool) -> Entry:
     result, within = Result.read(place), place.relative_to(folder)
     who = date = ""
     if len(within.parts) == 3 and within.parts[0] == "again" and (found := _AGAIN.fullmatch(within.parts[1])):
@@ -204,7 +209,7 @@ def _entry(root: Path, folder: Path, place: Path, recipe: Recipe) -> Entry:
     if document["row"] != recipe.name or place.name != f"{result.name}.json":
         what = f"is the result '{result.name}' of row '{document['row']}'"
         raise DataError(what, where=str(place), key=recipe.name, fix=_RESTORE)
-    if recipe.draft or document["recipe"]["draft"] is not False:
+    if not own and (recipe.draft or document["recipe"]["draft"] is not False):
         fix = "pin its inputs and run it again, or remove its results"
         raise DataError("is the result of a draft", where=str(place), key=recipe.name, fix=fix)
     for scores in document["scores"].values():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from mpr.publishing import _board_verdicts
+from mpr.publishing import _board_checkpoints, _board_verdicts
 from mpr.publishing._board import Board, BoardRow, Entry
 from mpr.publishing._board_figures import Figure
 from mpr.publishing._board_table import TRACKS, Table, batch, encoder, labels, objective, positives, tables
@@ -15,6 +15,8 @@ from mpr.runtime import markdown
 
 UNKNOWN, NONE, DASH = "unknown", "none", "-"
 _MINUTE, _HOUR, _GIGA = 60.0, 3600.0, 1e9
+_CHECK, _OWN_CHECK = (f"`mpr leaderboard build --check{where}`" for where in ("", " --board FOLDER"))
+_AUTHORS, _OWNERS = "by the authors, from this repository.", "by whoever keeps this board; a draft has unpinned inputs."
 _WORDS = """\
 ## How to read it
 
@@ -48,10 +50,12 @@ def text(board: Board, against: Mapping[str, Mapping[str, Any]], figures: Sequen
 
 
 def _lines(board: Board, against: Mapping[str, Mapping[str, Any]], figures: Sequence[Figure]) -> Iterator[str]:
-    measured = sum(1 for row in board.rows if row.of("trained"))
+    measured = sum(1 for row in board.rows if row.of(row.recipe.system))
     yield "# Leaderboard\n"
     yield f"{len(board.rows)} rows, {measured} of them measured. Written by `mpr leaderboard build` from `results/`;"
-    yield "`mpr leaderboard build --check` finds any number, recipe or receipt that was edited since."
+    yield f"{_OWN_CHECK if board.own else _CHECK} finds any number, recipe or receipt that was edited since."
+    published = [row for row in board.rows if not row.recipe.trains]
+    yield from _board_checkpoints.lines(published, _costs, _receipts)
     for track in TRACKS:
         own = [table for table in tables(board) if table.track == track]
         if own:
@@ -64,7 +68,7 @@ def _lines(board: Board, against: Mapping[str, Mapping[str, Any]], figures: Sequ
     for figure in figures:
         shown = f"![{figure.title}](figures/{figure.name}.svg)" if figure.panels else f"No data yet: {figure.needs}."
         yield f"\n### {figure.title}\n\n{shown}"
-    yield f"\n{_WORDS}"
+    yield f"\n{_WORDS.replace(_AUTHORS, _OWNERS) if board.own else _WORDS}"
 
 
 def _table(table: Table, against: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
@@ -104,7 +108,9 @@ def _row(row: BoardRow, table: Table, against: Mapping[str, Any] | None, sources
 
 def _verdict(row: BoardRow) -> str:
     found, word = _board_verdicts.verdict(row), _board_verdicts.word(row)
-    draft = " (draft: inputs that nobody has pinned)" if row.recipe.draft and found == band.UNMEASURED else ""
+    is_draft = row.recipe.draft and (found == band.UNMEASURED or row.entries)
+    draft = " (draft: inputs that nobody has pinned)" if is_draft else ""
+    draft = " (inputs pinned by their maker)" if row.recipe.pinned_by_maker else draft
     old = len(row.stale) if row.of("trained") and row.stale else 0
     return found + draft + (f", {word}" if word else "") + (f", {old} stale receipts not counted" if old else "")
 
@@ -191,7 +197,10 @@ def _costs(entries: Sequence[Entry]) -> Iterator[str]:
     peak, gpu = (max(cost.get(name, 0) for cost in costs) / _GIGA for name in ("peak_bytes", "gpu_peak_bytes"))
     yield f"{peak:.1f} GB" + (f", GPU {gpu:.1f} GB" if gpu else "")
     older = any(len({stage["code"] for stage in run}) > 1 for run in stages)  # kept from before, with --older-code
-    commits = dict.fromkeys(f"`{_board_verdicts.commit(entry)[:9]}`" for entry in entries)
+    commits = dict.fromkeys(
+        f"`{_board_verdicts.commit(entry)[:9]}`" + (" changed" if _board_verdicts.is_dirty(entry) else "")
+        for entry in entries
+    )
     yield ", ".join(commits) + (", and stages of other code" if older else "")
 
 

@@ -58,9 +58,11 @@ def is_plain(recipe: Recipe) -> bool:
 
 
 def tables(board: Board) -> tuple[Table, ...]:
-    """Every row is in exactly one."""
+    """Every row that trains something is in exactly one."""
     found: dict[tuple[str, str], list[BoardRow]] = {}
     for row in board.rows:
+        if not row.recipe.trains:
+            continue
         found.setdefault((_track(row.recipe), _title(row.recipe)), []).append(row)
     made = [Table(track, title, tuple(rows), _measures(rows)) for (track, title), rows in found.items()]
     return tuple(sorted(made, key=_place))
@@ -85,8 +87,9 @@ def _title(recipe: Recipe) -> str:
     set_keys = corpus.model_dump(mode="json", exclude_defaults=True, exclude={"name", *_NOT_THE_TASK})
     dials = [f"{key} {value}" for key, value in sorted(set_keys.items()) if not isinstance(value, dict | list)]
     if corpus.name == "local":  # known by its folder, and told apart by what is in it
-        passages = corpus.model_dump()["passages"]
-        dials = [Path(corpus.model_dump()["folder"]).name, f"passages {str(passages['sha256'])[:8]}"]
+        about = corpus.model_dump()
+        pinned = (about.get("passages") or {}).get("sha256")
+        dials = [Path(str(about.get("folder") or "")).name, f"passages {str(pinned)[:8] if pinned else 'not pinned'}"]
     name = corpus.name + (f" ({', '.join(dials)})" if dials else "")
     begin = ", pretrained" if any(map(_is_pretrained, recipe.stages)) else ""
     return f"{name}, {', '.join(recipe.data.evaluate.values())}{begin}{', in stages' if recipe.plan else ''}"

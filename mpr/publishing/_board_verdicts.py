@@ -62,8 +62,9 @@ class Against:
 # Numbers and verdicts
 
 
-def shown(row: BoardRow, system: str = "trained") -> tuple[Entry, ...]:
+def shown(row: BoardRow) -> tuple[Entry, ...]:
     """The results that the table shows: those of the recipe as it is, else the stale ones, which it calls so."""
+    system = row.recipe.system
     return row.of(system) or tuple(entry for entry in row.stale if entry.system == system and not entry.who)
 
 
@@ -107,7 +108,16 @@ def word(row: BoardRow) -> str:
 
 
 def commit(entry: Entry) -> str:
-    return str(entry.result.document["environment"]["code"].get("commit", "unknown"))
+    return str(_code(entry).get("commit", "unknown"))
+
+
+def is_dirty(entry: Entry) -> bool:
+    """Whether the code had changes that nobody committed."""
+    return bool(_code(entry).get("dirty", False))
+
+
+def _code(entry: Entry) -> dict[str, Any]:
+    return dict(entry.result.document["environment"].get("code") or {})
 
 
 # Significance

@@ -24,7 +24,8 @@ from mpr.runtime import markdown
 UNKNOWN = "unknown"
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _STAGES = ("data", "mine", "label", "train", "encode", "search", "evaluate")
-_PREDICTED = ("GPU memory", "disk", "time", "digest", "recipe", "")  # lines of a plan that are no fact of this run
+# lines of a plan that are no fact of this run
+_PREDICTED = ("download", "GPU memory", "host memory", "disk", "CPU time", "time", "digest", "recipe", "")
 _PACKAGES = ("torch", "transformers", "tokenizers", "accelerate", "peft", "faiss-cpu", "numpy")
 
 _LORA = {
@@ -64,8 +65,12 @@ def render(facts: Facts) -> str:
     if facts.reasons:
         listed = "\n".join(f"> - {reason}" for reason in facts.reasons)
         parts.append(f"> **This is a draft and no row of any table.** Its numbers must not be cited:\n{listed}")
+    if mine := facts.document["recipe"].get("pinned by its maker"):
+        named = ", ".join(f"`{name}`" for name in mine)
+        parts.append(f"> **Pinned by its maker:** {named}. Nobody else says what these inputs are; see `recipe.lock`.")
     parts.append(
-        f"A dense retriever that was trained with several positive passages per question by mpr {facts.contract.mpr}, "
+        f"A dense retriever that was trained with several positive passages per question by mpr {facts.contract.mpr} "
+        f"(`pip install mpr-retrieval`), "
         f"from the recipe `{facts.document['row']}` in this repository.{_LORA[facts.contract.weights]}"
     )
     parts += ["## Results", *_results(facts), "## Use", *_use(facts)]
@@ -84,7 +89,7 @@ def _metadata(facts: Facts) -> str:
     """The front matter. Structured results are for rows; a draft has none."""
     from huggingface_hub import EvalResult, ModelCardData
 
-    corpus, pins = facts.recipe.data.corpus.name, corpora.of(facts.recipe.data.corpus).pins
+    corpus, pins = facts.recipe.data.corpus.name, corpora.of(facts.recipe.data.corpus).inputs
     sets = list({pin.repo: pin.revision for pin in pins if _REPO.fullmatch(pin.repo) and pin.revision}.items())
     results = [
         EvalResult(
@@ -157,6 +162,8 @@ def _ordered(measures: Mapping[str, Any]) -> list[tuple[str, Any]]:
 def _use(facts: Facts) -> Iterator[str]:
     yield "With sentence-transformers:"
     yield _card_snippets.sentence_transformers(facts.repo, facts.contract)
+    if unlike := _card_snippets.unlike_sentence_transformers(facts.contract):
+        yield f"{unlike} The code below computes the same vectors."
     if facts.contract.weights == "adapter":
         yield "sentence-transformers takes the newest revision of the base; the code below takes the one of training."
     yield "With transformers alone:"

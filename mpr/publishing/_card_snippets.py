@@ -43,7 +43,7 @@ def transformers(repo: str, made: Contract) -> str:
     """With transformers alone: everything that happens to a text is spelled out."""
     towers, prompt = made.towers, made.towers.passage_prompt
     texts = {
-        "question": f"[{_quoted(towers.question_prompt + _QUESTION)}]",
+        "question": f"[{_asked(made)}]",
         "passage": {
             "pair": f"[{_quoted(prompt + _TITLE)}], [{_quoted(_TEXT)}]",
             "join": f"[{_quoted(f'{prompt}{_TITLE} {_TEXT}')}]",
@@ -70,6 +70,27 @@ def transformers(repo: str, made: Contract) -> str:
     return _code([*lines, "print(questions @ passages.T)"])
 
 
+def _asked(made: Contract) -> str:
+    """The question as the model is given it, prompt included."""
+    towers = made.towers
+    if towers.question_apostrophe == "keep":
+        return _quoted(towers.question_prompt + _QUESTION)
+    straight = f'{_quoted(_QUESTION)}.replace("\u2019", "\'")'
+    return f"{_quoted(towers.question_prompt)} + {straight}" if towers.question_prompt else straight
+
+
+def unlike_sentence_transformers(made: Contract) -> str:
+    """What sentence-transformers leaves out, in a sentence; empty where its vectors are those of training."""
+    missing = []
+    if made.towers.last_slot == "sep":
+        missing.append("puts no special token into the last place of a padded text")
+    if made.towers.question_apostrophe == "straight":
+        missing.append("leaves the apostrophe \u2019 of a question as it is")
+    if not missing:
+        return ""
+    return f"It {' and '.join(missing)}, so its vectors are near those of training and not equal."
+
+
 def is_adapted(made: Contract, role: str) -> bool:
     """Whether a tower's weights are adapters that go on a base."""
     return made.weights == "adapter" and made.towers.lora is not None and made.towers.lora.towers in ("both", role)
@@ -87,11 +108,17 @@ def _encode(made: Contract, dense: str) -> list[str]:
     }[made.towers.pooling]
     if dense:
         pooled.append('    vectors = vectors @ dense["linear.weight"].T + dense["linear.bias"]')
-    cut = '"only_second" if len(texts) > 1 else True' if made.towers.title == "pair" else "True"
+    by_end = made.towers.title == "pair" and made.towers.pair_cut == "end"
+    cut = '"only_second" if len(texts) > 1 else True' if by_end else "True"
+    padding, last = "True", []
+    if made.towers.last_slot == "sep":
+        padding = '"max_length"'
+        last = ['    batch["input_ids"][:, -1], batch["attention_mask"][:, -1] = tokenizer.sep_token_id, 1']
     return [
         f"def encode(tokenizer, model{dense}, length, *texts):",
         f"    cut = {cut}",
-        '    batch = tokenizer(*texts, padding=True, truncation=cut, max_length=length, return_tensors="pt")',
+        f'    batch = tokenizer(*texts, padding={padding}, truncation=cut, max_length=length, return_tensors="pt")',
+        *last,
         "    with torch.no_grad():",
         "        hidden = model(**batch).last_hidden_state",
         *pooled,

@@ -21,10 +21,12 @@ from mpr.evaluation.scores import Scores
 from mpr.publishing import _board
 from mpr.publishing._board import FOLDER
 from mpr.publishing.board_lock import LOCK
+from mpr.recipe import lock as recipe_lock
 from mpr.recipe import read, reference, strict_yaml
-from mpr.recipe.keys import Band
+from mpr.recipe.keys import Band, Recipe
 from mpr.rows import band
 from mpr.rows.band import OVERRIDABLE
+from mpr.rows.pipeline import RECIPE
 from mpr.rows.result import Result, questions_digest, questions_text
 from mpr.runtime import environment
 
@@ -37,20 +39,26 @@ _EXPECTED = re.compile(r"^expected:[^\n]*\n?(?:[ \t]+\S[^\n]*\n?)*", re.MULTILIN
 _BUILD = "undo the edit, or look at it and run `mpr leaderboard build`"
 
 
-def add(root: Path, run: Path, *, replace: bool = False, again: str = "", checkpoint: str = "") -> list[Path]:
+def add(
+    root: Path, run: Path, *, replace: bool = False, again: str = "", checkpoint: str = "", own: bool = False
+) -> list[Path]:
     """Copies a run's result, and the ids of its questions, into the leaderboard; returns what was written.
 
     `again`: who ran what is already there, `authors` or a name. `checkpoint`: `owner/name@commit` of the model.
+    `own`: onto a board of one's own, with the recipe that lies in the run folder; drafts and code of no commit too.
     """
     result = Result.of_run(run)
-    path = _recipe_of(root, str(result.document["row"]))
-    problems = Problems(DataError, list(objections(result, path)))
+    row = str(result.document["row"])
+    path = run / RECIPE / f"{row}.yaml" if own else _recipe_of(root, row)
+    problems = Problems(DataError, list(objections(result, path, own=own)))
     questions = [_questions(run, role, result, problems) for role in result.document["scores"]]
     problems.stop_if_any()
     target = result.path_in(root / FOLDER)
     if again:
         target = _target_of_repeat(target, again)
     files = {target: result.to_bytes()}
+    if own:
+        files[root / "recipes" / path.name] = path.read_bytes()
     for ids in questions:
         files[root / FOLDER / _board.question_file(questions_digest(ids))] = questions_text(ids)
     if checkpoint:
@@ -60,6 +68,10 @@ def add(root: Path, run: Path, *, replace: bool = False, again: str = "", checkp
             raise DataError(f"'{checkpoint}' is no checkpoint", key="checkpoint", fix=fix)
         content = {"format": 1, "row": result.document["row"], "seed": result.document["seed"], **link.groupdict()}
         files[target.parent / _LINK] = _board.document(_board.signed(content))
+    kept = root / "recipes" / path.name
+    if own and kept.exists() and kept.read_bytes() != files[kept] and not replace:
+        fix = "give the changed recipe a name of its own, or add it with --replace: older results are then called stale"
+        raise DataError("another recipe of this name is already there", where=str(kept), fix=fix)
     if target.exists() and target.read_bytes() != files[target] and not replace:
         fix = "add it with --again WHO as a repeat, or with --replace if the one that is there is wrong"
         raise DataError("another result of this system and seed is already there", where=str(target), fix=fix)
@@ -85,17 +97,12 @@ def fail(root: Path, recipe: Path, why: str) -> Path:
     return target
 
 
-def objections(result: Result, path: Path) -> Iterator[Problem]:
+def objections(result: Result, path: Path, *, own: bool = False) -> Iterator[Problem]:
     """Everything that keeps a result from being a row. `path`: the recipe's file as it is now."""
     document, recipe = result.document, read.load(path)
     where = f"{document['row']} {result.name}"
-    if document["recipe"]["draft"] is not False or recipe.draft:
-        yield Problem("is a draft: it has inputs that nobody has pinned", where, "draft", "pin them, then run again")
-    code = document["environment"].get("code") or {}
-    if not _COMMIT.fullmatch(str(code.get("commit", ""))):
-        yield Problem("was made by code of no known commit", where, "code", "run it from a checkout of the repository")
-    elif code.get("dirty") is not False:
-        yield Problem("was made by code with uncommitted changes", where, "code", "commit them, then run again")
+    if not own:
+        yield from _unpublishable(document, recipe, where)
     for name, stage in document["stages"].items():
         if stage.get("fallback_blocks", 0):
             what = f"stage {name} fell back to smaller batches {stage['fallback_blocks']} times"
@@ -115,6 +122,20 @@ def objections(result: Result, path: Path) -> Iterator[Problem]:
             mean = scores["measures"].get(measure, {}).get("mean")
             if not isinstance(mean, int | float) or not math.isfinite(mean) or not 0 <= mean <= 1:
                 yield Problem(f"has no {measure} on {role}", where, "scores", "evaluate it by the recipe's measures")
+
+
+def _unpublishable(document: Mapping[str, Any], recipe: Recipe, where: str) -> Iterator[Problem]:
+    """What nobody else could make again; a board of one's own calls it by its name instead."""
+    board = "or put it on a board of your own with --board FOLDER"
+    if document["recipe"]["draft"] is not False or recipe.draft:
+        fix = f"pin them, then run again, {board}"
+        yield Problem("is a draft: it has inputs that nobody has pinned", where, "draft", fix)
+    code = document["environment"].get("code") or {}
+    if not _COMMIT.fullmatch(str(code.get("commit", ""))):
+        fix = f"run it from a checkout of the repository, {board}"
+        yield Problem("was made by code of no known commit", where, "code", fix)
+    elif code.get("dirty") is not False:
+        yield Problem("was made by code with uncommitted changes", where, "code", "commit them, then run again")
 
 
 def _questions(run: Path, role: str, result: Result, problems: Problems) -> tuple[str, ...]:
@@ -143,7 +164,11 @@ def _recipe_of(root: Path, row: str) -> Path:
     found = [path for path in reference.recipe_paths(root) if path.stem == row]
     if len(found) != 1:
         what = "is the name of no recipe" if not found else f"is the name of {len(found)} recipes"
-        raise DataError(f"'{row}' {what}", key="row", fix="a row is a file below recipes/ with a name of its own")
+        raise DataError(
+            f"'{row}' {what}",
+            key="row",
+            fix="a row is a file below recipes/ with a name of its own; for your own rows: --board FOLDER",
+        )
     return found[0]
 
 
@@ -193,7 +218,7 @@ def write_expected(path: Path, expected: Mapping[str, Band]) -> None:
     name, text = read.load(path).name, Path(path).read_bytes().decode("utf-8")
     made = with_expected(text, expected)
     document = strict_yaml.parse(made.encode(), str(path))
-    again = read.from_document(document, name)
+    again = read.from_document(document, name, locked=recipe_lock.beside(path))
     if again.expected != dict(expected) or _others(document) != _others(strict_yaml.parse(text.encode(), str(path))):
         what = "its `expected` block could not be replaced without changing something else"
         raise RecipeError(what, where=str(path), key="expected", fix="write `expected: null` on a line of its own")

@@ -21,6 +21,7 @@ from mpr.publishing import _board_drawing, _board_figures, _board_page, _board_t
 from mpr.publishing._board import FOLDER, Board, BoardRow
 from mpr.publishing._board_figures import Figure
 from mpr.recipe import reference
+from mpr.recipe.lock import SUFFIX
 
 LOCK, PAGE = "rows.json", "README.md"
 _MEND = "undo the edit; if it was meant, run `mpr leaderboard build` and commit what it writes"
@@ -38,9 +39,9 @@ class Checked:
         return f"{self.rows} rows and {self.files} files of the leaderboard are what was built"
 
 
-def build(root: Path, redraw: bool = False) -> list[Path]:
+def build(root: Path, redraw: bool = False, *, own: bool = False) -> list[Path]:
     """Writes what differs, pictures only where their numbers changed; returns it. The lock comes last."""
-    board = leaderboard.read(root)
+    board = leaderboard.read(root, own)
     tables = _board_table.tables(board)
     compared = [_board_verdicts.against_baseline(table) for table in tables]
     against = {name: asdict(found) for rows in compared for name, found in rows.items()}
@@ -68,16 +69,18 @@ def build(root: Path, redraw: bool = False) -> list[Path]:
     return gone + changed
 
 
-def check(root: Path) -> Checked:
+def check(root: Path, *, own: bool = False) -> Checked:
     """Refuses any edit since the build, naming the row; loads no torch, draws and tests nothing."""
     path, page = root / FOLDER / LOCK, root / FOLDER / PAGE
     if not path.is_file():
         raise DataError("is missing", where=str(path), fix=_REBUILD)
     lock = leaderboard.read_signed(path, fix=_MEND)
-    paths = [*reference.recipe_paths(root), *leaderboard.files(root)]
+    recipes = reference.recipe_paths(root)
+    locks = [path for recipe in recipes if (path := recipe.with_suffix(SUFFIX)).is_file()]
+    paths = [*recipes, *locks, *leaderboard.files(root)]
     if problems := list(_differences(root, paths, lock)):
         raise DataError(problems)
-    board = leaderboard.read(root)
+    board = leaderboard.read(root, own)
     figures = _board_figures.figures(_board_table.tables(board))
     what = "is not what this code makes of rows and results"
     wanted, found = _board_page.text(board, lock["against"], figures).encode(), page.read_bytes()
@@ -108,7 +111,9 @@ def _row(board: Board, row: BoardRow) -> dict[str, Any]:
     asked = {str(scores["questions"]) for entry in row.entries for scores in entry.result.document["scores"].values()}
     paths += [board.folder / leaderboard.question_file(digest) for digest in sorted(asked)]
     files = {path.relative_to(board.folder).as_posix(): storage.sha256_file(path) for path in paths}
-    recipe = {"path": row.path, "sha256": storage.sha256_file(board.root / row.path)}
+    recipe: dict[str, Any] = {"path": row.path, "sha256": storage.sha256_file(board.root / row.path)}
+    if (pins := (board.root / row.path).with_suffix(SUFFIX)).is_file():
+        recipe["lock"] = {"path": pins.relative_to(board.root).as_posix(), "sha256": storage.sha256_file(pins)}
     return leaderboard.signed({"recipe": recipe, "files": files})
 
 
@@ -118,7 +123,9 @@ def _differences(root: Path, paths: Iterable[Path], lock: Mapping[str, Any]) -> 
     for place, sha256 in lock["written"].items():
         built[f"{FOLDER}/{place}"] = (sha256, [])
     for name, row in lock["rows"].items():
-        built[row["recipe"]["path"]] = (row["recipe"]["sha256"], [name])
+        for file in (row["recipe"], row["recipe"].get("lock")):
+            if file is not None:
+                built[file["path"]] = (file["sha256"], [name])
         for place, sha256 in row["files"].items():
             built.setdefault(f"{FOLDER}/{place}", (sha256, []))[1].append(name)
     there = {path.relative_to(root).as_posix() for path in paths} - {f"{FOLDER}/{LOCK}"}

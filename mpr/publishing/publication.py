@@ -2,7 +2,7 @@
 
 ```
 config.json, model.safetensors, tokenizer.json, modules.json ...   the model folder as it is, its manifest included
-recipe.yaml, result.json                                           what was run, and every question's score
+recipe.yaml, recipe.lock (if there is one), result.json            what was run, and every question's score
 rankings/<split>/run.trec (or .gz) and manifest.json               what was found
 README.md                                                          the card, rendered from these
 ```
@@ -32,6 +32,7 @@ from mpr.publishing._card_snippets import is_adapted
 from mpr.publishing._secret_scan import Scan
 from mpr.recipe import plan, read
 from mpr.recipe.keys import Recipe
+from mpr.recipe.lock import SUFFIX
 from mpr.rows.result import Result
 from mpr.storage import MANIFEST
 
@@ -49,9 +50,9 @@ _MODEL = re.compile(
     r"|router_config\.json|mpr\.json"
 )
 _BESIDE = re.compile(
-    r"manifest\.json|recipe\.yaml|result\.json|rankings/[A-Za-z0-9_.-]+/(run\.trec(\.gz)?|manifest\.json)"
+    r"manifest\.json|recipe\.yaml|recipe\.lock|result\.json|rankings/[A-Za-z0-9_.-]+/(run\.trec(\.gz)?|manifest\.json)"
 )
-_PROSE = re.compile(r"(?!.*tokenizer\.json)(.*/)?[^/]+\.(json|yaml|md)")  # texts about something
+_PROSE = re.compile(r"(?!.*tokenizer\.json)(.*/)?[^/]+\.(json|yaml|lock|md)")  # texts about something
 _REPO = re.compile(r"([A-Za-z0-9][\w.-]*/)?[\w.-]+", re.ASCII)  # old repositories have no owner
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -154,7 +155,7 @@ def of_run(options: PushOptions) -> Publication:
     _refuse_names(result, run)
     folder = options.model or run / "model"
     _refuse_links(run, folder, result)
-    recipe, text = _recipe(options, result)
+    recipe, texts = _recipe(options, result)
     model = list(_model_files(folder))
     reasons = tuple(why_no_row(result))
     if reasons and not options.draft:
@@ -170,7 +171,7 @@ def of_run(options: PushOptions) -> Publication:
     baselines = tuple(_baseline(path, result) for path in options.baselines)
     rankings = [file for role in result.document["scores"] for file in _ranking(run, role, result)]
     facts = Facts(options.repo, result, made, recipe, baselines, options.licence, reasons)
-    beside = [File("recipe.yaml", text), File("result.json", result.to_bytes())]
+    beside = [*texts, File("result.json", result.to_bytes())]
     files = [*model, *beside, *rankings, File(CARD, _card.render(facts).encode())]
     title = f"{result.document['row']}, {result.name}, result {result.digest[:12]}"
     return Publication(options.repo, "model", title, tuple(sorted(files, key=lambda file: file.name)), reasons)
@@ -255,8 +256,8 @@ def _ranking(run: Path, role: str, result: Result) -> Iterator[File]:
         yield File(f"{name}/run.trec.gz", gzip.compress(path.read_bytes(), mtime=0), raw=path)
 
 
-def _recipe(options: PushOptions, result: Result) -> tuple[Recipe, bytes]:
-    """The recipe that ran, checked by its digest, and the text of its file."""
+def _recipe(options: PushOptions, result: Result) -> tuple[Recipe, list[File]]:
+    """The recipe that ran, checked by its digest, and its file, with its lock if it has one."""
     row, said = result.document["row"], result.document["recipe"]
     inside = options.run / "recipe" / f"{row}.yaml"
     found = [inside] if inside.is_file() else sorted(Path("recipes").rglob(f"{row}.yaml"))
@@ -268,7 +269,9 @@ def _recipe(options: PushOptions, result: Result) -> tuple[Recipe, bytes]:
     if plan.digest(recipe) != said["digest"]:
         what = f"is not the recipe that ran: its digest is {plan.digest(recipe)[:12]}, not {said['digest'][:12]}"
         raise DataError(what, where=str(path), fix="restore it, or name the right file with --recipe")
-    return recipe, path.read_bytes()
+    pins = path.with_suffix(SUFFIX)
+    locks = [File(f"recipe{SUFFIX}", pins.read_bytes())] if recipe.pinned_by_maker else []
+    return recipe, [File("recipe.yaml", path.read_bytes()), *locks]
 
 
 def _refuse_names(result: Result, run: Path) -> None:
@@ -282,6 +285,7 @@ def _refuse_links(run: Path, model: Path, result: Result) -> None:
     """A link may lead to anything on this machine; what is published lies in the run folder itself."""
     row, roles = result.document["row"], list(result.document["scores"])
     places = [run / "result.json", run / "recipe", run / "recipe" / f"{row}.yaml", model]
+    places += [run / "recipe" / f"{row}{SUFFIX}"]
     places += [run / kind for kind in ("scores", "rankings")]
     places += [run / kind / role for kind in ("scores", "rankings") for role in roles]
     what, fix = "is a link, and links are not published", "put the files themselves there"

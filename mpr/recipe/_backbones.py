@@ -82,11 +82,16 @@ class Backbone:
 
 
 _BERT_BASE = Backbone(12, 768, 12, 3072, 30_522, 512)
+_DISTILBERT_BASE = Backbone(6, 768, 12, 3072, 30_522, 512, segments=0, family="distilbert")
 PUBLISHED = {
     "google-bert/bert-base-uncased": _BERT_BASE,
     "bert-base-uncased": _BERT_BASE,
     "sentence-transformers/all-MiniLM-L6-v2": Backbone(6, 384, 12, 1536, 30_522, 512),
-    "distilbert/distilbert-base-uncased": Backbone(6, 768, 12, 3072, 30_522, 512, segments=0, family="distilbert"),
+    "distilbert/distilbert-base-uncased": _DISTILBERT_BASE,
+    "sentence-transformers/msmarco-distilbert-base-tas-b": _DISTILBERT_BASE,
+    "castorini/ance-msmarco-passage": Backbone(12, 768, 12, 3072, 50_265, 514, segments=1, family="roberta"),
+    "facebook/dpr-question_encoder-single-nq-base": _BERT_BASE,
+    "facebook/dpr-question_encoder-multiset-base": _BERT_BASE,
 }
 _BERT_KEYS = (
     "num_hidden_layers",

@@ -1,6 +1,7 @@
-"""What a row will cost: GPU memory, hours and disk, predicted from formulas. `docs/plan.md` derives each of them.
+"""What a row will cost on a GPU, and on disk, predicted from formulas. `docs/plan.md` derives each of them.
 
-These are predictions before anything ran, not measurements. Unknown stays unknown (None).
+These are predictions before anything ran, not measurements. Unknown stays unknown (None). What the processor does, and
+the memory that it takes, is in `mpr/recipe/_host_costs.py`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 from mpr.corpora import Collection
 from mpr.recipe import _backbones, model_names, schedule
 from mpr.recipe._backbones import Backbone
-from mpr.recipe.keys import Recipe
+from mpr.recipe.keys import DUAL_ENCODER, Recipe
 
 TOKENS_PER_WORD = 1.35  # BERT's word pieces a word of English Wikipedia, and
 BYTES_PER_WORD = 6.3  # bytes with the space; both measured, see docs/plan.md
@@ -26,6 +27,7 @@ PEAK_TERAFLOPS = {  # 32-bit and dense 16-bit, from NVIDIA's data sheets; the SX
     "H100": (67.0, 989.0),
 }
 WITHOUT_BF16 = ("T4", "V100")
+BYTES = {"float32": 4.0, "float16": 2.0, "bfloat16": 2.0}
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Memory:
 
 def is_half(recipe: Recipe) -> bool:
     """Whether matrix products run in 16 bits."""
+    if not recipe.trains:  # then only encoding is predicted
+        return recipe.encoding.compute != "float32"
     return bool(recipe.training.get("fp16") or recipe.training.get("bf16"))
 
 
@@ -186,24 +190,64 @@ def forward_flops(backbone: Backbone, length: float) -> float:
     return length * (2.0 * backbone.layer_parameters + attention)
 
 
+def typical_tokens(recipe: Recipe, offered: Collection) -> float:
+    """Tokens of a passage when it is encoded, the special ones and those of its title included."""
+    whole = float(recipe.towers.passage_length)
+    if recipe.towers.last_slot == "sep":  # every text fills its length
+        return whole
+    return min(whole, offered.words * TOKENS_PER_WORD + SPECIAL_AND_TITLE_TOKENS)
+
+
 def hours(recipe: Recipe, backbone: Backbone, offered: Collection) -> dict[str, float] | None:
-    """Hours of training, of the refreshes within it, and then to encode the corpus, on GPUs of each kind."""
-    training = training_flops(recipe, backbone)
+    """Hours of training, of the refreshes within it, and then to encode the corpus, on GPUs of each kind.
+
+    Training runs in the precision of `training`, a refresh in that of its source, the rest in that of `encoding`.
+    """
+    training = training_flops(recipe, backbone) if recipe.trains else 0.0
     if training is None:
         return None
-    tokens = min(float(recipe.towers.passage_length), offered.words * TOKENS_PER_WORD + SPECIAL_AND_TITLE_TOKENS)
-    found = {}
-    for device, peaks in PEAK_TERAFLOPS.items():
-        if recipe.training.get("bf16") and device in WITHOUT_BF16:
+    passage, found, several = forward_flops(backbone, typical_tokens(recipe, offered)), {}, recipe.scale.processes
+    for device in PEAK_TERAFLOPS:
+        learns_in = "bfloat16" if recipe.training.get("bf16") else "float16" if is_half(recipe) else "float32"
+        if (speed := speed_of(device, learns_in)) is None:
             continue
-        speed = peaks[is_half(recipe)] * 1e12 * UTILISATION * 3600.0
-        found[f"train on {recipe.scale.processes} x {device}"] = training / speed / recipe.scale.processes
-        if refreshed := refreshed_passages(recipe, offered):
-            encoding = refreshed * forward_flops(backbone, tokens) / speed / recipe.scale.processes
-            found[f"refresh on {recipe.scale.processes} x {device}"] = encoding
-        if offered.size is not None and recipe.task == "dual_encoder":
-            found[f"encode on 1 x {device}"] = offered.size * forward_flops(backbone, tokens) / speed
+        if recipe.trains:
+            found[f"train on {several} x {device}"] = training / speed / several
+        refreshed = refreshed_passages(recipe, offered)
+        if refreshed and (speed := speed_of(device, recipe.own.compute)) is not None:
+            found[f"refresh on {several} x {device}"] = refreshed * passage / speed / several
+        searched = 0 if recipe.task != DUAL_ENCODER or offered.size is None else offered.size
+        if searched and (speed := speed_of(device, recipe.encoding.compute)) is not None:
+            found[f"encode on 1 x {device}"] = searched * passage / speed
     return found
+
+
+def mining_hours(row: Recipe, offered: Collection) -> dict[str, float]:
+    """Hours to encode the corpus for sources that search with a model of this row, in all its stages, each model once.
+
+    Those of other models are not known here; those of the model under training are its refreshes.
+    """
+    found = {}
+    for stage in row.stages:
+        for source in stage.sources:
+            model = getattr(source, "model", None)
+            name = model_names.stage(model)
+            maker = stage if model == model_names.START else stage.earlier.get(name) if name is not None else None
+            backbone = None if maker is None else _backbones.of(maker.towers)
+            if maker is None or backbone is None or offered.size is None:
+                continue
+            passage = forward_flops(backbone, typical_tokens(maker, offered))
+            for device in PEAK_TERAFLOPS:
+                if (speed := speed_of(device, source.compute)) is not None:  # type: ignore[attr-defined]
+                    found[f"mine with {model} on 1 x {device}"] = offered.size * passage / speed
+    return found
+
+
+def speed_of(device: str, precision: str) -> float | None:
+    """Operations an hour that a GPU is assumed to reach; None: it does not have this precision."""
+    if precision == "bfloat16" and device in WITHOUT_BF16:
+        return None
+    return PEAK_TERAFLOPS[device][precision != "float32"] * 1e12 * UTILISATION * 3600.0
 
 
 def disk(recipe: Recipe, backbone: Backbone | None, offered: Collection) -> dict[str, float | None]:
@@ -214,8 +258,9 @@ def disk(recipe: Recipe, backbone: Backbone | None, offered: Collection) -> dict
     vectors = checkpoint = None
     if backbone is not None:
         width = recipe.towers.projection or backbone.width
-        vectors = None if size is None else size * width * 2.0
-        if recipe.task != "dual_encoder":
+        vectors = None if size is None else size * width * BYTES[recipe.encoding.dtype]
+        if recipe.task != DUAL_ENCODER:
             vectors = 0.0
         checkpoint = 12.0 * learning_parameters(recipe, backbone)
-    return {"texts": texts, "tokens": tokens, "vectors, 16-bit": vectors, "one checkpoint": checkpoint}
+    found = {"texts": texts, "tokens": tokens, "vectors": vectors}
+    return found | {"one checkpoint": checkpoint} if recipe.trains else found

@@ -3,18 +3,21 @@
 This file says what the keys are, section by section, and last the whole `Recipe`; those of `draw` stand in
 `mpr/recipe/keys_draw.py`. `mpr/recipe/read.py` reads a file into it, `mpr/recipe/rules/__init__.py` refuses
 contradictions. A key that changes a result has no default: the file reads like the experiment section of a paper.
+What a recipe without the key `paper` may leave out is in `mpr/recipe/_defaults.py`, which writes it in before reading.
 """
 
 from __future__ import annotations
 
 import functools
+import json
 import operator
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field, PrivateAttr, create_model
+from pydantic import Field, PrivateAttr, TypeAdapter, create_model
 
 from mpr import catalogue
 from mpr.catalogue import Parameters
+from mpr.errors import RecipeError
 from mpr.recipe.keys_draw import Count, Draw
 
 
@@ -40,7 +43,17 @@ if TYPE_CHECKING:
     LabelPart: TypeAlias = Part
     ObjectivePart: TypeAlias = Part
 else:
-    CorpusPart = _part_of("corpora")
+    CorpusPart = _part_of(
+        "corpora",
+        pins=(
+            dict[str, Annotated[str, Field(pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})$")]],
+            Field(
+                {},
+                description="Name of a file -> its SHA-256, or of a data set of the Hub -> its commit, for those that "
+                "the kit does not know. `mpr pin` finds them.",
+            ),
+        ),
+    )
     SourcePart = _part_of("sources")
     LabelPart = _part_of("labels")
     ObjectivePart = _part_of(
@@ -59,6 +72,11 @@ else:
             ),
         ),
     )
+
+
+def corpus_of(content: Any) -> Any:
+    """The entry `data.corpus` from plain values; ValueError where it is none."""
+    return TypeAdapter(CorpusPart).validate_json(json.dumps(content))
 
 
 def declared(label: LabelPart, constant: str) -> Any:
@@ -210,6 +228,14 @@ class Towers(Parameters):
     """Tokens of a question, special tokens included; of a cross-encoder, the most that a question takes of a pair."""
     passage_length: Annotated[int, Field(ge=4, le=8192)]
     """Tokens of a passage, special tokens included; of a cross-encoder, tokens of question and passage together."""
+    pair_cut: Literal["end", "longest_first"] = "end"
+    """With `title: pair`, what is cut where title and text are too long: the `end` of the pair; `longest_first`, the
+    longer of the two, as DPR does."""
+    last_slot: Literal["pad", "sep"] = "pad"
+    """What stands in the last place of a text that is shorter than its length. `sep`: the last special token once more,
+    and it is attended to, as in DPR. Every text is then padded to its full length and costs as much."""
+    question_apostrophe: Literal["keep", "straight"] = "keep"
+    """`straight`: a typographic apostrophe (U+2019) of a question is read as ', as DPR does."""
     lora: Lora | None = None
     """Low-rank adapters; null: all weights learn."""
 
@@ -309,7 +335,14 @@ class Published(Parameters):
     source: str | None
     """Where the numbers were read."""
     values: dict[str, float | None]
-    """Measure -> value in percent."""
+    """Measure -> value in percent, of the first evaluation; `<evaluation>.<measure>` for another one."""
+    tolerance: Annotated[float, Field(gt=0.0, le=5.0)] | None = None
+    """Without training: how far, in percentage points, our value may be from a published one to be `within` it."""
+
+    def of(self, evaluation: str, first: str) -> dict[str, float]:
+        """The known values of an evaluation, by measure; `first` is the name of the first one."""
+        known = ((name.rpartition("."), value) for name, value in self.values.items() if value is not None)
+        return {measure: value for (of, _, measure), value in known if (of or first) == evaluation}
 
 
 class Band(Parameters):
@@ -358,7 +391,8 @@ class Recipe(Parameters):
     scale: Scale
     """Processes and memory."""
     training: dict[str, Any]
-    """transformers' TrainingArguments by their own names, checked for name and type."""
+    """transformers' TrainingArguments by their own names, checked for name and type. `none`: nothing is trained, the
+    encoders of `towers` are measured as others published them; all keys about training are left out."""
     validation: Validation | None = None
     """Measured at every evaluation of `training.eval_strategy`; null: nothing is measured during training."""
     encoding: Encoding = Encoding()
@@ -376,11 +410,16 @@ class Recipe(Parameters):
     the keys in which the stage differs from what stands above. None: the recipe is its only stage."""
 
     _name: str = PrivateAttr(default="recipe")
+    _trains: bool = PrivateAttr(default=True)
     _overrides: tuple[str, ...] = PrivateAttr(default=())
+    _pinned: tuple[str, ...] = PrivateAttr(default=())
     _text: bytes = PrivateAttr(default=b"")
+    _lock_text: bytes = PrivateAttr(default=b"")
     _stage: str = PrivateAttr(default="")
     _stages: tuple[Recipe, ...] = PrivateAttr(default=())  # of a row with a plan; see mpr/recipe/stages.py
     _earlier: tuple[tuple[str, Recipe | None], ...] = PrivateAttr(default=())  # None: has mistakes of its own
+    _defaults: tuple[str, ...] = PrivateAttr(default=())
+    _written: str = PrivateAttr(default="")
 
     @property
     def name(self) -> str:
@@ -393,9 +432,30 @@ class Recipe(Parameters):
         return self._overrides
 
     @property
+    def defaults(self) -> tuple[str, ...]:
+        """What its file leaves to `mpr/recipe/_defaults.py`, a line for each section; nothing for a complete recipe."""
+        return self._defaults
+
+    @property
+    def pinned_by_maker(self) -> tuple[str, ...]:
+        """Inputs that nobody but the maker of the recipe has pinned: in its lock (mpr/recipe/lock.py), or in
+        `data.corpus.pins`."""
+        return tuple(dict.fromkeys((*self._pinned, *getattr(self.data.corpus, "pins", ()))))
+
+    @property
     def text(self) -> bytes:
         """The file as it was when it was read: it may be edited while the row is made."""
         return self._text
+
+    @property
+    def written(self) -> str:
+        """A file with every value, those of `--set` included; empty where the recipe is complete as its file is."""
+        return self._written
+
+    @property
+    def lock_text(self) -> bytes:
+        """The lock as it was when it was read; empty: there was none."""
+        return self._lock_text
 
     @property
     def stage(self) -> str:
@@ -411,6 +471,29 @@ class Recipe(Parameters):
     def stages(self) -> tuple[Recipe, ...]:
         """The stages of a row in order, each a recipe without a plan; a recipe without a plan is its only stage."""
         return self._stages or (self,)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Names of the splits that it reads, each once."""
+        validation = None if self.validation is None else self.validation.split
+        named = (self.data.train, self.data.unlabelled, validation, *self.data.evaluate.values())
+        return tuple(dict.fromkeys(name for name in named if name))
+
+    @property
+    def trains(self) -> bool:
+        """Whether something is trained; otherwise published encoders are measured (`training: none`)."""
+        return self._trains
+
+    def must_train(self) -> None:
+        """Refuses a recipe that trains nothing."""
+        if not self.trains:
+            fix = "write the keys of a training, as recipes/quickstart.yaml has them, or use a recipe that has them"
+            raise RecipeError("the recipe trains nothing (training: none)", key="training", fix=fix)
+
+    @property
+    def system(self) -> str:
+        """What the row is about, in words of its results."""
+        return "trained" if self.trains else "published"
 
     @property
     def is_cross_encoder(self) -> bool:

@@ -98,6 +98,13 @@ class Negatives(Parameters):
     """For `margin_bins`: how many bins of equal width between the least and the greatest margin of a question."""
     short: Literal["fewer", "random"]
     """When there are too few candidates: use what there is, or fill with random passages. Both are counted."""
+    fallback: str | None = None
+    """Another source, by its `as`, whose candidates fill open places first, all alike; null: none."""
+
+    @property
+    def of_fallback(self) -> Negatives:
+        """The entry that open places are filled by."""
+        return self.model_validate({"from": self.fallback, "k": 1, "weight": "uniform", "short": "fewer"})
 
 
 class Clusters(Parameters):
@@ -133,3 +140,6 @@ class Draw(Parameters):
     """Which negatives, source by source; an empty list: only other questions' passages."""
     in_batch: bool
     """Passages of the other questions of the step are negatives too."""
+    block: Literal["distinct", "as_drawn"] = "distinct"
+    """A passage that several rows of a step draw. `distinct`: it is encoded and scored once. `as_drawn`: once for each
+    of them, as in DPR and Tevatron, where the copy of a row's own positive is then one of its negatives."""

@@ -1,21 +1,27 @@
-"""Reads a recipe file: strict YAML, typed keys, `--set` overrides, rules; every error at once, each with its line."""
+"""Reads a recipe file: strict YAML, typed keys, `--set` overrides, rules; every error at once, each with its line.
+
+A recipe without the key `paper` may be short: `_defaults` and `_own_data` write it out before anything is checked.
+"""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import ValidationError
 
+from mpr import __version__
 from mpr.errors import Problem, Problems, RecipeError, excerpt, nearest
-from mpr.recipe import _training_arguments, rules, strict_yaml
+from mpr.recipe import _defaults, _own_data, _published_encoders, _training_arguments, lock, rules, strict_yaml
 from mpr.recipe._stage_document import StageDocument, stages_in
 from mpr.recipe.keys import Recipe
+from mpr.recipe.lock import Lock
 from mpr.recipe.stages import OWN
 from mpr.recipe.strict_yaml import Document, Path_, dotted, holds
 from mpr.records import text_problem
@@ -35,42 +41,82 @@ _WORDS = {
 }
 
 
-def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """The recipe in this file, or a RecipeError that lists everything wrong with it."""
-    document = strict_yaml.read(Path(path))
-    return from_document(document, Path(path).stem, overrides)
+def load(path: Path, overrides: Sequence[str] = (), *, written: bool = False) -> Recipe:
+    """The recipe in this file with its lock, if it has one, or a RecipeError that lists everything wrong with it.
+
+    `written`: it is a `Recipe.written`, which these overrides are a part of.
+    """
+    document, name, locked = strict_yaml.read(Path(path)), Path(path).stem, lock.beside(path)
+    if not written:
+        return from_document(document, name, overrides, locked)
+    recipe = from_document(document, name, (), locked)
+    recipe._overrides = tuple(overrides)
+    return recipe
 
 
 def again(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
     """The same file, as it was when `recipe` was read, with other overrides."""
-    return from_document(strict_yaml.parse(recipe.text, recipe.name), recipe.name, overrides)
+    locked = lock.parse(recipe.lock_text, f"{recipe.name}{lock.SUFFIX}") if recipe.lock_text else None
+    return from_document(strict_yaml.parse(recipe.text, recipe.name), recipe.name, overrides, locked)
 
 
-def from_document(document: Document, name: str, overrides: Sequence[str] = ()) -> Recipe:
+def from_document(document: Document, name: str, overrides: Sequence[str] = (), locked: Lock | None = None) -> Recipe:
     """The same for a document already parsed. Every stage of a plan is a recipe; what stands above them has types."""
+    own = _defaults.is_own(document.value)
+    if own:
+        _defaults.spelled_out(document.value)
     for override in overrides:
-        _override(document, override)
+        _override(document, override, own)
+    recipe, pinned = _recipe(document, name, overrides, own, locked)
+    for one in {id(each): each for each in (recipe, *recipe.stages)}.values():
+        one._pinned, one._lock_text = pinned, b"" if locked is None else locked.document.data
+    return recipe
+
+
+def _recipe(
+    document: Document, name: str, overrides: Sequence[str], own: bool, locked: Lock | None
+) -> tuple[Recipe, tuple[str, ...]]:
+    """The recipe, and what its lock pins."""
     found = _Findings(document)
     if not isinstance(document.value, dict):
         found.add((), "must be a mapping of keys", _HELP)
         found.stop_if_any()
-    if document.value.get("plan"):
+    if not own:
+        pinned = () if locked is None else lock.apply(locked, document)
+        return _read(document, found, name, tuple(overrides)), pinned
+    _defaults.spelled_out(document.value)
+    found.own, before = True, set(found.places)
+    follows, seen = _own_data.written_out(document, found.add)
+    if any(place[:1] == ("data",) for place in found.places - before):
+        found.places.add(("data",))  # what is wrong with it is said in the words of its short form
+    filled = _defaults.fill(document.value, follows)
+    pinned = () if locked is None else lock.apply(locked, document)  # of keys that the short form does not have
+    recipe = _read(document, found, name, tuple(overrides))
+    if filled or seen:
+        recipe._defaults = tuple(_defaults.shown([*seen, *filled]))
+        recipe._written = _defaults.written(document.value, filled, __version__)
+    return recipe, pinned
+
+
+def _read(document: Document, found: _Findings, name: str, overrides: tuple[str, ...]) -> Recipe:
+    if document.value.get("plan") and not _published_encoders.is_meant(document.value):
         _check_training(document, found)
         _typed(document, found)
-        stages = _stages(document, found, name, tuple(overrides))
+        stages = _stages(document, found, name, overrides)
         found.stop_if_any()
         recipe = stages[-1].model_copy(update={"plan": tuple(document.value["plan"])})
         recipe._stage, recipe._earlier, recipe._stages, recipe._text = "", (), tuple(stages), document.data
         return recipe
-    made = _checked(document, found, name, tuple(overrides))
+    made = _checked(document, found, name, overrides)
     found.stop_if_any()
     assert made is not None
     made._text = document.data
     return made
 
 
-def _override(document: Document, text: str) -> None:
-    """`--set draw.positives.m=2`: the key must have a place in the file; its value is read like the file's own."""
+def _override(document: Document, text: str, own: bool) -> None:
+    """`--set draw.positives.m=2`: the key must have a place in the file; its value is read like the file's own. What an
+    own recipe leaves out has its place all the same."""
     key, equals, value = text.partition("=")
     if problem := text_problem(text):
         raise RecipeError(f"{excerpt(text)} {problem}", where="--set", fix="type it in UTF-8")
@@ -89,10 +135,19 @@ def _override(document: Document, text: str) -> None:
             inherited = tuple(path[2 : depth + 1])
             if inherited[0] not in OWN and holds(document.value, inherited):
                 place[part] = {}  # a stage that differs in nothing of it so far
+        if (
+            own
+            and not last
+            and isinstance(place, dict)
+            and part not in place
+            and part in [*_keys_at(tuple(path[:depth]))]
+        ):
+            place[part] = {}
         is_item = isinstance(place, list) and isinstance(part, int) and part < len(place)
         is_key = isinstance(place, dict) and isinstance(part, str) and (last or part in place)
         if not is_item and not is_key:
             options = [str(option) for option in place] if isinstance(place, dict) else []
+            options += _keys_at(tuple(path[:depth])) if own else []
             what = f"'{dotted(tuple(path[: depth + 1]))}' is not in the recipe"
             raise RecipeError(what, where="--set", key=key[:80], fix=nearest(str(part), options) or _HELP)
         if not last:
@@ -109,6 +164,7 @@ class _Findings:
         self.document = document
         self.problems = Problems(RecipeError, list(document.problems.found))
         self.places: set[Path_] = set(document.refused)
+        self.own = False  # whether it may leave things out
 
     def add(self, path: Path_, what: str, fix: str) -> None:
         if any(path[:length] in self.places for length in range(1, len(path) + 1)):
@@ -159,10 +215,14 @@ def _checked(
 ) -> Recipe | None:
     """The recipe by its types and its rules; None where it has no type, or is not what its file says."""
     valid = _check_training(document, found)
+    if _published_encoders.is_meant(document.value):
+        for path, what, fix in _published_encoders.refused(document.value):
+            found.add(path, what, fix)
     recipe = _typed(document, found)
     if recipe is None:
         return None
     recipe._name, recipe._overrides, recipe._stage, recipe._earlier = name, overrides, stage, earlier
+    recipe._trains = not _published_encoders.is_meant(document.value)
     if not found.document.problems.found:
         checked = recipe if valid is None else recipe.model_copy(update={"training": valid})
         for path, what, fix in rules.broken(checked):
@@ -175,6 +235,8 @@ def _check_training(document: Document, found: _Findings) -> dict[str, Any] | No
     given = document.value.get("training")
     if not isinstance(given, dict):
         return None
+    if not given:
+        found.add(("training",), "is empty", "write its arguments, or `training: none` where nothing is trained")
     known = _training_arguments.known()
     valid = {}
     for name, value in given.items():
@@ -193,14 +255,18 @@ def _check_training(document: Document, found: _Findings) -> dict[str, Any] | No
 
 def _typed(document: Document, found: _Findings) -> Recipe | None:
     """The recipe without its rules; None when a key is missing, unknown or of the wrong type."""
+    content = document.value
+    if _published_encoders.is_meant(content):
+        content = _published_encoders.filled(content)
     try:
-        return Recipe.model_validate_json(json.dumps(document.value))
+        return Recipe.model_validate_json(json.dumps(content))
     except ValidationError as error:
         for detail in error.errors(include_url=False):
             path, tags = _in_file(document, detail["loc"])
             if detail["type"] == "too_short" and detail["input"]:
                 continue  # a list whose entries were refused is not too short as well
-            found.add(*_finding(detail, path, tags))
+            where, what, fix = _finding(detail, path, tags)
+            found.add(where, what, f"it has no default; {_HELP}" if found.own and detail["type"] == "missing" else fix)
     return None
 
 
@@ -244,12 +310,14 @@ def _in_file(document: Document, location: Sequence[str | int]) -> tuple[Path_, 
     return tuple(path), tags
 
 
-def _keys_at(path: Path_, tags: dict[Path_, str]) -> Iterable[str]:
+def _keys_at(path: Path_, tags: Mapping[Path_, str] = MappingProxyType({})) -> Iterable[str]:
     """The keys that may stand at this place, from the JSON Schema of a recipe."""
     schema = _schema()
     place: Any = _resolved(schema, schema, tags.get(()))
     for depth, part in enumerate(path, start=1):
-        place = place.get("items", {}) if isinstance(part, int) else place.get("properties", {}).get(part, {})
+        names = place.get("additionalProperties")  # a mapping of names that the file chooses
+        other = names if isinstance(names, dict) else {}
+        place = place.get("items", {}) if isinstance(part, int) else place.get("properties", {}).get(part, other)
         place = _resolved(place, schema, tags.get(path[:depth]))
     keys: Iterable[str] = place.get("properties", {})
     return keys

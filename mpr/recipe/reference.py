@@ -22,7 +22,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from mpr import catalogue, storage
 from mpr.errors import Problems, StorageError
-from mpr.recipe import _training_arguments, plan, read, stages
+from mpr.recipe import _published_encoders, _training_arguments, plan, read, stages
 from mpr.recipe._training_arguments import Argument
 from mpr.recipe.keys import Recipe
 from mpr.recipe.rules import training
@@ -38,6 +38,9 @@ A recipe is one row of a table, complete in one YAML file: data, encoders, what 
 evaluation, and the published numbers where they are known. There is no inheritance. A key that changes a result has no
 default, so the file reads like the experiment section of a paper; a comment says where each number comes from.
 
+For your own data a recipe can be five lines: without the key `paper` it may leave out everything that has a sensible
+default. `mpr init my.yaml --data FILE` writes one; see [docs/own_data.md](../docs/own_data.md).
+
 This page is written by `mpr reference --write`.
 
 ## Write one
@@ -52,6 +55,8 @@ like a number, a date, `no` or `on` stands in quotes. Anchors, aliases, merge ke
 
 `varies` lists the only keys in which the rows of one table differ; a test compares every pair of rows.
 `published` is filled from a source that is named, never from memory; null is unknown.
+`training: none` measures encoders that others published: see `checkpoints/` and
+[docs/checkpoints.md](../docs/checkpoints.md). Such a recipe has no key that is about training.
 `expected` is written by the kit from at least three runs. `draft: true` allows inputs that nobody has pinned.
 
 ## In an editor
@@ -114,6 +119,7 @@ MEANINGS = {  # of the training arguments that recipes commonly have
 }
 
 
+_NOTHING = ("nothing is trained", "-", "-")
 _TYPES = {"int": "integer", "float": "number", "str": "string", "bool": "boolean", "None": "null"}
 
 
@@ -165,13 +171,16 @@ def _readme(root: Path, recipes: dict[Path, Recipe]) -> Iterator[str]:
     rows = []
     for path, recipe in recipes.items():
         paper, name = recipe.paper, path.relative_to(root / "recipes").as_posix()
-        row = f"{paper.row}, {paper.dataset} ({paper.arxiv})" if paper else "our own"
+        row = "our own" if recipe.trains else "published encoders"
+        if paper is not None:
+            row = f"{paper.row}, {paper.dataset} ({paper.arxiv})"
         facts = dict(line.split(maxsplit=1) for line in plan.resolve(recipe).lines if line[0] != " ")
-        rows.append((f"[{name}]({name})", row, facts["positives"], facts["objective"], facts["step"]))
+        step = [facts.get(fact, "-") for fact in ("positives", "objective", "step")] if recipe.trains else _NOTHING
+        rows.append((f"[{name}]({name})", row, *step))
     yield markdown.table(("recipe", "row", "positives", "objective", "a step"), rows)
     whole = recipe_schema()
     yield "\n## Keys\n"
-    yield "A key without a default is required.\n"
+    yield "A key without a default is required; with `training: none`, keys about training are left out.\n"
     yield from _keys(whole, whole)
     yield from _sections(whole, whole, "")
     yield from _training()
@@ -182,7 +191,9 @@ def _readme(root: Path, recipes: dict[Path, Recipe]) -> Iterator[str]:
 
 def _keys(place: dict[str, Any], whole: dict[str, Any], without: tuple[str, ...] = ()) -> Iterator[str]:
     """A table of the keys of one mapping."""
-    required = place.get("required", ())
+    required = [*place.get("required", ())]
+    for rule in place.get("allOf", ()):
+        required += rule["anyOf"][0].get("required", ())  # unless nothing is trained
     rows = (
         (
             f"`{name}`",
@@ -279,13 +290,21 @@ def recipe_schema() -> dict[str, Any]:
     """JSON Schema 2020-12 of a recipe file."""
     schema = Recipe.model_json_schema(by_alias=True, schema_generator=_Described)
     known = {name: one for name, one in _training_arguments.known().items() if name not in training.OWNED}
-    schema["properties"]["training"] |= {
+    arguments = {
+        "type": "object",
         "$comment": f"arguments of transformers {metadata.version('transformers')}",
         "properties": {name: _argument(argument) for name, argument in known.items()},
         "additionalProperties": False,
         "required": list(training.REQUIRED),
         "allOf": [{"anyOf": [{"required": [name]} for name in names]} for names in training.ONE_OF],
     }
+    described = schema["properties"]["training"]["description"]
+    schema["properties"]["training"] = {
+        "anyOf": [{"const": _published_encoders.NONE}, arguments],
+        "description": described,
+    }
+    _all_or_none(schema, ("sources", "draw", "labels", "objective", "scale"))
+    _all_or_none(schema["$defs"]["Data"], tuple(_published_encoders.UNREAD_OF_DATA))
     own = {
         "name": {"type": "string", "pattern": f"^{stages.NAME}$", "description": "Of the stage, for references."},
         "start": {"type": "string", "description": "`previous`, `base`, or the name of an earlier stage."},
@@ -300,6 +319,13 @@ def recipe_schema() -> dict[str, Any]:
     }
     head = {"$schema": GenerateJsonSchema.schema_dialect, "title": "mpr recipe"}
     return head | {key: value for key, value in schema.items() if key != "title"}
+
+
+def _all_or_none(place: dict[str, Any], names: tuple[str, ...]) -> None:
+    """Keys about training: a recipe has every one of them, or trains nothing and has none."""
+    place["required"] = [name for name in place["required"] if name not in names]
+    absent = {"not": {"anyOf": [{"required": [name]} for name in names]}}
+    place["allOf"] = [{"anyOf": [{"required": list(names)}, absent]}]
 
 
 def _partial(entry: dict[str, Any], schema: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:

@@ -58,9 +58,12 @@ class Document:
     """Places whose value was refused and stands as null."""
     replaced: dict[Path_, str] = field(default_factory=dict)
     """Places whose value is not the file's, and what put it there."""
+    short: dict[Path_, Path_] = field(default_factory=dict)
+    """Places of a short form that was written out -> where the file has it."""
 
     def where(self, path: Path_) -> str:
         """`file:line` of a value, or of the nearest thing around it when the value itself is missing."""
+        path = self.shown(path)
         for length in range(len(path), -1, -1):
             if path[:length] in self.replaced:
                 return self.replaced[path[:length]]
@@ -70,6 +73,9 @@ class Document:
 
     def shown(self, path: Path_) -> Path_:
         """The way to a value as it is written in messages."""
+        for length in range(len(path), 0, -1):
+            if path[:length] in self.short:
+                return (*self.short[path[:length]], *path[length:])
         return path
 
 
@@ -84,7 +90,7 @@ def read(path: Path) -> Document:
             )
         data = path.read_bytes()
     except FileNotFoundError:
-        fix = nearest_beside(path) or "see `ls recipes/` for those that come with mpr"
+        fix = nearest_beside(path) or "`mpr recipes` lists those that come with mpr"
         raise RecipeError("no such file", where=str(path), fix=fix) from None
     except OSError as error:
         raise RecipeError(f"cannot be read: {error.strerror}", where=str(path)) from error

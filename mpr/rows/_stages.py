@@ -2,9 +2,12 @@
 
 ```
 trained     data, mine, (label,) train, encode, search, evaluate     <runs>/<recipe>-seed<n>
+published   data, encode, search, evaluate                           <runs>/<recipe>-published
 untrained   data, encode, search, evaluate                           <runs>/<recipe>-seed<n>-untrained
 bm25        data, search, evaluate                                   <runs>/<recipe>-bm25
 ```
+
+A recipe without training (`training: none`) has `published` instead of `trained`, and no `untrained` beside it.
 
 `label` is a stage of those recipes whose labels run a model; a cross-encoder ends with `train`, for it cannot search.
 The last two are the baselines of every row: the encoders before training, and BM25. What a stage reads is named by
@@ -47,10 +50,6 @@ class Row:
     folder: Path
     quiet: bool = False
     budget: int = 2 << 30
-
-    @property
-    def seed(self) -> int:
-        return int(self.recipe.training["seed"])
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -106,12 +105,12 @@ class Row:
         from mpr.search.inference import Model
         from mpr.training import learner
 
-        if self.system == "untrained":
+        if self.system in ("untrained", "published"):
             return learner.untrained(self.dataset)
         return Model.trained(self.folder / "model", self.recipe.towers)
 
     def _encode_reads(self, done: Mapping[str, Receipt]) -> dict[str, str]:
-        if self.system == "untrained":
+        if self.system in ("untrained", "published"):
             start = {"model": self.model.digest}
         else:
             trained = digests_of(done, self.trainings[-1].name("train"))

@@ -16,10 +16,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from mpr import storage
 from mpr.errors import Problem, RecipeError, StorageError
 from mpr.evaluation.scores import Scores
+from mpr.recipe.lock import SUFFIX
 from mpr.rows import result
 from mpr.rows._stages import Row
 from mpr.rows.receipts import OTHER_CODE, Receipt, Receipts, RowStage
@@ -29,7 +31,7 @@ from mpr.training import run_folder
 
 RECIPE = "recipe"  # folder with the recipe of the result, under its own name
 ABOUT = f"{run_folder.RECEIPTS}/row.json"  # which system of it, with which overrides
-STAGES = ("data", "mine", "train", "encode", "search", "evaluate")  # of a row without a plan
+STAGES = ("data", "mine", "train", "encode", "search", "evaluate")  # of a row without a plan that trains
 NAMES = f"{run_folder.RECEIPTS}/stages.json"  # of the stages of a row that has others, in their order
 
 
@@ -48,7 +50,7 @@ class Pipeline:
         with storage.lock(row.folder / ".row.lock"):
             began = os.stat(row.folder)
             names = list(self._names)
-            if not set(names) <= set(STAGES):  # for `mpr status`, which has only the folder
+            if names != list(STAGES):  # for `mpr status`, which has only the folder
                 storage.write_file(row.folder / NAMES, (json.dumps(names) + "\n").encode())
             for stage in row.stages():
                 try:
@@ -63,14 +65,21 @@ class Pipeline:
                     fix = "move the first folder back, without what was written here since, and run again"
                     raise StorageError(what, where=str(row.folder), fix=fix)
             place = row.folder / RECIPE / f"{row.recipe.name}.yaml"
+            text = row.recipe.written.encode() or row.recipe.text
             if place.absolute() != row.file.absolute():
-                storage.write_file(place, row.recipe.text)
-            about = {
+                storage.write_file(place, text)
+                pins = place.with_suffix(SUFFIX)
+                if row.recipe.lock_text:
+                    storage.write_file(pins, row.recipe.lock_text)
+                elif pins.exists():
+                    storage.remove(pins)
+            about: dict[str, Any] = {
                 "recipe": row.recipe.name,
-                "sha256": hashlib.sha256(row.recipe.text).hexdigest(),
+                "sha256": hashlib.sha256(text).hexdigest(),
                 "system": row.system,
                 "overrides": row.recipe.overrides,
             }
+            about |= {"written": True} if row.recipe.written else {}
             storage.write_file(row.folder / ABOUT, (json.dumps(about, indent=1) + "\n").encode())
             found = concluded(row, done)
             found.write(row.folder)

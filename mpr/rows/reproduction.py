@@ -1,7 +1,7 @@
 """`mpr reproduce`: all runs of a row, one for each seed, its baselines, and what is printed at the end.
 
-Printed are the row beside its baselines, its band and the published numbers. Nothing is rounded before it is compared,
-and an unknown number is written as unknown.
+Printed are the row beside its baselines, its band and the published numbers; of a row that trains nothing, the verdict
+on its published encoders. Nothing is rounded before it is compared, and an unknown number is written as unknown.
 """
 
 from __future__ import annotations
@@ -11,16 +11,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mpr import storage
 from mpr.errors import Problem, RecipeError
 from mpr.evaluation import comparison
 from mpr.evaluation.scores import Scores
 from mpr.models import locate
-from mpr.recipe import read
+from mpr.recipe import plan, read
 from mpr.recipe.keys import SCORERS, Recipe
-from mpr.rows import band
+from mpr.rows import band, published
 from mpr.rows._stages import Row
 from mpr.rows.pipeline import Pipeline
 from mpr.rows.result import Result
+from mpr.runtime import environment
 from mpr.training import run_folder
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -39,23 +41,34 @@ class Reproduction:
     results: Mapping[str, Sequence[Result]]
     folders: Mapping[str, Sequence[Path]]
 
+    @property
+    def system(self) -> str:
+        """What the row is about: the trained model, or encoders that others published."""
+        return self.recipe.system
+
     def __str__(self) -> str:
         lines = []
         for role in self.recipe.data.evaluate:
             lines += [*self._table(role), *self._comparison(role)]
-        lines += self._verdicts(next(iter(self.recipe.data.evaluate)))  # the band is of the first
-        lines += _curves(self.results["trained"][-1], chosen(self.recipe))
+        if self.recipe.trains:
+            lines += self._verdicts(next(iter(self.recipe.data.evaluate)))  # the band is of the first
+            lines += _curves(self.results["trained"][-1], chosen(self.recipe))
+        else:
+            lines += self._agreement()
         return "\n".join(lines) + "\n"
 
     def next_commands(self, file: Path) -> str:
         """What to run next; `file` is that of the recipe."""
-        trained, role = self.folders["trained"][-1], next(iter(self.recipe.data.evaluate))
-        lines = [f"\nevery byte and score again: mpr verify {trained}", f"the model: {trained / 'model'}"]
+        folder, role = self.folders[self.system][-1], next(iter(self.recipe.data.evaluate))
+        lines = [f"\nevery byte and score again: mpr verify {folder}"]
+        if self.recipe.trains:
+            lines.append(f"the model: {folder / 'model'}")
         if len(self.folders) > 1:
             sides = (f"{name}=" + ",".join(f"{one}/scores/{role}" for one in own) for name, own in self.folders.items())
             lines.append(f"question by question: mpr compare {' '.join(sides)} --measure {chosen(self.recipe)}")
         lines.append(f"next: copy {file} to my.yaml and change a key; recipes/README.md explains them all")
-        lines.append("      mpr check my.yaml; mpr plan my.yaml; mpr reproduce my.yaml --seeds 3")
+        seeds = " --seeds 3" if self.recipe.trains else ""
+        lines.append(f"      mpr check my.yaml; mpr plan my.yaml; mpr reproduce my.yaml{seeds}")
         return "\n".join(lines) + "\n"
 
     def means(self, system: str, role: str, measure: str) -> list[float]:
@@ -65,14 +78,14 @@ class Reproduction:
 
     def _table(self, role: str) -> Iterator[str]:
         measures = self.recipe.evaluation.measures
-        questions = len(self.results["trained"][0].document["scores"][role]["values"][measures[0]])
+        questions = len(self.results[self.system][0].document["scores"][role]["values"][measures[0]])
         yield f"\n{self.recipe.name} on {role}: percent over {questions:,} questions"
         yield f"{'':<12}{'seeds':>6}" + "".join(f"{measure:>16}" for measure in measures)
         for system, results in self.results.items():
             cells = "".join(f"{_spread(self.means(system, role, measure)):>16}" for measure in measures)
             yield f"{system:<12}{len(results):>6}{cells}"
-        published = self.recipe.published.values
-        known = {name: f"{value:.1f}" for name, value in published.items() if value is not None}
+        digits = 1 if self.recipe.trains else 2
+        known = {name: f"{value:.{digits}f}" for name, value in published.values(self.recipe, role).items()}
         cells = "".join(f"{known.get(measure, 'unknown'):>16}" for measure in measures)
         yield f"{'published':<12}{'':>6}{cells}"
 
@@ -88,6 +101,16 @@ class Reproduction:
                 words = ", ".join(f"{name} {word}" for name, word in verdicts.items())
                 yield f"band: {result.name} {band.worst(verdicts.values())}: {words}"
 
+    def _agreement(self) -> Iterator[str]:
+        """The values of published encoders against those that were published."""
+        for role in self.recipe.data.evaluate:
+            found = self._agreed(role)
+            words = ", ".join(f"{name} {word}" for name, word in found.items())
+            yield f"published: {role} {published.worst(found.values())}: {words}"
+
+    def _agreed(self, role: str) -> dict[str, str]:
+        return published.verdicts(self.recipe, role, self._fractions(self.results[self.system][0], role))
+
     def _fractions(self, result: Result, role: str) -> dict[str, float]:
         """Measure -> mean of a run, those that the row is measured by and that are defined."""
         measured = result.document["scores"][role]["measures"]
@@ -101,6 +124,8 @@ class Reproduction:
 
     def outside(self) -> Iterator[Problem]:
         """Every measure of every run that is not where one more run of this recipe should be."""
+        if not self.recipe.trains and not self._overridden():
+            yield from self._off()
         bands, role = self.recipe.expected, next(iter(self.recipe.data.evaluate))
         if bands is None or self._overridden():
             return
@@ -112,6 +137,16 @@ class Reproduction:
                     what = f"{100 * means[name]:.2f} is {word} the band of the recipe, {found.low} to {found.high}"
                     yield Problem(what, str(folder), name, _OUTSIDE)
 
+    def _off(self) -> Iterator[Problem]:
+        folder, tolerance = self.folders[self.system][0], self.recipe.published.tolerance
+        for role in self.recipe.data.evaluate:
+            means, wanted = self._fractions(self.results[self.system][0], role), published.values(self.recipe, role)
+            for name, word in self._agreed(role).items():
+                if word == published.OFF:
+                    what = f"{100 * means[name]:.2f} on {role} is off the published {wanted[name]:.2f} (± {tolerance})"
+                    fix = "the run is kept; docs/checkpoints.md says which part of the chain each published value tests"
+                    yield Problem(what, str(folder), name, fix)
+
     def _comparison(self, role: str) -> Iterator[str]:
         """Each baseline against the row, over questions, by the one measure that stands for it."""
         measure = chosen(self.recipe)
@@ -121,11 +156,11 @@ class Reproduction:
         }
         if len(scores) < 2:
             return
-        compared = comparison.compare(scores, measure, against="trained", seed=0)
+        compared = comparison.compare(scores, measure, against=self.system, seed=0)
         for pair in compared.pairs:
             p = pair.p if pair.p_holm is None else pair.p_holm
             yield (
-                f"trained - {pair.first} in {measure}: {-100 * pair.difference:+.2f}, p {p:.2g}; "
+                f"{self.system} - {pair.first} in {measure}: {-100 * pair.difference:+.2f}, p {p:.2g}; "
                 f"{pair.loss:,} questions better, {pair.win:,} worse"
             )
 
@@ -139,23 +174,29 @@ def reproduce(
     *,
     fork: str | None = None,
     seeds: int = 1,
-    baselines: bool = True,
+    baselines: Sequence[str] = ("bm25", "untrained"),
     older_code: bool = False,
     budget: int = 2 << 30,
     quiet: bool = False,
 ) -> Reproduction:
-    """Makes the baselines of a recipe, and one trained run for each seed, counted up from that of the recipe."""
+    """Makes one trained run of a recipe for each seed, counted up from its own, and after them its baselines; where
+    nothing is trained, the one run of the published encoders, and BM25."""
     recipe = read.load(file, overrides)
     if recipe.task in SCORERS:
         what = f"{SCORERS[recipe.task]} cannot search, so it has no row of its own"
         fix = "train it with `mpr train`, and name its model under `scores` of a label"
         raise RecipeError(what, where=str(file), key="task", fix=fix)
     locate.refuse_missing_bases(recipe)
-    first = int(recipe.training["seed"])
-    wanted = [(system, first) for system in ("bm25", "untrained") if baselines]
-    wanted += [("trained", first + number) for number in range(seeds)]
-    results: dict[str, list[Result]] = {"trained": []}
-    folders: dict[str, list[Path]] = {"trained": []}
+    if not recipe.trains and seeds > 1:
+        what = "nothing is drawn where nothing is trained, so every seed gives the same"
+        raise RecipeError(what, where=str(file), key="--seeds", fix="leave it out")
+    words = Row(recipe, file, "bm25", home, runs / run_folder.name(recipe, "bm25"), quiet, budget)
+    _refuse_too_large(words, say, "bm25" in baselines)
+    first = int(recipe.training.get("seed", 0))
+    wanted = [(recipe.system, first + number) for number in range(seeds)]
+    wanted += [(system, first) for system in baselines if recipe.trains or system == "bm25"]
+    results: dict[str, list[Result]] = {recipe.system: []}
+    folders: dict[str, list[Path]] = {recipe.system: []}
     for system, seed in wanted:
         one = recipe if seed == first else read.again(recipe, [*overrides, f"training.seed={seed}"])
         folder = runs / run_folder.name(one, system, fork)
@@ -165,6 +206,17 @@ def reproduce(
         results.setdefault(system, []).append(made)
         folders.setdefault(system, []).append(folder)
     return Reproduction(recipe, results, folders)
+
+
+def _refuse_too_large(words: Row, say: Callable[[str], object], is_wanted: bool) -> None:
+    """Says what does not fit this machine. A BM25 baseline that does not is refused: it would fail at the very end."""
+    short = plan.resolve(words.recipe).shortages(environment.memory_bytes(), storage.free_bytes(words.home))
+    index = short.pop(plan.BM25_BASELINE, "")
+    for shortage in short.values():
+        say(f"warning: {shortage}")
+    if index and is_wanted and not words.retrieval.has_word_index():
+        fix = "leave it out with --no-bm25, or run on a machine with more memory"
+        raise RecipeError(index, where=str(words.file), fix=fix)
 
 
 def chosen(recipe: Recipe) -> str:

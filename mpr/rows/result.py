@@ -24,7 +24,7 @@ from mpr.rows.receipts import Receipt
 
 FILE = "result.json"
 FORMAT = 1
-SYSTEMS = ("trained", "untrained", "bm25")
+SYSTEMS = ("trained", "published", "untrained", "bm25")
 _POINTS = 200  # of a learning curve
 _REDO = "restore it, or make the run again"
 _KEYS = {
@@ -54,11 +54,12 @@ class Result:
             "format": FORMAT,
             "row": recipe.name,
             "system": system,
-            "seed": None if system == "bm25" else int(recipe.training["seed"]),
+            "seed": None if system in ("bm25", "published") else int(recipe.training["seed"]),
             "recipe": {
                 "digest": plan.digest(recipe),
                 "overrides": list(map(_shown, recipe.overrides)),
                 "draft": recipe.draft,
+                **({"pinned by its maker": list(recipe.pinned_by_maker)} if recipe.pinned_by_maker else {}),
             },
             "environment": dict(environment),
             "stages": {name: _stage(receipt) for name, receipt in receipts.items()},
@@ -106,7 +107,7 @@ class Result:
 
     @property
     def name(self) -> str:
-        """`trained-seed42`, `untrained-seed42`, `bm25`."""
+        """`trained-seed42`, `published`, `untrained-seed42`, `bm25`."""
         seed = self.document["seed"]
         return str(self.document["system"]) + ("" if seed is None else f"-seed{seed}")
 

@@ -26,6 +26,7 @@ import numpy as np
 
 from mpr import storage
 from mpr.data.dataset import Dataset
+from mpr.data.passages import PassageStore
 from mpr.data.tokens import TokenStore
 from mpr.errors import DataError, RecipeError
 from mpr.evaluation import evaluate as evaluation
@@ -213,6 +214,11 @@ class Retrieval:
         group.first(lambda: self._searched_words(role, progress))
         return self.ranking(role)
 
+    def has_word_index(self) -> bool:
+        """Whether the BM25 index is there already, of which building takes more memory than anything else here."""
+        corpus = self.dataset.corpus.folder / "passages"
+        return corpus.exists() and bm25.place(PassageStore(corpus), BM25).exists()
+
     def _searched_words(self, role: str, progress: Progress) -> None:
         corpus, depth = self.dataset.corpus(), self.recipe.search.depth
         questions = self.dataset.split(role)
@@ -289,7 +295,8 @@ class Retrieval:
         self, role: str, ranking: Ranking, name: str, receipt: dict[str, str], *, own: bool, drop_self: bool = False
     ) -> Scores:
         """Scores of a ranking by the recipe's measures, over all questions of the split. `own`: it was searched here,
-        to the recipe's depth; how deep a foreign run was searched, its longest list tells."""
+        to the recipe's depth; how deep a foreign run was searched, its longest list tells. Only of our own rankings it
+        is known, and looked at, which questions were trained on too."""
         split, corpus, wanted = self.dataset.split(role), self.dataset.corpus(), self.recipe.evaluation
         facts = self.dataset.corpus.collection.split(self.dataset.splits.names[role])
         rules = evaluation.Rules(
@@ -300,7 +307,8 @@ class Retrieval:
             depth=min(self.recipe.search.depth, len(corpus)) if own else None,
             receipt=tuple(receipt.items()),
         )
-        trained = self.dataset.split("train").shared_with(split)
+        # Nothing is known of what the maker of a foreign run trained on, and nothing was trained for it here.
+        trained = self.dataset.split("train").shared_with(split) if own and self.recipe.trains else []
         if wanted.match == "judgements":
             return evaluation.by_judgements(
                 ranking,

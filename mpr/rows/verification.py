@@ -35,13 +35,14 @@ def opened(run: Path, home: Path, quiet: bool = True) -> Row:
         said = json.loads(about.read_bytes())
         file = run / pipeline.RECIPE / f"{Path(said['recipe']).name}.yaml"
         overrides, system = [str(text) for text in said["overrides"]], str(said["system"])
+        written = bool(said.get("written"))
     except (ValueError, KeyError, TypeError) as error:
         raise StorageError(f"cannot be read: {error}", where=str(about), fix=_AGAIN) from error
     if not file.exists():
         raise StorageError("the recipe of the run is missing", where=str(file), fix=_AGAIN)
     if said.get("sha256") not in (None, storage.sha256_file(file)):
         raise StorageError("was edited: it is not the recipe of the result", where=str(file), fix=_AGAIN)
-    return Row(read.load(file, overrides), file, system, home, run, quiet)
+    return Row(read.load(file, overrides, written=written), file, system, home, run, quiet)
 
 
 def beside(row: Row) -> Iterator[Path]:

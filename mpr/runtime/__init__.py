@@ -7,5 +7,5 @@ nothing but a seed and the coordinates of what is drawn.
 Nothing here knows recipes, data or models. `environment` looks at torch only if somebody else loaded it.
 
 Door: `command.running` (the life of a command: its screen, signals and end), `processes.Place`, `processes.Group`,
-`progress.bar`, `environment.snapshot`, `randomness.bits`.
+`progress.bar`, `environment.snapshot`, `randomness.bits`, `installation` (which distribution this is).
 """

@@ -44,6 +44,7 @@ VARIABLES = (
     "TOKENIZERS_PARALLELISM", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
 )  # fmt: skip
 
+_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")  # as a container sees its own
 _PACKAGE = Path(mpr.__file__).resolve().parent
 _PLAIN = re.compile(r"[A-Za-z0-9_.,:;(){} *+-]{0,80}")  # what such settings look like; no path and no address fits
 _KEY = re.compile(r"[A-Za-z0-9]{20}")  # what they never contain and keys, tokens and passwords often do
@@ -82,6 +83,17 @@ def snapshot() -> dict[str, Any]:
         "variables": {name: _shown(os.environ[name]) for name in VARIABLES if name in os.environ},
     }
     return {**facts, "digest": json_digest(facts)}
+
+
+def memory_bytes() -> int:
+    """Main memory that a process here can have: the machine's, or what a container leaves of it."""
+    found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for path in _LIMITS:
+        try:
+            found = min(found, int(Path(path).read_text()))
+        except (OSError, ValueError):  # not here, or "max"
+            continue
+    return found
 
 
 @cache

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from mpr import storage
 from mpr.data.token_batches import Side
-from mpr.data.tokens import TokenStore
+from mpr.data.tokens import TokenStore, question_form
 from mpr.errors import DataError, Problem, RecipeError
 from mpr.models import contract, out_of_memory, templates, towers, towers_folder
 from mpr.models.contract import Contract
@@ -65,16 +65,20 @@ class Model:
         return cls.opened(place, *bases)
 
     @classmethod
-    def untrained(cls, settings: recipe.Towers, tokenizer: Any, seed: int) -> Model:
-        """The encoders that a recipe starts from, as they are: a folder or Hub id under `base`, or random weights."""
+    def untrained(cls, settings: recipe.Towers, tokenizer: Any, seed: int, *, published: bool = False) -> Model:
+        """The encoders that a recipe starts from, as they are: a folder or Hub id under `base`, or random weights.
+        `published`: the recipe is about them, so they are used whole."""
         name = contract.base_name(settings.base) if settings.base is not None else f"random weights of seed {seed}"
-        return cls.of(towers.build(settings, tokenizer, seed), tokenizer, name)
+        return cls.of(towers.build(settings, tokenizer, seed, published=published), tokenizer, name)
 
     @classmethod
     def of(cls, made: DualEncoder, tokenizer: Any, name: str) -> Model:
         """Towers as they are now."""
-        origins = {"base", "passage_base", "revision", "passage_revision", "train"}  # they shape no vector
-        settings = made.settings.model_dump(mode="json", exclude=origins)
+        left_out = {"base", "passage_base", "revision", "passage_revision", "train"}  # they shape no vector
+        for key in ("pair_cut", "last_slot", "question_apostrophe"):  # came later: models without keep their digest
+            if getattr(made.settings, key) == recipe.Towers.model_fields[key].default:
+                left_out.add(key)
+        settings = made.settings.model_dump(mode="json", exclude=left_out)
         found = hashlib.sha256(storage.json_digest(settings).encode())
         for key, tensor in sorted(made.state_dict().items()):
             found.update(key.encode())
@@ -91,7 +95,7 @@ class Model:
         They must have been tokenised by the model's tokenizer, with its prompt, and titles as it knows them.
         """
         settings, receipt, where = self.towers.settings, store.manifest.receipt, str(store.folder)
-        title = settings.title if role == "passage" else "question"
+        title = settings.title if role == "passage" else question_form(settings)
         expected = {"tokenizer": self.tokenizer, "prompt": getattr(settings, f"{role}_prompt"), "title": title}
         keys = {"tokenizer": "tokenizer", "prompt": f"towers.{role}_prompt", "title": "towers.title"}
         fix = "run `mpr data` with the recipe that the model was trained with"
@@ -107,7 +111,7 @@ class Model:
             problems.append(Problem(what, where, f"towers.{role}_length", fix))
         if problems:
             raise RecipeError(problems)
-        return Side(store, self.template, length)
+        return Side.of(store, self.template, settings, role)
 
     def agree(self, settings: recipe.Towers) -> None:
         """Refuses a recipe that says anything else than what the model was trained with."""

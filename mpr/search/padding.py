@@ -114,6 +114,8 @@ class PaddingPlan:
 def lengths(side: Side) -> Integers:
     """Tokens of every text of a side as it is encoded: the width that it has alone."""
     title_N, text_N = side.store.title.lengths(), side.store.text.lengths()
+    if side.last_slot == "sep":
+        return np.full(len(text_N), side.length)
     special = len(side.template.prefix) + len(side.template.suffix)
     between_N = np.where((title_N > 0) & (text_N > 0), len(side.template.between), 0)
     wanted_N: Integers = title_N + between_N + text_N

@@ -95,10 +95,9 @@ class Filed(Source):
 
     @cached_property
     def _path(self) -> Path:
-        from mpr import storage
+        from mpr.data import named_file
 
-        about, fix = (self.params.file, self.params.sha256, self.ground.folder, "sources"), "check sources.file"
-        return storage.pinned_file(*about, of="candidates", fix=fix)
+        return named_file.located(self.params, self.ground, "sources", of="candidates", fix="check sources.file")
 
     @cached_property
     @abstractmethod

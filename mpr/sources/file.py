@@ -19,6 +19,7 @@ from pydantic import Field, model_validator
 from mpr import sources
 from mpr.catalogue import Parameters
 from mpr.errors import DataError, excerpt
+from mpr.recipe.file_keys import MD5, SHA256, Address, known
 
 if TYPE_CHECKING:
     from mpr.records import RankedList
@@ -37,8 +38,12 @@ class Params(Parameters):
     """A file of candidates, inside data.corpus.folder if there is one; null: the list came with the records."""
     format: Literal["trec", "dpr_results", "tevatron"] | None = None
     """How `file` is written; its ids are those of the split and of its passages."""
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    sha256: SHA256 | None = None
     """Of `file`."""
+    md5: MD5 | None = None
+    """The same, where only an MD5 was published."""
+    url: Address | None = None
+    """Where `file` is downloaded from, if there is no data.corpus.folder."""
     depth: Annotated[int, Field(ge=1)] | None = None
     """Only the first so many of each question in `file`; null: all."""
 
@@ -46,9 +51,14 @@ class Params(Parameters):
     def _belong_together(self) -> Params:
         if (self.file is None) != (self.format is None):
             raise ValueError("give `file` and `format` together")
-        if self.file is None and (self.sha256, self.depth) != (None, None):
-            raise ValueError("sha256 and depth belong to `file`")
+        if self.file is None and (self.sha256, self.md5, self.url, self.depth) != (None, None, None, None):
+            raise ValueError("sha256, md5, url and depth belong to `file`")
         return self
+
+    @property
+    def pins(self) -> dict[str, str]:
+        """What a plan says of the file."""
+        return {} if self.file is None else known(self)
 
 
 class Source(sources.Filed):

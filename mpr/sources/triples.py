@@ -15,7 +15,6 @@ import logging
 from collections.abc import Iterator
 from functools import cached_property
 from itertools import islice, pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
@@ -23,6 +22,7 @@ from pydantic import Field
 from mpr import sources
 from mpr.catalogue import Parameters
 from mpr.errors import DataError
+from mpr.recipe.file_keys import MD5, SHA256, Address, known
 
 if TYPE_CHECKING:
     from mpr.formats.triples import Triple
@@ -41,8 +41,12 @@ class Params(Parameters):
     """A file of triples, inside data.corpus.folder if there is one; packed or not."""
     format: Literal["ids", "scored"]
     """`ids`: question id, positive id, negative id. `scored`: a teacher's two scores before them."""
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    sha256: SHA256 | None = None
     """Of `file`."""
+    md5: MD5 | None = None
+    """The same, where only an MD5 was published."""
+    url: Address | None = None
+    """Where `file` is downloaded from, if there is no data.corpus.folder."""
     unknown: Literal["refuse", "drop"]
     """Triples whose positive the split does not list as one of the question's."""
     depth: Annotated[int, Field(ge=1)] | None = None
@@ -51,7 +55,7 @@ class Params(Parameters):
     @property
     def pins(self) -> dict[str, str]:
         """What a plan says of the file."""
-        return {Path(self.file).name: f"sha256 {self.sha256}" if self.sha256 else "not pinned"}
+        return known(self)
 
 
 class Source(sources.Filed):

@@ -43,15 +43,16 @@ from mpr.storage.manifest import (
     json_digest,
     name_problem,
     read_manifest,
+    remembered_md5,
     remembered_sha256,
     sha256_file,
     verify,
 )
 
 __all__ = [
-    "MANIFEST", "OPERATIONS", "Manifest", "Stage", "commit", "free_bytes", "hook", "json_digest", "lock", "make_folder",
-    "name_problem", "read_manifest", "remembered_sha256", "remove", "remove_stale_locks", "require_space",
-    "sha256_file", "stage", "verify", "write_file",
+    "MANIFEST", "OPERATIONS", "Manifest", "Stage", "commit", "free_bytes", "growing", "hook", "json_digest", "lock",
+    "make_folder", "name_problem", "read_manifest", "remembered_md5", "remembered_sha256", "remove",
+    "remove_stale_locks", "require_space", "sha256_file", "stage", "verify", "write_file",
 ]  # fmt: skip
 
 log = logging.getLogger("mpr.storage")
@@ -240,6 +241,30 @@ def stage(target: Path, kind: str, receipt: Mapping[str, Any] | None = None) -> 
 def commit(folder: Path, target: Path, kind: str, receipt: Mapping[str, Any]) -> None:
     """Gives a folder that was filled over several runs its name; for the holder of the target's lock."""
     Stage(folder)._commit(target, kind, receipt)
+
+
+@contextmanager
+def growing(path: Path, kept: int) -> Iterator[Callable[[bytes], None]]:
+    """Goes on with a file that is written over several runs, behind its first `kept` bytes; gives what writes.
+
+    For a folder that is no artefact yet: who gives it its name by `commit` looks at every byte first.
+    """
+    path = Path(os.path.abspath(path))
+    make_folder(path.parent)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    handle = _perform("create", path, lambda: os.open(path, flags, 0o666))
+    try:
+        _perform("write", path, lambda: os.ftruncate(handle, kept))
+        os.lseek(handle, kept, os.SEEK_SET)
+
+        def write(data: bytes) -> None:
+            view = memoryview(data)
+            while view:
+                view = view[_perform("write", path, partial(os.write, handle, view), len(view)) :]
+
+        yield write
+    finally:
+        os.close(handle)
 
 
 def _in_the_way(target: Path) -> StorageError:

@@ -39,7 +39,8 @@ def _id_or_number(value: Any) -> str:
     return str(value) if type(value) is int and abs(value) < 10**18 else _id(value)
 
 
-def _number(value: Any) -> float:
+def finite(value: Any) -> float:
+    """A number as such or as text; what is no finite number is a ValueError."""
     if type(value) not in (int, float, str):
         raise ValueError(f"must be a number, not {_kind(value)}")
     try:
@@ -60,7 +61,7 @@ def _kind(value: object) -> str:
 Id = Annotated[str, PlainValidator(_id)]
 IdOrNumber = Annotated[str, PlainValidator(_id_or_number)]  # some files write ids as whole numbers: they become text
 Text = Annotated[str, StringConstraints(min_length=0)]  # only with a constraint, pydantic refuses lone surrogates
-Number = Annotated[float, PlainValidator(_number)]  # finite; some files write scores as text: they become numbers
+Number = Annotated[float, PlainValidator(finite)]  # finite; some files write scores as text: they become numbers
 Object = InstanceOf[dict[str, Any]]  # its fields are checked later
 
 
@@ -73,10 +74,11 @@ class Fields(BaseModel):
     def of(cls, found: object, line: Line, inside: str = "", ignore: Sequence[str] = ()) -> Self:
         """The object if it has exactly these fields, or a refusal with all of its problems at once.
 
-        `inside` is the path to the object within the line. Of the unknown fields, those in `ignore` are dropped.
+        `inside` is the path to the object within the line. Fields in `ignore` are dropped if they are unknown, or
+        known as what may only be null.
         """
         if ignore and isinstance(found, dict):
-            found = {name: value for name, value in found.items() if name not in ignore or name in cls._names()}
+            found = {name: value for name, value in found.items() if name not in ignore or name in cls._kept()}
         try:
             made: Self = cls.__pydantic_validator__.validate_python(found)
         except ValidationError as error:
@@ -89,6 +91,14 @@ class Fields(BaseModel):
         return tuple(field.alias or name for name, field in cls.model_fields.items())
 
     @classmethod
+    @cache
+    def _kept(cls) -> tuple[str, ...]:
+        """Those of which something is read."""
+        return tuple(
+            field.alias or name for name, field in cls.model_fields.items() if field.annotation is not type(None)
+        )
+
+    @classmethod
     def _problem(cls, error: Any, line: Line, inside: str) -> Problem:
         kind, value, path, fix = error["type"], error["input"], list(error["loc"]), ""
         if kind == "missing":
@@ -97,13 +107,13 @@ class Fields(BaseModel):
             for part in path[:-1]:
                 cls = cls if isinstance(part, int) else get_args(cls.model_fields[part].annotation)[0]
             hint, path[-1] = nearest(path[-1], cls._names()), excerpt(path[-1])
-            what, fix = "unknown field", f"{hint} to read the file without it: ignore=[{path[-1]}]".strip()
+            what, fix = "unknown field", f"{hint} {_without(path[-1])}".strip()
         elif value is None and path:
             what = "is null"
         elif kind == "value_error":
             what = str(error["ctx"]["error"])
         elif kind == "none_required":
-            what = "must be null: only text is read"
+            what, fix = "must be null: only text is read", _without(excerpt(path[-1]))
         elif kind.startswith("string"):
             what = text_problem(value)
         else:
@@ -112,6 +122,11 @@ class Fields(BaseModel):
             what = f"entry {path.pop()} {what}"
         key = inside + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
         return line.problem(what, key.removeprefix("."), fix)
+
+
+def _without(name: str) -> str:
+    """How a file is read that has a field too many. The key is that of a file of the collection `local`."""
+    return f"to read the file without it: ignore: [{name}] beside its file (data.corpus, local)"
 
 
 AnyFields = TypeVar("AnyFields", bound=Fields)

@@ -182,7 +182,7 @@ def _raise(error: OSError) -> None:
     raise error
 
 
-_remembered: dict[tuple[int, ...], str] = {}
+_remembered: dict[tuple[str, tuple[int, ...]], str] = {}
 
 
 def remembered_sha256(path: Path) -> str:
@@ -191,14 +191,23 @@ def remembered_sha256(path: Path) -> str:
     A change stamps the file with a clock that ticks in steps, so a file whose stamp is younger than a step may change
     again without a trace: its checksum is not remembered.
     """
+    return _remembered_sum(path, "sha256")
+
+
+def remembered_md5(path: Path) -> str:
+    """The same for files of which others published no better checksum."""
+    return _remembered_sum(path, "md5")
+
+
+def _remembered_sum(path: Path, algorithm: str) -> str:
     before = _identity(path)
-    if before not in _remembered:
+    if (algorithm, before) not in _remembered:
         settled = before[-1] < time.time_ns() - _SETTLED
-        digest = sha256_file(path)
+        digest = _sum(path, algorithm)
         if not settled or before != _identity(path):
             return digest
-        _remembered[before] = digest
-    return _remembered[before]
+        _remembered[algorithm, before] = digest
+    return _remembered[algorithm, before]
 
 
 def _identity(path: Path) -> tuple[int, ...]:
@@ -211,9 +220,13 @@ def _identity(path: Path) -> tuple[int, ...]:
 
 def sha256_file(path: Path) -> str:
     """Checksum of a file's bytes, in lower-case hexadecimal."""
+    return _sum(path, "sha256")
+
+
+def _sum(path: Path, algorithm: str) -> str:
     try:
         with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+            return hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
     except OSError as error:
         raise _unreadable(path, error) from error
 

@@ -113,6 +113,11 @@ def open_bytes(path: str | os.PathLike[str]) -> io.BufferedReader:
     return file
 
 
+def packing(name: str) -> str:
+    """The ending that says how a file is packed; empty: it is not."""
+    return next((ending for ending in PACKED if name.endswith(ending)), "")
+
+
 def stem(path: str | os.PathLike[str]) -> str:
     """The name of a file without the endings that say how it is packed and written: `nq-test` for `nq-test.qa.csv`."""
     name = Path(path).name

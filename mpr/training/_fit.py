@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,10 +49,12 @@ from mpr.training.step_teacher import StepTeacher
 log = logging.getLogger("mpr.train")
 
 
-def fit(mined: Mined, folder: RunFolder, group: Group, arguments: TrainingArguments) -> bool:
+def fit(
+    mined: Mined, folder: RunFolder, group: Group, arguments: TrainingArguments, callbacks: Sequence[Any] = ()
+) -> bool:
     """True when training is over; False when it was stopped on request after a checkpoint.
 
-    Every process of the group calls it.
+    Every process of the group calls it. `callbacks` are somebody else's, beside ours.
     """
     dataset, place = mined.dataset, group.place
     recipe = dataset.recipe
@@ -82,6 +85,8 @@ def fit(mined: Mined, folder: RunFolder, group: Group, arguments: TrainingArgume
         if place.rank == 0:
             _say(recipe, drawer, arguments, resumed)
         trainer.add_callback(StopOnSignal(stopper))
+        for callback in callbacks:
+            trainer.add_callback(callback)
         trainer.add_callback(OnSave(lambda: _write_metrics(trainer, folder, place)))
 
         # Training
@@ -199,8 +204,8 @@ def collator_of(mined: Mined, drawer: Drawer, place: Place) -> Collator | PairCo
 def _sides(dataset: Dataset, role: str) -> tuple[Side, Side]:
     """How questions and passages of a split become token ids."""
     sizes, template = dataset.recipe.towers, Template.of(dataset.tokenizer())
-    questions = Side(dataset.tokens_of_questions(role), template, sizes.question_length)
-    return questions, Side(dataset.tokens_of_passages(role), template, sizes.passage_length)
+    questions = Side.of(dataset.tokens_of_questions(role), template, sizes, "question")
+    return questions, Side.of(dataset.tokens_of_passages(role), template, sizes, "passage")
 
 
 def evaluator_of(dataset: Dataset, arguments: TrainingArguments, place: Place) -> DevPool | None:

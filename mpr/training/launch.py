@@ -24,7 +24,7 @@ IGNORED = (
     "num_train_epochs",
     "max_steps",
 )  # a draw is the batch; the plan has the steps
-INSTALLED_AS = {"tensorboard": "mpr[trackers]", "trackio": "mpr[trackers]"}
+INSTALLED_AS = {"tensorboard": "mpr-retrieval[trackers]", "trackio": "mpr-retrieval[trackers]"}
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,8 @@ class Launch:
     quiet: bool = False
     stage: str | None = None
     """Of a recipe with a plan: train this stage alone; None: all of them, one after the other."""
+    callbacks: tuple[Any, ...] = ()
+    """Of whoever calls from Python: transformers' `TrainerCallback`, beside those of mpr."""
 
 
 def run(row: Recipe, launch: Launch, mined: Mined | None = None) -> Path:
@@ -96,7 +98,7 @@ def _train(recipe: Recipe, launch: Launch, target: Path, place: Place, mined: Mi
         processes.refuse_other_disk(place, mined.dataset.corpus.folder, mined.dataset.corpus.folder.exists())
         processes.refuse_other_disk(place, folder.folder, folder.progress() == begun)
         environment.seed_everything(arguments.seed)
-        if not fit(mined, folder, group, arguments):
+        if not fit(mined, folder, group, arguments, launch.callbacks):
             raise command.stopped("stopped on request; a checkpoint was committed")
 
 

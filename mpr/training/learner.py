@@ -47,7 +47,7 @@ def built(dataset: Dataset) -> AnyModel:
 def towers_of(dataset: Dataset, groups: int = 1) -> DualEncoder:
     """The towers of the dataset's recipe, ready to learn."""
     recipe, folder = dataset.recipe, dataset.models.start
-    settings, tokenizer, seed = recipe.towers, dataset.tokenizer(), int(recipe.training["seed"])
+    settings, tokenizer, seed = recipe.towers, dataset.tokenizer(), int(recipe.training.get("seed", 0))
     if folder is None:
         return towers.build(settings, tokenizer, seed, groups)
     found = contract.read(folder)
@@ -65,7 +65,8 @@ def untrained(dataset: Dataset) -> Model:
     head = stages.head_of(dataset.recipe)
     first = Dataset(head, dataset.home, dataset.quiet)
     if head.start is None:
-        return Model.untrained(head.towers, first.tokenizer(), int(head.training["seed"]))
+        seed, published = int(head.training.get("seed", 0)), not head.trains
+        return Model.untrained(head.towers, first.tokenizer(), seed, published=published)
     return Model.of(towers_of(first), first.tokenizer(), contract.base_name(head.start))
 
 

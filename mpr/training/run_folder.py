@@ -126,12 +126,15 @@ class RunFolder:
 
 
 def name(recipe: Any, system: str, fork: str | None = None) -> str:
-    """Of the folder of a system of a recipe, below `runs/`. BM25 knows no seed. `fork`: of another run beside it."""
+    """Of the folder of a system of a recipe, below `runs/`. BM25 and published encoders know no seed. `fork`: of
+    another run beside it."""
     if fork is not None and not _FORK.fullmatch(fork):
         what, fix = f"{excerpt(fork)} cannot be a part of the name of a folder", "use letters, digits, _ . and -"
         raise RecipeError(what, key="--fork", fix=fix)
     parts = [recipe.name]
-    parts += [] if system == "bm25" else [f"seed{recipe.training['seed']}"]
+    if system not in ("bm25", "published"):
+        recipe.must_train()
+        parts.append(f"seed{recipe.training['seed']}")
     parts += [] if system == "trained" else [system]
     return "-".join([*parts, *([fork] if fork is not None else [])])
 

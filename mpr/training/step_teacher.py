@@ -134,7 +134,7 @@ def _sides(dataset: Dataset, scorer: Scorer) -> tuple[Side, Side]:
     questions = tokens.of_questions(dataset.split("train"), settings, tokenizer, dataset.bar)
     passages = tokens.of_passages(dataset.passages_of("train"), settings, tokenizer, dataset.bar)
     template = Template.of(tokenizer)
-    return Side(questions, template, settings.question_length), Side(passages, template, settings.passage_length)
+    return Side.of(questions, template, settings, "question"), Side.of(passages, template, settings, "passage")
 
 
 def located(dataset: Dataset) -> Path:

@@ -1,9 +1,11 @@
 """CATALOGUE: the commands of `mpr`. A file is named after one of its commands, or after what they do.
 
 ```
+init.py        init, recipes
 reproduce.py   reproduce, status, verify       search.py       encode, search, evaluate
 check.py       check, plan, reference          compare.py      compare, fuse
 data.py        data, audit                     generate.py     judge, generate, augment
+pin.py         pin
 training.py    mine, label, train, merge       publishing.py   push, pull
 leaderboard.py leaderboard build, add, fail, expect
 ```

@@ -7,8 +7,19 @@ from typing import Annotated
 
 import typer
 
-Recipes = Annotated[list[Path], typer.Argument(help="Recipe files.", metavar="RECIPE...")]
-OneRecipe = Annotated[Path, typer.Argument(help="A recipe; recipes/README.md explains every key.", metavar="RECIPE")]
+from mpr.recipe import shipped
+
+Recipes = Annotated[
+    list[Path], typer.Argument(help="Recipe files, or names of those that come with mpr.", metavar="RECIPE...")
+]
+OneRecipe = Annotated[
+    Path,
+    typer.Argument(
+        help="A recipe file, or the name of one that comes with mpr (`quickstart`).",
+        metavar="RECIPE",
+        parser=shipped.find,
+    ),
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", help="Override a key, for example --set draw.positives.m=2. Recorded.", metavar="KEY=VALUE"),

@@ -14,14 +14,14 @@ from mpr.verbs.arguments import Home, OneRecipe, Overrides, Recipes, Root
 def check(recipes: Recipes, overrides: Overrides = None) -> None:
     """Read recipes strictly and report everything that is wrong with them, each with its line.
 
-    Nothing is downloaded and no model is loaded. Example: mpr check recipes/*.yaml
+    Nothing is downloaded and no model is loaded. Example: mpr check my.yaml quickstart
     """
-    from mpr.recipe import read
+    from mpr.recipe import read, shipped
 
     refused = []
     for path in recipes:
         try:
-            read.load(path, overrides or ())
+            read.load(shipped.find(path), overrides or ())
         except MprError as error:
             refused.append(error.exit_code)
             typer.echo(str(error), err=True)
@@ -36,13 +36,15 @@ def plan(
     home: Home = Path(".mpr"),
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
 ) -> None:
-    """Show what a recipe will do and cost before it does anything: pins, steps, GPU memory, disk, hours.
+    """Show what a recipe will do and cost before it does anything: pins, steps, downloads, memory, disk, hours.
 
-    Costs are predictions; docs/plan.md has the formulas. Example: mpr plan recipes/trec_bce_m3.yaml
+    A line `warning` says what this machine has too little of. Costs are predictions; docs/plan.md has the formulas.
+    Example: mpr plan recipes/trec_bce_m3.yaml
     """
     from mpr import storage
     from mpr.recipe import plan as plans
     from mpr.recipe import read
+    from mpr.runtime import environment
 
     made = plans.resolve(read.load(recipe, overrides or ()))
     if as_json:
@@ -52,7 +54,11 @@ def plan(
         typer.echo(json.dumps(dataclasses.asdict(made), indent=1))
         return
     typer.echo(str(made), nl=False)
-    typer.echo(f"{'free here':<12}{storage.free_bytes(home) / 1e9:.1f} GB under {home}")
+    memory, free = environment.memory_bytes(), storage.free_bytes(home)
+    typer.echo(f"{'here':<12}{memory / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB free under {home}")
+    for what, shortage in made.shortages(memory, free).items():
+        fix = "; `mpr reproduce --no-bm25` leaves it out" if what == plans.BM25_BASELINE else ""
+        typer.echo(f"{'warning':<12}{shortage}{fix}")
 
 
 def reference(

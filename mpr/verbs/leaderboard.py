@@ -15,6 +15,10 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
+Board = Annotated[
+    Path | None,
+    typer.Option(help="A board of your own, anywhere: its recipes and leaderboard/ lie in it.", metavar="FOLDER"),
+]
 Runs = Annotated[list[Path], typer.Argument(help="Run folders: runs/<recipe>-seed<n>.", metavar="RUN...")]
 
 
@@ -23,18 +27,19 @@ def build(
     check: Annotated[bool, typer.Option("--check", help="Write nothing; refuse any edit since the build.")] = False,
     figures: Annotated[bool, typer.Option("--figures", help="Draw every picture anew.")] = False,
     root: Root = Path(),
+    board: Board = None,
 ) -> None:
     """Write the page, its pictures and its lock from results and recipes, or check that nobody edited any of them.
 
-    Example: mpr leaderboard build --check
+    With --board the page of your own board is FOLDER/leaderboard/README.md. Example: mpr leaderboard build --check
     """
     from mpr.publishing import board_lock
 
     started = time.monotonic()
     if check:
-        typer.echo(f"{board_lock.check(root)} ({time.monotonic() - started:.1f} s)")
+        typer.echo(f"{board_lock.check(board or root, own=board is not None)} ({time.monotonic() - started:.1f} s)")
         return
-    changed = board_lock.build(root, figures)
+    changed = board_lock.build(board or root, figures, own=board is not None)
     for path in changed:
         typer.echo(f"written: {path}")
     typer.echo(f"{len(changed)} files of the leaderboard changed")
@@ -51,17 +56,22 @@ def add(
         str, typer.Option(help="Where the trained model lies on the Hub.", metavar="OWNER/NAME@COMMIT")
     ] = "",
     root: Root = Path(),
+    board: Board = None,
 ) -> None:
     """Take finished runs into the leaderboard; drafts, dirty code, other recipes and fallbacks are refused.
 
+    A board of your own takes rows of your own, with the recipe that lies in the run folder, and says which are drafts:
+    mpr leaderboard add runs/my-seed42 --board my-board.
     Example: mpr leaderboard add runs/quickstart-seed42 runs/quickstart-bm25
     """
     from mpr.publishing import board_entries
 
     for run in runs:
-        changed = board_entries.add(root, run, replace=replace, again=again, checkpoint=checkpoint)
+        changed = board_entries.add(
+            board or root, run, replace=replace, again=again, checkpoint=checkpoint, own=board is not None
+        )
         typer.echo(f"{run}: {', '.join(map(str, changed)) if changed else 'already there'}")
-    typer.echo("now: mpr leaderboard build")
+    typer.echo("now: mpr leaderboard build" + (f" --board {board}" if board else ""))
 
 
 @app.command()

@@ -19,7 +19,9 @@ def reproduce(
     home: Home = Path(".mpr"),
     runs: Annotated[Path, typer.Option(help="Where run folders are made.", metavar="FOLDER")] = Path("runs"),
     seeds: Annotated[int, typer.Option(help="How many seeds, counted up from the recipe's.", min=1, max=1000)] = 1,
-    baselines: Annotated[bool, typer.Option(help="Also the untrained start and BM25, to stand beside the row.")] = True,
+    baselines: Annotated[bool, typer.Option(help="Also BM25 and the untrained start, to stand beside the row.")] = True,
+    bm25: Annotated[bool, typer.Option(help="BM25 among the baselines: its index takes memory (`mpr plan`).")] = True,
+    untrained: Annotated[bool, typer.Option(help="The start among them: the corpus is encoded twice.")] = True,
     older_code: Annotated[
         bool, typer.Option("--older-code", help="Keep stages that other code made; the result says so.")
     ] = False,
@@ -29,17 +31,20 @@ def reproduce(
 ) -> None:
     """Make a row: data, candidates, training, vectors, ranking, scores, each with a receipt; then print the row.
 
+    The trained runs come first, then the baselines: BM25, and the model before training.
     Stop it anywhere and run it again: what is done and verifies is kept, everything else is done again and it says why.
-    A run above or below the `expected` band of the recipe ends with exit code 3; everything is kept.
+    A run above or below the `expected` band of the recipe ends with exit code 3; everything is kept. A recipe without
+    training (recipes/checkpoints/) measures published encoders: values off the published ones end with code 3 too.
     Example: mpr reproduce recipes/quickstart.yaml --seeds 3
     """
     from mpr.rows import reproduction
     from mpr.runtime import command
 
     command.tell()
+    wanted = [name for name, is_wanted in (("bm25", bm25), ("untrained", untrained)) if baselines and is_wanted]
     made = reproduction.reproduce(
         recipe, overrides or (), home, runs, typer.echo,
-        fork=fork, seeds=seeds, baselines=baselines, older_code=older_code, budget=int(memory * 1e9), quiet=quiet,
+        fork=fork, seeds=seeds, baselines=wanted, older_code=older_code, budget=int(memory * 1e9), quiet=quiet,
     )  # fmt: skip
     typer.echo(str(made), nl=False)
     typer.echo(made.next_commands(recipe), nl=False)
@@ -48,8 +53,11 @@ def reproduce(
 
 
 def status(run: Run, home: Home = Path(".mpr")) -> None:
-    """Show which stages of a run are done, what is lost, and how far training is. Nothing is hashed."""
-    from mpr.rows import pipeline
+    """Show which stages of a run are done, what is lost, and how far training is. Nothing is hashed.
+
+    Of a finished run also what its plan predicted, beside what was measured (docs/plan.md).
+    """
+    from mpr.rows import forecast, pipeline
 
     if not run.is_dir():
         raise StorageError(
@@ -57,7 +65,10 @@ def status(run: Run, home: Home = Path(".mpr")) -> None:
         )
     for line in pipeline.status(run, home):
         typer.echo(line)
-    typer.echo("result    " + ("there" if (run / "result.json").exists() else "not there"))
+    is_finished = (run / "result.json").exists()
+    typer.echo("result    " + ("there" if is_finished else "not there"))
+    for line in forecast.compared(run, home) if is_finished else ():
+        typer.echo(line)
 
 
 def verify(run: Run, home: Home = Path(".mpr"), quiet: Quiet = False) -> None:

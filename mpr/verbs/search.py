@@ -46,13 +46,17 @@ def _opened(
     if untrained and bm25:
         raise RecipeError("--untrained and --bm25 are two baselines", key="--bm25", fix="ask for one at a time")
     found = read.load(recipe, overrides or ())
-    system = "untrained" if untrained else "bm25" if bm25 else "trained"
+    if untrained and not found.trains:
+        fix = "leave it out: the published encoders are the row"
+        raise RecipeError("the recipe trains nothing (training: none)", key="--untrained", fix=fix)
+    system = "untrained" if untrained else "bm25" if bm25 else found.system
     place = folder or Path("runs") / run_folder.name(found, system)
     return Retrieval(Dataset(found, home, quiet), place, int(memory * 1e9), untrained)
 
 
 def _model(stages: Retrieval, name: str | None, untrained: bool, group: Group) -> Model:
-    """The run's own trained model, another one, one of the Hub, or the encoders that the recipe starts from."""
+    """The run's own trained model, another one, one of the Hub, or the encoders that the recipe starts from or, where
+    it trains nothing, is about."""
     from mpr.models import locate
     from mpr.search.inference import Model
     from mpr.training import learner
@@ -68,7 +72,7 @@ def _model(stages: Retrieval, name: str | None, untrained: bool, group: Group) -
             raise DataError("there is no trained model", where=str(own), fix=fix)
         return str(own)
 
-    if untrained:
+    if untrained or (name is None and not stages.recipe.trains):
         return learner.untrained(dataset)
     return Model.trained(Path(group.first(place)), stages.recipe.towers)  # downloaded by the first process only
 
@@ -107,7 +111,8 @@ def encode(
     predict: Annotated[bool, typer.Option("--predict", help="Only say what it will take, from a sample.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Encode the corpus and the evaluation questions with a trained model; a stopped run goes on.
+    """Encode the corpus and the evaluation questions with a trained model, or with the published encoders of a recipe
+    that trains nothing; a stopped run goes on.
 
     Several processes share the work: torchrun --nproc_per_node 2 -m mpr.cli encode RECIPE.
     Example: mpr encode recipes/quickstart.yaml
@@ -183,7 +188,10 @@ def evaluate(
 ) -> None:
     """Score rankings by the recipe's measures: over which questions, by which rules, with every question's score kept.
 
-    Searches first what was not searched yet. Example: mpr evaluate recipes/quickstart.yaml
+    Searches first what was not searched yet. With --run it scores a TREC run of any program: that needs the corpus, the
+    questions and the judgements or answers of the recipe, but no training split, no vectors and no model.
+    Examples: mpr evaluate recipes/quickstart.yaml
+    mpr evaluate recipes/checkpoints/tas_b_msmarco.yaml --split dl19 --run theirs.trec
     """
     stages = _opened(recipe, overrides, home, folder, quiet, untrained, bm25, memory)
     found: dict[str, str] = {}

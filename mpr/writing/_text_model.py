@@ -73,11 +73,11 @@ class Writer:
     @property
     def origin(self) -> dict[str, Any]:
         """What the answers depend on: the weights, not where they lie, and the settings but for the batch."""
-        from mpr.models import pretrained
+        from mpr.models import weight_files
 
         wanted = self.settings.model_dump(mode="json", include={"kind", "tokens", "chat", "sample"}, exclude_none=True)
         name = Path(self.settings.model).name if Path(self.settings.model).is_dir() else self.settings.model
-        return {**wanted, "model": name, "weights": pretrained.digest(self._folder)}
+        return {**wanted, "model": name, "weights": weight_files.digest(self._folder)}
 
     def __call__(self, prompts: Sequence[str]) -> Iterator[list[Answered]]:
         size = 1 if self.settings.sample is not None else self.settings.batch
@@ -175,12 +175,12 @@ class Writer:
     def _model(self) -> Any:
         from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, GenerationConfig
 
-        from mpr.models import pretrained
+        from mpr.models import weight_files
         from mpr.runtime.processes import Place
         from mpr.search import encode
 
         folder = self._folder
-        pretrained.weight_files(folder)
+        weight_files.safetensors(folder)
         try:
             config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
             kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM

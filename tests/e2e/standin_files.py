@@ -31,6 +31,7 @@ DPR = {  # question set -> (name in DPR's files, first positive is gold, answers
     "trec": ("curatedtrec", False, True, False),
     "squad": ("squad1", True, False, False),
 }
+COPIES = {"nq": "nq", "trivia": "trivia", "webq": "wq", "trec": "curated", "squad": "squad"}  # names in Tevatron's
 JUDGED = {"dev": slice(0, 5), "dl19": slice(5, 9), "dl20": slice(9, TESTED)}  # of the test questions
 
 
@@ -43,6 +44,8 @@ class Written:
     """Id -> text."""
     positives: list[int]
     """How many each training question has that has any."""
+    records: int = TRAINED
+    """How many training questions there are."""
     answers: dict[str, list[list[str]]] = field(default_factory=dict)
     """Split -> answers of each question, in the order of the file."""
     grades: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
@@ -102,23 +105,53 @@ def _pattern(answer: str) -> str:
 # DPR's Wikipedia
 
 
-def dpr(folder: Path, questions: str, annotated: bool = False) -> Written:
-    """`psgs_w100.tsv.gz`, `biencoder-*-train.json.gz`, `*-test.qa.csv` and, if asked for, `*-annotation.jsonl`."""
+def dpr(folder: Path, questions: str, copies: tuple[str, ...] = (), annotated: bool = False) -> Written:
+    """`psgs_w100.tsv.gz`, `biencoder-*-train.json.gz`, `*-test.qa.csv` and, if asked for, `*-annotation.jsonl`.
+
+    Of `copies`, `train` and `test` among them, Tevatron's copies are written instead: `*.jsonl.gz`.
+    """
     folder.mkdir(parents=True)
     stem, gold, regex, packed = DPR[questions]
     rows = [["id", "text", "title"], *([one.id, one.text, one.title] for one in passages().values())]
     _packed(folder / "psgs_w100.tsv.gz", _tabbed(rows))
     records = [_record(stem, group, number, gold, regex) for number, group in enumerate(asked("train"))]
-    _packed(folder / f"biencoder-{stem}-train.json.gz", json.dumps(records, indent=4))
+    if "train" in copies:
+        lines = [_copied(number, found) for number, found in enumerate(records) if found["positive_ctxs"]]
+        _packed(folder / f"{COPIES[questions]}-train.jsonl.gz", _jsonl(lines))
+    else:
+        _packed(folder / f"biencoder-{stem}-train.json.gz", json.dumps(records, indent=4))
     answers = [_answers(group, regex) for group in asked("test")]
-    lines = [[group.question.text, repr(known)] for group, known in zip(asked("test"), answers, strict=True)]
-    _packed(folder / f"{stem}-test.qa.csv{'.gz' if packed else ''}", _tabbed(lines))
+    texts = [group.question.text for group in asked("test")]
+    if "test" in copies:  # without lists of passages, and the numbers of the questions as their ids
+        lines = [
+            {"query_id": str(number), "query": text, "answers": known}
+            for number, (text, known) in enumerate(zip(texts, answers, strict=True))
+        ]
+        _packed(folder / f"{COPIES[questions]}-test.jsonl.gz", _jsonl(lines))
+    else:
+        lines_of_two = [[text, repr(known)] for text, known in zip(texts, answers, strict=True)]
+        _packed(folder / f"{stem}-test.qa.csv{'.gz' if packed else ''}", _tabbed(lines_of_two))
     if annotated:
         _packed(folder / f"{questions}-annotation.jsonl", _annotation())
     known = {one.id: one.text for one in passages().values()}
     key = _key(stem)
     sizes = [len({one[key] for one in found["positive_ctxs"]}) for found in records if found["positive_ctxs"]]
-    return Written(folder, known, _annotated_sizes() if annotated else sizes, answers={f"{questions}_test": answers})
+    trained = _annotated_sizes() if annotated else sizes
+    records = len(sizes) if "train" in copies else TRAINED
+    return Written(folder, known, trained, records, answers={f"{questions}_test": answers})
+
+
+def _copied(number: int, record: dict[str, Any]) -> dict[str, Any]:
+    """A record in Tevatron's first form."""
+    lists = {
+        ours: [
+            {"docid": one[key], "title": one["title"], "text": one["text"]}
+            for one in record[theirs]
+            for key in {"passage_id", "psg_id"} & set(one)
+        ]
+        for ours, theirs in (("positive_passages", "positive_ctxs"), ("negative_passages", "hard_negative_ctxs"))
+    }
+    return {"query_id": str(number), "query": record["question"], "answers": record["answers"], **lists}
 
 
 def _answers(group: Group, regex: bool) -> list[str]:

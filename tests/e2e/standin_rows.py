@@ -6,6 +6,7 @@ checkpoint: pretraining heads, layer norms under their old names, a pickle that 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
@@ -24,7 +25,7 @@ import transformers
 from safetensors.torch import save
 
 from mpr import catalogue
-from mpr.corpora import dpr_wikipedia
+from mpr.corpora import Pin, dpr_wikipedia, spellings
 from mpr.data import _vocabulary
 from mpr.recipe import read
 from mpr.recipe.keys import NewEncoder, Recipe
@@ -45,10 +46,12 @@ CHANGED = {  # key -> what it is here: what a CPU and a few questions ask for
     "training.num_train_epochs": "1",
     "training.warmup_steps": "0.1",  # 1,237 updates are more than there are
     "training.fp16": "false",
+    "encoding.compute": "float32",
     "training.logging_steps": "1",
     "scale.processes": "1",  # tests/parity has that several give the gradient of one
     "scale.gather": "false",
 }
+UPDATES = {"training.max_steps": "3"}  # instead of epochs, where a row counts updates
 SIZES = {"hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
 OLD_NAMES = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
 
@@ -108,19 +111,38 @@ def recipe_of(name: str) -> Recipe:
 
 @contextmanager
 def counted(monkeypatch: pytest.MonkeyPatch, name: str, written: Written) -> Iterator[None]:
-    """The collection's pinned counts are those of the stand-in, so that they are checked as those of the files are."""
+    """The collection's pinned counts and sums are those of the stand-in, and checked as those of the files are."""
     kind = catalogue.find("corpora", recipe_of(name).data.corpus.name).Collection  # type: ignore[attr-defined]
-    published, asked = kind.splits.fget, written.counts()
+    published, given, asked = kind.splits.fget, kind.given, written.counts()
 
     def splits(self: Any) -> Mapping[str, Any]:
         train, found = recipe_of(name).data.train, dict(published(self))
-        found[train] = replace(found[train], usable=len(written.positives))
+        found[train] = replace(found[train], questions=written.records, usable=len(written.positives))
         return found | {split: replace(found[split], questions=count) for split, count in asked.items()}
 
     with monkeypatch.context() as patched:
         patched.setattr(kind, "splits", property(splits))
         patched.setattr(kind, "size", len(written.passages))
+        patched.setattr(kind, "given", lambda self, pin: summed(given(self, pin), written.folder))
         yield
+
+
+def summed(pin: Pin, folder: Path) -> Pin:
+    """The pin of a file, with the sums of its stand-in in a folder where that is packed in the same way."""
+    path = next((folder / name for name in spellings(pin) if (folder / name).is_file()), None)
+    if path is None or (path.suffix == ".gz") != pin.file.endswith(".gz"):
+        return pin
+    data = path.read_bytes()
+    md5 = None if pin.md5 is None else hashlib.md5(data, usedforsecurity=False).hexdigest()
+    return replace(pin, sha256=hashlib.sha256(data).hexdigest(), md5=md5, size=len(data))
+
+
+def copied(server: HubServer, folder: Path) -> str:
+    """Tevatron's copy of NQ on the Hub, with the stand-in's test questions; returns the address of their file."""
+    copy, file = dpr_wikipedia._COPIES["nq"], "nq-test.jsonl.gz"
+    repo = server.create(f"datasets/{copy.repo}")
+    repo.commits[copy.commit] = Commit(repo.head, "as pinned", {file: (folder / file).read_bytes()})
+    return f"/datasets/{copy.repo}/resolve/{copy.commit}/{file}"
 
 
 @contextmanager
@@ -146,7 +168,9 @@ def files(name: str, folder: Path) -> Written:
     """The stand-in of a row's collection, written into a new folder."""
     corpus: Any = recipe_of(name).data.corpus
     if corpus.name == "dpr_wikipedia":
-        return standin_files.dpr(folder, corpus.questions, recipe_of(name).data.train.endswith("_annotated"))
+        whose = {"train": corpus.variant, "test": corpus.test or corpus.variant}
+        copies = tuple(part for part, of in whose.items() if of == "tevatron")
+        return standin_files.dpr(folder, corpus.questions, copies, recipe_of(name).data.train.endswith("_annotated"))
     return {"msmarco_passage": standin_files.msmarco, "beir": standin_files.beir}[corpus.name](folder)
 
 
@@ -180,7 +204,10 @@ class Made:
 def overrides(name: str, written: Written | None) -> list[str]:
     """The `--set` arguments, of keys that the recipe has; without a folder the files are downloaded."""
     place = [] if written is None else [f"data.corpus.folder={json.dumps(str(written.folder))}"]
-    return [*(f"{key}={value}" for key, value in CHANGED.items()), *place]
+    changed = CHANGED
+    if "max_steps" in recipe_of(name).training:
+        changed = {key: value for key, value in CHANGED.items() if key != "training.num_train_epochs"} | UPDATES
+    return [*(f"{key}={value}" for key, value in changed.items()), *place]
 
 
 def made(name: str, written: Written, home: Path, folder: Path, sets: list[str]) -> Made:
@@ -215,7 +242,7 @@ def accuracy(found: Made, role: str, cut: int) -> float:
     regex, ranked = found.recipe.evaluation.match == "regex", found.ranked(role)
     hits = 0
     for question, passages in ranked.items():
-        answers = found.written.answers[split][int(question.rpartition("-")[2])]
+        answers = found.written.answers[split][int(question.rpartition("-")[2])]  # ids end with the question's number
         hits += any(holds(found.written.passages[one], answers, regex) for one in passages[:cut])
     return hits / len(found.written.answers[split])
 

@@ -45,6 +45,8 @@ NOT_RUN = {  # only understood, and why
     "mpr push runs/quickstart-seed42 me/quickstart --baseline runs/quickstart-bm25": "the Hub; see test_push_and_pull",
     "mpr pull me/quickstart@<40 hex digits of the commit>": "the Hub; see test_push_and_pull",
 }
+OWN = "is run by test_own_data"
+NOT_RUN |= dict.fromkeys(("mpr init my.yaml --data my.jsonl", "mpr plan my.yaml", "mpr reproduce my.yaml"), OWN)
 MISTAKES = {  # of the README's my.yaml
     "m: 4,": "m: 0,",
     "name: lse_pair": "name: bec",
@@ -56,6 +58,7 @@ BIN = ".venv/bin/"  # where make installs
 README = (ROOT / "README.md").read_text("utf-8")
 NO_WRITER, NO_PLAN = "needs a language model; see its e2e test", "needs a plan; see test_plan_of_stages"
 BIG = "takes a GPU and MS MARCO; see test_systems, and the plans in tests/golden"
+PUBLISHED = "takes the Hub, MS MARCO and hours; see test_checkpoint_rows, and test_retrieval for a run of others"
 NO_DAEMON, NO_GPU, A_TEST = "needs a docker daemon", "needs GPUs", "is a test itself"
 QUICKSTART = "make quickstart"  # is run with its output, below
 WITH = {  # the rest of a launch that the page cuts short, and whose vectors are searched
@@ -77,6 +80,8 @@ def why_not(command: Command) -> str:
         return NO_PLAN
     if "recipes/systems/" in command.text:
         return BIG
+    if "recipes/checkpoints/" in command.text:
+        return PUBLISHED
     if config and not config.endswith("/cpu.yaml"):
         return NO_GPU
     return NOT_RUN.get(command.text, "")
@@ -123,7 +128,7 @@ def test_what_make_would_run_is_understood(examined: Examined) -> None:
         "accelerate launch --config_file recipes/accelerate/tpu.yaml mpr/train.py RECIPE",
         "accelerate launch --cpu mpr/train.py RECIPE --sets a=b", "torchrun --nproc 2 -m mpr.train RECIPE --sets a=b",
         "torchrun --processes 2 -m mpr.train RECIPE", "torchrun -m mpr.trainer RECIPE", "python benchmarks/none.py",
-        "docker build --build-arg VARIAND=cpu .", "docker run --rm mpr reproduces", "pip install 'mpr[gpus]'",
+        "docker build --build-arg VARIAND=cpu .", "docker run --rm mpr reproduces", "pip install 'mpr-retrieval[gpus]'",
         "pytest tests/unit/test_nothing.py",
     ],
 )  # fmt: skip

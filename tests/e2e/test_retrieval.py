@@ -94,6 +94,52 @@ def test_a_foreign_run_is_scored_as_deep_as_it_is(place: Place, capsys: pytest.C
     assert "a measure looks at 5 passages, the run keeps 1" in capsys.readouterr().err
 
 
+def test_a_foreign_run_needs_no_training_split_and_no_model(tmp_path: Path) -> None:
+    """Corpus, questions and answers are enough: the training file is not even there."""
+    alone, run = Place(tmp_path), tmp_path / "theirs.trec"
+    (tmp_path / "train.jsonl").unlink()
+    ranked = {"e0": "p8 p0 p1 p2 p3", "e1": "p3 p4 p5 p6 p7", "e2": "p9 p10 p11 p8 p0", "e3": "p1 p2 p3 p4 p5"}
+    lines = (
+        f"{question} Q0 {passage} {place} {9 - place} theirs\n"
+        for question, passages in ranked.items()
+        for place, passage in enumerate(passages.split(), 1)
+    )
+    run.write_text("".join(lines), "utf-8")
+    alone.do("evaluate", "foreign", "--run", str(run))
+    kept = Scores.open(tmp_path / "foreign" / "scores" / "test-theirs")
+    assert {name: kept.mean(name)[0] for name in ("top1", "top5")} == by_hand(run) == {"top1": 0.25, "top5": 0.75}
+    assert not kept.trained_Q.any()
+    made = {path.name for path in (tmp_path / "foreign").iterdir()}
+    assert made == {"scores"}
+    stores = [path.name for path in (tmp_path / "home").rglob("*") if path.is_dir()]
+    assert not any(name.startswith(("train", "vocabulary")) or "tokens" in name for name in stores), stores
+
+
+def test_a_trained_model_is_scored_without_its_training(place: Place) -> None:
+    """`training: none` with `start`: the model's folder says how it is used, and the ranking is the same."""
+    text = place.recipe.read_text("utf-8")
+    model = json.dumps(str(place.folder / "ours" / "model"))
+    text = text[: text.index("sources: ")] + f"start: {model}\ntraining: none\n" + text[text.index("search: ") :]
+    lines = text.splitlines(keepends=True)
+    kept = [line for line in lines if not line.startswith(("  train:", "  repair:", "  overlap:"))]
+    assert len(lines) - len(kept) == 3
+    bare = place.folder / "bare.yaml"
+    bare.write_text("".join(kept), "utf-8")
+    home, runs = str(place.folder / "home"), str(place.folder / "runs")
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["reproduce", str(bare), "--home", home, "--runs", runs, "--no-baselines", "--quiet"])
+    assert ended.value.code == 0
+    ours, again = (
+        (folder / "rankings" / "test" / "run.trec").read_text("utf-8").splitlines()
+        for folder in (place.folder / "ours", place.folder / "runs" / "bare-published")
+    )
+    assert [line.split()[:5] for line in again] == [line.split()[:5] for line in ours]
+    for verb in ("train", "mine", "audit"):
+        with pytest.raises(SystemExit) as ended:
+            cli.main([verb, str(bare), "--home", home, "--quiet"])
+        assert ended.value.code == 2
+
+
 def test_another_depth_is_refused(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     place.refused("search", "ours", "--set", "search.depth=9", code=2)
     assert "was made with depth 10 -> 9" in capsys.readouterr().err

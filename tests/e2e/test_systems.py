@@ -62,6 +62,7 @@ def overrides(path: Path, folder: Path) -> list[str]:
     document: dict[str, Any] = strict_yaml.parse(path.read_bytes(), str(path)).value
     made: list[Set] = [
         ("data.corpus", collection(folder)),
+        ("draft", "true"),  # nobody pins the planted collection
         ("data.evaluate", "{test: test}"),
         ("evaluation", f"{{measures: [{MEASURE}, mrr10], match: judgements}}"),
         ("search.depth", 100),
@@ -86,6 +87,8 @@ def _smaller(written: dict[str, Any], place: str, epochs: int) -> Iterator[Set]:
     steps = epochs * QUESTIONS // BATCH
     if "train" in written.get("data", {}):
         yield f"{place}data.train", SPLITS[written["data"]["train"]]
+    if "unlabelled" in written.get("data", {}):
+        yield f"{place}data.unlabelled", "unlabelled"
     if written.get("task") == "cross_encoder":
         yield f"{place}towers.pooling", "cls"
     if written.get("task") == "late_interaction":
@@ -120,12 +123,12 @@ def _smaller(written: dict[str, Any], place: str, epochs: int) -> Iterator[Set]:
 def _less(entry: dict[str, Any], place: str) -> Iterator[Set]:
     """An entry of sources, negatives or labels in small."""
     if entry.get("name") == "file":
-        yield place, BM25
+        yield place, BM25 if entry["as"] != "random" else "{name: random, as: random, depth: 20, seed: 4}"
         return
-    if entry.get("name") == "triples":
-        yield f"{place}.file", TRIPLES
-    if "file" in entry.get("scores", {}):
-        yield f"{place}.scores.file", TRIPLES
+    for file, keys in ((place, entry), (f"{place}.scores", entry.get("scores", {}))):
+        if "file" in keys:
+            yield f"{file}.file", TRIPLES
+            yield from ((f"{file}.{key}", "null") for key in ("md5", "url") if key in keys)
     if entry.get("name") in BY_THRESHOLD:
         yield f"{place}.scores", JUDGE
     for key in ("dtype", "compute"):

@@ -17,6 +17,17 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
         (TREC, ["draw.negatives[0].k=101"], "draw.negatives[0].k", "the candidates that data.corpus keeps of 100"),
         (TREC, ["data.corpus.candidates=0"], "draw.negatives[0].k", "the candidates that data.corpus keeps of 0"),
     ],
+    "fallbacks fit": [
+        (TREC, ["draw.negatives[0].fallback=bm25"], "draw.negatives[0].fallback", "has too few already"),
+        (TREC, ["draw.negatives[0].k=null", "draw.negatives[0].all=true", "draw.negatives[0].short=fewer",
+                "sources=[{name: file, as: bm25}, {name: file, as: random}]", "draw.negatives[0].fallback=random"],
+         "draw.negatives[0].fallback", "no place stays open"),
+    ],
+    "block fits": [
+        (TREC, ["draw.block=as_drawn", "draw.in_batch=false"], "draw.block", "no row sees what others drew"),
+        (TREC, ["draw.block=as_drawn", "scale.negative_cache={size: 8, policy: lru}"],
+         "draw.block", "remembers a passage once"),
+    ],
     "weights fit": [
         (TREC, ["draw.negatives[0].temperature=1.0"], "draw.negatives[0].temperature", "goes with weight softmax"),
         (TREC, ["draw.negatives[0].weight=softmax"], "draw.negatives[0].temperature", "goes with weight softmax"),
@@ -43,7 +54,8 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
          "draw.clusters.per_batch", "does not divide the 16 questions"),
         (TREC, ["draw.questions=cluster", "draw.clusters={k: 2, model: start, iterations: 5, per_batch: 4}"],
          "draw.clusters.per_batch", "is more than the 2 clusters"),
-        (TREC, ["draw.questions=cluster", "draw.clusters={k: 1126, model: start, iterations: 5}"],
+        (TREC, ["draft=true", "data.corpus.variant=dpr", "draw.questions=cluster",
+                "draw.clusters={k: 1126, model: start, iterations: 5}"],
          "draw.clusters.k", "is more than the 1,125 questions"),
     ],
 }  # fmt: skip

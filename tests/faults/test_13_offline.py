@@ -3,18 +3,27 @@ what is not there is named with its revision and the remedy; nothing is written 
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from mpr.models import pretrained
+from mpr.corpora import Pin
+from mpr.data import _download
+from mpr.data._fetcher import Fetcher
+from mpr.errors import DataError
+from mpr.models import weight_files
 from tests.conftest import Examined
 from tests.hub_client import Client, Done
 from tests.hub_server import HubServer
+from tests.lying_server import LyingServer
 from tests.unit.encodings import model_folder
 from tests.unit.tiny_models import published
 
@@ -32,7 +41,7 @@ class Machine:
             each.mkdir(exist_ok=True)
             each.chmod(0o755)
         encoder, model = published(folder / "encoder"), model_folder(folder / "model")
-        self.digest = pretrained.digest(encoder)
+        self.digest = weight_files.digest(encoder)
         self.hub = HubServer()
         self.base = self.hub.add(BASE, {name: (encoder / name).read_bytes() for name in FILES})
         files = [path for path in model.rglob("*") if path.is_file()]
@@ -189,3 +198,29 @@ def test_half_a_model_is_no_model(machine: Machine, examined: Examined) -> None:
     folder = Path(machine.client.call("from_hub", MODEL, machine.model, str(home)).value)
     assert os.listdir(home / "models") == [folder.name]
     examined(len(debris), "files in the stage of the killed process", at_least=1)
+
+
+def test_files_that_are_here_are_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, examined: Examined) -> None:
+    """Downloads, members of archives and plain files of the Hub, with every server gone; what is missing is named."""
+    monkeypatch.setattr(_download, "_PAUSE", 0.0)
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        archive.writestr("sets/c.tsv", b"c")
+    with LyingServer(made.getvalue(), b"") as server, HubServer() as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
+        monkeypatch.setenv("HF_TOKEN", hub.token)
+        commit = hub.add("datasets/tester/wiki", {"b.tsv": b"b"})
+        bundle = Pin("all.zip", f"{server.endpoint}/all.zip", md5=hashlib.md5(made.getvalue()).hexdigest())
+        member = Pin("c.tsv", archive=bundle, inside="sets/c.tsv")
+        pins = [bundle, Pin("b.tsv", repo="tester/wiki", revision=commit), member]
+        found = [Fetcher(tmp_path, draft=False, quiet=True)(pin) for pin in pins]
+    for offline in (False, True):
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", offline)
+        assert [Fetcher(tmp_path, draft=False, quiet=True)(pin) for pin in pins] == found
+        for pin in (replace(bundle, url=f"{bundle.url}?2"), replace(pins[1], inside="d.tsv")):
+            with pytest.raises(DataError) as refused:
+                Fetcher(tmp_path, draft=False, quiet=True)(pin)
+            assert "bring the file and say --set data.corpus.folder=FOLDER" in str(refused.value)
+            reason = "HF_HUB_OFFLINE is set" if offline and pin.repo else "Connection refused"
+            assert reason in str(refused.value)
+    examined(2 * (len(pins) + 2), "files without a network", at_least=10)

@@ -26,6 +26,10 @@ from tests.faults.contradictory_starts import recipes
 from tests.faults.contradictory_tasks import CASES as TASKS
 
 ABSENT = "<absent>"  # takes a key away instead of setting it
+OWN_FILES = (
+    "draft=true",
+    "data.corpus.variant=dpr",
+)  # DPR's files of TREC: nobody has pinned them, their size is known
 POOL, EPOCH = "{split: trec_dev, questions: 100, candidates: 30}", "training.eval_strategy=epoch"
 BEST = [f"validation={POOL}", EPOCH, "training.save_strategy=epoch", "training.load_best_model_at_end=true",
         "training.metric_for_best_model=mrr"]  # fmt: skip
@@ -43,6 +47,12 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
     ],
     "names are plain": [
         (TREC, ["data.evaluate={../out: trec_test}"], "data.evaluate.../out", "'../out' is no plain name"),
+    ],
+    "corpus pins fit": [
+        (TREC, [f"data.corpus.pins={{psgs_w100.txt: {'a' * 64}}}"], "data.corpus.pins.psgs_w100.txt",
+         "is no file of this collection"),
+        (TREC, [f"data.corpus.pins={{psgs_w100.tsv.gz: {'a' * 64}}}"], "data.corpus.pins.psgs_w100.tsv.gz",
+         "to be another file: sha256 c39b020c855a"),
     ],
     "no training on evaluation": [
         (TREC, ["data.evaluate.again=trec_train"], "data.evaluate.again", "is also trained on"),
@@ -102,6 +112,7 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
     "negatives have sources": [
         (TREC, ["draw.negatives[0].from=bm26"], "draw.negatives[0].from", "no source is called 'bm26'"),
         (TREC, ["sources=[]"], "draw.negatives[0].from", "no source is called 'bm25'"),
+        (TREC, ["draw.negatives[0].fallback=rand"], "draw.negatives[0].fallback", "no source is called 'rand'"),
         (TREC, ["sources=[{name: file, as: bm25}, {name: file, as: bm25}]"], "sources[1].as", "a second source"),
         (LLM, ["sources[0].as=bm25", "draw.negatives[0].from=bm25"], "sources[0].as", "no candidates called 'bm25'"),
     ],
@@ -128,6 +139,7 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
         (WORLD, ["towers.passage_base=x/y", "towers.share=false"], "towers.passage_base", "belongs to separate towers"),
         (TREC, [f'towers.passage_revision="{"0" * 40}"'], "towers.passage_revision", "belongs to passage_base"),
         (TREC, [f"towers.lora={LORA[:-1]}, towers: question}}", "towers.projection=64"], "towers.projection", "frozen"),
+        (TREC, ["towers.pair_cut=longest_first", "towers.title=join"], "towers.pair_cut", "no pair of title and text"),
         (TREC, [FROZEN, "towers.share=true"], "towers.train", "there is only one tower"),
         (TREC, [FROZEN, f"towers.lora={LORA}"], "towers.lora.towers", "the passage tower does not learn"),
     ],
@@ -144,11 +156,12 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
     "pinned": [
         (WORLD, ["towers.new=null", "towers.base=a/b", 'towers.revision="86b5e0934494bd15c9632b12f734a8a67f723594"',
                  "towers.share=false", "towers.passage_base=a/c"], "towers.passage_revision", "is not pinned to"),
-        (TREC, ["draft=false"], "data.corpus", "has no checksum or revision"),
-        (TREC, ["draft=false", f"labels=[{LABEL}, {TEACHER}]"], "labels[1].scores.sha256", "is not pinned"),
+        (TREC, ["data.corpus.variant=dpr"], "data.corpus", "has no checksum or revision"),
+        (WORLD, ["sources=[{name: file, as: bm25, file: run.trec, format: trec}]"], "sources[0].sha256", "not pinned"),
+        (TREC, [f"labels=[{LABEL}, {TEACHER}]"], "labels[1].scores.sha256", "is not pinned"),
         (WORLD, [f"labels=[{LABEL}, {JUDGED_BY_LLM}]"], "labels[1].judgements.sha256", "judgements is not pinned"),
         (WORLD, ["data.augment={file: a}", "labels[0].tiers=[gold, augmented]"], "data.augment.sha256", "not pinned"),
-        (TREC, ["draft=false", f"labels=[{LABEL}, {{name: teacher, missing: drop, scores: {{cross_encoder: a/b}}}}]"],
+        (TREC, [f"labels=[{LABEL}, {{name: teacher, missing: drop, scores: {{cross_encoder: a/b}}}}]"],
          "labels[1].scores.cross_encoder", "is not pinned to a commit"),
         (WORLD, [f"labels=[{LABEL}, {ASKED}]", "objective=[{name: kl, target: live}]"],
          "labels[1].model", "teacher is not pinned to a commit"),
@@ -157,8 +170,9 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
          "towers.base", "is a local folder"),
     ],
     "batch fits": [
-        (TREC, ["training.per_device_train_batch_size=1126"], "training.per_device_train_batch_size", "1,126"),
-        (TREC, ["scale.processes=71"], "training.per_device_train_batch_size", "the split has 1,125"),
+        (TREC, [*OWN_FILES, "training.per_device_train_batch_size=1126"], "training.per_device_train_batch_size",
+         "1,126"),
+        (TREC, [*OWN_FILES, "scale.processes=71"], "training.per_device_train_batch_size", "the split has 1,125"),
     ],
     "training is complete": [
         *[(TREC, [f"training.{name}={ABSENT}"], f"training.{name}", "is missing")
@@ -219,8 +233,8 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
         (TREC, [*BEST, "training.greater_is_better=false"], "training.greater_is_better", "a higher mrr is better"),
     ],
     "warmup ends": [
-        (TREC, ["training.warmup_steps=7033"], "training.warmup_steps", "beyond the end after 7,032"),
-        ("trec_nll_m1_released", ["training.warmup_steps=1237"], "training.warmup_steps", "beyond the end after 879"),
+        (TREC, [*OWN_FILES, "training.warmup_steps=7033"], "training.warmup_steps", "beyond the end after 7,032"),
+        ("trec_nll_m1_released", ["training.warmup_steps=1237"], "training.warmup_steps", "beyond the end after 800"),
         (WORLD, ["training.warmup_steps=161"], "training.warmup_steps", "beyond the end after 160"),
         (NQ, ["training.gradient_accumulation_steps=16"], "training.warmup_steps", "beyond the end after 1,150"),
     ],
@@ -290,6 +304,9 @@ def test_shipped_recipes_break_no_rule(examined: Examined) -> None:
     """The other direction: no rule objects to a good recipe."""
     count = 0
     for recipe in (stage for row in shipped.recipes().values() for stage in row.stages):
+        if not recipe.trains:
+            assert rules.broken(recipe) == []
+            continue
         for rule in RULES:
             assert list(rule.check(recipe)) == []
             count += 1

@@ -13,7 +13,7 @@ import pytest
 from mpr import storage
 from mpr.errors import DataError, RecipeError
 from mpr.publishing import _board, board_entries, board_lock
-from mpr.recipe import read
+from mpr.recipe import lock, read
 from mpr.rows.result import FILE, Result
 from tests import boards, shipped
 from tests.conftest import Examined
@@ -93,11 +93,11 @@ def test_no_shipped_draft_becomes_a_row(tmp_path: Path, examined: Examined) -> N
         assert any(problem.key == "draft" for problem in refused)
         with pytest.raises(RecipeError, match="draft"):
             read.load(path, ["draft=false"])
-    examined(len(DRAFTS), "shipped drafts", at_least=30)
+    examined(len(DRAFTS), "shipped drafts", at_least=15)
 
 
 def _result(folder: Path, path: Path) -> Result:
-    return Result.of_run(boards.run(folder, path, "trained", 42, 0.5))
+    return Result.of_run(boards.run(folder, path, read.load(path).system, 42, 0.5))
 
 
 def test_other_doors(tmp_path: Path, examined: Examined) -> None:
@@ -144,3 +144,80 @@ def _lies(folder: Path, runs: list[Path]) -> Iterator[Path]:
         if not (lie / "scores").exists():
             (lie / "scores").symlink_to(runs[0] / "scores", target_is_directory=True)
         yield lie
+
+
+# A lock, in which the maker of the recipe pins what nobody else does
+
+
+def locked(root: Path, value: str = "1" * 40) -> Path:
+    """A recipe in the tree whose base nobody but its lock pins."""
+    path = root / "recipes" / "row.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text("no revision", root, draft=False))
+    base = "google-bert/bert-base-uncased"
+    content: dict[str, Any] = {"key": "towers.revision", "of": base, "commit": value, "from": f"https://hub/{base}"}
+    path.with_suffix(".lock").write_bytes(lock.written([lock.LockedPin(**content)], "row"))
+    return path
+
+
+def test_a_locked_recipe_makes_rows_that_say_so(tmp_path: Path) -> None:
+    root = tmp_path / "tree"
+    path = locked(root)
+    run = boards.run(tmp_path / "run", path, "trained", 42, 0.5)
+    said = Result.of_run(run).document["recipe"]
+    assert (said["draft"], said["pinned by its maker"]) == (False, ["google-bert/bert-base-uncased"])
+    board_entries.add(root, run)
+    board_lock.build(root)
+    board_lock.check(root)
+    (line,) = [line for line in (root / "leaderboard/README.md").read_text().splitlines() if "row.yaml" in line]
+    assert "(inputs pinned by their maker)" in line
+
+
+def test_a_lock_cannot_change_under_a_row(tmp_path: Path, examined: Examined) -> None:
+    """Another commit, a word of the origin, a lock that is gone, that came later, or that says nothing."""
+    root = tmp_path / "tree"
+    path = locked(root)
+    pins = path.with_suffix(".lock")
+    run = boards.run(tmp_path / "run", path, "trained", 42, 0.5)
+    board_entries.add(root, run)
+    board_lock.build(root)
+    right = pins.read_bytes()
+    edits = [right.replace(b"1" * 40, b"2" * 40), right.replace(b"https://hub/", b"https://elsewhere/"), None]
+    for edit in edits:
+        pins.unlink()
+        if edit is not None:
+            pins.write_bytes(edit)
+        with pytest.raises(DataError, match=r"recipes/row.lock row row: (was edited|is missing)"):
+            board_lock.check(root)
+    with pytest.raises(RecipeError, match="is not pinned to a commit"):
+        read.load(path)
+    pins.write_bytes(edits[0])  # type: ignore[arg-type]
+    for again in ({}, {"again": "authors"}):
+        with pytest.raises(DataError, match=r"was made by another recipe than row\.yaml is now"):
+            board_entries.add(root, run, **again)  # type: ignore[arg-type]
+    pins.write_bytes(right)
+    board_lock.check(root)
+    other = boards.recipe(root, "other", "quickstart")
+    board_entries.add(root, boards.run(tmp_path / "other", other, "trained", 42, 0.5))
+    board_lock.build(root)
+    other.with_suffix(".lock").write_bytes(lock.written([], "other"))
+    with pytest.raises(DataError, match=r"recipes/other.lock row other: is new since"):
+        board_lock.check(root)
+    examined(len(edits) + 3, "changes of a lock", at_least=6)
+
+
+def test_a_draft_stays_a_draft(tmp_path: Path) -> None:
+    """A lock does not speak against the word of the recipe, and a run of before does not become a row by it."""
+    root = tmp_path / "tree"
+    path = locked(root)
+    pins, right = path.with_suffix(".lock"), path.read_text()
+    path.write_text(right.replace("varies: []\n", "varies: []\ndraft: true\n"))
+    assert read.load(path).draft
+    assert "is a draft" in str(attempt(root, path, "with-a-lock"))
+    kept = pins.read_bytes()
+    pins.unlink()
+    run = boards.run(tmp_path / "before", path, "trained", 42, 0.5)
+    path.write_text(right)
+    pins.write_bytes(kept)
+    with pytest.raises(DataError, match="is a draft"):
+        board_entries.add(root, run)

@@ -25,7 +25,7 @@ LIGHT = (
     "errors", "catalogue", "runtime.environment", "storage.lines", "storage.manifest", "runtime.randomness", "records",
     "storage", "storage.unpack", "metrics.answers", "storage.json_stream", "storage.json_fields", "recipe.strict_yaml",
     "recipe._training_arguments", "corpora", "recipe.keys", "batches.relations", "recipe.rules", "recipe.schedule",
-    "recipe.read", "recipe.plan", "data._download", "cli",
+    "recipe.read", "recipe.plan", "recipe.shipped", "runtime.installation", "data._download", "cli",
 )  # fmt: skip
 
 _LOADED = "import json, sys; print(json.dumps([name for name in {heavy} if name in sys.modules]))"

@@ -217,6 +217,9 @@ def test_doors_themselves_are_open() -> None:
     for name, modules in doors.IMPORT_DOORS.items():
         assert not any(_caught(doors.imports, f"import {name}", module) for module in modules)
     assert not _caught(doors.unsafe, "importlib.import_module(name)", "catalogue")
+    assert not _caught(doors.unsafe, 'torch.load("f", weights_only=True)', doors.TENSORS)
+    for line in ('torch.load("f")', 'torch.load("f", weights_only=flag)', 'torch.hub.load("r", "m")', "import pickle"):
+        assert _caught(doors.unsafe, line, doors.TENSORS), line
 
 
 def test_door_of_the_disk_is_used(examined: Examined) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from mpr import catalogue
+from mpr.recipe import plan, read
 from tests.conftest import Examined
 from tests.house.source import ROOT
 
@@ -37,3 +38,11 @@ def test_links_lead_somewhere(examined: Examined) -> None:
     links = [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link]
     assert [link for link in links if not (ROOT / link).exists()] == []
     examined(len(links), "links of the README", 10)
+
+
+def test_the_row_from_nothing_costs_what_its_plan_says(examined: Examined) -> None:
+    section = README[README.index("## From nothing to DPR's TREC row") :]
+    (shown,) = re.findall(r"^```text\n(.+?)^```$", section[: section.index("\n## ", 1)], re.MULTILINE | re.DOTALL)
+    predicted = plan.resolve(read.load(ROOT / "recipes" / "trec_bce_m3.yaml")).lines
+    assert [line for line in shown.splitlines() if line not in predicted] == []
+    examined(len(shown.splitlines()), "predictions in the README", at_least=5)

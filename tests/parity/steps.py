@@ -68,6 +68,8 @@ def collator(
     *,
     gather: bool = True,
     in_batch: bool = True,
+    block: str = "distinct",
+    m: int = 3,
 ) -> Collator:
     """Of a world of two topics, with passages at every other place: all questions of one draw on the same fifteen."""
     dice = random.Random(51)
@@ -87,9 +89,10 @@ def collator(
     config = Draw.model_validate(
         {
             "questions": "shuffle",
-            "positives": {"policy": "up_to", "m": 3, "beyond": "rotate"},
+            "positives": {"policy": "up_to", "m": m, "beyond": "rotate"},
             "negatives": negatives,
             "in_batch": in_batch,
+            "block": block,
         }
     )
     candidates = {"bm25": Ragged(offsets, columns)}

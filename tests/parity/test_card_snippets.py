@@ -36,6 +36,8 @@ MODELS: dict[str, dict[str, Any]] = {
     "merged": {"lora": LORA, "normalize": True},
     "adapter": {"lora": LORA, **PROMPTS},
     "one-adapter": {"lora": LORA | {"towers": "question"}, "share": False, **PROMPTS},
+    "dpr": {"share": False, "pooling": "cls", "title": "pair", "pair_cut": "longest_first", "last_slot": "sep",
+            "question_apostrophe": "straight", "question_length": 60, "passage_length": 64},
 }  # fmt: skip
 RUN = """
 import json, sys
@@ -133,13 +135,17 @@ def test_vectors_are_those_of_mpr(found: dict[str, Any], examined: Examined) -> 
     for name, (theirs, _, ours) in found.items():
         for side, expected in zip(theirs, ours, strict=True):
             apart = difference(side, expected)
+            if name == "dpr sentence_transformers":  # as the card says
+                assert apart > 1e-3, (name, apart)
+                continue
             assert apart < CLOSE, (name, apart)
             worst = max(worst, apart)
     examined(len(found), f"pieces of code run, largest difference {worst:.1e}", at_least=2 * len(MODELS))
 
 
 def test_what_is_printed_is_the_similarity(found: dict[str, Any], examined: Examined) -> None:
-    for name, (_, shown, (questions, passages)) in found.items():
+    for name, ((theirs, others), shown, _) in found.items():
+        questions, passages = np.array(theirs), np.array(others)
         assert difference(shown, questions @ passages.T) < 1e-4, name
         assert np.shape(shown) == (1, 1)
     examined(len(found), "similarities", at_least=2 * len(MODELS))
@@ -150,7 +156,8 @@ def test_another_contract_is_other_code() -> None:
     codes = set()
     changes = [{}, {"pooling": "cls"}, {"normalize": True}, {"projection": 8}, {"share": False}, {"title": "join"},
                {"title": "none"}, {"question_prompt": "q: "}, {"passage_prompt": "p: "}, {"question_length": 9},
-               {"passage_length": 9}]  # fmt: skip
+               {"passage_length": 9}, {"pair_cut": "longest_first"}, {"last_slot": "sep"},
+               {"question_apostrophe": "straight"}]  # fmt: skip
     for change in changes:
         made = Contract.of(settings(**change), (None, None), width=32, tokenizer="0", weights="full")
         codes.add(_card_snippets.transformers("a/b", made))

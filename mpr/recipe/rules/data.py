@@ -17,7 +17,7 @@ PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 def splits_exist(recipe: Recipe) -> Iterator[Finding]:
     offered = corpora.of(recipe.data.corpus)
-    named: list[tuple[Path_, str]] = [(("data", "train"), recipe.data.train)]
+    named: list[tuple[Path_, str]] = [(("data", "train"), recipe.data.train)] if recipe.trains else []
     named += [(("data", "evaluate", key), split) for key, split in recipe.data.evaluate.items()]
     for path, split in named:
         try:
@@ -90,48 +90,84 @@ def match_fits(recipe: Recipe) -> Iterator[Finding]:
             yield ("evaluation", "measures", number), f"'{measure}' is asked for twice", "keep one"
 
 
+def corpus_pins_fit(recipe: Recipe) -> Iterator[Finding]:
+    """What the recipe pins of its collection: files that it has, and as which nobody else knows another one."""
+    given: dict[str, str] = getattr(recipe.data.corpus, "pins", {})
+    if not given:
+        return
+    offered = corpora.of(recipe.data.corpus)
+    known = {name: pin for pin in (*offered.pins, *offered.read_for(offered.splits)) for name in corpora.spellings(pin)}
+    for name in given:
+        path: Path_ = ("data", "corpus", "pins", name)
+        if name not in known:
+            fix = nearest(name, known) or "a name is that of a line `pin` of `mpr plan`"
+            yield path, f"'{name}' is no file of this collection", fix
+        elif (seen := offered.given(known[name])) is known[name]:
+            what = f"mpr knows '{name}' to be another file: {seen.known} ({seen.source})"
+            yield path, what, "remove it: what mpr knows is checked by itself"
+
+
 def pinned(recipe: Recipe) -> Iterator[Finding]:
     if recipe.draft:
         return
     towers = recipe.towers
     if towers.base is not None and towers.revision is None:
-        yield ("towers", "revision"), "the base is not pinned to a commit", "give its 40 hex digits, or set draft: true"
+        yield (
+            ("towers", "revision"),
+            "the base is not pinned to a commit",
+            "give its 40 hex digits, or `mpr pin RECIPE`, or set draft: true",
+        )
     if towers.base is not None and Path(towers.base).is_dir():
         yield ("towers", "base"), "is a local folder, which no commit pins", "set draft: true"
     if towers.passage_base is not None and towers.passage_revision is None:
         what = "passage_base is not pinned to a commit"
-        yield ("towers", "passage_revision"), what, "give its 40 hex digits, or set draft: true"
+        yield ("towers", "passage_revision"), what, "give its 40 hex digits, or `mpr pin RECIPE`, or set draft: true"
+    for number, source in enumerate(recipe.sources):
+        if getattr(source, "file", None) is not None and "not pinned" in source.pins.values():  # type: ignore[attr-defined]
+            what, fix = "the file of candidates is not pinned", "give its checksum, or set draft: true"
+            yield ("sources", number, "sha256"), what, fix
     for number, label in enumerate(recipe.labels):
         for key in ("scores", "judgements"):
             named = getattr(label, key, None)
-            if named is not None and named.file is not None and named.sha256 is None:
+            if named is not None and named.file is not None and "not pinned" in named.pins.values():
                 what = f"the file of {key} is not pinned"
-                yield ("labels", number, key, "sha256"), what, "give its checksum, or set draft: true"
+                yield (
+                    ("labels", number, key, "sha256"),
+                    what,
+                    "give its checksum, or `mpr pin RECIPE`, or set draft: true",
+                )
         scores = getattr(label, "scores", None)
         if scores is not None and scores.file is None and "not pinned" in scores.pins.values():
-            what, fix = "the cross-encoder is not pinned to a commit", "name it org/name@<commit>, or set draft: true"
+            what, fix = (
+                "the cross-encoder is not pinned to a commit",
+                "say org/name@<commit>, or `mpr pin RECIPE`, or set draft: true",
+            )
             yield ("labels", number, "scores", "cross_encoder"), what, fix
         if "not pinned" in [pin for name, pin in getattr(label, "pins", {}).items() if model_names.is_elsewhere(name)]:
-            what, fix = "the teacher is not pinned to a commit", "name it org/name@<commit>, or set draft: true"
+            what, fix = (
+                "the teacher is not pinned to a commit",
+                "say org/name@<commit>, or `mpr pin RECIPE`, or set draft: true",
+            )
             if Path(str(getattr(label, "model", ""))).is_dir():
                 what, fix = "is a local folder, which no commit pins", "set draft: true"
             yield ("labels", number, "model"), what, fix
     if recipe.data.augment is not None and recipe.data.augment.sha256 is None:
         what = "the file of augmented positives is not pinned"
-        yield ("data", "augment", "sha256"), what, "give its checksum, or set draft: true"
-    for pin in corpora.of(recipe.data.corpus).pins:
+        yield ("data", "augment", "sha256"), what, "give its checksum, or `mpr pin RECIPE`, or set draft: true"
+    for pin in corpora.of(recipe.data.corpus).needed(recipe.splits):
         if not pin.is_pinned:
             what = f"'{pin.file}' has no checksum or revision that is known to us"
-            yield ("data", "corpus"), what, "set draft: true; such a row cannot be published"
+            fix = "`mpr pin RECIPE` finds it; or set draft: true, and the row cannot be published"
+            yield ("data", "corpus"), what, fix
             return
 
 
 def paper_is_named(recipe: Recipe) -> Iterator[Finding]:
-    if recipe.paper is None:
+    if recipe.paper is None and recipe.trains:
         for name, value in recipe.published.values.items():
             if value is not None:
                 yield ("published", "values", name), "a row of our own has no published number", "fill in paper"
-    elif not re.fullmatch(r"[0-9]{4}\.[0-9]{5}", recipe.paper.arxiv):
+    elif recipe.paper is not None and not re.fullmatch(r"[0-9]{4}\.[0-9]{5}", recipe.paper.arxiv):
         yield (
             ("paper", "arxiv"),
             f"'{recipe.paper.arxiv}' is not an arXiv number",
@@ -151,14 +187,23 @@ def varies_exist(recipe: Recipe) -> Iterator[Finding]:
 
 
 def published_fits(recipe: Recipe) -> Iterator[Finding]:
+    known = list(recipe.evaluation.measures)
+    known += [f"{role}.{measure}" for role in list(recipe.data.evaluate)[1:] for measure in known]
     for name, value in recipe.published.values.items():
-        if name not in recipe.evaluation.measures:
-            fix = nearest(name, recipe.evaluation.measures) or "add it to evaluation.measures, or remove it"
+        if name not in known:
+            fix = nearest(name, known) or "add it to evaluation.measures, or remove it"
             yield ("published", "values", name), "is not a measure of this recipe", fix
         if value is not None and not 0 <= value <= 100:
             yield ("published", "values", name), f"{value} is not a percentage", "0 to 100"
         if value is not None and recipe.published.source is None:
             yield ("published", "source"), "a published number needs its source", "say where it was read"
+    is_judged = not recipe.trains and any(value is not None for value in recipe.published.values.values())
+    if is_judged and recipe.published.tolerance is None:
+        what = "is missing: the values of published encoders are compared with those that were published"
+        yield ("published", "tolerance"), what, "say how many percentage points a value may be away"
+    if not is_judged and recipe.published.tolerance is not None:
+        what = "nothing is compared with a published value by it"
+        yield ("published", "tolerance"), what, "remove it: it needs training: none, and a value"
 
 
 def bands_fit(recipe: Recipe) -> Iterator[Finding]:

@@ -63,9 +63,38 @@ def negatives_have_sources(recipe: Recipe) -> Iterator[Finding]:
             fix = nearest(name, split.sources) or f"lists of that split: {known}"
             yield path, f"split '{recipe.data.train}' has no candidates called '{name}'", fix
     for number, entry in enumerate(recipe.draw.negatives):
-        if entry.from_ not in names:
-            fix = nearest(entry.from_, names) or f"known: {', '.join(names) or 'none'}"
-            yield ("draw", "negatives", number, "from"), f"no source is called '{entry.from_}'", fix
+        for key, wanted in (("from", entry.from_), ("fallback", entry.fallback)):
+            if wanted is not None and wanted not in names:
+                fix = nearest(wanted, names) or f"known: {', '.join(names) or 'none'}"
+                yield ("draw", "negatives", number, key), f"no source is called '{wanted}'", fix
+
+
+def fallbacks_fit(recipe: Recipe) -> Iterator[Finding]:
+    own = None if recipe.own is None else recipe.own.as_
+    for number, entry in enumerate(recipe.draw.negatives):
+        path: Path_ = ("draw", "negatives", number, "fallback")
+        if entry.fallback is None:
+            continue
+        if entry.all or recipe.step_search is not None:
+            yield path, "whatever there is, is used: no place stays open", "remove it"
+        elif entry.fallback == entry.from_:
+            yield path, "is the source that has too few already", "name another source, or remove it"
+        elif entry.fallback == own:
+            what = "is searched by the model under training, which finds enough of its own"
+            yield path, what, "draw from it, or name another source"
+
+
+def block_fits(recipe: Recipe) -> Iterator[Finding]:
+    """What cannot have a passage in two columns of a step."""
+    if recipe.draw.block == "distinct":
+        return
+    path: Path_ = ("draw", "block")
+    if not recipe.draw.in_batch:
+        yield path, "no row sees what others drew (in_batch: false)", "remove it, or set draw.in_batch: true"
+    if recipe.scale.negative_cache is not None:
+        yield path, "a negative cache remembers a passage once", "remove it, or remove scale.negative_cache"
+    if recipe.step_search is not None:
+        yield path, "a search in every step finds a passage once", "remove it"
 
 
 def negatives_fit(recipe: Recipe) -> Iterator[Finding]:

@@ -26,11 +26,14 @@ ONLY: dict[str, tuple[tuple[str, object, str], ...]] = {  # task -> key of `towe
         ("normalize", False, _NO_VECTORS),
         ("projection", None, _NO_VECTORS),
         ("lora", None, "adapters are put on encoders of vectors only"),
+        ("pair_cut", "end", "what is too long is cut from the passage, whose title is a part of it"),
+        ("last_slot", "pad", "it belongs to texts that are read one by one"),
     ),
     LATE_INTERACTION: (
         ("share", True, "questions and passages are read by one encoder"),
         ("pooling", "none", "every token keeps its vector"),
         ("lora", None, "adapters are put on encoders of whole texts only"),
+        ("last_slot", "pad", "every token of a text is compared"),
     ),
 }
 _PINNED = re.compile(r"[^@]+@[0-9a-f]{40}")
@@ -141,6 +144,8 @@ def of_towers(towers: Towers) -> Iterator[Finding]:
     if towers.lora is not None and towers.lora.towers != "both" and towers.projection is not None:
         what = "starts from random weights, which the tower that lora leaves frozen could never learn"
         yield ("towers", "projection"), what, "adapt both towers, or leave the projection out"
+    if towers.pair_cut == "longest_first" and towers.title != "pair":
+        yield ("towers", "pair_cut"), "there is no pair of title and text to cut", "remove it, or set title: pair"
     if towers.train == "question" and towers.share:
         yield ("towers", "train"), "there is only one tower (share: true)", "set share: false, or train both"
     if towers.train == "question" and towers.lora is not None and towers.lora.towers != "question":

@@ -53,7 +53,7 @@ def rows_of(store: TokenStore, rows: Sequence[int], template: Template, length: 
 
 
 def cut(ids: list[int], length: int, suffix: int) -> list[int]:
-    """DPR's rule: from the end, but the last special token stays in its place."""
+    """From the end, but the last special token stays in its place."""
     return ids if len(ids) <= length else ids[: length - suffix] + ids[len(ids) - suffix :]
 
 
@@ -113,7 +113,7 @@ def test_truncation_is_that_of_transformers(tmp_path: Path, name: str, examined:
 
 
 def test_a_title_longer_than_the_room_is_cut_like_everything_else(tmp_path: Path) -> None:
-    """[CLS] title [SEP]: as DPR's code does, no second [SEP] for a text of which nothing is left."""
+    """[CLS] title [SEP]: no second [SEP] for a text of which nothing is left."""
     tokenizer = bert()
     title, text = "ka lo mi ren tu", "vas zel"
     store = token_store(tmp_path / "tokens", [(title, text)], tokenizer)

@@ -50,7 +50,8 @@ def digest(drawing: Drawer) -> str:
     total = hashlib.sha256()
     for step in map(drawing, range(20)):
         block = step.block
-        for array in (step.epoch_R, *vars(block).values()):
+        assert block.drawer_P is None  # of `draw.block: as_drawn`
+        for array in (step.epoch_R, *(array for array in vars(block).values() if array is not None)):
             total.update(len(array).to_bytes(8, "little") + array.astype("<i8").tobytes())
         total.update(repr(sorted(step.shortages.items())).encode())
     return total.hexdigest()

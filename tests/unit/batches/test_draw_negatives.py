@@ -129,6 +129,29 @@ def test_shortage_is_counted_by_source_and_filled_only_if_asked() -> None:
     assert step.shortages == {"a": 1 + 2 + 1 + 1, "b": 1}
 
 
+def test_open_places_are_filled_by_the_fallback_first() -> None:
+    """Uniformly, without what the row has already; what is open then is random, and the shortage is the source's."""
+    lists = {"a": same([11]), "b": same([11, 12, 13, 0])}
+    rows = negatives(entry(k=2, fallback="b"), lists=lists)
+    close(rows, {(11, 12): 1 / 2, (11, 13): 1 / 2}, lambda row: [row.negatives])
+    rows = negatives(entry(k=1, weight="uniform", fallback="b"), lists={"a": same([]), "b": same([12, 13, 14, 15])})
+    close(rows, dict.fromkeys(((12,), (13,), (14,), (15,)), 1 / 4), lambda row: [row.negatives])
+    known = [gold(0), gold(0)]
+    draws = config({"policy": "first"}, entry(k=3, short="random", fallback="b"), questions="sequential")
+    step = drawer(draws, known, {"a": ragged([[1], []]), "b": ragged([[2, 3], [4]])}, passages=50, rows=2)(0)
+    first, second = rows_of(step)
+    assert (set(first.negatives), second.negatives[0], len(second.negatives)) == ({1, 2, 3}, 4, 3)
+    assert step.shortages == {"a": 5}
+
+
+def test_a_fallback_that_is_not_needed_changes_nothing() -> None:
+    lists = {"a": ragged([[1, 2], [3, 4]]), "b": ragged([[5], [6]])}
+    known = [gold(0), gold(0)]
+    draws = [config({"policy": "first"}, entry(weight="uniform", k=1, **more)) for more in ({}, {"fallback": "b"})]
+    steps = [drawer(draw, known, lists, rows=2) for draw in draws]
+    assert [rows_of(steps[0](number)) for number in range(9)] == [rows_of(steps[1](number)) for number in range(9)]
+
+
 def test_all_takes_every_candidate_that_is_no_positive_and_is_never_short() -> None:
     known = [[(1, "gold"), (5, "llm")], gold(9), gold(8)]
     lists = {"a": ragged([[4, 1, 3, 5, 2], [7, 6], []])}

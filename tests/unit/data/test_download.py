@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from mpr.corpora import Pin
-from mpr.data._download import Fetcher
+from mpr.data import _download
+from mpr.data._fetcher import Fetcher
 from mpr.errors import DataError, StorageError
 
 CONTENT = bytes(range(256)) * 5_000
@@ -35,6 +36,11 @@ class _Server(BaseHTTPRequestHandler):
         pass
 
 
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_download, "_PAUSE", 0.0)
+
+
 @pytest.fixture
 def server() -> Iterator[str]:
     _Server.requests = []
@@ -47,7 +53,7 @@ def server() -> Iterator[str]:
 
 
 def test_a_download_is_verified_kept_and_not_repeated(server: str, tmp_path: Path) -> None:
-    pin = Pin("data.bin", f"{server}/data.bin", SUM)
+    pin = Pin("data.bin", f"{server}/data.bin", sha256=SUM)
     fetcher = Fetcher(tmp_path)
     assert fetcher(pin).read_bytes() == CONTENT
     assert Fetcher(tmp_path)(pin).read_bytes() == CONTENT
@@ -57,7 +63,7 @@ def test_a_download_is_verified_kept_and_not_repeated(server: str, tmp_path: Pat
 
 def test_another_file_than_the_pinned_one_is_not_kept(server: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="the server sent another file"):
-        Fetcher(tmp_path)(Pin("data.bin", f"{server}/data.bin", "0" * 64))
+        Fetcher(tmp_path)(Pin("data.bin", f"{server}/data.bin", sha256="0" * 64))
     assert [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".lock"] == []
 
 
@@ -93,10 +99,10 @@ def test_what_cannot_be_downloaded_must_be_brought(tmp_path: Path) -> None:
 
 
 def test_an_altered_download_is_refused(server: str, tmp_path: Path) -> None:
-    path = Fetcher(tmp_path)(Pin("data.bin", f"{server}/data.bin", SUM))
+    path = Fetcher(tmp_path)(Pin("data.bin", f"{server}/data.bin", sha256=SUM))
     path.write_bytes(b"x" + CONTENT[1:])
     with pytest.raises(DataError, match="is not the pinned file"):
-        Fetcher(tmp_path)(Pin("data.bin", f"{server}/data.bin", SUM))
+        Fetcher(tmp_path)(Pin("data.bin", f"{server}/data.bin", sha256=SUM))
     path.write_bytes(CONTENT[:-1])
     with pytest.raises(StorageError, match="1,279,999 bytes instead of 1,280,000"):
-        Fetcher(tmp_path)(Pin("data.bin", f"{server}/data.bin", SUM))
+        Fetcher(tmp_path)(Pin("data.bin", f"{server}/data.bin", sha256=SUM))

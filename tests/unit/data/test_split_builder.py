@@ -12,8 +12,8 @@ import pytest
 
 from mpr.corpora import Split
 from mpr.data import _split_builder
-from mpr.data.questions import normalised
 from mpr.errors import DataError
+from mpr.metrics.answers import normalised
 from mpr.recipe.keys import Repair
 from mpr.records import Candidate, Group, Passage, Positive, Question
 from tests.conftest import Examined

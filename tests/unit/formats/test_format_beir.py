@@ -80,6 +80,15 @@ def test_faults(tmp_path: Path, name: str, text: str, words: str) -> None:
         list(read(path))
 
 
+def test_lines_without_anything_in_them_say_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "qrels"
+    path.write_text("query-id\tcorpus-id\tscore\nq\td\t1\n\nq\te\t0\n\n")
+    assert [one.passage for one in beir.read_judgements(path)] == ["d", "e"]
+    path.write_text("query-id\tcorpus-id\tscore\nq\td\t1\n \n")
+    with pytest.raises(DataError, match=r":3: has 1 tab-separated columns instead of 3"):
+        list(beir.read_judgements(path))
+
+
 def test_unknown_fields_can_be_dropped(tmp_path: Path) -> None:
     path = tmp_path / "corpus"
     path.write_text('{"_id": "a", "text": "t", "url": 5}\n')

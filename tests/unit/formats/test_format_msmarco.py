@@ -34,6 +34,16 @@ def test_plain_files(file: Path, queries: Path) -> None:
     assert [(group.question.text, len(group.positives)) for group in groups] == [("one?", 1), ("three?", 2)]
 
 
+def test_a_judgement_that_is_there_again_counts_once_where_that_is_allowed(file: Path) -> None:
+    file.write_text("1\t0\t7\t1\n3\t0\t9\t1\n1\t0\t7\t1\n")
+    with pytest.raises(DataError, match=r":3: question '1' and passage '7' were paired"):
+        list(msmarco.read_judgements(file))
+    assert list(msmarco.read_judgements(file, repeated=True)) == [Judgement("1", "7", 1), Judgement("3", "9", 1)]
+    file.write_text("1\t0\t7\t1\n1\t0\t7\t0\n")  # it says something else
+    with pytest.raises(DataError, match=r":2: question '1' and passage '7' were paired"):
+        list(msmarco.read_judgements(file, repeated=True))
+
+
 def test_triples_become_groups(file: Path, queries: Path) -> None:
     """The published files end their lines with a carriage return and a line feed."""
     file.write_bytes(b"2\tp1\tn1\r\n2\tp1\tn2\r\n2\tp2\tn1\r\n1\tp1\tn9\r\n")

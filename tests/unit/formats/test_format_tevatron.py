@@ -55,7 +55,8 @@ def test_the_newer_generation(file: Path) -> None:
     assert group == Group(
         Question("q1", "who?"), (Positive("1"), Positive("2")), (Candidate("3", "dense", 1), Candidate("4", "dense", 2))
     )
-    assert [one.text for one in tevatron.read_questions(file)] == ["who?"]
+    assert [(one.text, one.regex) for one in tevatron.read_questions(file)] == [("who?", False)]
+    assert [one.regex for one in tevatron.read_questions(file, regex=True)] == [True]
     old = {name: value for name, value in REFERRING.items() if name != "query_text"} | {"query": "older?"}
     assert next(tevatron.read_groups(rows(file, old))).question.text == "older?"
 
@@ -84,6 +85,17 @@ def test_a_repeated_passage_counts_once(file: Path) -> None:
 def test_the_corpus_by_either_name(file: Path) -> None:
     rows(file, {"docid": "1", "text": "one", "title": "T"}, {"docid": 2, "document_text": "two", "image": None})
     assert list(tevatron.read_passages(file)) == [Passage("1", "one", "T"), Passage("2", "two")]
+
+
+def test_the_example_of_the_documentation(file: Path) -> None:
+    """Both names of the text and the media under the names of either; what is there is given up by name alone."""
+    media = {f"document_{name}": None for name in ("image", "video", "audio")}
+    rows(file, {"docid": "d1", "document_text": "one", **media}, {"docid": "d2", "document_text": "two"})
+    assert list(tevatron.read_passages(file)) == [Passage("d1", "one"), Passage("d2", "two")]
+    rows(file, {"docid": "d1", "document_text": "one", "document_image": "d1.png"})
+    with pytest.raises(DataError, match=r"must be null: only text is read.*ignore: \['document_image'\]"):
+        list(tevatron.read_passages(file))
+    assert list(tevatron.read_passages(file, ignore=["document_image", "document_text"])) == [Passage("d1", "one")]
 
 
 @pytest.mark.parametrize(

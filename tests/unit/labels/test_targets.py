@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import random
 from itertools import combinations, product
@@ -53,6 +54,28 @@ def test_teacher_drops_or_refuses_what_it_does_not_know(tmp_path: Path) -> None:
         label("teacher", less, stood, scores=file, missing="refuse")
     with pytest.raises(RecipeError, match="two labels give teacher_QP"):
         label("teacher", found, stood, scores=file, missing="drop")
+
+
+def test_scores_of_the_training_records_are_found_by_text(tmp_path: Path) -> None:
+    """Passages have ids of their own in the corpus; the records know them by what they say."""
+    stood = stand(tmp_path, 2, 6)
+    rows = [
+        {"id": "q0", "query": "a", "pos": ["text 0"], "neg": ["text  2", "text 1"], "neg_scores": [1, -2]},
+        {"id": "q1", "query": "b", "pos": ["text 3"], "pos_scores": [4.5]},
+    ]
+    rows[0]["pos_scores"] = [9]
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    known = knowing([gold(0), gold(3)], a=[[2, 1], []])
+    asked = {"scores": {"file": file.name, "format": "pos_neg"}, "missing": "refuse"}
+    found = label("teacher", known, stood, **asked)
+    assert found.scores["teacher_QP"].lookup([0, 0, 0, 1], [0, 2, 1, 3]).tolist() == [9.0, 1.0, -2.0, 4.5]
+    columns = {"question": "query", "positives": "pos", "id": "id", "positive_scores": "pos_scores"}
+    mapped = {"scores": {"file": file.name, "format": "columns", "columns": columns}, "missing": "drop"}
+    assert label("teacher", known, stood, **mapped).counts["1 teacher"]["candidates dropped"] == 2
+    file.write_text(json.dumps({**rows[1], "pos": ["no such text"]}) + "\n", "utf-8")
+    with pytest.raises(DataError, match="is not in the collection"):
+        label("teacher", known, stood, **asked)
 
 
 # ---- groups

@@ -32,6 +32,9 @@ TOWERS: dict[str, Any] = {
     "passage_prompt": "",
     "question_length": 32,
     "passage_length": 128,
+    "pair_cut": "end",
+    "last_slot": "pad",
+    "question_apostrophe": "keep",
     "lora": {"rank": 4, "alpha": 8, "dropout": 0.1, "modules": ("query", "value"), "towers": "both"},
 }
 OTHER: dict[str, Any] = {  # for every key something else that is valid
@@ -49,6 +52,9 @@ OTHER: dict[str, Any] = {  # for every key something else that is valid
     "passage_prompt": " ",
     "question_length": 33,
     "passage_length": 127,
+    "pair_cut": "longest_first",
+    "last_slot": "sep",
+    "question_apostrophe": "straight",
     "lora": None,
 }
 TOKENIZER = "a" * 64

@@ -15,7 +15,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from mpr.errors import DataError, MprError, RecipeError
-from mpr.models import pretrained
+from mpr.models import pretrained, weight_files
 from tests.conftest import Examined
 from tests.unit.framings import bert
 from tests.unit.tiny_models import SMALL, bert_config, difference, dpr_pair, published
@@ -60,10 +60,10 @@ def test_what_is_known_of_a_base(tmp_path: Path) -> None:
     assert found.base.name == "small"
     assert found.base.local
     assert found.base.revision is None
-    assert found.base.sha256 == pretrained.digest(folder)
+    assert found.base.sha256 == weight_files.digest(folder)
     assert str(tmp_path) not in found.base.model_dump_json()
     other = published(tmp_path / "other", seed=1)
-    assert pretrained.digest(other) != found.base.sha256
+    assert weight_files.digest(other) != found.base.sha256
     with pytest.raises(RecipeError, match=r"towers\.base: a folder has no revision"):
         pretrained.load(str(folder), "0" * 40)
 
@@ -90,7 +90,7 @@ def test_sharded_weights(tmp_path: Path) -> None:
     whole = published(tmp_path / "whole")
     model = transformers.AutoModel.from_pretrained(whole)
     model.save_pretrained(tmp_path / "shards", max_shard_size="20KB")
-    names = [path.name for path in pretrained.weight_files(tmp_path / "shards")]
+    names = [path.name for path in weight_files.of(tmp_path / "shards")]
     assert len(names) > 2
     found = pretrained.load(str(tmp_path / "shards"), None)
     expected = pretrained.load(str(whole), None).model.state_dict()
@@ -152,12 +152,16 @@ def test_a_dpr_encoder_under_the_wrong_name_is_refused(tmp_path: Path) -> None:
 
 def test_pickles_are_refused_by_kind(tmp_path: Path, examined: Examined) -> None:
     canary, whole = tmp_path / "canary", published(tmp_path / "whole")
-    names = ("pytorch_model.bin", "model.pt", "weights.pth", "last.ckpt", "model.pkl")
+    names = ("adapter.bin", "model.pt", "weights.pth", "last.ckpt", "model.pkl")
     for name in names:
         folder = Path(shutil.copytree(whole, tmp_path / name))
         (folder / "model.safetensors").unlink()
         (folder / name).write_bytes(trap(canary))
         assert f"has its weights in a pickle ({name}), which can run code when it is read" in refusal(folder)
+    folder = Path(shutil.copytree(whole, tmp_path / "old"))
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(trap(canary))
+    assert "pytorch_model.bin: cannot be read as a file of tensors and nothing else" in refusal(folder)
     folder = Path(shutil.copytree(whole, tmp_path / "posing"))
     (folder / "model.safetensors").write_bytes(trap(canary))
     assert "is not a safetensors file" in refusal(folder)
@@ -167,7 +171,7 @@ def test_pickles_are_refused_by_kind(tmp_path: Path, examined: Examined) -> None
     assert not canary.exists()
     pickle.loads(trap(canary))
     assert canary.exists(), "the trap does not fire"
-    examined(len(names) + 2, "traps")
+    examined(len(names) + 3, "traps")
 
 
 def test_code_that_comes_with_a_model_is_refused(tmp_path: Path) -> None:

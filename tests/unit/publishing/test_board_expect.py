@@ -24,7 +24,8 @@ LINES = (
 
 
 def test_every_shipped_recipe_keeps_every_other_byte(tmp_path: Path, examined: Examined) -> None:
-    for name in shipped.NAMES:
+    names = [name for name in shipped.NAMES if not shipped.is_checkpoint(name)]
+    for name in names:
         text, recipe = shipped.text(name), shipped.recipes()[name]
         bands = dict.fromkeys(recipe.evaluation.measures, BANDS["top20"])
         made = board_entries.with_expected(text, bands)
@@ -36,7 +37,7 @@ def test_every_shipped_recipe_keeps_every_other_byte(tmp_path: Path, examined: E
         path = tmp_path / f"{recipe.name}.yaml"
         path.write_text(made, encoding="utf-8")
         assert read.load(path).model_dump() == recipe.model_copy(update={"expected": bands}).model_dump()
-    examined(len(shipped.NAMES), "recipes", at_least=40)
+    examined(len(names), "recipes", at_least=40)
 
 
 @pytest.mark.parametrize("name", ["quickstart", "mini/trec_lead3_after_dpr", "systems/rocketqa"])

@@ -14,10 +14,12 @@ from typing import Any
 import pytest
 
 from mpr import storage
+from mpr.corpora import Pin, invented_world
 from mpr.errors import DataError, MprError
 from mpr.publishing import publication
 from mpr.publishing._secret_scan import Scan
 from mpr.publishing.publication import File, Publication, PushOptions, of_run
+from mpr.recipe import lock, plan, read
 from mpr.rows.result import Result
 from tests import published
 from tests.conftest import Examined
@@ -208,6 +210,28 @@ def test_systems_without_a_model_are_baselines(run: Path) -> None:
 
     published.resealed(words, other_questions)
     assert "was not measured on the questions of 'test'" in refused(PushOptions(run, REPO, baselines=(words,)))
+
+
+def test_what_its_maker_pinned_goes_along(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lock of the recipe, without which it would be another recipe; the card names what it pins."""
+    monkeypatch.setattr(invented_world.Collection, "pins", (Pin("mine.tsv", md5="2" * 32),))
+    path = run / "recipe" / "small.yaml"
+    content: dict[str, Any] = {"key": "data.corpus.pins", "of": "mine.tsv", "sha256": "1" * 64, "from": "somewhere"}
+    path.with_suffix(".lock").write_bytes(lock.written([lock.LockedPin(**content)], "small"))
+    assert "is not the recipe that ran" in refused(PushOptions(run, REPO))
+
+    def ran(document: dict[str, Any]) -> None:
+        document["recipe"] |= {"digest": plan.digest(read.load(path)), "pinned by its maker": ["mine.tsv"]}
+
+    published.resealed(run, ran)
+    made = of_run(PushOptions(run, REPO))
+    assert (
+        next(file for file in made.files if file.name == "recipe.lock").source == path.with_suffix(".lock").read_bytes()
+    )
+    assert made.belongs("recipe.lock")
+    assert "> **Pinned by its maker:** `mine.tsv`. " in made.card
+    path.with_suffix(".lock").unlink()
+    assert "is not the recipe that ran" in refused(PushOptions(run, REPO))
 
 
 def test_links_are_refused(run: Path, tmp_path: Path, examined: Examined) -> None:

@@ -94,17 +94,18 @@ def test_clusters_and_pairs_are_shown() -> None:
             "draw.negatives[0].weight=margin_bins",
             "draw.negatives[0].bins=10",
             f"labels=[{known}, {label}]",
+            "draft=true",
         )
     )
     assert f"questions   those of a step from 2 of 50 clusters, somebody/model@{'0' * 40}\n" in str(made)
-    assert f"pin         somebody/model: commit {'0' * 40}\n" in str(made)
+    assert f"pin         somebody/model: checked by commit {'0' * 40}\n" in str(made)
     assert "positives   one a question, that of the drawn pair\n" in str(made)
     assert (made.steps, made.updates) == (None, None)  # questions without two pairs are left out
 
 
 def test_accumulation_is_explained() -> None:
-    text = str(plan.resolve(with_training("trec_bce_m3", gradient_accumulation_steps=4)))
-    assert "7,032 steps in all, 1,758 updates (in-batch negatives do not grow with accumulation)" in text
+    text = str(plan.resolve(with_training("nq_bce_m3", gradient_accumulation_steps=4)))
+    assert "147,200 steps in all, 36,800 updates (in-batch negatives do not grow with accumulation)" in text
 
 
 @pytest.mark.parametrize(
@@ -121,7 +122,8 @@ def test_commands(examined: Examined) -> None:
     printed = CliRunner().invoke(app, ["plan", recipe])
     assert printed.exit_code == 0
     assert printed.output.startswith("recipe      quickstart\n")
-    assert "free here" in printed.output
+    assert "\nhere        " in printed.output
+    assert "\nwarning " not in printed.output
     made = json.loads(CliRunner().invoke(app, ["plan", "--json", recipe, "--set", "search.depth=200"]).output)
     assert made["steps"] == 160
     assert made["digest"] == plan.digest(read(shipped.text("quickstart"), "search.depth=200"))

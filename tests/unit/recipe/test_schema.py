@@ -136,7 +136,8 @@ def test_refuses_what_the_reader_refuses(examined: Examined) -> None:
 
 def test_required_keys(examined: Examined) -> None:
     count = 0
-    for key in SCHEMA["required"]:
+    together = SCHEMA["allOf"][0]["anyOf"][0]["required"]
+    for key in (*SCHEMA["required"], *together):
         mutant = {name: value for name, value in VALUES["trec_bce_m3"].items() if name != key}
         assert not VALIDATOR.is_valid(mutant)
         count += 1
@@ -149,7 +150,8 @@ def test_required_keys(examined: Examined) -> None:
 
 
 def test_training_has_the_installed_arguments_without_ours(examined: Examined) -> None:
-    training = SCHEMA["properties"]["training"]
+    nothing, training = SCHEMA["properties"]["training"]["anyOf"]
+    assert nothing == {"const": "none"}
     assert training["properties"].keys() == _training_arguments.known().keys() - training_rules.OWNED.keys()
     assert training["properties"]["warmup_steps"]["minimum"] == 0
     assert "linear" in training["properties"]["lr_scheduler_type"]["enum"]

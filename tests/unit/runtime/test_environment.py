@@ -285,3 +285,13 @@ def test_meter_measures() -> None:
     assert cost["seconds"] >= 0.05
     assert block.nbytes < cost["peak_bytes"] < 1 << 40
     assert list(cost) == ["seconds", "cpu_seconds", "peak_bytes"]
+
+
+def test_memory_is_what_a_container_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, limit = environment.memory_bytes(), tmp_path / "memory.max"
+    assert 0 < whole <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    monkeypatch.setattr(environment, "_LIMITS", (str(tmp_path / "gone"), str(limit)))
+    for text, expected in (("1000000\n", 1_000_000), ("max\n", None), (f"{1 << 62}\n", None)):
+        limit.write_text(text)
+        physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        assert environment.memory_bytes() == (expected or physical)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import logging
 import random
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from mpr.labels import _score_files
 from mpr.records import Passage
 from mpr.sources import triples
 from mpr.sources.triples import Params
+from tests.lying_server import LyingServer
 from tests.unit.grounds import asked, ground, lists, proposed, source
 
 TEXTS = [Passage(f"p{row}", f"text {row}") for row in range(9)]
@@ -105,6 +108,27 @@ def test_the_file_is_the_pinned_one(stood: sources.Ground) -> None:
     with pytest.raises(ValidationError):
         Params(**{"as": "t", **IDS, "format": "scores"})
     assert Params(**{"as": "t", **IDS}).pins == {"ids.tsv.gz": "not pinned"}
+
+
+def test_a_file_with_an_address_is_downloaded_and_checked(stood: sources.Ground, tmp_path: Path) -> None:
+    """By the source and by the label, which share what came; a folder of the user's goes first."""
+    content = b"9\t1\tq0\tp0\tp5\n9\t2.5\tq0\tp0\tp4\n"
+    sum_, away = hashlib.md5(content, usedforsecurity=False).hexdigest(), replace(stood, folder=None, home=tmp_path)
+    with LyingServer(content, b"other") as server:
+        keys = {"file": "far.tsv", "url": f"{server.endpoint}/far.tsv", "md5": sum_}
+        made = source(away, "triples", **keys, format="scored", unknown="refuse")(np.arange(3))
+        scores = _score_files.of_file(_score_files.Scores(**keys, format="triples"), away)
+        assert scores.lookup(made.owners(), made.columns["passage"]).tolist() == [1.0, 2.5]
+        assert server.ranges == [None]
+        with pytest.raises(DataError, match=f"expected md5 {'0' * 16}"):
+            proposed(away, "triples", **keys | {"md5": "0" * 32}, format="scored", unknown="refuse")
+        assert stood.folder is not None
+        (stood.folder / "far.tsv").write_bytes(b"x" + content)
+        with pytest.raises(DataError, match=f"expected md5 {sum_[:16]}"):
+            proposed(stood, "triples", **keys, format="scored", unknown="refuse")
+    assert Params(**{"as": "t", **keys}, format="scored", unknown="drop").pins == {"far.tsv": f"md5 {sum_}"}
+    with pytest.raises(ValidationError):
+        Params(**{"as": "t", **keys, "url": "https://name:secret@example.org/f"}, format="scored", unknown="drop")
 
 
 def test_the_label_teacher_reads_the_scores_of_the_same_file(stood: sources.Ground) -> None:

@@ -84,7 +84,7 @@ def test_refusals(text: str, words: str) -> None:
 def test_an_unknown_field_names_the_nearest_and_how_to_drop_it() -> None:
     message = refusal('{"id": "a", "text": "t", "titel": "x"}')
     assert "did you mean 'title'?" in message
-    assert "ignore=['titel']" in message
+    assert "ignore: ['titel'] beside its file" in message
     assert parse('{"id": "a", "text": "t", "titel": "x"}', ["titel"])["id"] == "a"
     twice = ["titel", "title", "titel"]
     assert parse('{"id": "a", "text": "t", "title": "T", "titel": "x"}', twice)["title"] == "T"

@@ -68,5 +68,5 @@ def test_all_problems_of_trackers_are_told_together() -> None:
 
 def test_tensorboard_itself_may_be_absent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("transformers.integrations.integration_utils.is_tensorboard_available", lambda: False)
-    with pytest.raises(RecipeError, match=r"pip install 'mpr\[trackers\]'"):
+    with pytest.raises(RecipeError, match=r"pip install 'mpr-retrieval\[trackers\]'"):
         launching.refuse_absent_trackers(["tensorboard"])

@@ -1,0 +1,173 @@
+"""Several positives by the collator and loss for sentence-transformers' trainer, beside the kit's own training.
+
+Both train the same rows from the same weights with the same optimizer; every step has all questions, so the order in
+which a step has them does not matter. The kit's way is `fit`: files, stores, draws, its own trainer.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from datasets import Dataset
+from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+from transformers import TrainerCallback, TrainingArguments
+
+from mpr import fit
+from mpr.errors import DataError, RecipeError
+from mpr.library.multi_positive import CachedMultiPositiveLoss, MultiPositiveCollator, MultiPositiveLoss
+from tests.published import said
+from tests.unit.tiny_models import difference, published
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+WORDS = ("ka lo", "mi ren", "tu vas", "zel or", "ni be", "lo mi")
+ROWS = [
+    {
+        "query": text,
+        "positives": [f"{text} vas", f"{text} or zel ni", f"be {text}"][: 1 + number % 3],
+        "negatives": [f"{text} ka ka"] if number % 2 else [],
+    }
+    for number, text in enumerate(WORDS)
+]
+TEST = [{"query": "zel zel", "positives": ["zel zel ni"]}, {"query": "vas vas", "positives": ["vas vas ka"]}]
+STEPS, RATE = 3, 1e-2
+SHORT = {"towers": {"question_length": 24, "passage_length": 24}}  # the tiny encoder reads 64 tokens
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Without dropout, whose dice fall in another order."""
+    folder = published(tmp_path_factory.mktemp("base"))
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    config |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    (folder / "config.json").write_text(json.dumps(config), "utf-8")
+    return folder
+
+
+class Seen(TrainerCallback):  # type: ignore[misc]
+    """The losses that a trainer logs."""
+
+    def __init__(self) -> None:
+        self.losses: list[float] = []
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
+        if "loss" in logs:
+            self.losses.append(float(logs["loss"]))
+
+
+def by_fit(base: Path, place: Path, objective: Any, **more: Any) -> tuple[Path, list[float]]:
+    seen = Seen()
+    arguments = {
+        "max_steps": STEPS, "lr_scheduler_type": "constant", "warmup_steps": 0, "weight_decay": 0.0, "logging_steps": 1,
+        "use_cpu": True,
+    }  # fmt: skip
+    towers = {"question_length": 24, "passage_length": 24, "title": "none"}
+    given: dict[str, Any] = {"train": Dataset.from_list(ROWS), "test": TEST} | more
+    folder = fit(
+        base, **given, objective=objective, positives=3, batch_size=len(ROWS), learning_rate=RATE, training=arguments,
+        recipe={"towers": {"base": str(base), **towers}}, callbacks=[seen], runs=place / "runs", home=place / "home",
+        quiet=True,
+    )  # fmt: skip
+    return folder, seen.losses
+
+
+def by_their_trainer(base: Path, place: Path, loss: Any) -> tuple[SentenceTransformer, list[float]]:
+    model = SentenceTransformer(modules=[Transformer(str(base), max_seq_length=24), Pooling(32, "mean")], device="cpu")
+    arguments = SentenceTransformerTrainingArguments(
+        str(place), max_steps=STEPS, lr_scheduler_type="constant", weight_decay=0.0, learning_rate=RATE,
+        logging_steps=1, per_device_train_batch_size=len(ROWS), report_to=[], save_strategy="no", disable_tqdm=True,
+        use_cpu=True, optim="adamw_torch", bf16=False, fp16=False,
+    )  # fmt: skip
+    seen = Seen()
+    SentenceTransformerTrainer(
+        model, arguments, Dataset.from_list(ROWS), loss=loss(model), callbacks=[seen],
+        data_collator=MultiPositiveCollator(model.preprocess),
+    ).train()  # fmt: skip
+    return model, seen.losses
+
+
+@pytest.mark.parametrize(
+    "name, params, kind",
+    [
+        ("lse_pair", {}, MultiPositiveLoss),
+        ("joint_lh", {"copositives": "mask", "reduce": "mean"}, CachedMultiPositiveLoss),
+    ],
+)  # fmt: skip
+def test_their_trainer_with_our_loss_equals_our_trainer(
+    base: Path, tmp_path: Path, name: str, params: dict[str, Any], kind: Any
+) -> None:
+    folder, ours = by_fit(base, tmp_path, {"name": name, "temperature": 0.05, **params})
+    more = {"mini_batch_size": 4} if kind is CachedMultiPositiveLoss else {}
+    model, theirs = by_their_trainer(base, tmp_path / "out", lambda model: kind(model, name, **params, **more))
+    assert len(ours) == len(theirs) == STEPS
+    assert difference(ours, theirs) < 1e-4, "logs are rounded"
+    trained = SentenceTransformer(str(folder / "model"), device="cpu").state_dict()
+    start = SentenceTransformer(modules=[Transformer(str(base))], device="cpu").state_dict()
+    moot = ("pooler", "key.bias")  # without a gradient but for rounding, which Adam makes a step of
+    names = [each for each in model.state_dict() if each in trained and not any(part in each for part in moot)]
+    assert len(names) > 30
+    assert max(difference(trained[each], model.state_dict()[each]) for each in names) < 1e-3
+    assert max(difference(start[each], trained[each]) for each in names) > 1e-2, "something was learned"
+
+
+def test_fit_leaves_what_the_commands_leave_and_goes_on_by_them(
+    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, _ = by_fit(base, tmp_path, "lse_pair")
+    assert folder == tmp_path / "runs" / "fit-seed42"
+    for name in ("run.json", "metrics.jsonl", "model/manifest.json", "recipe/fit.yaml"):
+        assert (folder / name).is_file()
+    again, seen = by_fit(base, tmp_path, "lse_pair")
+    assert (again, seen) == (folder, []), "the same call finds it done"
+    with pytest.raises(RecipeError, match="positives"):
+        by_fit(base, tmp_path, {"name": "lse_pair", "positives": "min", "temperature": 0.05})
+    said(
+        "reproduce", folder / "recipe" / "fit.yaml", "--runs", tmp_path / "runs", "--home", tmp_path / "home", "--quiet"
+    )
+    assert "fit on test: percent over 2 questions" in capsys.readouterr().out
+    assert (folder / "result.json").is_file()
+
+
+def test_rows_and_arguments_that_are_wrong_are_refused(base: Path, tmp_path: Path) -> None:
+    about: dict[str, Any] = {"runs": tmp_path / "runs", "home": tmp_path / "home"}
+    for rows, message in (
+        ([], "train: has no row"), ({"train": ROWS}, r"is several data sets \(train\)"),
+        ([{"query": "a", "positves": ["b"], "negatives": []}], "did you mean 'positives'"),
+        ([{"query": "a", "positives": []}], "'a' has no positive"),
+    ):  # fmt: skip
+        with pytest.raises(DataError, match=message):
+            fit(base, rows, **about)
+    for arguments, message in (
+        ({"objective": "lse_pare"}, "did you mean 'lse_pair'"), ({"name": "../a"}, "is no name"),
+        ({"training": {"learning_rat": 1.0}}, "did you mean 'learning_rate'"),
+        ({"positives": 0}, "greater than or equal"),
+        ({"recipe": {"scal": {}}}, "did you mean 'scale'"),
+    ):  # fmt: skip
+        with pytest.raises(RecipeError, match=message):
+            fit(base, ROWS, **about, **arguments)
+    assert not (tmp_path / "runs").exists(), "nothing is left of a refused call"
+
+
+def test_training_arguments_may_be_an_object(base: Path, tmp_path: Path) -> None:
+    seen = Seen()
+    given = TrainingArguments(str(tmp_path / "unused"), max_steps=1, logging_steps=1, use_cpu=True, weight_decay=0.5)
+    folder = fit(
+        base,
+        ROWS,
+        test=TEST,
+        training=given,
+        recipe=SHORT,
+        callbacks=[seen],
+        runs=tmp_path,
+        home=tmp_path / "home",
+        quiet=True,
+    )
+    run = json.loads((folder / "run.json").read_text("utf-8"))
+    assert run["recipe"]["training"]["weight_decay"] == 0.5
+    assert run["recipe"]["training"]["max_steps"] == 1
+    assert "num_train_epochs" not in run["recipe"]["training"]
+    assert len(seen.losses) == 1
