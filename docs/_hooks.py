@@ -125,4 +125,6 @@ def _named(parameter: Any) -> str:
 def api(modules: list[str]) -> str:
     """A section for each module, written by mkdocstrings from the docstrings."""
     parts = (f"## {name}\n\n::: {name}\n    options:\n      show_root_heading: false\n" for name in modules)
-    return "# Python\n\n[From Python](library.md) has examples. This page is made from the source.\n\n" + "\n".join(parts)
+    return "# Python\n\n[From Python](library.md) has examples. This page is made from the source.\n\n" + "\n".join(
+        parts
+    )

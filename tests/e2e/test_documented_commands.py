@@ -60,6 +60,7 @@ NO_WRITER, NO_PLAN = "needs a language model; see its e2e test", "needs a plan; 
 BIG = "takes a GPU and MS MARCO; see test_systems, and the plans in tests/golden"
 PUBLISHED = "takes the Hub, MS MARCO and hours; see test_checkpoint_rows, and test_retrieval for a run of others"
 NO_DAEMON, NO_GPU, A_TEST = "needs a docker daemon", "needs GPUs", "is a test itself"
+TUTORIAL = "is run by test_tutorial"
 QUICKSTART = "make quickstart"  # is run with its output, below
 WITH = {  # the rest of a launch that the page cuts short, and whose vectors are searched
     "accelerate launch --config_file recipes/accelerate/cpu.yaml": "--set scale.gather=true",
@@ -70,6 +71,8 @@ WITH = {  # the rest of a launch that the page cuts short, and whose vectors are
 def why_not(command: Command) -> str:
     """Why a command is not run here; nothing if it is."""
     config = command.words[3] if command.text.startswith("accelerate launch --config_file") else ""
+    if command.place.startswith("docs/tutorial.md"):
+        return TUTORIAL
     if command.program == "docker":
         return NO_DAEMON
     if command.program == "pytest":
