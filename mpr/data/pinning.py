@@ -58,9 +58,11 @@ def pin(path: Path, home: Path, overrides: Sequence[str] = (), *, renew: bool = 
         raise RecipeError(what, where="--set", fix=f"only {FOLDER} may differ; write the rest into a recipe")
     locked = None if renew else lock.beside(path)
     document, drafted = strict_yaml.read(path), [*overrides, "draft=true"]
-    read.from_document(copy.deepcopy(document), path.stem, drafted, locked)  # everything else must be right
+    right = read.from_document(copy.deepcopy(document), path.stem, drafted, locked)  # everything else must be right
     made = Pinning(path.with_suffix(lock.SUFFIX), kept=() if locked is None else locked.pins)
     made.is_draft = document.value.get("draft") is True
+    if right.written:  # a short recipe: what it leaves out has keys to pin too
+        document = strict_yaml.parse(right.written.encode(), str(path))
     if locked is not None:
         lock.apply(locked, document)
     made.found, made.left = _of_keys(document, overrides, home, quiet)

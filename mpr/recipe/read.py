@@ -89,8 +89,10 @@ def _recipe(
     follows, seen = _own_data.written_out(document, found.add)
     if any(place[:1] == ("data",) for place in found.places - before):
         found.places.add(("data",))  # what is wrong with it is said in the words of its short form
+    pinned = () if locked is None else lock.apply(locked, document)
+    if pinned:
+        follows.pop(("draft",), None)  # what the lock leaves out is refused as in any other recipe
     filled = _defaults.fill(document.value, follows)
-    pinned = () if locked is None else lock.apply(locked, document)  # of keys that the short form does not have
     recipe = _read(document, found, name, tuple(overrides))
     if filled or seen:
         recipe._defaults = tuple(_defaults.shown([*seen, *filled]))

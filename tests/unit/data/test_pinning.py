@@ -19,7 +19,7 @@ from mpr.data import pinning
 from mpr.data._fetcher import Fetcher
 from mpr.data.dataset import Dataset
 from mpr.errors import DataError, RecipeError
-from mpr.recipe import lock, read, strict_yaml
+from mpr.recipe import lock, plan, read, strict_yaml
 from mpr.records import Group, Passage
 from tests import shipped
 from tests.hub_server import HubServer
@@ -217,3 +217,25 @@ class _Given(Collection):
 
     def groups(self, split: str) -> Iterator[Group]:
         return iter(())
+
+
+def test_a_short_recipe_stops_being_a_draft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its lock pins keys that only the recipe with its defaults has; without the lock it is a draft by default."""
+    monkeypatch.chdir(tmp_path)
+    rows = '{"query": "which river", "pos": ["the river Teith", "a river"], "neg": ["a hill"]}\n'
+    (tmp_path / "my.jsonl").write_text(rows * 3)
+    path = tmp_path / "my.yaml"
+    path.write_text(f"data: my.jsonl\ntowers: {{base: org/base, revision: {'a' * 40}}}\nobjective: nll\n")
+    assert read.load(path).draft
+    made = pinning.pin(path, tmp_path / "home", quiet=True)
+    assert {found.pin.key: found.pin.value for found in made.found} == {
+        "data.corpus.splits.train.sha256": sha256(rows * 3)
+    }
+    pinned = read.load(path)
+    assert not pinned.draft
+    assert pinned.pinned_by_maker == ("my.jsonl",)
+    kept = tmp_path / "kept" / "my.yaml"  # as a run keeps it: complete, with the lock beside it
+    kept.parent.mkdir()
+    kept.write_text(pinned.written)
+    kept.with_suffix(".lock").write_bytes(pinned.lock_text)
+    assert plan.digest(read.load(kept, written=True)) == plan.digest(pinned)
