@@ -28,7 +28,7 @@ _FENCE = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Adds what lies outside docs/, and what the code writes."""
+    """Adds what lies outside docs/, and the page that the code writes."""
     waiting = ["README.md", *(DOCS + file.src_uri for file in files.documentation_pages())]
     seen = set(waiting)
     while waiting:
@@ -39,15 +39,17 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             found = {target for target in targets(path) if target not in seen and not target.startswith(DOCS)}
             seen |= found
             waiting += sorted(found)
-    files.append(File.generated(config, "commands.md", content="\n".join(commands())))
     files.append(File.generated(config, "api.md", content=api(config["extra"]["api"])))
     return files
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Links as they are on the site."""
+    """Links as they are on the site, and what the program says of its commands."""
     path = in_repository(page.file.src_uri)
-    return markdown if path is None else "".join(_parts(markdown, path))
+    if path is None:
+        return markdown
+    more = commands() if path == f"{DOCS}commands.md" else ()
+    return "\n".join(("".join(_parts(markdown, path)), *more))
 
 
 def _parts(markdown: str, path: str) -> Iterator[str]:
@@ -96,10 +98,8 @@ def in_repository(place: str) -> str | None:
 
 def commands() -> Iterator[str]:
     """A section for each command: what it is for, its arguments, its options."""
-    yield "# Commands\n\nThe text of `mpr COMMAND --help`. Where a recipe is named, `--set KEY=VALUE` changes a key.\n"
     program = typer.main.get_command(cli.app)
-    yield program.help or ""
-    yield f"\n{program.epilog}\n" if program.epilog else ""
+    yield program.epilog or ""
     yield from _sections("mpr", program)
 
 

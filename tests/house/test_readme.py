@@ -23,10 +23,15 @@ def test_every_fault_with_a_test_has_its_row_and_its_promise(examined: Examined)
     faults = sorted(number for cell, _ in rows for number in numbers(cell))
     assert len(set(faults)) == len(faults), "a fault has one row"
     assert {name for _, name in rows} == {path.name for path in (ROOT / "tests" / "faults").glob("test_*.py")}
-    promised = re.findall(r"^\| .+ \| ([\d, ]+) \|$", README[README.index("## Promises") :], re.MULTILINE)
+    promised = re.findall(r"^\| .+ \| ([\d, ]+) \|$", RELIABILITY, re.MULTILINE)
     assert sorted(number for cell in promised for number in numbers(cell)) == faults
-    assert f"\n{len(faults)} faults " in README
+    assert f"\n{len(faults)} faults " in RELIABILITY
+    assert f" {len(faults)} kinds of\n  failure" in README
     examined(len(faults), "faults in both tables", 20)
+
+
+def test_it_is_short(examined: Examined) -> None:
+    examined(150 - README.count("\n"), "lines to spare below 150")
 
 
 def test_objectives_are_counted() -> None:
