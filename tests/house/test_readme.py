@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
+
+import pytest
 
 from mpr import catalogue
 from mpr.recipe import plan, read
@@ -43,6 +46,15 @@ def test_links_lead_somewhere(examined: Examined) -> None:
     links = [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link]
     assert [link for link in links if not (ROOT / link).exists()] == []
     examined(len(links), "links of the README", 10)
+
+
+def test_its_recipe_of_own_data_is_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (block,) = re.findall(r"^```yaml\n(.+?)^```$", README, re.MULTILINE | re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    Path("my.jsonl").write_text('{"query": "a", "pos": ["b", "c"]}\n{"query": "d", "pos": ["e"]}\n', "utf-8")
+    Path("my.yaml").write_text(block, "utf-8")
+    assert read.load(Path("my.yaml")).draw.positives.m == 4
+    assert block.count("\n") <= 10
 
 
 def test_the_row_from_nothing_costs_what_its_plan_says(examined: Examined) -> None:
