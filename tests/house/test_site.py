@@ -17,7 +17,7 @@ from tests.conftest import Examined
 from tests.house.source import ROOT
 
 SITE = YAML(typ="safe").load(ROOT / "mkdocs.yml")
-WRITTEN = {"index.md", "api.md"}  # by docs/_hooks.py
+WRITTEN = {"index.md", "api.md"}  # by mkdocs_hooks.py
 LINK = re.compile(r"\]\((?!\w+:)([^()\s#]+)")
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 LOADED = re.compile(r"""<(?:script|link|img|iframe)[^>]*?(?:src|href)=["']?((?:https?:)?//[^"' >]+)""")

@@ -20,7 +20,7 @@ from mkdocs.structure.pages import Page
 
 from mpr import cli
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parent
 DOCS = "docs/"
 SHOWN = (".md", ".svg", ".yaml")
 _LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\((?!\w+:)([^()\s#]+)(#[^()\s]*)?\)")
