@@ -109,7 +109,7 @@ def _sections(name: str, group: Any) -> Iterator[str]:
             yield from _sections(f"{name} {word}", command)
             continue
         yield f"\n## {name} {word}\n"
-        yield re.sub(r"Example: (.+)", r"\n```bash\n\1\n```", (command.help or "").strip()) + "\n"
+        yield re.sub(r"\s+Example:\s+(.+)", r"\n\n```bash\n\1\n```", (command.help or "").strip()) + "\n"
         rows = [(_named(each), (each.help or "").replace("|", "\\|")) for each in command.params if each.name != "help"]
         if rows:
             yield "| argument | meaning |\n|---|---|"
