@@ -6,6 +6,7 @@
 # make check      linters, types, recipes, generated pages, leaderboard
 # make faults     the numbered fault tests, their long sweeps included, and every row of the papers on a stand-in
 # make attack     seeded damage to files, recipes, model folders and runs, and kills: hours on two cores
+# make docs       the documentation site, into build/site
 # make table      write the generated pages anew: recipes/README.md, recipes/schema.json, plan texts, the leaderboard
 #
 # torch is the locked version in the build that pip finds first: on Linux PyPI's, for CUDA. A smaller one, for CPUs only:
@@ -22,7 +23,7 @@ UV_VERSION := 0.13.8
 export OMP_WAIT_POLICY ?= PASSIVE
 export TOKENIZERS_PARALLELISM ?= true
 
-.PHONY: setup packages quickstart test test-small check faults attack table clean
+.PHONY: setup packages quickstart test test-small check faults attack docs table clean
 setup: $(VENV)/.locked
 packages: $(VENV)/.packages
 
@@ -69,6 +70,10 @@ attack: setup
 	$(BIN)/python -m tests.attack folders --cases 500 --seed $(ATTACK_SEED)
 	$(BIN)/python -m tests.attack damages --cases 500 --seed $(ATTACK_SEED)
 	$(BIN)/python -m tests.attack kills --cases 200 --seed $(ATTACK_SEED)
+
+# The notice that is switched off tells of a successor of mkdocs.
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 table: setup
 	$(BIN)/mpr reference --write

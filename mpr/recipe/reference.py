@@ -45,7 +45,7 @@ This page is written by `mpr reference --write`.
 
 ## Write one
 
-1. Copy the recipe that is nearest: `recipes/quickstart.yaml` runs offline on two cores; the table below lists all.
+1. Copy the recipe that is nearest: `recipes/quickstart.yaml` runs offline on two cores; the end of this page lists all.
 2. Change it. `mpr check FILE` reports everything that is wrong at once, each with its line and the nearest valid key.
 3. `mpr plan FILE` shows steps, memory, hours and disk before anything is downloaded or trained.
 4. For a single run, `--set draw.positives.m=2` changes a key without a new file; it is recorded with the result.
@@ -166,8 +166,22 @@ def _is(path: Path, data: bytes) -> bool:
 
 
 def _readme(root: Path, recipes: dict[Path, Recipe]) -> Iterator[str]:
+    whole = recipe_schema()
     yield _INTRODUCTION
-    yield f"## The {len(recipes)} recipes\n"
+    yield "## Keys\n"
+    yield "A key without a default is required; with `training: none`, keys about training are left out.\n"
+    yield from _keys(whole, whole)
+    yield from _sections(whole, whole, "")
+    yield from _training()
+    yield _PLAN
+    for folder in catalogue.FOLDERS:
+        yield from _catalogue(folder, whole)
+    yield f"\n## The {len(recipes)} recipes\n"
+    yield from _shipped(root, recipes)
+
+
+def _shipped(root: Path, recipes: dict[Path, Recipe]) -> Iterator[str]:
+    """A table of the recipes."""
     rows = []
     for path, recipe in recipes.items():
         paper, name = recipe.paper, path.relative_to(root / "recipes").as_posix()
@@ -178,15 +192,6 @@ def _readme(root: Path, recipes: dict[Path, Recipe]) -> Iterator[str]:
         step = [facts.get(fact, "-") for fact in ("positives", "objective", "step")] if recipe.trains else _NOTHING
         rows.append((f"[{name}]({name})", row, *step))
     yield markdown.table(("recipe", "row", "positives", "objective", "a step"), rows)
-    whole = recipe_schema()
-    yield "\n## Keys\n"
-    yield "A key without a default is required; with `training: none`, keys about training are left out.\n"
-    yield from _keys(whole, whole)
-    yield from _sections(whole, whole, "")
-    yield from _training()
-    yield _PLAN
-    for folder in catalogue.FOLDERS:
-        yield from _catalogue(folder, whole)
 
 
 def _keys(place: dict[str, Any], whole: dict[str, Any], without: tuple[str, ...] = ()) -> Iterator[str]:

@@ -42,6 +42,7 @@ NOT_RUN = {  # only understood, and why
     "make check": "takes minutes; its `mpr` lines are looked at one by one",
     "make faults": "takes an hour",
     "mpr check my.yaml": "is run with its output, below",
+    "mpr pin my.yaml": "needs a draft; see test_pinning",
     "mpr push runs/quickstart-seed42 me/quickstart --baseline runs/quickstart-bm25": "the Hub; see test_push_and_pull",
     "mpr pull me/quickstart@<40 hex digits of the commit>": "the Hub; see test_push_and_pull",
 }
@@ -60,6 +61,8 @@ NO_WRITER, NO_PLAN = "needs a language model; see its e2e test", "needs a plan; 
 BIG = "takes a GPU and MS MARCO; see test_systems, and the plans in tests/golden"
 PUBLISHED = "takes the Hub, MS MARCO and hours; see test_checkpoint_rows, and test_retrieval for a run of others"
 NO_DAEMON, NO_GPU, A_TEST = "needs a docker daemon", "needs GPUs", "is a test itself"
+A_ROW = "takes a GPU and 21 million passages; its plan is in tests/golden, and test_readme compares what is shown of it"
+TUTORIAL = "is run by test_tutorial"
 QUICKSTART = "make quickstart"  # is run with its output, below
 WITH = {  # the rest of a launch that the page cuts short, and whose vectors are searched
     "accelerate launch --config_file recipes/accelerate/cpu.yaml": "--set scale.gather=true",
@@ -70,6 +73,8 @@ WITH = {  # the rest of a launch that the page cuts short, and whose vectors are
 def why_not(command: Command) -> str:
     """Why a command is not run here; nothing if it is."""
     config = command.words[3] if command.text.startswith("accelerate launch --config_file") else ""
+    if command.place.startswith("docs/tutorial.md"):
+        return TUTORIAL
     if command.program == "docker":
         return NO_DAEMON
     if command.program == "pytest":
@@ -82,6 +87,8 @@ def why_not(command: Command) -> str:
         return BIG
     if "recipes/checkpoints/" in command.text:
         return PUBLISHED
+    if "trec_bce_m3" in command.text:
+        return A_ROW
     if config and not config.endswith("/cpu.yaml"):
         return NO_GPU
     return NOT_RUN.get(command.text, "")
