@@ -31,7 +31,7 @@ class Shape:
         from transformers import BertConfig, BertModel
 
         from mpr.models.towers import DualEncoder, Encoder
-        from mpr.recipe import keys
+        from mpr.recipe import keys_towers
 
         config = BertConfig(
             vocab_size=VOCABULARY,
@@ -44,7 +44,7 @@ class Shape:
         question = Encoder(BertModel(config, add_pooling_layer=False), "cls", normalize=False)
         passage = question if self.shared else Encoder(BertModel(config, add_pooling_layer=False), "cls", False)
         new = {"layers": self.layers, "width": self.width, "heads": self.heads, "feed_forward": 4 * self.width}
-        settings = keys.Towers.model_validate(
+        settings = keys_towers.Towers.model_validate(
             {
                 "new": {**new, "vocabulary": VOCABULARY},
                 "share": self.shared,

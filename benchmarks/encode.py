@@ -32,7 +32,7 @@ import torch
 
 from mpr import storage
 from mpr.data import _vocabulary, tokens
-from mpr.recipe import keys
+from mpr.recipe import keys_towers
 from mpr.runtime import environment
 from mpr.search import encode
 from mpr.search.encode import Options, Task
@@ -84,7 +84,7 @@ class Ours:
     def __init__(self, base: str, listed: list[str], folder: Path) -> None:
         lengths = {"question_length": LENGTH, "passage_length": LENGTH}
         how: dict[str, Any] = {"share": True, "pooling": "mean", "normalize": True, "title": "none", **lengths}
-        settings = keys.Towers(base=base, **how)
+        settings = keys_towers.Towers(base=base, **how)
         tokenizer = _vocabulary.load(settings, folder, _no_corpus, _no_bar)
         self.model = Model.untrained(settings, tokenizer, 0)
         self.folder, self.listed, self.tokenizer = folder, listed, tokenizer

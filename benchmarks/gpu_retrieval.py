@@ -50,13 +50,13 @@ def encoding(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 def _shape(given: argparse.Namespace) -> tuple[int, Any]:
     """Number of texts, and BERT-base with random weights."""
-    from mpr.recipe import keys
+    from mpr.recipe import keys_towers
 
     sizes = (2, 64, 2, 128, 32) if given.tiny else (12, 768, 12, 3072, 256)
     layers, width, heads, feed_forward, length = sizes
-    new = keys.NewEncoder(layers=layers, width=width, heads=heads, feed_forward=feed_forward, vocabulary=4_000)
+    new = keys_towers.NewEncoder(layers=layers, width=width, heads=heads, feed_forward=feed_forward, vocabulary=4_000)
     lengths = {"question_length": 32, "passage_length": length}
-    towers = keys.Towers(new=new, share=True, pooling="cls", normalize=False, title="none", **lengths)
+    towers = keys_towers.Towers(new=new, share=True, pooling="cls", normalize=False, title="none", **lengths)
     return (256 if given.tiny else 32_768), towers
 
 

@@ -106,7 +106,7 @@ def base(name: str, revision: str | None) -> dict[str, Any]:
 def pieces(name: str, revision: str | None) -> int:
     """How many its tokenizer knows."""
     from mpr.data import _vocabulary
-    from mpr.recipe.keys import Towers
+    from mpr.recipe.keys_towers import Towers
 
     sizes = {"question_length": 16, "passage_length": 16}
     towers = Towers(base=name, revision=revision, share=True, pooling="cls", normalize=False, title="pair", **sizes)

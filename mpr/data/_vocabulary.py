@@ -15,7 +15,7 @@ from mpr import storage
 from mpr.data.passages import PassageStore
 from mpr.errors import DataError, excerpt
 from mpr.models import locate, templates
-from mpr.recipe.keys import NewEncoder, Towers
+from mpr.recipe.keys_towers import NewEncoder, Towers
 from mpr.runtime.progress import Bar
 
 KIND = "vocabulary"

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from mpr.data.tokens import PADDING, TokenStore
 from mpr.errors import RecipeError
 from mpr.models.templates import PairTemplate, Template
-from mpr.recipe.keys import Towers
+from mpr.recipe.keys_towers import Towers
 from mpr.storage.ragged import Integers, Ragged
 
 Part = Ragged | tuple[int, ...]

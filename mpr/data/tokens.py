@@ -22,7 +22,7 @@ from mpr.data.questions import SplitStore
 from mpr.errors import DataError
 from mpr.models import templates
 from mpr.models.templates import digest
-from mpr.recipe.keys import Towers
+from mpr.recipe.keys_towers import Towers
 from mpr.records import Passage
 from mpr.runtime.progress import Bar, Progress, silent
 from mpr.storage.ragged import Ragged, RaggedWriter, memory_map

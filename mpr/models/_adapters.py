@@ -14,7 +14,7 @@ import torch
 
 from mpr.errors import DataError, RecipeError
 from mpr.models.contract import Base
-from mpr.recipe.keys import Lora
+from mpr.recipe.keys_towers import Lora
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"

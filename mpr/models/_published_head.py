@@ -17,7 +17,7 @@ import torch
 from mpr.errors import DataError, RecipeError, excerpt
 from mpr.models import weight_files
 from mpr.models._sentence_layout import SWITCHES
-from mpr.recipe.keys import Towers
+from mpr.recipe.keys_towers import Towers
 
 MODULES = "modules.json"
 _ANCE = ("embeddingHead.weight", "embeddingHead.bias", "norm.weight", "norm.bias")

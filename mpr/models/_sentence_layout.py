@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mpr.models.contract import ROLES
-from mpr.recipe.keys import Towers
+from mpr.recipe.keys_towers import Towers
 
 _TYPE = "sentence_transformers.models."
 SWITCHES = {  # every kind of pooling there is -> ours

@@ -18,7 +18,8 @@ from mpr.catalogue import Parameters
 from mpr.errors import DataError, Problem, RecipeError, excerpt, nearest
 from mpr.models import templates
 from mpr.recipe import rules
-from mpr.recipe.keys import CROSS_ENCODER, DUAL_ENCODER, LATE_INTERACTION, Towers
+from mpr.recipe.keys import CROSS_ENCODER, DUAL_ENCODER, LATE_INTERACTION
+from mpr.recipe.keys_towers import Towers
 from mpr.recipe.strict_yaml import dotted
 from mpr.storage.json_fields import decode, refusal_of
 

@@ -33,7 +33,7 @@ from mpr.models import contract, lengths, pretrained, towers
 from mpr.models.contract import Base, ScorerContract
 from mpr.models.lengths import Tokens
 from mpr.models.templates import PairTemplate, tokenizer_files
-from mpr.recipe import keys, rules
+from mpr.recipe import keys_towers, rules
 from mpr.recipe.keys import CROSS_ENCODER
 from mpr.runtime.progress import ours_alone
 
@@ -83,7 +83,7 @@ class Head(torch.nn.Linear):
 class CrossEncoder(towers.Recomputing, torch.nn.Module):
     """`groups`: pairs are scored in at most so many groups of similar length (mpr/models/lengths.py)."""
 
-    def __init__(self, settings: keys.Towers, model: Any, base: Base | None = None, groups: int = 1) -> None:
+    def __init__(self, settings: keys_towers.Towers, model: Any, base: Base | None = None, groups: int = 1) -> None:
         super().__init__()
         self.settings, self.base, self.groups = settings, base, groups
         self.model = with_head(model)
@@ -116,7 +116,7 @@ def with_head(model: Any) -> Any:
     return model
 
 
-def build(settings: keys.Towers, tokenizer: Any, seed: int, groups: int = 1) -> CrossEncoder:
+def build(settings: keys_towers.Towers, tokenizer: Any, seed: int, groups: int = 1) -> CrossEncoder:
     """The cross-encoder of a recipe, ready to learn. `tokenizer` is the `tokenizers.Tokenizer` of
     mpr/data/_vocabulary.py.
 

@@ -43,7 +43,7 @@ from mpr.models.contract import Base, ScorerContract
 from mpr.models.lengths import Tokens
 from mpr.models.templates import tokenizer_files
 from mpr.models.towers import inner_products
-from mpr.recipe import keys, rules
+from mpr.recipe import keys_towers, rules
 from mpr.recipe.keys import LATE_INTERACTION
 from mpr.runtime.progress import ours_alone
 
@@ -62,7 +62,7 @@ class LateInteraction(towers.Recomputing, torch.nn.Module):
 
     def __init__(
         self,
-        settings: keys.Towers,
+        settings: keys_towers.Towers,
         backbone: Any,
         projection: torch.nn.Linear | None,
         base: Base | None = None,
@@ -110,7 +110,7 @@ def best_matches(question_QLW: Tensor, real_QL: Tensor, passage_PMW: Tensor, rea
     return torch.stack(scores)
 
 
-def build(settings: keys.Towers, tokenizer: Any, seed: int, groups: int = 1) -> LateInteraction:
+def build(settings: keys_towers.Towers, tokenizer: Any, seed: int, groups: int = 1) -> LateInteraction:
     """The model of a recipe, ready to learn. `tokenizer` is the `tokenizers.Tokenizer` of mpr/data/_vocabulary.py.
 
     The projection is the base's own where that is a published ColBERT, and otherwise a function of the seed alone.
@@ -134,7 +134,7 @@ def build(settings: keys.Towers, tokenizer: Any, seed: int, groups: int = 1) -> 
     return LateInteraction(settings, backbone, projection, base, groups).train()
 
 
-def _published(found: pretrained.Pretrained, settings: keys.Towers) -> torch.nn.Linear | None:
+def _published(found: pretrained.Pretrained, settings: keys_towers.Towers) -> torch.nn.Linear | None:
     """The projection that a ColBERT checkpoint brings along."""
     weight_WD = weight_files.tensors(found.folder, [PUBLISHED]).get(PUBLISHED)
     if weight_WD is None:

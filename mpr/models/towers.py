@@ -22,7 +22,7 @@ from mpr.errors import DataError, RecipeError
 from mpr.models import _adapters, lengths, pretrained, templates
 from mpr.models.contract import Base
 from mpr.models.lengths import Tokens
-from mpr.recipe import keys, rules
+from mpr.recipe import keys, keys_towers, rules
 from mpr.recipe.strict_yaml import Finding, dotted
 from mpr.runtime import randomness
 
@@ -129,7 +129,7 @@ class DualEncoder(Recomputing, torch.nn.Module):
     `groups`: a side's texts are encoded in at most so many groups of similar length (mpr/models/lengths.py).
     """
 
-    def __init__(self, settings: keys.Towers, question: Encoder, passage: Encoder, groups: int = 1) -> None:
+    def __init__(self, settings: keys_towers.Towers, question: Encoder, passage: Encoder, groups: int = 1) -> None:
         super().__init__()
         self.groups = groups
         self.settings = settings  # not `config`: transformers' Trainer would write into it
@@ -183,7 +183,9 @@ class DualEncoder(Recomputing, torch.nn.Module):
         ]
 
 
-def build(settings: keys.Towers, tokenizer: Any, seed: int, groups: int = 1, *, published: bool = False) -> DualEncoder:
+def build(
+    settings: keys_towers.Towers, tokenizer: Any, seed: int, groups: int = 1, *, published: bool = False
+) -> DualEncoder:
     """The towers of a recipe, ready to learn. `tokenizer` is the `tokenizers.Tokenizer` of mpr/data/_vocabulary.py.
     `published`: nothing is learned, the encoders are used whole and as their publisher says.
 
@@ -206,7 +208,9 @@ def build(settings: keys.Towers, tokenizer: Any, seed: int, groups: int = 1, *, 
     return learning(settings, question, passage, seed, groups)
 
 
-def learning(settings: keys.Towers, question: Encoder, passage: Encoder, seed: int, groups: int = 1) -> DualEncoder:
+def learning(
+    settings: keys_towers.Towers, question: Encoder, passage: Encoder, seed: int, groups: int = 1
+) -> DualEncoder:
     """Encoders as towers of a training: with adapters where the recipe wants them, and what shall not learn frozen.
 
     Both towers get equal adapters; with adapters on one tower alone, the other is frozen as a whole.
@@ -230,7 +234,7 @@ def refuse_first(findings: Iterable[Finding]) -> None:
         raise RecipeError(what, key=dotted(path), fix=fix)
 
 
-def _encoder(settings: keys.Towers, tokenizer: Any, role: str, seed: int, published: bool) -> Encoder:
+def _encoder(settings: keys_towers.Towers, tokenizer: Any, role: str, seed: int, published: bool) -> Encoder:
     """One encoder, without adapters."""
     projection = base = norm = None
     if settings.new is not None:
@@ -257,7 +261,7 @@ def _encoder(settings: keys.Towers, tokenizer: Any, role: str, seed: int, publis
     return Encoder(model, settings.pooling, settings.normalize, projection, base, norm)
 
 
-def blank(settings: keys.Towers, new: keys.NewEncoder, tokenizer: Any, seed: int) -> Any:
+def blank(settings: keys_towers.Towers, new: keys_towers.NewEncoder, tokenizer: Any, seed: int) -> Any:
     """An encoder from random weights."""
     from transformers import BertModel
 
@@ -266,13 +270,13 @@ def blank(settings: keys.Towers, new: keys.NewEncoder, tokenizer: Any, seed: int
     return BertModel(config, add_pooling_layer=False)
 
 
-def other_projection(size: int, settings: keys.Towers) -> RecipeError:
+def other_projection(size: int, settings: keys_towers.Towers) -> RecipeError:
     """A checkpoint brings a projection of another size than the recipe's."""
     what = f"the checkpoint ends with a projection to {size}, the recipe says {settings.projection}"
     return RecipeError(what, key="towers.projection", fix=f"set it to {size}")
 
 
-def blank_config(settings: keys.Towers, new: keys.NewEncoder, tokenizer: Any) -> Any:
+def blank_config(settings: keys_towers.Towers, new: keys_towers.NewEncoder, tokenizer: Any) -> Any:
     """The shape of an encoder from random weights."""
     from transformers import BertConfig
 
@@ -292,7 +296,7 @@ def draw_from(seed: int, purpose: str) -> None:
     torch.default_generator.manual_seed(int(randomness.bits(seed, f"towers {purpose}")) >> 32)
 
 
-def _refuse_role(settings: keys.Towers, found: pretrained.Pretrained, role: str, key: str) -> None:
+def _refuse_role(settings: keys_towers.Towers, found: pretrained.Pretrained, role: str, key: str) -> None:
     """DPR's encoders come in pairs; one of them in the place of the other works and learns worse, so it is refused."""
     alone = not settings.share and settings.passage_base is None
     if found.role and not settings.share and (found.role != role or alone):
@@ -309,7 +313,7 @@ def refuse_other_tokenizer(found: pretrained.Pretrained, tokenizer: Any, key: st
         raise RecipeError(what, key=key, fix="use two encoders with one tokenizer")
 
 
-def refuse_misfit(settings: keys.Towers, model: Any, tokenizer: Any) -> None:
+def refuse_misfit(settings: keys_towers.Towers, model: Any, tokenizer: Any) -> None:
     """Ids beyond the embeddings and texts beyond the positions would crash on a GPU without a word of why."""
     embeddings = model.get_input_embeddings()
     if not isinstance(embeddings, torch.nn.Embedding) or not hasattr(model.config, "hidden_size"):

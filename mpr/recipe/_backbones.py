@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mpr.errors import RecipeError
-from mpr.recipe.keys import Towers
+from mpr.recipe.keys_towers import Towers
 
 BERT_LINEARS = {  # the linear layers of a transformer layer: name -> sizes in and out, in letters of `_size`
     "attention.self.query": "ww",

@@ -1,7 +1,7 @@
 """A recipe: one row of a table, complete in one YAML file, read strictly.
 
-This file says what the keys are, section by section, and last the whole `Recipe`; those of `draw` stand in
-`mpr/recipe/keys_draw.py`. `mpr/recipe/read.py` reads a file into it, `mpr/recipe/rules/__init__.py` refuses
+This file says what the keys are, section by section, and last the whole `Recipe`; those of `draw` and `towers` stand
+in `keys_draw.py` and `keys_towers.py`. `mpr/recipe/read.py` reads a file into it, `mpr/recipe/rules/` refuses
 contradictions. A key that changes a result has no default: the file reads like the experiment section of a paper.
 What a recipe without the key `paper` may leave out is in `mpr/recipe/_defaults.py`, which writes it in before reading.
 """
@@ -19,6 +19,7 @@ from mpr import catalogue
 from mpr.catalogue import Parameters
 from mpr.errors import RecipeError
 from mpr.recipe.keys_draw import Count, Draw
+from mpr.recipe.keys_towers import Towers
 
 
 class Part(Parameters):
@@ -91,7 +92,6 @@ DESCRIBING = ("paper", "varies", "published", "expected", "draft")  # keys that 
 STEP_SCORES = "live_QP"  # a target that is known of every cell, in the step
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
 Measure = Annotated[str, Field(pattern=r"^(top|recall|ndcg|mrr|map|success)[1-9][0-9]*$")]
-Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 
 
 class Paper(Parameters):
@@ -163,81 +163,6 @@ class Validation(Parameters):
     """The first candidates of each source of each question, added to the pool of their positives."""
     patience: Count | None = None
     """Training stops after this many evaluations in a row without a new best one; null: it never stops early."""
-
-
-class NewEncoder(Parameters):
-    """A BERT-shaped encoder with random weights; its WordPiece vocabulary is learned from the corpus."""
-
-    layers: Count
-    """Transformer layers."""
-    width: Count
-    """Size of the hidden vectors, and of the embedding."""
-    heads: Count
-    """Attention heads; divides `width`."""
-    feed_forward: Count
-    """Inner size of the feed-forward block."""
-    vocabulary: Annotated[int, Field(ge=300)]
-    """Number of word pieces to learn."""
-
-
-class Lora(Parameters):
-    """Low-rank adapters instead of full fine-tuning (peft)."""
-
-    rank: Count
-    """Inner size of the adapters."""
-    alpha: Count
-    """Scaling numerator of the adapters."""
-    dropout: Annotated[float, Field(ge=0.0, lt=1.0)]
-    """Dropout inside the adapters."""
-    modules: Annotated[tuple[str, ...], Field(min_length=1)]
-    """Names of the linear layers to adapt, such as `query` and `value` for BERT."""
-    towers: Literal["both", "question", "passage"] = "both"
-    """Which towers get adapters; the other stays frozen."""
-
-
-class Towers(Parameters):
-    """The question and the passage encoder."""
-
-    base: str | None = None
-    """Pretrained encoder: a Hub id or a folder."""
-    revision: Commit | None = None
-    """Commit of the Hub repository (40 hex digits, in quotes)."""
-    passage_base: str | None = None
-    """Pretrained passage encoder, where it is not `base` as well: DPR published its two encoders one by one."""
-    passage_revision: Commit | None = None
-    """Commit of the repository of `passage_base`."""
-    new: NewEncoder | None = None
-    """Instead of `base`: an encoder from random weights."""
-    share: bool
-    """true: one encoder for questions and passages; false: two."""
-    train: Literal["both", "question"] = "both"
-    """Who learns. `question`: passages are encoded once, with the weights that training starts from, and stay so."""
-    pooling: Literal["cls", "mean", "last", "none"]
-    """How token vectors become one vector. `none`: they do not, every token keeps its own (late interaction)."""
-    normalize: bool
-    """Scale vectors to length one, so that the inner product is the cosine."""
-    projection: Count | None = None
-    """Size of a linear layer on top; null: none."""
-    title: Literal["pair", "join", "none"]
-    """`pair`: title and text as a sentence pair with segment ids 0 (DPR); `join`: with a space between; `none`."""
-    question_prompt: str = ""
-    """Text put before every question."""
-    passage_prompt: str = ""
-    """Text put before every passage (before the title, if any)."""
-    question_length: Annotated[int, Field(ge=4, le=8192)]
-    """Tokens of a question, special tokens included; of a cross-encoder, the most that a question takes of a pair."""
-    passage_length: Annotated[int, Field(ge=4, le=8192)]
-    """Tokens of a passage, special tokens included; of a cross-encoder, tokens of question and passage together."""
-    pair_cut: Literal["end", "longest_first"] = "end"
-    """With `title: pair`, what is cut where title and text are too long: the `end` of the pair; `longest_first`, the
-    longer of the two, as DPR does."""
-    last_slot: Literal["pad", "sep"] = "pad"
-    """What stands in the last place of a text that is shorter than its length. `sep`: the last special token once more,
-    and it is attended to, as in DPR. Every text is then padded to its full length and costs as much."""
-    question_apostrophe: Literal["keep", "straight"] = "keep"
-    """`straight`: a typographic apostrophe (U+2019) of a question is read as ', as DPR does."""
-    lora: Lora | None = None
-    """Low-rank adapters; null: all weights learn."""
 
 
 class Refresh(Parameters):

@@ -27,7 +27,7 @@ from pydantic import Field, ValidationError, model_validator
 from mpr.catalogue import Parameters
 from mpr.errors import Problems, RecipeError
 from mpr.recipe import strict_yaml
-from mpr.recipe.keys import Commit
+from mpr.recipe.keys_towers import Commit
 from mpr.recipe.strict_yaml import Document, Path_, dotted
 
 SUFFIX = ".lock"

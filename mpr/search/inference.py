@@ -24,7 +24,7 @@ from mpr.models import contract, out_of_memory, templates, towers, towers_folder
 from mpr.models.contract import Contract
 from mpr.models.templates import Template
 from mpr.models.towers import DualEncoder, Encoder
-from mpr.recipe import keys as recipe
+from mpr.recipe import keys_towers
 from mpr.search.padding import TextBlock
 from mpr.storage.ragged import Floats, Integers
 
@@ -59,13 +59,13 @@ class Model:
         return cls(made, Template.of(tokenizer), found.tokenizer, Path(folder).name, digest, found, tokenizer)
 
     @classmethod
-    def trained(cls, place: Path, towers: recipe.Towers) -> Model:
+    def trained(cls, place: Path, towers: keys_towers.Towers) -> Model:
         """The model of a recipe; bases of its adapters that are folders are found where the recipe says."""
         bases = (Path(base) if base and Path(base).is_dir() else None for base in (towers.base, towers.passage_base))
         return cls.opened(place, *bases)
 
     @classmethod
-    def untrained(cls, settings: recipe.Towers, tokenizer: Any, seed: int, *, published: bool = False) -> Model:
+    def untrained(cls, settings: keys_towers.Towers, tokenizer: Any, seed: int, *, published: bool = False) -> Model:
         """The encoders that a recipe starts from, as they are: a folder or Hub id under `base`, or random weights.
         `published`: the recipe is about them, so they are used whole."""
         name = contract.base_name(settings.base) if settings.base is not None else f"random weights of seed {seed}"
@@ -76,7 +76,7 @@ class Model:
         """Towers as they are now."""
         left_out = {"base", "passage_base", "revision", "passage_revision", "train"}  # they shape no vector
         for key in ("pair_cut", "last_slot", "question_apostrophe"):  # came later: models without keep their digest
-            if getattr(made.settings, key) == recipe.Towers.model_fields[key].default:
+            if getattr(made.settings, key) == keys_towers.Towers.model_fields[key].default:
                 left_out.add(key)
         settings = made.settings.model_dump(mode="json", exclude=left_out)
         found = hashlib.sha256(storage.json_digest(settings).encode())
@@ -113,7 +113,7 @@ class Model:
             raise RecipeError(problems)
         return Side.of(store, self.template, settings, role)
 
-    def agree(self, settings: recipe.Towers) -> None:
+    def agree(self, settings: keys_towers.Towers) -> None:
         """Refuses a recipe that says anything else than what the model was trained with."""
         if self.contract is not None:
             contract.agree(self.contract, settings, self.tokenizer, self.name)

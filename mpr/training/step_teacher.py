@@ -33,7 +33,7 @@ from mpr.models.kinds import KINDS
 from mpr.models.templates import Template
 from mpr.models.towers import inner_products
 from mpr.recipe import keys
-from mpr.recipe.keys import Towers
+from mpr.recipe.keys_towers import Towers
 from mpr.search.inference import COMPUTE
 from mpr.storage.ragged import Integers
 

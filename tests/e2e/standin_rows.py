@@ -28,7 +28,8 @@ from mpr import catalogue
 from mpr.corpora import Pin, dpr_wikipedia, spellings
 from mpr.data import _vocabulary
 from mpr.recipe import read
-from mpr.recipe.keys import NewEncoder, Recipe
+from mpr.recipe.keys import Recipe
+from mpr.recipe.keys_towers import NewEncoder
 from mpr.rows._stages import Row
 from mpr.rows.pipeline import Pipeline
 from mpr.rows.result import Result

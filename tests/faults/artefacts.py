@@ -26,8 +26,9 @@ from mpr.errors import StorageError
 from mpr.evaluation import fusion, ranking_table
 from mpr.evaluation.ranking import Names, Ranking
 from mpr.mining import clusters
-from mpr.recipe.keys import NewEncoder, Repair, Towers
+from mpr.recipe.keys import Repair
 from mpr.recipe.keys_draw import Clusters
+from mpr.recipe.keys_towers import NewEncoder, Towers
 from mpr.records import Candidate, Group, Passage, Positive, Question
 from mpr.search import vectors
 from mpr.writing import _transcript

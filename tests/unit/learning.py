@@ -7,7 +7,7 @@ import random
 from typing import Any
 
 from mpr.data import _vocabulary
-from mpr.recipe.keys import NewEncoder
+from mpr.recipe.keys_towers import NewEncoder
 
 SIZE = 400
 

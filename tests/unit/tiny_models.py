@@ -16,7 +16,7 @@ from mpr.data.token_batches import Side
 from mpr.data.tokens import passage_texts
 from mpr.models.templates import Template
 from mpr.models.towers import DualEncoder
-from mpr.recipe import keys
+from mpr.recipe import keys_towers
 from mpr.records import Passage
 from tests.unit.framings import FRAMINGS
 
@@ -38,10 +38,10 @@ transformers.utils.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()
 
 
-def settings(**changes: Any) -> keys.Towers:
+def settings(**changes: Any) -> keys_towers.Towers:
     """Towers of a recipe; naming a base takes `new` away."""
     content = SETTINGS | ({"new": None} if "base" in changes else {}) | changes
-    return keys.Towers.model_validate(content)
+    return keys_towers.Towers.model_validate(content)
 
 
 def bert_config(tokenizer: Any, **changes: Any) -> Any:

@@ -14,7 +14,8 @@ from typing import Any
 
 from mpr.errors import excerpt, nearest
 from mpr.recipe import _backbones, model_names, stages
-from mpr.recipe.keys import CROSS_ENCODER, DUAL_ENCODER, LATE_INTERACTION, SCORERS, Recipe, Towers
+from mpr.recipe.keys import CROSS_ENCODER, DUAL_ENCODER, LATE_INTERACTION, SCORERS, Recipe
+from mpr.recipe.keys_towers import Towers
 from mpr.recipe.model_names import START
 from mpr.recipe.strict_yaml import Finding
 

@@ -20,7 +20,7 @@ import mpr
 from mpr.data import _vocabulary, passages
 from mpr.data.passages import PassageStore
 from mpr.errors import DataError, StorageError
-from mpr.recipe.keys import Towers
+from mpr.recipe.keys_towers import Towers
 from mpr.records import Passage
 from tests.unit.framings import bert, words
 from tests.unit.learning import SIZE, corpus, digest, learned, new

@@ -12,7 +12,7 @@ from mpr import __version__
 from mpr.errors import DataError, RecipeError
 from mpr.models import contract
 from mpr.models.contract import Base, Contract
-from mpr.recipe.keys import Towers
+from mpr.recipe.keys_towers import Towers
 from tests.conftest import Examined
 
 HUB = Base(name="org/model", local=False, revision="0" * 40, sha256="1" * 64)

@@ -16,7 +16,7 @@ from mpr.data import _vocabulary
 from mpr.errors import MprError
 from mpr.models import towers, weight_files
 from mpr.models.towers import DualEncoder
-from mpr.recipe.keys import Towers
+from mpr.recipe.keys_towers import Towers
 from tests.conftest import Examined
 from tests.hub_login import reading
 from tests.hub_server import HubServer

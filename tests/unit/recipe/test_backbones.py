@@ -24,7 +24,7 @@ from transformers import (
 from mpr.errors import RecipeError
 from mpr.recipe import _backbones
 from mpr.recipe._backbones import Backbone
-from mpr.recipe.keys import NewEncoder, Towers
+from mpr.recipe.keys_towers import NewEncoder, Towers
 from tests import shipped
 from tests.conftest import Examined
 

@@ -18,7 +18,7 @@ from mpr.data import tokens
 from mpr.errors import DataError, RecipeError, StorageError
 from mpr.mining import mine
 from mpr.models import towers, towers_folder
-from mpr.recipe.keys import Lora
+from mpr.recipe.keys_towers import Lora
 from mpr.records import Passage
 from mpr.runtime.processes import Place
 from mpr.search.inference import Model

@@ -14,7 +14,8 @@ from mpr.errors import DataError, RecipeError
 from mpr.models import contract, templates, towers, towers_folder
 from mpr.models.locate import model_folder
 from mpr.models.towers import DualEncoder as Built
-from mpr.recipe.keys import DUAL_ENCODER, Lora, Towers
+from mpr.recipe.keys import DUAL_ENCODER
+from mpr.recipe.keys_towers import Lora, Towers
 from mpr.training import learner
 from tests.conftest import Examined
 from tests.unit.framings import bert
