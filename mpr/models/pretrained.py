@@ -197,9 +197,10 @@ def _config(folder: Path) -> Any:
     where = str(folder / "config.json")
     plain = weight_files.json_file(folder / "config.json")
     mapped = plain.get("auto_map") or {}
-    foreign = sorted({"AutoConfig", "AutoModel"} & mapped.keys()) if isinstance(mapped, dict) else [str(mapped)]
+    is_mapping = isinstance(mapped, dict)
+    foreign = sorted({"AutoConfig", "AutoModel"} & mapped.keys()) if is_mapping else [excerpt(str(mapped))]
     if foreign:
-        what = f"needs code of its own ({excerpt(foreign[0])}), and mpr runs no code that comes with a model"
+        what = f"needs code of its own ({foreign[0]}), and mpr runs no code that comes with a model"
         raise DataError(what, where=where, key="auto_map", fix="use a model that transformers knows")
     try:
         config = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)

@@ -267,6 +267,8 @@ def _typed(document: Document, found: _Findings) -> Recipe | None:
             path, tags = _in_file(document, detail["loc"])
             if detail["type"] == "too_short" and detail["input"]:
                 continue  # a list whose entries were refused is not too short as well
+            if detail["type"] == "value_error" and any(place[: len(path)] == path for place in document.refused):
+                continue  # nor is what a refused value, which stands as null, does to the keys around it
             where, what, fix = _finding(detail, path, tags)
             found.add(where, what, f"it has no default; {_HELP}" if found.own and detail["type"] == "missing" else fix)
     return None

@@ -98,7 +98,8 @@ class Pipeline:
         if old is None:
             self._tell(stage, "...")
             return None
-        if edited := receipts.edited(old):
+        is_there = stage.precious is None or (stage.precious / "model").exists()  # else all of it is made again
+        if is_there and (edited := receipts.edited(old)):
             fix = "restore it, or move the run folder away and run again"
             places = {str(receipts.artefact(place)): what for place, what in edited.items()}
             raise StorageError([Problem(what, where, stage.name, fix) for where, what in places.items()])

@@ -18,7 +18,6 @@ from mpr.rows import pipeline, result
 from mpr.rows._stages import Row
 from mpr.rows.receipts import Receipt, Receipts
 from mpr.rows.result import Result
-from mpr.search import bm25
 from mpr.training import run_folder
 
 _AGAIN = "run `mpr reproduce` again: it is made anew"
@@ -45,12 +44,15 @@ def opened(run: Path, home: Path, quiet: bool = True) -> Row:
     return Row(read.load(file, overrides, written=written), file, system, home, run, quiet)
 
 
-def beside(row: Row) -> Iterator[Path]:
-    """What a run left that no receipt names: checkpoints, and the indices of words that all rows of a corpus share."""
+def beside(row: Row, named: set[Path]) -> Iterator[Path]:
+    """What a run left that no receipt names: checkpoints, and stores of its collection such as indices of words."""
     for training in row.trainings:
         folder = run_folder.RunFolder(training.folder)
         yield from map(folder.checkpoint, folder.updates())
-    yield from sorted(row.dataset.corpus.folder.glob(f"*{bm25.BESIDE}*"))
+    stores = row.dataset.corpus.folder
+    for place in sorted(stores.iterdir()) if stores.is_dir() else ():
+        if place.is_dir() and not place.name.startswith(".") and place.absolute() not in named:
+            yield place
 
 
 def mismatches(row: Row) -> list[Problem]:
@@ -72,7 +74,8 @@ def mismatches(row: Row) -> list[Problem]:
             problems.append(Problem(what, str(receipts.artefact(place)), stage.name, _AGAIN))
         for place, what in receipts.edited(receipt).items():
             problems.append(Problem(what, str(receipts.artefact(place)), stage.name, _RESTORE))
-    for artefact in beside(row):
+    named = {receipts.artefact(place).absolute() for receipt in done.values() for place in receipt.outputs}
+    for artefact in beside(row, named):
         try:
             storage.verify(artefact)
         except StorageError as error:

@@ -32,7 +32,6 @@ from mpr.records import stable_hash
 from mpr.runtime.progress import Bar, Progress, silent
 from mpr.storage.ragged import Floats, Integers, memory_map
 
-BESIDE = "-bm25-"  # in the name of an index, between that of its store and a digest
 KIND = "bm25"
 _WORD = re.compile(r"(?u)\b\w\w+\b")
 _SLICE = 4_096  # passages whose words are numbered at once
@@ -161,7 +160,7 @@ class _Documents:
 def place(store: PassageStore, settings: Settings) -> Path:
     """Where the index of a store lies, whether or not it is there."""
     digest = storage.json_digest(settings.origin(store))
-    return store.folder.with_name(f"{store.folder.name}{BESIDE}{digest[:8]}")
+    return store.folder.with_name(f"{store.folder.name}-bm25-{digest[:8]}")
 
 
 def beside(store: PassageStore, settings: Settings, bar: Bar) -> LexicalIndex:

@@ -51,6 +51,20 @@ HARMLESS = {
     ("data.overlap", "removed"): DEFAULT,
     ("towers.revision", "removed"): DRAFT,
     ("towers.revision", "null"): DRAFT,
+    **{
+        (key, "removed"): DEFAULT
+        for key in (
+            "towers.last_slot",
+            "towers.pair_cut",
+            "towers.question_apostrophe",
+            "draw.block",
+            "draw.negatives.fallback",
+            "encoding.compute",
+            "encoding.dtype",
+            "data.corpus.test",
+        )
+    },
+    ("sources.md5", "other kind"): "hexadecimal digits are text with and without quotes",
     ("draw.positives.cap", "removed"): DEFAULT,
     ("draw.positives.cap", "null"): DEFAULT,
     ("objective.copositives", "removed"): DEFAULT,
@@ -77,6 +91,7 @@ HARMLESS = {
     ("expected", "null"): DEFAULT,
 }
 ELSEWHERE = {  # the key that has to change is another one than the spoilt one
+    ("data.corpus.passages", "null"): "data.corpus.local",  # without one, the corpus is all texts of the records
     **{
         (f"data.corpus.{key}", kind): "data.corpus"
         for key in ("passages.sha256", *(f"splits.{split}.{sum_}" for split in ("train", "test") for sum_ in SUMS))

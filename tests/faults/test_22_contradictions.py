@@ -48,12 +48,6 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
     "names are plain": [
         (TREC, ["data.evaluate={../out: trec_test}"], "data.evaluate.../out", "'../out' is no plain name"),
     ],
-    "corpus pins fit": [
-        (TREC, [f"data.corpus.pins={{psgs_w100.txt: {'a' * 64}}}"], "data.corpus.pins.psgs_w100.txt",
-         "is no file of this collection"),
-        (TREC, [f"data.corpus.pins={{psgs_w100.tsv.gz: {'a' * 64}}}"], "data.corpus.pins.psgs_w100.tsv.gz",
-         "to be another file: sha256 c39b020c855a"),
-    ],
     "no training on evaluation": [
         (TREC, ["data.evaluate.again=trec_train"], "data.evaluate.again", "is also trained on"),
         (TREC, ["data.evaluate.again=trec_test"], "data.evaluate.again", "is evaluated twice, also as 'test'"),
@@ -152,6 +146,12 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
         (NQ, [CACHE, "scale.cache={questions: 8, passages: 8}"], "scale.negative_cache", "not go with scale.cache"),
         (NQ, [CACHE, "scale.processes=2"], "scale.negative_cache", "kept by one process"),
         (NQ, [CACHE, FROZEN, "scale.processes=1"], "scale.negative_cache", "of passages that are encoded in training"),
+    ],
+    "corpus pins fit": [
+        (TREC, [f"data.corpus.pins={{psgs_w100.txt: {'a' * 64}}}"], "data.corpus.pins.psgs_w100.txt",
+         "is no file of this collection"),
+        (TREC, [f"data.corpus.pins={{psgs_w100.tsv.gz: {'a' * 64}}}"], "data.corpus.pins.psgs_w100.tsv.gz",
+         "to be another file: sha256 c39b020c855a"),
     ],
     "pinned": [
         (WORLD, ["towers.new=null", "towers.base=a/b", 'towers.revision="86b5e0934494bd15c9632b12f734a8a67f723594"',
