@@ -267,11 +267,16 @@ def _typed(document: Document, found: _Findings) -> Recipe | None:
             path, tags = _in_file(document, detail["loc"])
             if detail["type"] == "too_short" and detail["input"]:
                 continue  # a list whose entries were refused is not too short as well
-            if detail["type"] == "value_error" and any(place[: len(path)] == path for place in document.refused):
+            if detail["type"] == "value_error" and _touches(path, document.refused):
                 continue  # nor is what a refused value, which stands as null, does to the keys around it
             where, what, fix = _finding(detail, path, tags)
             found.add(where, what, f"it has no default; {_HELP}" if found.own and detail["type"] == "missing" else fix)
     return None
+
+
+def _touches(path: Path_, refused: Iterable[Path_]) -> bool:
+    """Whether a refused place is within a path, whose last part may be the name of an entry of a catalogue."""
+    return any(place[: len(path)] == path or place[: len(path) - 1] == path[:-1] for place in refused)
 
 
 def _finding(detail: Any, path: Path_, tags: dict[Path_, str]) -> tuple[Path_, str, str]:

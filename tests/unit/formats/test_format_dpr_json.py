@@ -68,7 +68,7 @@ def test_the_arguments(file: Path) -> None:
     assert {passage.id for passage in few.passages} == {"11", "12", "15", "13"}
     assert read(file, [ENTRY], negatives=0)[0].candidates == ()
     extra = {**ENTRY, "positive_ctxs": [context(1, passage_id="11", url="x")]}
-    with pytest.raises(DataError, match=r":2 positive_ctxs\[0\]\.'url': unknown field.*ignore=\['url'\]"):
+    with pytest.raises(DataError, match=r":2 positive_ctxs\[0\]\.'url': unknown field.*ignore: \['url'\]"):
         read(file, [extra])
     assert len(read(file, [extra], ignore=["url"])) == 1
 

@@ -44,7 +44,7 @@ def test_questions(questions: Path) -> None:
 
 def test_tolerated_names(file: Path) -> None:
     rows(file, {"id": "a", "question": "?", "category": "animals", "options": [1]})
-    with pytest.raises(DataError, match=r":1 'category': unknown field.*ignore=\['category'\]"):
+    with pytest.raises(DataError, match=r":1 'category': unknown field.*ignore: \['category'\]"):
         list(plain.read_questions(file))
     assert len(list(plain.read_questions(file, ignore=["category", "options"]))) == 1
 
