@@ -4,7 +4,7 @@
 # make test       setup, then the default test suite
 # make test-small a few minutes of it: what differs between Pythons and builds of torch
 # make check      linters, types, recipes, generated pages, leaderboard
-# make faults     the numbered fault tests, their long sweeps included, and every row of the papers on a stand-in
+# make faults     what is too slow for the default suite: sweeps of faults, all sixteen systems, every row on a stand-in
 # make attack     seeded damage to files, recipes, model folders and runs, and kills: hours on two cores
 # make docs       the documentation site, into build/site
 # make table      write the generated pages anew: recipes/README.md, recipes/schema.json, plan texts, the leaderboard
@@ -61,7 +61,7 @@ check: setup
 	$(BIN)/mpr leaderboard build --check
 
 faults: setup
-	$(BIN)/python -m pytest -n auto --dist loadfile tests/faults tests/e2e/test_standins.py -m "slow or not slow"
+	$(BIN)/python -m pytest -n auto --dist loadfile tests/faults tests/e2e tests/attack tests/unit/recipe -m "slow or not slow"
 
 ATTACK_SEED ?= 0
 attack: setup

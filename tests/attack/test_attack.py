@@ -20,6 +20,7 @@ def test_no_case_ends_in_a_traceback(tmp_path: Path, kind: str, cases: int, exam
     examined(found.cases, f"cases of {kind}", at_least=cases // 2)
 
 
+@pytest.mark.slow
 def test_killed_where_hidden_names_appear(examined: Examined) -> None:
     command = [sys.executable, "-m", "tests.attack", "kills", "--cases", "2", "--seed", "7"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

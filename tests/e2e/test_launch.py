@@ -204,6 +204,7 @@ def test_accelerate_starts_two(recipe: Path) -> None:
     assert (recipe.parent / "accelerate/checkpoints/2/checkpoint-2/rng_state_1.pth").exists()
 
 
+@pytest.mark.slow
 def test_one_process_by_path(recipe: Path) -> None:
     done = launched([*ACCELERATE, "--cpu", "mpr/train.py", *words(recipe, "one")])
     assert done.returncode == 0, done.stderr[-2_000:]
@@ -213,6 +214,7 @@ def test_one_process_by_path(recipe: Path) -> None:
     assert "already trained" in again.stderr
 
 
+@pytest.mark.slow
 def test_fewer_processes_than_asked_are_refused_with_a_remedy_that_works(recipe: Path) -> None:
     start = [*ACCELERATE, "--cpu", "--num_processes", "2", "mpr/train.py"]
     done = launched([*start, *words(recipe, "fewer", *TWO)])

@@ -173,7 +173,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", SYSTEMS)
+QUICK = ("coder", "dpr", "gradcache", "negative_cache", "simans", "ltre")  # the others are among the slow tests
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in SYSTEMS]
+)
 def test_a_system_learns(name: str, place: Path, examined: Examined) -> None:
     """The whole row by the pipeline of `mpr reproduce`: the loss of every stage falls, and the model of the last finds
     more than it did before the first."""
@@ -207,6 +212,7 @@ def _passage_tower(model: Path) -> dict[str, Any]:
     return {name: tensor for path in files for name, tensor in load_file(path).items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["rocketqa", "pair"])
 def test_labels_by_the_cross_encoder_that_was_trained(name: str, place: Path, examined: Examined) -> None:
     """No judge stands in: labels go by what the stage before says, with thresholds that it passes as it is."""

@@ -107,7 +107,12 @@ def test_small_file_on_a_full_disk(quick_path: Path, stays: bool, examined: Exam
     examined(len(failed), "operations made to fail", at_least=7)
 
 
-@pytest.mark.parametrize("name", [*ARTEFACTS, "write_file"])
+LONG = ("late_interaction", "cross_encoder")  # as `model` is written
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in LONG else ()) for name in (*ARTEFACTS, "write_file")]
+)
 def test_killed_at_every_operation(quick_path: Path, name: str, examined: Examined) -> None:
     command = [sys.executable, "-m", "tests.faults.kill_sweep", name, str(quick_path)]
     env = {**os.environ, **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")}

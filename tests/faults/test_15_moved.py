@@ -17,7 +17,7 @@ from tests.e2e import small_rows
 @pytest.mark.parametrize(
     "elsewhere",
     [
-        {},
+        pytest.param({}, marks=pytest.mark.slow),
         {"TZ": "Pacific/Kiritimati", "LC_ALL": "C", "LANG": "C", "PYTHONHASHSEED": "7", "USER": "another"},
     ],
     ids=["as it was", "elsewhere"],

@@ -101,6 +101,7 @@ def test_with_memory_again_the_same_command_goes_on(path: Path, tmp_path: Path) 
     assert training.weights(tmp_path / "short") == training.weights(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_the_suggestion_fits(path: Path, tmp_path: Path, examined: Examined) -> None:
     """Followed as often as it is given, on devices of several sizes; the batch is the same all the way."""
     big, tried = ("training.per_device_train_batch_size=4",), 0

@@ -183,7 +183,8 @@ def run(cases: Iterable[Case], examined: Examined, at_least: int) -> None:
         if mutant.only and len(found) > 1:
             failures.append(f"{name} {spot.pattern} {kind}: {len(found)} problems, {[text for _, _, text in found]}")
     assert not failures, "\n".join(failures)
-    assert accepted.keys() == HARMLESS.keys(), f"not harmless after all: {HARMLESS.keys() - accepted.keys()}"
+    met = accepted.keys() | {pair for pair, why in HARMLESS.items() if why == DRAFT}  # few recipes are drafts
+    assert met == HARMLESS.keys(), f"not harmless after all: {HARMLESS.keys() - accepted.keys()}"
     for kind, count in refused.items():
         examined(count, f"mutants refused: {kind}", at_least=30)
     examined(refused.total(), "mutants refused at the right line", at_least=at_least)

@@ -103,6 +103,7 @@ def places(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str |
 FREE = ("evaluate", "values", "expected", "splits")  # mappings whose keys are names of one's own
 
 
+@pytest.mark.slow
 def test_refuses_what_the_reader_refuses(examined: Examined) -> None:
     """Every key of every recipe misspelt, next to a stranger, and with a value of a wrong kind.
 
