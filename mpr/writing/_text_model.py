@@ -66,9 +66,11 @@ class Writer:
 
     @cached_property
     def _folder(self) -> Path:
-        from mpr.models import pretrained
+        from mpr.models import pretrained, weight_files
 
-        return pretrained.located(self.settings.model, self.settings.revision, "model", _MORE)
+        folder = pretrained.located(self.settings.model, self.settings.revision, "model", _MORE)
+        weight_files.safetensors(folder)
+        return folder
 
     @property
     def origin(self) -> dict[str, Any]:
@@ -175,12 +177,10 @@ class Writer:
     def _model(self) -> Any:
         from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, GenerationConfig
 
-        from mpr.models import weight_files
         from mpr.runtime.processes import Place
         from mpr.search import encode
 
         folder = self._folder
-        weight_files.safetensors(folder)
         try:
             config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
             kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM

@@ -208,7 +208,7 @@ def test_another_teacher_is_another_run(place: tuple[Path, Path, Path], tmp_path
 
 def test_a_teacher_that_is_not_there_or_is_no_teacher(place: tuple[Path, Path, Path], tmp_path: Path) -> None:
     path, model, _ = place
-    with pytest.raises(RecipeError, match=r"labels\.model"):
+    with pytest.raises(DataError, match=r"labels\.model: there is no folder '.*nowhere'"):
         run(*training.launch(path, tmp_path / "run", LABELS.replace("MODEL", str(tmp_path / "nowhere")), OTHERS))
     with pytest.raises(DataError, match=r"of a late-interaction model.*what is wanted is a dual encoder"):
         towers_folder.load(model)

@@ -66,5 +66,7 @@ def test_encoding_with_a_model_of_the_hub(
     said = refusal(capsys, command(recipe, tmp_path, "other", "--model", "tester/tiny@main"))
     assert said.startswith("mpr: --model: 'main' is no commit")
     said = refusal(capsys, command(recipe, tmp_path, "other", "--model", str(tmp_path / "none")))
+    assert said.startswith(f"mpr: --model: there is no folder '{tmp_path / 'none'}'")
+    said = refusal(capsys, command(recipe, tmp_path, "other", "--model", "none"))
     assert "is neither a folder here nor the name of a Hub repository" in said
     assert "there is no trained model" in refusal(capsys, command(recipe, tmp_path, "other"))

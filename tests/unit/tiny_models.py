@@ -154,7 +154,8 @@ def vectors(
     }
     found = {}
     for role, pairs in sides.items():
-        store = tokens.build(folder / role, pairs, tokenizer, cap=64, receipt={})
+        cap = max(64, wanted.question_length, wanted.passage_length)
+        store = tokens.build(folder / role, pairs, tokenizer, cap=cap, receipt={})
         inputs = Side.of(store, Template.of(tokenizer), wanted, role).tokens(np.arange(len(pairs)))
         with torch.no_grad():
             question, passage = towers(**{role: inputs})

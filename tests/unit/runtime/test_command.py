@@ -52,8 +52,10 @@ def test_a_stopped_command_says_how_to_go_on(
 
 @pytest.mark.parametrize("stop", STOPS, ids=["Ctrl-C", "SIGTERM"])
 def test_a_stopped_training_too(
-    stop: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    stop: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("my.yaml").touch()  # a recipe that is not there is refused before it is read
     monkeypatch.setattr(train.read, "load", stop)
     monkeypatch.setattr(sys, "argv", ["/there/mpr/train.py", "my.yaml"])
     with pytest.raises(SystemExit) as ended:
