@@ -66,6 +66,6 @@ def test_commands_take_names(
     said("check", "quickstart", "nope", code=2)
     assert "1 of 2 recipes are good" in capsys.readouterr().err
     said("plan", "trec_bce_m3")
-    assert capsys.readouterr().out.startswith("recipe      trec_bce_m3 ")
+    assert capsys.readouterr().out.startswith("recipe      trec_bce_m3\n")
     said("data", "quickstar", code=2)
     assert "did you mean 'quickstart'" in capsys.readouterr().err

@@ -9,9 +9,10 @@ from typing import Any
 import jsonschema
 import pytest
 
+from mpr import corpora
 from mpr.errors import RecipeError
 from mpr.publishing import _board
-from mpr.recipe import plan, reference, strict_yaml
+from mpr.recipe import _costs, plan, reference, strict_yaml
 from mpr.recipe import read as recipe_file
 from mpr.recipe import stages as recipe_plan
 from mpr.recipe.keys import Recipe
@@ -237,7 +238,12 @@ def test_the_plan_adds_trainings_up() -> None:
     assert made.steps == 30 + 160 + 160 == sum(stage.steps or 0 for stage in stages)
     assert made.hours is not None
     assert made.memory == max((stage.memory for stage in stages), key=lambda memory: memory.total if memory else 0)
+    mined = {what: hours for what, hours in made.hours.items() if what.startswith("mine")}
+    assert mined == _costs.mining_hours(row, corpora.of(row.data.corpus))
+    assert {what.partition(" on ")[0] for what in mined} == {"mine with stage:warmup"}
     for what, hours in made.hours.items():
+        if what in mined:  # of the row alone: no stage by itself has the model of another
+            continue
         of_stages = [stage.hours[what] for stage in stages if stage.hours]
         assert hours == (pytest.approx(sum(of_stages)) if what.startswith("train") else of_stages[-1])
     text = str(made)

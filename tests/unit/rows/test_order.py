@@ -22,7 +22,7 @@ def order(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     found: list[str] = []
 
     def pipeline(row: Any, say: Any, older_code: bool) -> Any:
-        return SimpleNamespace(run=lambda: found.append(f"{row.system} {row.seed}"))
+        return SimpleNamespace(run=lambda: found.append(f"{row.system} {row.recipe.training['seed']}"))
 
     monkeypatch.setattr(reproduction, "Pipeline", pipeline)
     monkeypatch.setattr(environment, "memory_bytes", lambda: 1 << 40)
