@@ -54,7 +54,8 @@ def text(name: str, folder: Path, draft: bool) -> str:
 
 def attempt(root: Path, path: Path, name: str, **changes: Any) -> DataError:
     """Publishing a run of the recipe, which must leave nothing."""
-    folder = boards.run(root.parent / name.replace(" ", "-").replace("/", "-"), path, "trained", 42, 0.5, **changes)
+    system = read.load(path).system
+    folder = boards.run(root.parent / name.replace(" ", "-").replace("/", "-"), path, system, 42, 0.5, **changes)
     with pytest.raises(DataError) as refused:
         board_entries.add(root, folder)
     assert not list(_board.files(root))
