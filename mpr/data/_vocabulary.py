@@ -56,7 +56,7 @@ def _own(towers: Towers) -> Path:
             return Path(base)
         fix = "save the model with its fast tokenizer"
         raise DataError(f"has no {_FILE}", where=base, key="towers.base", fix=fix)
-    locate.refuse_missing_folder(base, "towers.base")
+    locate.refuse_missing_folder(base, "towers.base", towers.revision)
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import (
         EntryNotFoundError,

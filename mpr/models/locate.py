@@ -85,14 +85,16 @@ def model_folder(
         if revision is not None:
             raise RecipeError("a folder has no revision", key=key, fix="remove the revision, or name a Hub repository")
         return Path(reference)
-    refuse_missing_folder(reference, key)
+    refuse_missing_folder(reference, key, revision)
     return from_hub(reference, revision, home, quiet, unpinned=unpinned, key=key)
 
 
-def refuse_missing_folder(name: str, key: str) -> None:
-    """A name that is meant as a folder, which is not there: said at once, without a question to the Hub."""
+def refuse_missing_folder(name: str, key: str, revision: str | None = None) -> None:
+    """A name that is meant as a folder, which is not there: said at once, without a question to the Hub. A name with a
+    commit, here or as `revision`, is one of the Hub, even where a folder is called like its owner."""
     place, above = Path(name).expanduser(), Path(name).expanduser().parent
-    meant = name[:1] in "/.~" or len(place.parts) > 2 or (len(place.parts) == 2 and above.is_dir() and "@" not in name)
+    pinned = "@" in name or revision is not None
+    meant = name[:1] in "/.~" or len(place.parts) > 2 or (len(place.parts) == 2 and above.is_dir() and not pinned)
     if Path(name).is_dir() or not meant:
         return
     what = f"there is no folder '{name}'" + ("" if place.is_absolute() else f" in {Path.cwd()}")
@@ -106,7 +108,7 @@ def refuse_missing_bases(recipe: Recipe) -> None:
     for stage in recipe.stages:
         for key in ("base", "passage_base"):
             if (name := getattr(stage.towers, key)) is not None:
-                refuse_missing_folder(name, f"towers.{key}")
+                refuse_missing_folder(name, f"towers.{key}", getattr(stage.towers, key.replace("base", "revision")))
 
 
 def without_retries() -> dict[str, Any]:

@@ -86,7 +86,7 @@ def located(name: str, revision: str | None, key: str, more: tuple[str, ...] = (
         if revision is not None:
             raise RecipeError("a folder has no revision", key=key, fix="remove the revision, or name a Hub repository")
         return Path(name)
-    locate.refuse_missing_folder(name, key)
+    locate.refuse_missing_folder(name, key, revision)
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         HfHubHTTPError,

@@ -199,7 +199,9 @@ def test_located(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert taken == [("org/model", one), ("org/other", one)]
     with pytest.raises(RecipeError, match="tested: 'org/other' is pinned to two commits"):
         locate.model_folder(f"org/other@{one}", tmp_path, revision=other, key="tested")
-    with pytest.raises(RecipeError, match="tested: 'no/such/folder' is neither a folder"):
+    with pytest.raises(DataError, match="tested: there is no folder 'org/other'"):
+        locate.model_folder("org/other", tmp_path, key="tested")  # beside org/model, and not pinned
+    with pytest.raises(DataError, match="tested: there is no folder 'no/such/folder'"):
         locate.model_folder("no/such/folder", tmp_path, key="tested")
 
 
