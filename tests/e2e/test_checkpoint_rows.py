@@ -183,7 +183,7 @@ def test_a_row_of_published_encoders(
     file = shipped.ROOT / "recipes" / "checkpoints" / f"{name}.yaml"
     written = write(tmp_path / "files")
     sets = [f"data.corpus.folder={written.folder}"]
-    if not shipped.recipes()[f"checkpoints/{name}"].draft:  # a folder is not pinned; in the file, as --set is not judged
+    if not shipped.recipes()[f"checkpoints/{name}"].draft:  # no folder is pinned; in the file: --set is not judged
         text = file.read_text("utf-8")
         assert text.count("varies: []\n") == 1
         file = tmp_path / file.name
