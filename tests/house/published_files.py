@@ -15,6 +15,7 @@ from typing import Any
 from mpr import catalogue
 from mpr.corpora import Collection, Pin, beir
 from tests import shipped
+from tests.house import kept_page
 from tests.house.source import ROOT
 
 PAGE = ROOT / "docs" / "data.md"
@@ -121,18 +122,11 @@ def page(text: str) -> str:
     return text
 
 
-def main(arguments: list[str]) -> int:
-    text = PAGE.read_text(encoding="utf-8")
-    made = page(text)
-    if arguments == ["--write"]:
-        PAGE.write_text(made, encoding="utf-8")
-        return 0
-    if made != text:
-        print(f"{PAGE.relative_to(ROOT)} does not say what the code says: run `make table`", file=sys.stderr)
-        return 1
-    print(f"{PAGE.relative_to(ROOT)} has {len(TABLES)} tables as the code has them")
-    return 0
+def main() -> int:
+    return kept_page.main(
+        PAGE, page, "does not say what the code says", f"has {len(TABLES)} tables as the code has them"
+    )
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

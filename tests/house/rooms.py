@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from dataclasses import dataclass
 
+from tests.house import kept_page
 from tests.house.source import ROOT, Source, package
 
 # From the bottom to the top: a room imports rooms to its left and never one to its right. `` is `mpr/__init__.py`.
@@ -110,17 +111,10 @@ def page(text: str) -> str:
     return f"{before}{_BEGIN}\n{drawing(package())}\n{_END}{after}"
 
 
-def main(arguments: list[str]) -> int:
-    text = PAGE.read_text(encoding="utf-8")
-    if arguments == ["--write"]:
-        PAGE.write_text(page(text), encoding="utf-8")
-        return 0
-    if page(text) != text:
-        print(f"{PAGE.relative_to(ROOT)} does not show the rooms as they are: run `make table`", file=sys.stderr)
-        return 1
-    print(f"{PAGE.relative_to(ROOT)} shows {len(edges(package()))} arrows between rooms as they are")
-    return 0
+def main() -> int:
+    good = f"shows {len(edges(package()))} arrows between rooms as they are"
+    return kept_page.main(PAGE, page, "does not show the rooms as they are", good)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

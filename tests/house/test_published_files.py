@@ -22,6 +22,7 @@ def test_a_changed_number_is_seen(digit: str) -> None:
     assert page(text.replace(digit, digit.replace("8", "3"))) == text
 
 
-def test_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    assert published_files.main(["--check"]) == 0
+def test_it_says_so(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["published_files", "--check"])
+    assert published_files.main() == 0
     assert f"{len(TABLES)} tables" in capsys.readouterr().out

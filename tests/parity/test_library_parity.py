@@ -20,7 +20,7 @@ from mpr import fit
 from mpr.errors import DataError, RecipeError
 from mpr.library.multi_positive import CachedMultiPositiveLoss, MultiPositiveCollator, MultiPositiveLoss
 from tests.published import said
-from tests.unit.tiny_models import difference, published
+from tests.unit.tiny_models import difference, published, without_dropout
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -40,12 +40,7 @@ SHORT = {"towers": {"question_length": 24, "passage_length": 24}}  # the tiny en
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Without dropout, whose dice fall in another order."""
-    folder = published(tmp_path_factory.mktemp("base"))
-    config = json.loads((folder / "config.json").read_text("utf-8"))
-    config |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    (folder / "config.json").write_text(json.dumps(config), "utf-8")
-    return folder
+    return without_dropout(published(tmp_path_factory.mktemp("base")))
 
 
 class Seen(TrainerCallback):  # type: ignore[misc]

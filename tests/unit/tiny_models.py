@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -98,6 +99,14 @@ def published(folder: Path, family: str = "bert", seed: int = 0, dtype: torch.dt
             parameter.data += 0.2 * torch.randn_like(parameter)
     model.to(dtype).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    return folder
+
+
+def without_dropout(folder: Path) -> Path:
+    """Makes it so in a published folder: dice of dropout fall otherwise in another trainer, or in chunks."""
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    config |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    (folder / "config.json").write_text(json.dumps(config), "utf-8")
     return folder
 
 

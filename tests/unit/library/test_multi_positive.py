@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from mpr import catalogue, objectives
 from mpr.errors import DataError, RecipeError
 from mpr.library.multi_positive import CachedMultiPositiveLoss, MultiPositiveCollator, MultiPositiveLoss
 from tests.conftest import Examined
-from tests.unit.tiny_models import difference, published
+from tests.unit.tiny_models import difference, published, without_dropout
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -44,12 +43,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def still(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Without dropout, whose dice fall otherwise in chunks."""
-    folder = published(tmp_path_factory.mktemp("still"))
-    config = json.loads((folder / "config.json").read_text("utf-8"))
-    config |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    (folder / "config.json").write_text(json.dumps(config), "utf-8")
-    return folder
+    return without_dropout(published(tmp_path_factory.mktemp("still")))
 
 
 def opened(base: Path) -> SentenceTransformer:
