@@ -103,7 +103,7 @@ def published(folder: Path, family: str = "bert", seed: int = 0, dtype: torch.dt
 
 
 def without_dropout(folder: Path) -> Path:
-    """Makes it so in a published folder: dice of dropout fall otherwise in another trainer, or in chunks."""
+    """Switches dropout off in a published folder: its random masks differ between trainers, and in chunks."""
     config = json.loads((folder / "config.json").read_text("utf-8"))
     config |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     (folder / "config.json").write_text(json.dumps(config), "utf-8")
