@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from itertools import chain
 
 from mpr.errors import nearest
 from mpr.formats.columns import Columns, Rows
@@ -16,25 +15,26 @@ from mpr.formats.columns import read_groups as grouped
 from mpr.records import Group
 
 _COLUMN = re.compile(r"anchor|positive|negative(_[0-9]+)?")
+COLUMNS = Columns("anchor", ("positive",), ("negatives",))
 _KNOWN = ("anchor", "positive", "negative", "negative_1")
 
 
 def read_groups(rows: Rows, ignore: Sequence[str] = ()) -> Iterator[Group]:
     """`ignore` names further columns, to be dropped."""
-    left = iter(rows)
-    first = next(left, None)
-    if first is None:
-        return
-    names = [name for name in first[1] if name not in ignore]
-    negatives = sorted((name for name in names if name.startswith("negative")), key=lambda name: (len(name), name))
-    columns = Columns("anchor", ("positive",), tuple(negatives))
-    yield from grouped(_known(chain([first], left), ignore), columns)
+    return grouped(_listed(rows, ignore), COLUMNS, ("negatives",))
 
 
-def _known(rows: Rows, ignore: Sequence[str]) -> Rows:
+def _listed(rows: Rows, ignore: Sequence[str]) -> Rows:
+    """The columns of negatives as one list, in the order of their numbers; rows may have different ones."""
     for line, row in rows:
         for name in row:
             if not _COLUMN.fullmatch(name) and name not in ignore:
                 fix = f"{nearest(name, _KNOWN)} or name the columns: format: columns; or ignore: [{name}]".strip()
                 raise line.refuse("is no column of anchors", name, fix)
-        yield line, row
+        names = sorted((name for name in row if name.startswith("negative") and name not in ignore), key=_number)
+        cells = (row[name] if isinstance(row[name], list) else [row[name]] for name in names if row[name])
+        yield line, {**row, "negatives": [text for cell in cells for text in cell]}
+
+
+def _number(name: str) -> tuple[int, str]:
+    return len(name), name

@@ -131,19 +131,20 @@ def is_saved(folder: str | os.PathLike[str]) -> bool:
     return any((Path(folder) / name).is_file() for name in ("state.json", "dataset_dict.json"))
 
 
-def first_row(folder: str | os.PathLike[str], split: str) -> tuple[Line, dict[str, Any]]:
-    """Of a saved data set, without the `datasets` library."""
+def first_rows(folder: str | os.PathLike[str], split: str, count: int) -> list[tuple[Line, dict[str, Any]]]:
+    """Of a saved data set, without the `datasets` library: as many as there are in its first batch, one at least."""
     import pyarrow as pa
 
     place = Path(folder) if (Path(folder) / "state.json").is_file() else Path(folder) / split
     try:
         files = json.loads((place / "state.json").read_bytes())["_data_files"]
         with pa.memory_map(str(place / files[0]["filename"])) as file:
-            row = pa.ipc.open_stream(file).read_next_batch().slice(0, 1).to_pylist()[0]
+            rows = pa.ipc.open_stream(file).read_next_batch().slice(0, count).to_pylist()
+        rows[0]
     except (OSError, ValueError, LookupError, TypeError, StopIteration, pa.ArrowException) as error:
         what = f"cannot be read as a saved data set: {_first_line(error)}"
         raise DataError(what, where=str(place), fix="save it again with save_to_disk, and check the split") from error
-    return row_line(str(place), 0, row), row
+    return [(row_line(str(place), number, row), row) for number, row in enumerate(rows)]
 
 
 def _first_line(error: Exception) -> str:

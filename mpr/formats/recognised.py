@@ -1,14 +1,15 @@
-"""Which format a table of somebody's own data is in, by the names of the columns in its first row.
+"""Which format a table of somebody's own data is in, by the names of the columns in its first rows.
 
 Only names that say it plainly count; otherwise the table is refused, with what a recipe has to say. Nothing but the
-first row is read.
+first rows is read: several, because in one row a list may be empty, null or left out.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from mpr.errors import DataError
@@ -21,6 +22,7 @@ POSITIVES = ("positives", "positive", "pos", "passage", "passages", "document", 
 NEGATIVES = ("negatives", "negative", "neg", "hard_negatives")
 TEXT = ("text", "passage", "document", "contents", "content", "body")
 ID = ("id", "_id", "docid", "doc_id", "pid")
+LOOKED_AT = 100  # rows
 _PLAIN = (  # all of these columns are there -> the format
     (("query", "pos"), "pos_neg"),
     (("anchor", "positive"), "anchors"),
@@ -35,7 +37,7 @@ _NEGATIVE = ("neg", "negative_passages", "negative_document_ids", "hard_negative
 
 @dataclass(frozen=True)
 class Recognised:
-    """What the first row of a table says of it."""
+    """What the first rows of a table say of it."""
 
     format: str
     columns: dict[str, Any] = field(default_factory=dict)
@@ -54,12 +56,10 @@ class Recognised:
 
 def training_file(path: str | os.PathLike[str]) -> Recognised:
     """The format of a file of questions with positives."""
-    line, row = first_row(path)
-    return training_row(line, row)
+    return _training(*first_rows(path))
 
 
-def training_row(line: Line, row: Mapping[str, Any]) -> Recognised:
-    """The same of a first row, wherever it was read."""
+def _training(line: Line, row: Mapping[str, Any]) -> Recognised:
     for names, found in _PLAIN:
         if all(name in row for name in names):
             if found == "anchors":
@@ -77,10 +77,10 @@ def training_row(line: Line, row: Mapping[str, Any]) -> Recognised:
     return Recognised("columns", columns)
 
 
-def training_columns(first: tuple[Line, Mapping[str, Any]]) -> Recognised:
-    """The same of a data set of the `datasets` library, always as a mapping of columns."""
-    line, row = first
-    found = training_row(line, row)
+def training_columns(rows: Iterable[tuple[Line, Mapping[str, Any]]]) -> Recognised:
+    """The same of rows of the `datasets` library, always as a mapping of columns."""
+    line, row = _together(rows)
+    found = _training(line, row)
     if found.format == "pos_neg":
         columns: dict[str, Any] = {"question": "query", "positives": "pos"}
         more = {"negatives": "neg", "positive_scores": "pos_scores", "negative_scores": "neg_scores"}
@@ -103,7 +103,7 @@ def corpus_file(path: str | os.PathLike[str]) -> Recognised:
 
         if next(read_lines(path)).text.split("\t") == ["id", "text", "title"]:
             return Recognised("dpr_tsv")
-    line, row = first_row(path)
+    line, row = first_rows(path)
     if "docid" in row and "text" in row:
         return Recognised("tevatron")
     if "_id" in row and "text" in row and tables.ending(path) == ".jsonl":
@@ -116,10 +116,22 @@ def corpus_file(path: str | os.PathLike[str]) -> Recognised:
     return Recognised("columns", {ours: name for ours, name in columns.items() if name})
 
 
-def first_row(path: str | os.PathLike[str]) -> tuple[Line, Mapping[str, Any]]:
-    for line, row in tables.read_rows(path):
-        return line, row
-    raise DataError("has no row", where=str(path))
+def first_rows(path: str | os.PathLike[str]) -> tuple[Line, Mapping[str, Any]]:
+    """The place of the first row, and every column of the first rows with a value where one has it."""
+    return _together(tables.read_rows(path))
+
+
+def _together(rows: Iterable[tuple[Line, Mapping[str, Any]]]) -> tuple[Line, Mapping[str, Any]]:
+    place, columns = None, dict[str, Any]()
+    try:
+        for line, row in islice(rows, LOOKED_AT):
+            place = place or line
+            columns |= {name: value for name, value in row.items() if name not in columns or not columns[name]}
+    except DataError:
+        if place is None:
+            raise  # after a row or more, reading the data says it
+    assert place is not None, "a table without rows is refused by its reader"
+    return place, columns
 
 
 def _only(row: Mapping[str, Any], names: Sequence[str]) -> str:

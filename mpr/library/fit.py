@@ -132,7 +132,7 @@ def _file(home: Path, part: str, data: Any) -> dict[str, Any]:
         raise DataError("has no row", key=part, fix="give rows with a question and positives")
     columns = Columns.of(list(dict.fromkeys(name for row in given for name in row)))
     examples = [Example.of(row, columns) for row in given]
-    # What a file holds is told from its first row, so a question with negatives comes first, if there is one.
+    # What a file holds is told from its first rows, so a question with negatives comes first, if there is one.
     examples.sort(key=lambda one: not one.negatives)
     rows = [{"query": one.question, "pos": one.positives, "neg": one.negatives} for one in examples]
     content = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()

@@ -103,8 +103,10 @@ def _in_order(positives: Sequence[Sequence[str]], negatives: Sequence[Sequence[s
 class MultiPositiveLoss(nn.Module):
     """Any objective of mpr as a loss of sentence-transformers; goes with a `MultiPositiveCollator`.
 
-    `objective` is a name of `mpr.objectives`, and `params` are its parameters. The temperature is 0.05 for cosine
-    similarity (a scale of 20) and 1 for the inner product, if none is given.
+    `objective` is a name of `mpr.objectives`, and `params` are its parameters. A name alone means what it means to
+    `fit` and in a recipe of one's own: `lse_pair` is divided by the number of positives. With parameters, the others
+    are at their defaults. The temperature is 0.05 for cosine similarity (a scale of 20) and 1 for the inner
+    product, if none is given.
     """
 
     def __init__(
@@ -119,6 +121,7 @@ class MultiPositiveLoss(nn.Module):
         if similarity not in ("cosine", "dot"):
             hint = nearest(str(similarity), ("cosine", "dot"))
             raise RecipeError(f"'{similarity}' is not one of cosine, dot", key="similarity", fix=hint)
+        params = params or objectives.when_named(objective)
         found = objectives.checked(objective, **{"temperature": 0.05 if similarity == "cosine" else 1.0, **params})
         if foreign := [name for name in getattr(found, "needs", ()) if name != "width"]:
             what = f"'{objective}' needs {', '.join(foreign)}, which these batches do not have"

@@ -8,15 +8,15 @@ The loss of a batch is the total of `sum_Q` over the total of `weight_Q`. Keepin
 processes, micro-batches and cached chunks give exactly the gradient of one process on the whole batch.
 
 Door: `objectives.load` from a name and keys, in anybody's training loop; `objectives.checked`, the keys alone;
-`objectives.bound` from an entry of a recipe. The keys of an objective are the `Params` of its file; `Objective` is
-their base.
+`objectives.when_named`, the keys that a mere name stands for; `objectives.bound` from an entry of a recipe. The keys of
+an objective are the `Params` of its file; `Objective` is their base.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar, cast
 
 from pydantic import ValidationError
 
@@ -27,6 +27,10 @@ from mpr.errors import Problem, RecipeError, nearest
 
 class Objective(Parameters):
     """Base of the `Params` of every objective."""
+
+    when_named: ClassVar[dict[str, Any]] = {}
+    """What somebody means who gives only the name, in a recipe of their own or to `mpr.library`. It has every key that
+    must be there. Defaults are the formula of the paper, which is not always the best start for other data."""
 
     @property
     def has_softmax(self) -> bool:
@@ -66,6 +70,11 @@ def _problem(name: str, known: list[str], found: Any) -> Problem:
     if found["type"] == "missing":
         return Problem("is missing", key=key, fix=f"see mpr/objectives/{name}.py")
     return Problem(f"{str(found['msg']).removeprefix('Value error, ')}, not {found['input']!r}", key=key)
+
+
+def when_named(name: str) -> dict[str, Any]:
+    """The parameters that are meant where only the name is given, but for the temperature."""
+    return dict(cast(type[Objective], catalogue.params("objectives", name)).when_named)
 
 
 def bound(name: str, params: Parameters) -> Callable[..., Any]:

@@ -30,7 +30,7 @@ none 0.6931
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 class Params(Objective):
     """Keys of the objective `bce`."""
+
+    when_named: ClassVar[dict[str, Any]] = {"scaling": "softmax", "reduce": "pair_mean"}
 
     scaling: Literal["probability", "softmax", "none"]
     """What stands for the probability of a pair: its softmax share, the sigmoid of that share, or of the score."""

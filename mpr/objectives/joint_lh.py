@@ -21,7 +21,7 @@ other positives and sums, which are the defaults; its gradient analysis is that 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from mpr.objectives import Objective
 from mpr.objectives._masked import Temperature, block, log_softmax, log_sum_exp, mean, softplus, total
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 class Params(Objective):
     """Keys of the objective `joint_lh`."""
+
+    when_named: ClassVar[dict[str, Any]] = {"copositives": "mask", "reduce": "mean"}
 
     copositives: Literal["keep", "mask"] = "keep"
     """Whether a row's other positives stay in each positive's denominator or are left out of it."""

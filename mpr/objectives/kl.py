@@ -25,7 +25,7 @@ Sources: `labels` and `grades`: ListNet in CODER (Zerveas et al., EMNLP 2022, ar
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import model_validator
 
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 class Params(Objective):
     """Keys of the objective `kl`."""
+
+    when_named: ClassVar[dict[str, Any]] = {"target": "labels"}
 
     target: Literal["teacher", "live", "labels", "grades"]
     """Where the target distribution comes from: stored scores of a teacher, those of one that is asked in the step,

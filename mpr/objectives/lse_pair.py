@@ -21,7 +21,7 @@ Source: "Training Dense Retrievers with Multiple Positive Passages", arXiv 2602.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from mpr.objectives import Objective
 from mpr.objectives._masked import EMPTY, Temperature, block, log_sum_exp, softplus
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 class Params(Objective):
     """Keys of the objective `lse_pair`."""
+
+    when_named: ClassVar[dict[str, Any]] = {"positives": "all", "negatives": "all", "divide_by_positives": True}
 
     positives: Literal["all", "min", "max"] = "all"
     """Which positives of a row take part: all, the lowest-scored, or the highest-scored."""

@@ -32,7 +32,7 @@ hinge 0.5
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 class Params(Objective):
     """Keys of the objective `pairwise`."""
+
+    when_named: ClassVar[dict[str, Any]] = {"phi": "logistic"}
 
     phi: Literal["logistic", "hinge", "square"]
     """Penalty of a pair as a function of its gap."""

@@ -17,7 +17,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from mpr import catalogue, corpora
+from mpr import catalogue, corpora, objectives
 from mpr.errors import MprError
 from mpr.recipe import _published_encoders
 from mpr.recipe.keys import corpus_of
@@ -94,14 +94,6 @@ _ENTRIES: dict[tuple[str, str], dict[str, Any]] = {
         "doubtful": "ignore",
     },
     ("labels", "teacher"): {"missing": "refuse"},
-    ("objective", "bce"): {"scaling": "softmax"},
-    ("objective", "kl"): {"target": "labels"},
-    ("objective", "pairwise"): {"phi": "logistic"},
-}
-_WORDS: dict[str, dict[str, Any]] = {  # an objective that is only named
-    "joint_lh": {"copositives": "mask", "reduce": "mean"},
-    "lse_pair": {"positives": "all", "negatives": "all", "divide_by_positives": True},
-    "bce": {"scaling": "softmax", "reduce": "pair_mean"},
 }
 _ONE_POSITIVE = ("nll", "rand1_lh")
 _PLAIN = re.compile("[A-Za-z][A-Za-z0-9_./-]*")  # text that YAML reads as text, but for these words:
@@ -138,7 +130,16 @@ def _entry(section: str, entry: Any, value: Mapping[str, Any]) -> Any:
         return {"name": entry}
     towers = value.get("towers")
     unit = not isinstance(towers, dict) or towers.get("normalize", True) is True
-    return {"name": entry, **_WORDS.get(entry, {}), "temperature": TEMPERATURE if unit else 1.0}
+    return {"name": entry, **objectives.when_named(entry), "temperature": TEMPERATURE if unit else 1.0}
+
+
+def _needed(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """What an entry of `objective` must have, as somebody means it who gives only the name."""
+    name = str(entry.get("name"))
+    if name not in catalogue.names("objectives"):
+        return {}
+    keys = catalogue.params("objectives", name).model_fields
+    return {key: one for key, one in objectives.when_named(name).items() if keys[key].is_required()}
 
 
 Put = Callable[[dict[str, Any], Path_, Any], None]
@@ -174,7 +175,8 @@ def fill(value: dict[str, Any], found: Mapping[Path_, Any] | None = None) -> lis
             put(mapping, (section, key), one)
     for section in ("sources", "labels", "objective"):
         for number, entry in enumerate(_entries(value[section])):
-            for key, one in _ENTRIES.get((section, str(entry.get("name"))), {}).items():
+            needed = _needed(entry) if section == "objective" else _ENTRIES.get((section, str(entry.get("name"))), {})
+            for key, one in needed.items():
                 put(entry, (section, number, key), one)
     if isinstance(value["draw"], dict):
         _fill_draw(value["draw"], put)

@@ -9,7 +9,7 @@ data:
   corpus: corpus.jsonl          # without it the corpus is all texts that occur
 ```
 
-A file whose format is not written is looked at: its first row says what it is, or it is refused. Instead of `file` a
+A file whose format is not written is looked at: its first rows say what it is, or it is refused. Instead of `file` a
 part may have `dataset: org/name@<commit>`, or a folder that `datasets` saved. What was found is written out, so the
 recipe in a run folder does not depend on such a look. Files are looked for from the folder in which mpr is started.
 """
@@ -168,7 +168,10 @@ class _Found:
         if made["form"] == "columns" and columns is None:
             found: Recognised | None = None
             if hub.is_saved(folder):
-                found = self._looked(where, lambda: recognised.training_columns(hub.first_row(folder, made["split"])))
+                found = self._looked(
+                    where,
+                    lambda: recognised.training_columns(hub.first_rows(folder, made["split"], recognised.LOOKED_AT)),
+                )
             else:
                 self.add(where, "a data set on the Hub is not looked at before it is downloaded", _COLUMNS_FIX)
             columns = made["columns"] = None if found is None else found.columns
@@ -177,14 +180,14 @@ class _Found:
         return made
 
     def _mapped(self, where: Path_, path: Path, part: Mapping[str, Any]) -> None:
-        """Columns that every row must have are in the first."""
+        """Columns that every row must have are in the first rows."""
         mapping = part.get("columns")
         if not isinstance(mapping, dict):
             return
         needed = [mapping.get(name) for name in ("text" if where[-1] == "corpus" else "question", "positives")]
         columns = [name for one in needed for name in (one if isinstance(one, list) else [one]) if name is not None]
         try:
-            line, row = recognised.first_row(path)
+            line, row = recognised.first_rows(path)
         except DataError:
             return  # reading the data says it
         for column in columns:

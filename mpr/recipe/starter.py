@@ -60,7 +60,7 @@ class Look:
 def look(data: Path) -> Look:
     """Reads a file of questions and positives, or refuses it."""
     if data.is_dir() and hub.is_saved(data):
-        found = recognised.training_columns(hub.first_row(data, "train"))
+        found = recognised.training_columns(hub.first_rows(data, "train", recognised.LOOKED_AT))
         part: dict[str, Any] = {"repo": str(data), "form": "columns", "columns": found.columns}
         entry: dict[str, Any] = {"name": "hub", "splits": {"train": part}}
     else:

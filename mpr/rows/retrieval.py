@@ -285,9 +285,13 @@ class Retrieval:
         storage.verify(file.parent, RANKING)
         if file.stat().st_size:
             return Ranking.read(file, self.dataset.corpus())
-        log.warning("%s: no passage was found for any question, so every score is 0", file)
-        ids = self.dataset.split(role).ids
-        return Ranking.of_rows(ids, np.full((len(ids), 1), -1), np.zeros((len(ids), 1)))
+        split = self.dataset.split(role)
+        stopped = sum(not BM25.analysis(text) for text in split.texts)
+        why = (
+            f"{stopped:,} of {len(split):,} questions have no word but stop words" if stopped else "no word is in both"
+        )
+        log.warning("%s: no passage was found for any question, so every score is 0: %s", file, why)
+        return Ranking.of_rows(split.ids, np.full((len(split), 1), -1), np.zeros((len(split), 1)))
 
     # Scores
 

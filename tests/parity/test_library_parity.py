@@ -88,16 +88,17 @@ def by_their_trainer(base: Path, place: Path, loss: Any) -> tuple[SentenceTransf
 @pytest.mark.parametrize(
     "name, params, kind",
     [
-        ("lse_pair", {}, MultiPositiveLoss),
+        ("lse_pair", None, MultiPositiveLoss),  # a name alone means the same to both
         ("joint_lh", {"copositives": "mask", "reduce": "mean"}, CachedMultiPositiveLoss),
     ],
 )  # fmt: skip
 def test_their_trainer_with_our_loss_equals_our_trainer(
-    base: Path, tmp_path: Path, name: str, params: dict[str, Any], kind: Any
+    base: Path, tmp_path: Path, name: str, params: dict[str, Any] | None, kind: Any
 ) -> None:
-    folder, ours = by_fit(base, tmp_path, {"name": name, "temperature": 0.05, **params})
+    given = name if params is None else {"name": name, "temperature": 0.05, **params}
+    folder, ours = by_fit(base, tmp_path, given)
     more = {"mini_batch_size": 4} if kind is CachedMultiPositiveLoss else {}
-    model, theirs = by_their_trainer(base, tmp_path / "out", lambda model: kind(model, name, **params, **more))
+    model, theirs = by_their_trainer(base, tmp_path / "out", lambda model: kind(model, name, **(params or {}), **more))
     assert len(ours) == len(theirs) == STEPS
     assert difference(ours, theirs) < 1e-4, "logs are rounded"
     trained = SentenceTransformer(str(folder / "model"), device="cpu").state_dict()

@@ -51,6 +51,11 @@ def test_negatives_stand_in_the_order_of_their_numbers() -> None:
     assert [one.rank for one in group.candidates] == [1, 2, 3]
 
 
+def test_rows_of_anchors_may_have_different_negatives() -> None:
+    rows = [{"anchor": "a", "positive": "p"}, {"anchor": "b", "positive": "q", "negative": None, "negative_1": "n"}]
+    assert [texts(group)[2] for group in anchors.read_groups(lines(rows))] == [[], ["n"]]
+
+
 def test_ids_come_from_the_texts() -> None:
     first = {"q": "what  is\tit", "p": "one\n text", "more": None, "n": []}
     rows = [first, {"q": "what is it", "p": "one text", "more": ["x"], "n": "y"}]

@@ -15,6 +15,7 @@ from sentence_transformers.sentence_transformer.modules import Pooling, Transfor
 from mpr import catalogue, objectives
 from mpr.errors import DataError, RecipeError
 from mpr.library.multi_positive import CachedMultiPositiveLoss, MultiPositiveCollator, MultiPositiveLoss
+from mpr.recipe import _defaults
 from tests.conftest import Examined
 from tests.unit.tiny_models import difference, published, without_dropout
 
@@ -207,7 +208,7 @@ def test_prompts_go_by_the_columns_of_the_data_set(base: Path) -> None:
     [
         ({"objective": "lse_pare"}, "did you mean 'lse_pair'"), ({"temprature": 1.0}, "did you mean 'temperature'"),
         ({"similarity": "cosin"}, "did you mean 'cosine'"), ({"objective": "kl", "target": "teacher"}, "'kl' needs"),
-        ({"objective": "bce"}, "bce.scaling: is missing"), ({"temperature": -1.0}, "greater than 0, not -1.0"),
+        ({"objective": "bce", "bias": 1.0}, "bce.scaling: is missing"), ({"temperature": -1.0}, "greater than 0, not -1.0"),
     ],
 )  # fmt: skip
 def test_wrong_arguments_are_refused_with_the_right_ones(arguments: dict[str, Any], message: str) -> None:
@@ -227,15 +228,25 @@ def test_every_objective_of_scores_alone_is_a_loss(examined: Examined) -> None:
     torch.manual_seed(0)
     vectors, label = [torch.randn(3, 8), torch.randn(7, 8)], torch.full((3, 7), -1, dtype=torch.int8)
     label[0, :2] = label[1, 2] = label[2, 3:6] = 1
-    required = {"bce": {"scaling": "none"}, "kl": {"target": "labels"}, "pairwise": {"phi": "logistic"}}
     tried = 0
     for name in catalogue.names("objectives"):
-        params: dict[str, Any] = required.get(name, {})
-        loss = MultiPositiveLoss(None, name, similarity="dot", **params)
-        sum_Q, weight_Q = objectives.load(name, **params)(vectors[0] @ vectors[1].T, label == 1, label == -1, width=8)
+        loss = MultiPositiveLoss(None, name, similarity="dot")
+        meant = objectives.when_named(name)
+        sum_Q, weight_Q = objectives.load(name, **meant)(vectors[0] @ vectors[1].T, label == 1, label == -1, width=8)
         assert float(loss.compute_loss_from_embeddings(vectors, label)) == pytest.approx(
             float(sum_Q.sum() / weight_Q.sum())
         )
         assert loss.get_config_dict()["objective"] == name
         tried += 1
     examined(tried, "objectives", at_least=8)
+
+
+def test_a_name_alone_means_the_same_in_a_recipe(examined: Examined) -> None:
+    for name in catalogue.names("objectives"):
+        recipe: dict[str, Any] = {"objective": name}
+        _defaults.spelled_out(recipe)
+        [entry] = recipe["objective"]
+        assert MultiPositiveLoss(None, name).params == objectives.checked(**entry), name
+    divided = MultiPositiveLoss(None, "lse_pair").params, MultiPositiveLoss(None, "lse_pair", temperature=0.05).params
+    assert [found.divide_by_positives for found in divided] == [True, False], "with parameters, the formula's defaults"
+    examined(len(catalogue.names("objectives")), "objectives", at_least=8)

@@ -78,6 +78,27 @@ def test_negatives_a_corpus_and_an_encoder(place: Path) -> None:
     assert len(written_lines(place / "my.yaml")) <= 10
 
 
+@pytest.mark.parametrize(
+    "first, rest",
+    [
+        ({"query": "a", "pos": ["x"]}, {"query": "b", "pos": ["y"], "neg": ["z"]}),
+        ({"query": "a", "pos": ["x"], "neg": None}, {"query": "b", "pos": ["y"], "neg": ["z"]}),
+        ({"anchor": "a", "positive": "x"}, {"anchor": "b", "positive": "y", "negative": "z"}),
+        ({"question": "a", "doc": "1", "document": "x"}, {"question": "b", "document": "y", "neg": ["z"]}),
+        ({"query": "a", "pos": ["x"], "neg": []}, "{"),
+    ],
+)
+def test_a_first_row_without_negatives_does_not_mislead(place: Path, first: object, rest: object) -> None:
+    """Beside what is wrong further on, of which reading the data tells."""
+    from mpr.formats import recognised
+
+    rows = [first] * 3 + [rest]
+    lines = (row if isinstance(row, str) else json.dumps(row) for row in rows)
+    (place / "my.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
+    found = recognised.training_file(place / "my.jsonl")
+    assert found.negatives == ("" if isinstance(rest, str) else "negatives")
+
+
 def test_a_saved_data_set(place: Path) -> None:
     import datasets
 
