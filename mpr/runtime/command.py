@@ -15,6 +15,7 @@ import os
 import shlex
 import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -63,13 +64,34 @@ def refuse(message: str, code: int) -> NoReturn:
 
 def _tell_launcher(said: str) -> None:
     """A launcher ends with a report of its own, below what was said. That of torch (and of accelerate with several
-    processes) repeats what a failed process wrote into this file; accelerate with one process has no place for it."""
+    processes) repeats what a failed process wrote into this file; accelerate with one process has no place for it, so
+    a helper says it once more when accelerate has ended."""
     if file := os.environ.get("TORCHELASTIC_ERROR_FILE"):
         with suppress(MprError):
             storage.write_file(Path(file), json.dumps({"message": said, "timestamp": int(time.time())}).encode())
-    elif "ACCELERATE_MIXED_PRECISION" in os.environ and Place.here().world == 1:
-        told = "what follows is accelerate's report that mpr ended; `mpr train` or `accelerate launch --quiet` has none"
-        print(f"({told})", file=sys.stderr, flush=True)
+    elif _reported_by_accelerate():
+        words = [sys.executable, "-I", "-S", str(Path(__file__).with_name("_last_word.py")), str(os.getppid())]
+        with suppress(OSError):
+            helper = subprocess.Popen(
+                words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+            )
+            assert helper.stdin is not None
+            assert helper.stdout is not None
+            with helper.stdin as given:
+                given.write(f"{said}\n")
+            helper.stdout.read()  # until it watches
+
+
+def _reported_by_accelerate() -> bool:
+    """Whether accelerate, without --quiet, started this one process."""
+    if "ACCELERATE_MIXED_PRECISION" not in os.environ or Place.here().world > 1:
+        return False
+    try:
+        words = Path(f"/proc/{os.getppid()}/cmdline").read_text("utf-8").split("\0")  # the last one is empty
+    except (OSError, UnicodeDecodeError):
+        return False
+    options = words[: -len(sys.argv)]  # without our arguments
+    return any("accelerate" in word for word in options[:3]) and not {"--quiet", "-q"} & set(options)
 
 
 def stopped(what: str, where: str = "") -> Interrupted:

@@ -220,6 +220,8 @@ def test_fewer_processes_than_asked_are_refused_with_a_remedy_that_works(recipe:
     done = launched([*start, *words(recipe, "fewer", *TWO)])
     assert done.returncode != 0
     assert "the recipe is for 2 processes, 1 was started (`accelerate launch --cpu` starts one" in done.stderr
+    assert "CalledProcessError" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("mpr: "), "what accelerate reports is not the last thing"
     remedy = re.search(r"\(start 2: (torchrun .*)\)$", done.stderr, re.MULTILINE)
     assert remedy is not None
     command = shlex.split(remedy[1])

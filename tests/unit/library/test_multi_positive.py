@@ -208,7 +208,8 @@ def test_prompts_go_by_the_columns_of_the_data_set(base: Path) -> None:
     [
         ({"objective": "lse_pare"}, "did you mean 'lse_pair'"), ({"temprature": 1.0}, "did you mean 'temperature'"),
         ({"similarity": "cosin"}, "did you mean 'cosine'"), ({"objective": "kl", "target": "teacher"}, "'kl' needs"),
-        ({"objective": "bce", "bias": 1.0}, "bce.scaling: is missing"), ({"temperature": -1.0}, "greater than 0, not -1.0"),
+        ({"objective": "bce", "bias": 1.0}, "bce.scaling: is missing"),
+        ({"temperature": -1.0}, "greater than 0, not -1.0"),
     ],
 )  # fmt: skip
 def test_wrong_arguments_are_refused_with_the_right_ones(arguments: dict[str, Any], message: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import mpr
 from mpr import cli, train
 from mpr.errors import DataError, Interrupted
 from mpr.rows import pipeline
@@ -119,12 +121,31 @@ def test_torchs_own_report_ends_with_what_we_said(tmp_path: Path, monkeypatch: p
     assert [path.name for path in tmp_path.iterdir()] == ["error.json"]
 
 
-def test_accelerates_own_report_is_announced(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
-    with pytest.raises(SystemExit), command.running():
-        raise DataError("is odd")
-    first, second = capsys.readouterr().err.splitlines()
-    assert first == "mpr: is odd"
-    assert "`accelerate launch --quiet` has none" in second
+LAUNCHER = """
+import os, subprocess, sys
+done = subprocess.Popen([sys.executable, *sys.argv[sys.argv.index("start") + 1 :]])
+done.wait()
+raise subprocess.CalledProcessError(done.returncode, sys.argv) if "--quiet" not in sys.argv[:2] else SystemExit(1)
+"""
+PROGRAM = """
+from mpr.errors import DataError
+from mpr.runtime import command
+with command.running():
+    raise DataError("is odd", where="my.yaml:3")
+"""
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_our_line_comes_after_accelerates_report(tmp_path: Path, quiet: bool) -> None:
+    """By a launcher that ends as accelerate's does; `test_launch.py` has the real one."""
+    (tmp_path / "accelerate").write_text(LAUNCHER, "utf-8")
+    (tmp_path / "program.py").write_text(PROGRAM, "utf-8")
+    options = ["--quiet"] if quiet else []
+    words = [sys.executable, "accelerate", *options, "start", "program.py", "my.yaml", "--quiet"]
+    known = {name: value for name, value in os.environ.items() if name not in ("WORLD_SIZE", "RANK")}
+    environment = {**known, "ACCELERATE_MIXED_PRECISION": "no", "PYTHONPATH": str(Path(mpr.__file__).parents[1])}
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    said = done.stderr.splitlines()
+    assert done.returncode == 1
+    assert said[0] == said[-1] == "mpr: my.yaml:3: is odd"
+    assert len(said) == 1 if quiet else "CalledProcessError" in said[-2]
