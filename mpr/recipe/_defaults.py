@@ -29,7 +29,7 @@ BASE = "sentence-transformers/all-MiniLM-L6-v2"
 REVISION = "1110a243fdf4706b3f48f1d95db1a4f5529b4d41"
 TEMPERATURE = 0.05  # of normalised vectors; without normalisation 1
 
-_DEFAULTS: dict[str, Any] = {
+DEFAULTS: dict[str, Any] = {
     "varies": [],
     "data": {
         "train": "train",
@@ -71,7 +71,7 @@ _DEFAULTS: dict[str, Any] = {
     "published": {"source": None, "values": {}},
 }
 _POSITIVES = {"policy": "up_to", "m": 4, "beyond": "rotate"}
-_NEGATIVES = {"k": 1, "weight": "uniform", "short": "fewer"}
+NEGATIVES = {"k": 1, "weight": "uniform", "short": "fewer"}
 _MEASURES = {"judgements": ["ndcg10", "mrr10", "recall100"], "answers": ["top1", "top5", "top20", "top100"]}
 _ENTRIES: dict[tuple[str, str], dict[str, Any]] = {
     ("sources", "bm25"): {
@@ -133,9 +133,13 @@ def _entry(section: str, entry: Any, value: Mapping[str, Any]) -> Any:
     return {"name": entry, **objectives.when_named(entry), "temperature": TEMPERATURE if unit else 1.0}
 
 
-def _needed(entry: Mapping[str, Any]) -> dict[str, Any]:
+def entry_of(section: str, name: str) -> dict[str, Any]:
+    """What stands for keys that an entry of `sources` or `labels` leaves out."""
+    return _ENTRIES.get((section, name), {})
+
+
+def _needed(name: str) -> dict[str, Any]:
     """What an entry of `objective` must have, as somebody means it who gives only the name."""
-    name = str(entry.get("name"))
     if name not in catalogue.names("objectives"):
         return {}
     keys = catalogue.params("objectives", name).model_fields
@@ -159,7 +163,7 @@ def fill(value: dict[str, Any], found: Mapping[Path_, Any] | None = None) -> lis
 
     for path, one in (found or {}).items():
         put(value, path, one)
-    for section, default in _DEFAULTS.items():
+    for section, default in DEFAULTS.items():
         if not isinstance(default, dict):
             if section not in value:
                 value[section] = copy.deepcopy(default)
@@ -175,8 +179,8 @@ def fill(value: dict[str, Any], found: Mapping[Path_, Any] | None = None) -> lis
             put(mapping, (section, key), one)
     for section in ("sources", "labels", "objective"):
         for number, entry in enumerate(_entries(value[section])):
-            needed = _needed(entry) if section == "objective" else _ENTRIES.get((section, str(entry.get("name"))), {})
-            for key, one in needed.items():
+            name = str(entry.get("name"))
+            for key, one in (_needed(name) if section == "objective" else entry_of(section, name)).items():
                 put(entry, (section, number, key), one)
     if isinstance(value["draw"], dict):
         _fill_draw(value["draw"], put)
@@ -192,7 +196,7 @@ def _fill_draw(draw: dict[str, Any], put: Put) -> None:
     for key in ("m", "beyond") if isinstance(given, dict) and given.get("policy") == "up_to" else ():
         put(given, ("draw", "positives", key), _POSITIVES[key])
     for number, entry in enumerate(_entries(draw.get("negatives"))):
-        for key, one in _NEGATIVES.items():
+        for key, one in NEGATIVES.items():
             if key != "k" or not {"k", "group", "all"} & set(entry):
                 put(entry, ("draw", "negatives", number, key), one)
 
@@ -214,7 +218,7 @@ def _draw(value: Mapping[str, Any], default: dict[str, Any]) -> dict[str, Any]:
     positives = {"policy": "random1"} if any(term in _ONE_POSITIVE for term in terms) else _POSITIVES
     sources = _entries(value.get("sources"))
     named = [entry.get("as", _ENTRIES.get(("sources", str(entry.get("name"))), {}).get("as")) for entry in sources]
-    return {**default, "positives": positives, "negatives": [{"from": name, **_NEGATIVES} for name in named if name]}
+    return {**default, "positives": positives, "negatives": [{"from": name, **NEGATIVES} for name in named if name]}
 
 
 def _training(value: Mapping[str, Any], default: dict[str, Any]) -> dict[str, Any]:

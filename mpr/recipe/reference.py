@@ -22,7 +22,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from mpr import catalogue, storage
 from mpr.errors import Problems, StorageError
-from mpr.recipe import _published_encoders, _training_arguments, plan, read, stages
+from mpr.recipe import _own_schema, _published_encoders, _training_arguments, plan, read, stages
 from mpr.recipe._training_arguments import Argument
 from mpr.recipe.keys import Recipe
 from mpr.recipe.rules import training
@@ -62,7 +62,7 @@ like a number, a date, `no` or `on` stands in quotes. Anchors, aliases, merge ke
 ## In an editor
 
 The first line of every recipe points editors that speak yaml-language-server at the schema, which completes keys,
-shows their meaning and marks what is wrong:
+shows their meaning and marks what is wrong, in complete recipes and in short ones (`mpr init` writes the line):
 
 ```yaml
 # yaml-language-server: $schema=schema.json
@@ -131,7 +131,7 @@ def recipe_paths(root: Path) -> list[Path]:
 
 def pages(root: Path) -> dict[Path, bytes]:
     """Path below `root` -> what should be there."""
-    found = {Path("recipes/schema.json"): json.dumps(recipe_schema(), indent=1, ensure_ascii=False) + "\n"}
+    found = {Path("recipes/schema.json"): json.dumps(file_schema(), indent=1, ensure_ascii=False) + "\n"}
     recipes = {path: read.load(path) for path in recipe_paths(root)}
     found[Path("recipes/README.md")] = "\n".join(_readme(root, recipes)) + "\n"
     for path, recipe in recipes.items():
@@ -291,8 +291,22 @@ def _catalogue(folder: str, whole: dict[str, Any]) -> Iterator[str]:
         yield from _sections(place, whole, f"{folder}: {name}.")
 
 
+def file_schema() -> dict[str, Any]:
+    """JSON Schema 2020-12 of a recipe file: a complete one, or without the key `paper` a short one."""
+    whole = recipe_schema()
+    shared = {name: whole.pop(name) for name in ("$schema", "title", "$defs")}
+    untrained = {"required": ["training"], "properties": {"training": {"const": _published_encoders.NONE}}}
+    return {
+        **shared,
+        "type": "object",
+        "if": {"anyOf": [{"required": ["paper"]}, untrained]},
+        "then": whole,
+        "else": _own_schema.own_recipe(whole | shared, "#/then"),
+    }
+
+
 def recipe_schema() -> dict[str, Any]:
-    """JSON Schema 2020-12 of a recipe file."""
+    """That of a complete recipe, also of one that trains nothing."""
     schema = Recipe.model_json_schema(by_alias=True, schema_generator=_Described)
     known = {name: one for name, one in _training_arguments.known().items() if name not in training.OWNED}
     arguments = {

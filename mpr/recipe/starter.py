@@ -19,6 +19,7 @@ from mpr.recipe import _defaults, read, shipped, strict_yaml
 from mpr.recipe.keys import corpus_of
 from mpr.records import Group, Passage
 
+_EDITOR = "# yaml-language-server:"
 _TOKENS = 4 / 3  # of a word
 _SPECIAL = 8  # tokens of room for those that mark a text
 _LENGTHS = (16, 32, 64, 96, 128, 192, 256, 384, 512)
@@ -134,6 +135,7 @@ def recipe(file: Path, data: Path, corpus: Path | None, base: str | None, say: C
 
 
 def _lines(found: Look, corpus: Path | None, words: list[int], base: str | None) -> Iterator[str]:
+    yield _schema()
     yield f"# {found.questions:,} questions of {found.path.name}. What is not written has a default: see `mpr plan`."
     yield "data:"
     train = {"file": str(found.path), **found.found.keys}
@@ -161,6 +163,11 @@ def _lines(found: Look, corpus: Path | None, words: list[int], base: str | None)
     yield "training: {num_train_epochs: 3, per_device_train_batch_size: 32}"
 
 
+def _schema() -> str:
+    """The line that tells an editor which keys there are."""
+    return f"{_EDITOR} $schema={shipped.folder() / 'schema.json'}"
+
+
 def _length(words: list[int]) -> int:
     """Tokens that most texts of so many words need."""
     wanted = _quantile(words, _SHARE) * _TOKENS + _SPECIAL if words else 256
@@ -184,7 +191,7 @@ def copy(file: Path, name: str, say: Callable[[str], object]) -> None:
     _refuse_existing(file)
     source = shipped.find(name)
     lines = source.read_text("utf-8").splitlines(keepends=True)
-    kept = [line for line in lines if not line.startswith("# yaml-language-server:")]  # it says where the schema lies
+    kept = (f"{_schema()}\n" if line.startswith(_EDITOR) else line for line in lines)
     storage.write_file(file, "".join(kept).encode())
     say(f"written: {file}, a copy of {source.stem}")
 
@@ -203,7 +210,7 @@ def listed() -> Iterator[tuple[str, str]]:
         for line in path.read_text("utf-8").splitlines():
             if not line.startswith("#"):
                 break
-            if not line.startswith("# yaml-language-server"):
+            if not line.startswith(_EDITOR):
                 comments.append(line.removeprefix("#").strip())
         whole = " ".join(comments)
         end = whole.find(". ")

@@ -51,8 +51,8 @@ def test_from_a_file_to_a_verified_result(
     assert kept.training["num_train_epochs"] == 1
     identity = json.loads((run / "run.json").read_text("utf-8"))["recipe"]
     assert identity["training"] == kept.training
-    monkeypatch.setitem(_defaults._DEFAULTS["training"], "learning_rate", 1.0)  # a later version has other defaults
-    monkeypatch.setitem(_defaults._DEFAULTS["search"], "depth", 7)
+    monkeypatch.setitem(_defaults.DEFAULTS["training"], "learning_rate", 1.0)  # a later version has other defaults
+    monkeypatch.setitem(_defaults.DEFAULTS["search"], "depth", 7)
     said("verify", run)
 
     asked = {normalised(str(row["query"])): row["pos"] for row in rows}

@@ -86,7 +86,7 @@ def test_the_tutorial_runs_as_it_is_told(day: Day, capsys: pytest.CaptureFixture
     assert init == said
     assert [line for line in plan if line not in planned] == []
     assert [line for line in row if worded(line) not in map(worded, measured)] == []
-    assert len(day.written.splitlines()) == 9
+    assert len([line for line in day.written.splitlines() if not line.startswith("#")]) == 8
     examined(day.commands, "commands", 6)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Iterator
 from typing import Any, get_args
 
@@ -12,15 +13,17 @@ import pytest
 from pydantic import BaseModel
 from pydantic._internal._docs_extraction import extract_docstrings_from_cls
 
+from mpr import catalogue
 from mpr.catalogue import Parameters
-from mpr.recipe import _training_arguments, reference, strict_yaml
+from mpr.recipe import _defaults, _training_arguments, reference, strict_yaml
 from mpr.recipe.keys import Recipe
 from mpr.recipe.rules import training as training_rules
 from tests import shipped
 from tests.conftest import Examined
 
 SCHEMA = reference.recipe_schema()
-VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
+FILE = reference.file_schema()
+VALIDATOR = jsonschema.Draft202012Validator(FILE)
 VALUES = {name: strict_yaml.parse(shipped.text(name).encode(), name).value for name in shipped.NAMES}
 
 
@@ -37,16 +40,18 @@ def mappings(place: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]
 
 
 def test_it_is_a_schema() -> None:
-    jsonschema.Draft202012Validator.check_schema(SCHEMA)
-    assert SCHEMA["$schema"] == "https://json-schema.org/draft/2020-12/schema"
-    json.dumps(SCHEMA, allow_nan=False)
+    jsonschema.Draft202012Validator.check_schema(FILE)
+    assert FILE["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    json.dumps(FILE, allow_nan=False)
 
 
 def test_every_key_has_a_meaning(examined: Examined) -> None:
     count = 0
-    for path, place in mappings(SCHEMA):
+    for path, place in mappings(FILE):
+        if path.endswith("/if/anyOf/1"):
+            continue  # a condition
         for name, entry in place["properties"].items():
-            assert entry.get("description", "").strip(), f"{path} {name} has no description"
+            assert entry.get("description", "").strip() or "#/then/" in entry["$ref"], f"{path} {name} has no meaning"
             count += 1
         assert place.get("additionalProperties") is False, f"{path} takes any key"
     examined(count, "keys with a meaning", at_least=250)
@@ -162,3 +167,72 @@ def test_training_has_the_installed_arguments_without_ours(examined: Examined) -
     for name in (*training_rules.LEAST, *training_rules.ABOVE_ZERO, *training_rules.BELOW, *reference.MEANINGS):
         assert name in training["properties"], f"{name} does not exist"
     examined(len(training["properties"]), "training arguments", at_least=80)
+
+
+SHORT = (
+    "data: my.jsonl",
+    "data: {train: {file: my.jsonl, format: pos_neg}, holdout: 0.1}\nobjective: lse_pair\ndraw: {positives: 3}",
+    "data: {train: a.csv, dev: b.csv, test: c.csv, corpus: {file: d.csv, format: columns, columns: {text: t}}}",
+    "data: {train: {dataset: org/name@0000000000000000000000000000000000000000, columns: {question: q, positives: p}}}",
+    "data: my.jsonl\nsources: [bm25, {name: random, depth: 5}]\nobjective: [nll, {name: bce, bias: 1.0}]\n"
+    "draw: {negatives: [{from: bm25}], positives: random1}\nlabels: [known_positives]",
+    "data: my.jsonl\ntowers: {new: {layers: 1, width: 64, heads: 2, feed_forward: 128, vocabulary: 600}}\n"
+    "training: {max_steps: 3, bf16: true}\nsearch: {depth: 5}\nevaluation: {measures: [top1]}\nscale: {processes: 2}",
+    "data: {corpus: {name: local, folder: x, splits: {train: {file: a.jsonl, format: pos_neg}}}}",
+)
+WRONG = (
+    "objective: lse_pair",
+    "data: {holdout: 0.1}",
+    "data: {train: my.jsonl, tests: t.jsonl}",
+    "data: {train: {file: my.jsonl, dataset: a/b}}",
+    "data: {train: {format: pos_neg}}",
+    "data: {train: my.jsonl, holdout: 2}",
+    "data: my.jsonl\nobjective: lse_pare",
+    "data: my.jsonl\nobjective: [{temperature: 1.0}]",
+    "data: my.jsonl\nsources: [dense]",  # needs a model
+    "data: my.jsonl\ndraw: {positives: 0}",
+    "data: my.jsonl\ndraw: {negatives: [{k: 1}]}",
+    "data: my.jsonl\ntowers: {bace: x}",
+    "data: my.jsonl\ntraining: {learning_rat: 0.1}",
+    "data: my.jsonl\nepochs: 3",
+    "paper: null\ndata: my.jsonl",  # a row of a table is complete
+)
+
+
+def own_pages() -> Iterator[str]:
+    """The short recipes that pages show."""
+    for page in ("README.md", "docs/own_data.md", "docs/tutorial.md", "docs/formats.md", "docs/library.md"):
+        for block in re.findall(r"^```yaml\n(.*?)^```$", (shipped.ROOT / page).read_text("utf-8"), re.M | re.S):
+            if block.startswith("data:"):
+                yield block
+
+
+def value(text: str) -> Any:
+    return strict_yaml.parse(text.encode(), "my.yaml").value
+
+
+def test_short_recipes(examined: Examined) -> None:
+    texts = (*SHORT, *own_pages())
+    for text in texts:
+        assert [error.message for error in VALIDATOR.iter_errors(value(text))] == [], text
+    for text in WRONG:
+        assert not VALIDATOR.is_valid(value(text)), text
+    examined(len(texts), "short recipes", at_least=10)
+
+
+def test_every_word_of_the_schema_is_a_whole_entry(examined: Examined) -> None:
+    """By the reader: a name that the schema takes alone is completed by it, any other is not."""
+    tried = 0
+    for section in ("objective", "labels", "sources"):
+        words = FILE["else"]["properties"][section]["anyOf"][0]["enum"]
+        for name in catalogue.names("objectives" if section == "objective" else section):
+            recipe: dict[str, Any] = {"data": {"train": "train"}, section: [name]}
+            _defaults.spelled_out(recipe)
+            _defaults.fill(recipe)
+            kind = catalogue.params("objectives" if section == "objective" else section, name)
+            needed = {key for key, field in kind.model_fields.items() if field.is_required()}
+            aliases = {field.alias for field in kind.model_fields.values() if field.alias and field.is_required()}
+            lacks = {key for key in needed | aliases if key not in recipe[section][0]} - {"as_"}
+            assert (name in words) == (not lacks), (name, lacks)
+            tried += 1
+    examined(tried, "entries", at_least=20)
