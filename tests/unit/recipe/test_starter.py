@@ -142,7 +142,12 @@ def test_a_shipped_recipe_is_copied_and_listed(
     said("init", "my.yaml", "--from", "trec_bce_m3")
     copied = read.load(place / "my.yaml")
     assert copied.paper is not None
-    assert "schema" not in (place / "my.yaml").read_text("utf-8").splitlines()[0]
+    (place / "my.jsonl").write_text('{"query": "a", "pos": ["x"]}\n', "utf-8")
+    said("init", "own.yaml", "--data", "my.jsonl")
+    for name in ("my.yaml", "own.yaml"):
+        head, _, path = (place / name).read_text("utf-8").splitlines()[0].partition("$schema=")
+        assert head == "# yaml-language-server: "
+        assert "if" in json.loads(Path(path).read_bytes())
     with pytest.raises(SystemExit):
         main(["init", "other.yaml", "--from", "trec_bce_m33"])
     assert "did you mean 'trec_bce_m3'" in capsys.readouterr().err
