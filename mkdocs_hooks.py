@@ -1,4 +1,5 @@
-"""Puts pages of the repository that lie outside docs/ on the site, and makes the pages that the code can write.
+"""Puts pages of the repository that lie outside docs/ on the site, and makes the pages that the code can write; the
+notebook becomes a page as it is stored, with its outputs.
 
 README.md is the first page. Every page, recipe or picture of the repository that a page links to comes along, at its
 own place, and links lead there. A link to anything else, such as a source file, becomes its text: the site does not
@@ -17,12 +18,13 @@ import typer.main
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
+from nbconvert import MarkdownExporter
 
 from mpr import cli
 
 ROOT = Path(__file__).parent
 DOCS = "docs/"
-SHOWN = (".md", ".svg", ".yaml")
+SHOWN = (".md", ".ipynb", ".svg", ".yaml")
 _LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\((?!\w+:)([^()\s#]+)(#[^()\s]*)?\)")
 _FENCE = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
 
@@ -40,7 +42,15 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             seen |= found
             waiting += sorted(found)
     files.append(File.generated(config, "api.md", content=api(config["extra"]["api"])))
+    files.append(File.generated(config, "notebook.md", content=notebook(ROOT / DOCS / "notebook.ipynb")))
     return files
+
+
+def notebook(path: Path) -> str:
+    """By Jupyter's own exporter, with a link to the file."""
+    page, _ = MarkdownExporter().from_filename(str(path))
+    title, _, rest = page.strip().partition("\n")
+    return f"{title}\n\n[Download this notebook]({path.name})\n{rest}\n"
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
@@ -86,8 +96,8 @@ def resolved(path: str, link: str) -> str | None:
 
 
 def site_place(path: str) -> str:
-    """Where a file of the repository is on the site."""
-    return "index.md" if path == "README.md" else path.removeprefix(DOCS)
+    """Where a file of the repository is on the site; of the notebook, its page."""
+    return "index.md" if path == "README.md" else path.removeprefix(DOCS).replace(".ipynb", ".md")
 
 
 def in_repository(place: str) -> str | None:

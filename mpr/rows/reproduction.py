@@ -66,10 +66,18 @@ class Reproduction:
         if len(self.folders) > 1:
             sides = (f"{name}=" + ",".join(f"{one}/scores/{role}" for one in own) for name, own in self.folders.items())
             lines.append(f"question by question: mpr compare {' '.join(sides)} --measure {chosen(self.recipe)}")
+        if self._is_own:
+            lines.append(f"next: how much is chance, mpr reproduce {file} --seeds 3; or copy {file} and change a key")
+            return "\n".join(lines) + "\n"
         lines.append(f"next: copy {file} to my.yaml and change a key; recipes/README.md explains them all")
         seeds = " --seeds 3" if self.recipe.trains else ""
         lines.append(f"      mpr check my.yaml; mpr plan my.yaml; mpr reproduce my.yaml{seeds}")
         return "\n".join(lines) + "\n"
+
+    @property
+    def _is_own(self) -> bool:
+        """Whether it is somebody's own short recipe, which nobody has published or measured before."""
+        return bool(self.recipe.written)
 
     def means(self, system: str, role: str, measure: str) -> list[float]:
         """In percent, one for each seed."""
@@ -84,6 +92,8 @@ class Reproduction:
         for system, results in self.results.items():
             cells = "".join(f"{_spread(self.means(system, role, measure)):>16}" for measure in measures)
             yield f"{system:<12}{len(results):>6}{cells}"
+        if self._is_own:
+            return
         digits = 1 if self.recipe.trains else 2
         known = {name: f"{value:.{digits}f}" for name, value in published.values(self.recipe, role).items()}
         cells = "".join(f"{known.get(measure, 'unknown'):>16}" for measure in measures)
@@ -91,6 +101,8 @@ class Reproduction:
 
     def _verdicts(self, role: str) -> Iterator[str]:
         """Each run against the band of the row; above is as loud as below."""
+        if self.recipe.expected is None and self._is_own:
+            return
         if self.recipe.expected is None:
             yield "band: unmeasured (`mpr leaderboard expect` writes it from three seeds or more)"
         elif others := self._overridden():

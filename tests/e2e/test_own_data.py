@@ -45,6 +45,8 @@ def test_from_a_file_to_a_verified_result(
     shown = capsys.readouterr().out
     assert "my on test: percent over 20 questions" in shown
     assert all(f"\n{system} " in shown for system in ("trained", "bm25", "untrained"))
+    assert not [word for word in ("published", "band:", "recipes/README.md") if word in shown], "of rows of tables"
+    assert "mpr reproduce my.yaml --seeds 3" in shown
 
     run = tmp_path / "runs" / "my-seed42"
     kept = read.load(run / "recipe" / "my.yaml")

@@ -17,7 +17,7 @@ from tests.conftest import Examined
 from tests.house.source import ROOT
 
 SITE = YAML(typ="safe").load(ROOT / "mkdocs.yml")
-WRITTEN = {"index.md", "api.md"}  # by mkdocs_hooks.py
+WRITTEN = {"index.md", "api.md", "notebook.md"}  # by mkdocs_hooks.py
 LINK = re.compile(r"\]\((?!\w+:)([^()\s#]+)")
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 LOADED = re.compile(r"""<(?:script|link|img|iframe)[^>]*?(?:src|href)=["']?((?:https?:)?//[^"' >]+)""")
@@ -52,7 +52,7 @@ def test_links_between_pages_lead_somewhere(examined: Examined) -> None:
 
 
 def test_the_site_builds(tmp_path: Path, examined: Examined) -> None:
-    for name in ("material", "mkdocstrings_handlers.python"):
+    for name in ("material", "mkdocstrings_handlers.python", "nbconvert"):
         pytest.importorskip(name, reason="the site needs the group docs of pyproject.toml")
     done = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")],
@@ -63,5 +63,7 @@ def test_the_site_builds(tmp_path: Path, examined: Examined) -> None:
     assert {str(path): LOADED.findall(text) for path, text in made.items() if LOADED.findall(text)} == {}
     assert 'id="mpr.objectives.load"' in made[Path("api.html")]
     assert "mpr init" in made[Path("commands.html")]
+    assert "several on test" in made[Path("notebook.html")]
+    assert (tmp_path / "site" / "notebook.ipynb").is_file()
     assert "leaderboard/figures/" in str(list((tmp_path / "site").rglob("*.svg")))
     examined(len(made), "pages", 35)
