@@ -110,9 +110,11 @@ def _data(entry: Schema, whole: Schema) -> Schema:
     """A file; or files and data sets by what they are for; or a collection, as in a complete recipe."""
     parts = {name: _part("Questions", "Records", whole) for name in _own_data.SPLITS}
     parts["corpus"] = _part("Corpus", "Rows", whole)
-    named = {name: {"description": about, "anyOf": [_FILE, parts[name]]} for name, about in _PARTS.items()}
     collection = {name: value for name, value in entry["properties"]["corpus"].items() if name != "description"}
-    named["corpus"]["anyOf"].append(collection)
+    named = {
+        name: {"description": about, "anyOf": [_FILE, parts[name], *([collection] if name == "corpus" else ())]}
+        for name, about in _PARTS.items()
+    }
     mapping = {
         **entry,
         "properties": {**entry["properties"], **named, **_MORE},
