@@ -47,7 +47,7 @@ class Pipeline:
     def run(self) -> Result:
         """Does what is missing, and leaves `result.json`; one process at a time works on a run folder."""
         row, done = self.row, dict[str, Receipt]()
-        with storage.lock(row.folder / ".row.lock"):
+        with storage.working_for(str(row.folder)), storage.lock(row.folder / ".row.lock", storage.patience()):
             began = os.stat(row.folder)
             names = list(self._names)
             if names != list(STAGES):  # for `mpr status`, which has only the folder

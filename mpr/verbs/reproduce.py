@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mpr.errors import NumbersError, StorageError
-from mpr.verbs.arguments import Fork, Home, OneRecipe, Overrides, Quiet
+from mpr.verbs.arguments import Fork, Home, NoWait, OneRecipe, Overrides, Quiet
 
 Run = Annotated[Path, typer.Argument(help="A run folder: runs/<recipe>-seed<n>.", metavar="RUN")]
 
@@ -28,6 +28,7 @@ def reproduce(
     memory: Annotated[float, typer.Option(help="GB that a search may take; it changes no result.", metavar="GB")] = 2.0,
     fork: Fork = None,
     quiet: Quiet = False,
+    no_wait: NoWait = False,
 ) -> None:
     """Make a row: data, candidates, training, vectors, ranking, scores, each with a receipt; then print the row.
 
