@@ -2,8 +2,8 @@
 
 A process is given its run as a line of JSON: the text of the recipe as it was read, not its file. It shows no bars;
 what it says is shown behind its name. The cores are divided: each process has its share of threads, unless
-OMP_NUM_THREADS says how many, and of several GPUs in CUDA_VISIBLE_DEVICES one. The runs share stores, so the first makes
-what the others wait for.
+OMP_NUM_THREADS says how many, and of several GPUs in CUDA_VISIBLE_DEVICES one. The runs share stores, so the first
+makes what the others wait for.
 
 Ctrl-C reaches this process alone, which hands it on: every run stops as it does by itself. If this process dies, the
 runs stop too.
@@ -41,6 +41,8 @@ class SideBySide:
     parallel: int
     older_code: bool
     say: Say
+    program: Sequence[str] = (sys.executable, "-m", __name__)
+    """Makes the run that it reads."""
     _running: dict[str, subprocess.Popen[str]] = field(default_factory=dict)
     _stopped: bool = False
     _turn: threading.Lock = field(default_factory=threading.Lock)
@@ -76,7 +78,7 @@ class SideBySide:
                 if self._stopped:
                     return Interrupted.exit_code
                 process = self._running[name] = subprocess.Popen(
-                    [sys.executable, "-m", __name__], env=self._environment(slot), start_new_session=True, text=True,
+                    self.program, env=self._environment(slot), start_new_session=True, text=True,
                     encoding="utf-8", errors="replace", stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,
                 )  # fmt: skip

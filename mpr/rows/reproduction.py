@@ -247,11 +247,11 @@ def _failure(failed: Mapping[str, int]) -> MprError | None:
 
 def _refuse_too_large(words: Row, say: Callable[[str], object], is_wanted: bool, parallel: int) -> None:
     """Says what does not fit this machine. A BM25 baseline that does not is refused: it would fail at the very end."""
-    memory = environment.memory_bytes() // parallel
-    short = plan.resolve(words.recipe).shortages(memory, storage.free_bytes(words.home))
-    index = short.pop(plan.BM25_BASELINE, "")
-    for shortage in short.values():
-        say(f"warning: {shortage}")
+    planned, memory, free = plan.resolve(words.recipe), environment.memory_bytes(), storage.free_bytes(words.home)
+    index = planned.shortages(memory, free).get(plan.BM25_BASELINE, "")  # which is built once
+    for name, shortage in planned.shortages(memory // parallel, free).items():
+        if name != plan.BM25_BASELINE:
+            say(f"warning: {shortage}")
     if index and is_wanted and not words.retrieval.has_word_index():
         fix = "leave it out with --no-bm25, or run on a machine with more memory"
         raise RecipeError(index, where=str(words.file), fix=fix)
