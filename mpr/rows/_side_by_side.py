@@ -23,13 +23,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from mpr.errors import Interrupted, printable
 from mpr.recipe import read
-from mpr.rows._stages import Row
-from mpr.rows.pipeline import Pipeline
 from mpr.runtime import command, environment
+
+if TYPE_CHECKING:
+    from mpr.rows._stages import Row
 
 Say = Callable[[str], object]
 
@@ -135,6 +136,9 @@ def _job(row: Row, older_code: bool) -> dict[str, Any]:
 
 
 def _made(job: dict[str, Any]) -> None:
+    from mpr.rows._stages import Row
+    from mpr.rows.pipeline import Pipeline
+
     recipe = read.kept(job["name"], job["text"].encode(), job["lock"].encode(), job["overrides"])
     places = Path(job["file"]), job["system"], Path(job["home"]), Path(job["folder"])
     row = Row(recipe, *places, quiet=True, budget=job["budget"])

@@ -9,19 +9,16 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from mpr import storage
 from mpr.errors import Interrupted
-from mpr.recipe import read
 from mpr.rows._side_by_side import SideBySide
-from mpr.rows._stages import Row
-from mpr.rows.pipeline import Pipeline
-from mpr.rows.result import Result
 from mpr.runtime import environment
 from tests.conftest import Examined
-from tests.faults.rows import TIMED
 from tests.published import ROOT, smaller
 from tests.waiting import until
 
@@ -35,6 +32,9 @@ def _recipe(folder: Path) -> Path:
 
 def _facts(folder: Path) -> dict[str, str]:
     """Checksums of a run folder's files but those that tell times or places."""
+    from mpr.rows.result import Result
+    from tests.faults.rows import TIMED
+
     found = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
@@ -67,10 +67,11 @@ sys.exit(int(how) if how.isdigit() else 0)
 """
 
 
-def _rows(folder: Path, *names: str) -> dict[str, Row]:
-    file = _recipe(folder)
-    recipe = read.load(file)
-    return {name: Row(recipe, file, "trained", folder / "home", folder / name) for name in names}
+def _rows(folder: Path, *names: str) -> dict[str, Any]:
+    """What is read of rows, which would load torch."""
+    recipe = SimpleNamespace(name="small", text=b"", lock_text=b"", overrides=())
+    common = {"recipe": recipe, "file": "small.yaml", "system": "trained", "home": "home", "budget": 1}
+    return {name: SimpleNamespace(**common, folder=folder / name) for name in names}
 
 
 def test_each_ends_for_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str], examined: Examined) -> None:
@@ -98,7 +99,9 @@ with command.running():
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGKILL]
+)
 def test_all_are_stopped_together(number: signal.Signals, tmp_path: Path) -> None:
     """Ctrl-C is handed on, and what had not begun does not begin. If the first process is killed, the runs notice."""
     command = [sys.executable, "-c", _ALL, str(tmp_path / "place")]
@@ -138,6 +141,11 @@ def test_the_cores_are_divided(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_run_that_fails_does_not_stop_the_others(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], examined: Examined
 ) -> None:
+    from mpr.recipe import read
+    from mpr.rows._stages import Row
+    from mpr.rows.pipeline import Pipeline
+    from mpr.rows.result import Result
+
     file = _recipe(tmp_path)
     recipe = read.load(file)
     (tmp_path / "no-folder").write_text("a file where a folder is needed")
