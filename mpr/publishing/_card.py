@@ -194,11 +194,12 @@ def _training(facts: Facts) -> Iterator[str]:
     start = recipe_plan.head_of(facts.recipe).start
     names = [] if start is None else [contract.base_name(start)]
     names += [f"{base.name}{f' at {base.revision}' if base.revision else ''}" for base in facts.bases]
+    listed = ", ".join(map(markdown.plain, names))
     if not names:
         yield "It started from random weights: it has read no text but those of the collection that is named above."
         return
     yield (
-        f"It started from weights that others trained: {', '.join(map(markdown.plain, names))}. What those have read is not recorded here "
+        f"It started from weights that others trained: {listed}. What those have read is not recorded here "
         "and may include texts, questions and answers of the evaluation splits; the scores are no proof of what it "
         "does on texts that it has never seen."
     )

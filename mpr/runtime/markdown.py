@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-_SPAN = re.compile(r"(?<!`)(`+)(?!`)(.*?)(?<!`)\1(?!`)")  # code between as many backticks as it begins with
+_SPAN = re.compile(r"(?<![`\\])(`+)(?!`)(.*?)(?<!`)\1(?!`)")  # code between as many backticks as it begins with
 _MARKS = re.compile(r"[\\`*_\[\]<>&#|~!]")
 
 

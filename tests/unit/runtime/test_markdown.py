@@ -14,8 +14,9 @@ pytestmark = pytest.mark.small
 HOSTILE = (
     "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "</td></table><b>", "a`<b>`", "`", "``` ", "a``b`c",
     "[click](javascript:alert(1))", "![x](https://example.org/x.png)", "<https://example.org>", "# title", "**bold**",
-    "_it_ and __that__", "a | b | c", "one\n\n# two", "one\r## two", "x\u2028---\u2028y", "~~gone~~", "&lt;b&gt; &copy;",
-    "\\`<b>\\`", "\\", "\\\\|", "---", "[ref]: https://example.org", "> quoted", "```python\nrun()\n```", "[a][b]", "-->",
+    "_it_ and __that__", "a | b | c", "one\n\n# two", "one\r## two", "x\u2028---\u2028y", "~~gone~~",
+    "&lt;b&gt; &copy;", "\\`<b>\\`", "\\", "\\\\|", "---", "[ref]: https://example.org", "> quoted",
+    "```python\nrun()\n```", "[a][b]", "-->",
 )  # fmt: skip
 PLAIN = {"text", "paragraph_open", "paragraph_close", "inline", "code_inline", "softbreak", "text_special"}
 TABLE = {f"{part}_{side}" for part in ("table", "thead", "tbody", "tr", "th", "td") for side in ("open", "close")}
