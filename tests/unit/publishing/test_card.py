@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,6 @@ from mpr.rows.result import Result
 from tests import published
 from tests.conftest import Examined
 from tests.hub_repos import metadata_problems
-from tests.unit.runtime.test_markdown import tokens
 from tests.unit.tiny_models import LORA, settings
 
 REPO = "tester/small"
@@ -135,40 +133,6 @@ def test_changed_code_and_attempts_are_said(run: Path) -> None:
     assert "(the last of 3 attempts)" in card
     assert "| 5.25 GB |" in card
     assert "7 of these questions were also trained on" in card
-
-
-HOSTILE = "x`|</td><script>alert(1)</script>\n\n# Ours\n---\nlicense: mit\n![a](http://b) ```"
-
-
-def test_nothing_that_a_recipe_or_result_says_is_a_mark_of_the_card(run: Path, examined: Examined) -> None:
-    """Fault 38. Markdown, HTML, front matter: the page has the headings, blocks and keys that it has without them."""
-
-    def change(document: dict[str, Any]) -> None:
-        document["recipe"]["overrides"] = [f"training.seed={HOSTILE}"]
-        document["scores"]["test"] |= {"split": HOSTILE, "right": HOSTILE}
-
-    made = on("org/base", question_prompt=HOSTILE, passage_prompt=f"{HOSTILE}\n", title="join")
-    honest = _card.render(replace(facts(run, made), licence="apache-2.0", reasons=("it is ours",)))
-    published.resealed(run, change)
-    card = _card.render(replace(facts(run, made), licence=HOSTILE, reasons=(HOSTILE,)))
-    assert card.count(HOSTILE.partition("\n")[0][:2]) >= 5, "it is there"
-    kinds, expected = ([token.type for token in tokens(page.partition("\n---\n")[2])] for page in (card, honest))
-    for kind in (
-        "heading_open",
-        "fence",
-        "table_open",
-        "td_open",
-        "tr_open",
-        "html_inline",
-        "html_block",
-        "image",
-        "hr",
-    ):
-        assert kinds.count(kind) == expected.count(kind), kind
-    assert "html_inline" not in kinds
-    assert metadata(card).keys() == metadata(honest).keys()
-    assert metadata(card)["license"] == HOSTILE
-    examined(6, "places with a hostile text", at_least=6)
 
 
 def facts(run: Path, made: Contract, recipe: Path | None = None) -> Facts:
