@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mpr.errors import NumbersError, StorageError
+from mpr.errors import NumbersError, RecipeError, StorageError
 from mpr.verbs.arguments import Fork, Home, NoWait, OneRecipe, Overrides, Quiet
 
 Run = Annotated[Path, typer.Argument(help="A run folder: runs/<recipe>-seed<n>.", metavar="RUN")]
@@ -46,6 +46,9 @@ def reproduce(
     from mpr.runtime import command
 
     command.tell()
+    if no_wait and parallel > 1:
+        what = "runs side by side wait for the stores that they share"
+        raise RecipeError(what, key="--no-wait", fix="leave it out, or --parallel")
     wanted = [name for name, is_wanted in (("bm25", bm25), ("untrained", untrained)) if baselines and is_wanted]
     made = reproduction.reproduce(
         recipe, overrides or (), home, runs, typer.echo,
