@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+from mpr import storage
 from mpr.recipe import read, shipped
 from mpr.runtime import command
 from mpr.runtime.processes import Place
@@ -32,8 +33,10 @@ def parse(arguments: Sequence[str]) -> tuple[Path, list[str], Launch]:
     parser.add_argument("--folder", "--run", dest="run", type=Path, help="run folder; default runs/<recipe>-seed<seed>")
     parser.add_argument("--fork", metavar="NAME", help="start another run folder of the same recipe")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
+    parser.add_argument("--no-wait", action="store_true", help="refuse where another process is at work")
     parser.add_argument("--stage", metavar="NAME", help="of a recipe with a plan: only this stage")
     found = parser.parse_args(arguments)
+    storage.waits = not found.no_wait
     return found.recipe, found.set, Launch(found.home, found.run, found.fork, found.quiet, found.stage)
 
 

@@ -18,14 +18,15 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from tests.loopback import Loopback
-from tests.waiting import HANGING
+from tests.waiting import HANGING, let_pass
 
 Answer = Callable[[str], str]
 
 
 class ChatServer(Loopback):
     """Ways to fail: a status; `drop` hangs up; `cut` sends half; `text` sends no JSON; `form` sends other JSON; `slow`
-    sends nothing until the client hangs up; `drip` sends white space until then; `away` redirects; `echo` sends the
+    sends nothing until the client hangs up; `drip` sends white space until then, `head` headers, `error` an answer of
+    status 400; `away` redirects; `echo` sends the
     header with the key back, and 400."""
 
     def __init__(self, answer: Answer = lambda prompt: "yes", key: str | None = None) -> None:
@@ -102,14 +103,18 @@ class _Handler(BaseHTTPRequestHandler):
         if how == "away":
             self._send(302, b"", {"Location": f"{server.endpoint}/elsewhere"})
             return
-        if how == "drip":
-            self.send_response(200)
-            self.send_header("Content-Length", str(1 << 24))
-            self.end_headers()
+        if how in ("drip", "head", "error"):
             with contextlib.suppress(OSError):  # until the client hangs up
+                if how == "head":
+                    self.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
+                else:
+                    self.send_response(200 if how == "drip" else 400)
+                    self.send_header("Content-Length", str(1 << 24))
+                    self.end_headers()
                 while True:
                     self.wfile.write(b" ")
                     self.wfile.flush()
+                    let_pass(0.01)
             self.close_connection = True
             return
         if how == "slow":

@@ -32,11 +32,12 @@ def member(archive: Path, path: str, home: Path) -> Path:
     whole = storage.remembered_sha256(archive)
     target = home / "downloads" / f"{whole[:16]}-{stable_hash(path):016x}"
     name = PurePosixPath(path).name
-    if not target.exists():
-        unpack = _from_zip if zipfile.is_zipfile(archive) else _from_tar
-        receipt = {"archive": archive.name, "sha256": whole, "member": path}
-        with storage.stage(target, KIND, receipt) as stage, _explained(archive, path), stage.open(name) as file:
-            unpack(archive, path, file)
+    with storage.missing(target) as is_missing:
+        if is_missing:
+            unpack = _from_zip if zipfile.is_zipfile(archive) else _from_tar
+            receipt = {"archive": archive.name, "sha256": whole, "member": path}
+            with storage.stage(target, KIND, receipt) as stage, _explained(archive, path), stage.open(name) as file:
+                unpack(archive, path, file)
     storage.read_manifest(target, KIND)
     return target / name
 

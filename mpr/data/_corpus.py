@@ -39,12 +39,13 @@ class Corpus:
 
     def __call__(self) -> PassageStore:
         target, size = self.folder / "passages", self.collection.size
-        if not target.exists():
-            if size is not None:
-                storage.require_space(self.home, int(size * (self.collection.words * 6.2 + 60)))
-            receipt = self.receipt()
-            with self.bar("passages", size) as progress:
-                passages.build(target, self.collection.passages(), receipt, expected=size, progress=progress)
+        with storage.missing(target) as is_missing:
+            if is_missing:
+                if size is not None:
+                    storage.require_space(self.home, int(size * (self.collection.words * 6.2 + 60)))
+                receipt = self.receipt()
+                with self.bar("passages", size) as progress:
+                    passages.build(target, self.collection.passages(), receipt, expected=size, progress=progress)
         return PassageStore(target)
 
     def receipt(self) -> dict[str, Any]:

@@ -72,10 +72,9 @@ def downloaded(pin: Pin, home: Path, differs: Differs, quiet: bool = False) -> P
     target = home / "downloads" / f"{stable_hash(pin.url or _hub_path(pin)):016x}"
     offered = urlsplit(pin.url or _hub_path(pin)).path
     name = pin.file if packing(pin.file) else pin.file + packing(offered)  # packed, and known is what is in it
-    if not target.exists():
-        with storage.lock(target.with_name(f".{target.name}.lock")):
-            if not target.exists():
-                _Download(pin, target, name, differs, quiet).bring()
+    with storage.missing(target) as is_missing:
+        if is_missing:
+            _Download(pin, target, name, differs, quiet).bring()
     storage.read_manifest(target, KIND)
     return target / name
 

@@ -46,10 +46,11 @@ class Augmented:
     def store(self, base: PassageStore, begun: Callable[[], dict[str, Any]], bar: Bar) -> PassageStore:
         """The passages of `base` in their rows, then these; made where it is not there yet."""
         target = base.folder.with_name(f"{base.folder.name}-{AUGMENTED}-{self.sha256[:8]}")
-        if not target.exists():
-            receipt = begun() | {"base": base.manifest.digest, "augmented": self.sha256}
-            with bar("passages with augmented ones", len(base)) as progress:
-                passages.build(target, chain(base, self._passages(base)), receipt, progress=progress)
+        with storage.missing(target) as is_missing:
+            if is_missing:
+                receipt = begun() | {"base": base.manifest.digest, "augmented": self.sha256}
+                with bar("passages with augmented ones", len(base)) as progress:
+                    passages.build(target, chain(base, self._passages(base)), receipt, progress=progress)
         return PassageStore(target)
 
     def _passages(self, base: PassageStore) -> Iterator[Passage]:

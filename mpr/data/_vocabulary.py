@@ -31,16 +31,17 @@ def load(towers: Towers, folder: Path, corpus: Callable[[], PassageStore], bar: 
         own = _own(towers)
         return templates.opened(own) if own.name == _FILE else _converted(own)
     target = folder / f"vocabulary-{towers.new.vocabulary}"
-    if not target.exists():
-        store = corpus()
-        with bar("vocabulary", 2 * len(store)) as progress:
+    with storage.missing(target) as is_missing:
+        if is_missing:
+            store = corpus()
+            with bar("vocabulary", 2 * len(store)) as progress:
 
-            def texts() -> Iterator[str]:
-                for passage in store:
-                    progress(1)
-                    yield f"{passage.title}\n{passage.text}"
+                def texts() -> Iterator[str]:
+                    for passage in store:
+                        progress(1)
+                        yield f"{passage.title}\n{passage.text}"
 
-            build(target, texts, towers.new, {"corpus": store.manifest.digest})
+                build(target, texts, towers.new, {"corpus": store.manifest.digest})
     storage.verify(target, KIND)
     return templates.opened(target / _FILE)
 

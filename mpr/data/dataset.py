@@ -149,24 +149,25 @@ class Splits:
         if drops:
             how["without"] = sorted(data.evaluate.values())
         target = self.corpus.folder / f"{name}-{storage.json_digest(how | added.identity)[:8]}"
-        if not target.exists():
-            store, asked = self.passages_of(role), data.evaluate if drops else ()
-            exclude = frozenset(normalised(text) for other in asked for text in self.split(other).texts)
-            receipt = self.corpus.receipt()
-            with self.corpus.bar(f"questions of {name}", facts.questions) as progress:
-                _split_builder.build(
-                    target,
-                    added.groups(collection, name, receipt),
-                    facts,
-                    store,
-                    repair=data.repair,
-                    tiers=tiers,
-                    train=needs_positives,
-                    sources=facts.sources,
-                    receipt=receipt,
-                    exclude=exclude,
-                    progress=progress,
-                )
+        with storage.missing(target) as is_missing:
+            if is_missing:
+                store, asked = self.passages_of(role), data.evaluate if drops else ()
+                exclude = frozenset(normalised(text) for other in asked for text in self.split(other).texts)
+                receipt = self.corpus.receipt()
+                with self.corpus.bar(f"questions of {name}", facts.questions) as progress:
+                    _split_builder.build(
+                        target,
+                        added.groups(collection, name, receipt),
+                        facts,
+                        store,
+                        repair=data.repair,
+                        tiers=tiers,
+                        train=needs_positives,
+                        sources=facts.sources,
+                        receipt=receipt,
+                        exclude=exclude,
+                        progress=progress,
+                    )
         return SplitStore(target)
 
     def passages_of(self, role: str) -> PassageStore:
@@ -184,10 +185,11 @@ class Splits:
         added = self._added_to(role)
         both = name if added.unlabelled is None else f"{name}-and-{added.unlabelled}"
         target = self.corpus.folder / f"{both}-passages"
-        if not target.exists():
-            receipt = self.corpus.receipt()
-            with self.corpus.bar(f"texts of {name}", None) as progress:
-                _split_builder.inline_passages(target, added.texts(collection, name), receipt, progress=progress)
+        with storage.missing(target) as is_missing:
+            if is_missing:
+                receipt = self.corpus.receipt()
+                with self.corpus.bar(f"texts of {name}", None) as progress:
+                    _split_builder.inline_passages(target, added.texts(collection, name), receipt, progress=progress)
         return PassageStore(target)
 
     def refuse_overlap(self) -> None:

@@ -127,8 +127,9 @@ def beside(
 ) -> PairScores:
     """The store of that kind that lies beside a split, named by its receipt; made where it is not there yet."""
     target = split.with_name(f"{split.name}-{kind}-{storage.json_digest(receipt)[:8]}")
-    if not target.exists():
-        write(target, blocks(), receipt, repeated=repeated)
+    with storage.missing(target) as is_missing:
+        if is_missing:
+            write(target, blocks(), receipt, repeated=repeated)
     return PairScores.open(target)
 
 

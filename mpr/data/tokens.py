@@ -76,10 +76,11 @@ def _beside(
     """The store beside the texts in `source`; `how` is (title, prompt, cap)."""
     name = storage.json_digest({"tokenizer": digest(tokenizer), "how": how})
     target = source.with_name(f"{source.name}-tokens-{name[:8]}")
-    if not target.exists():
-        receipt = {"title": how[0], "prompt": how[1], "source": storage.read_manifest(source).digest}
-        with bar(f"tokens of {source.name}", count) as progress:
-            build(target, texts, tokenizer, cap=how[2], receipt=receipt, progress=progress)
+    with storage.missing(target) as is_missing:
+        if is_missing:
+            receipt = {"title": how[0], "prompt": how[1], "source": storage.read_manifest(source).digest}
+            with bar(f"tokens of {source.name}", count) as progress:
+                build(target, texts, tokenizer, cap=how[2], receipt=receipt, progress=progress)
     return TokenStore(target)
 
 

@@ -50,8 +50,9 @@ def scores_of(
 ) -> PairScores:
     """The store of the scores that this model gives, made where it is not there yet."""
     work = Scoring.of(located(model, ground), asked, known, ground, compute, chunk)
-    if not work.target.exists():
-        work.make()
+    with storage.missing(work.target) as is_missing:
+        if is_missing:
+            work.make()
     work.tidy()
     return PairScores.open(work.target)
 

@@ -92,8 +92,9 @@ def kept(dataset: Dataset, start: Callable[[], Model], device: str) -> QuestionC
     means = {"k": wanted.k, "iterations": wanted.iterations, "seed": seed}
     receipt = {"means": means, "vectors": vectors.manifest.receipt["work"]}
     target = questions.with_name(f"{questions.name}-clusters-{storage.json_digest(receipt)[:8]}")
-    if not target.exists():
-        build(target, vectors.by_row(), wanted, seed, receipt)
+    with storage.missing(target) as is_missing:
+        if is_missing:
+            build(target, vectors.by_row(), wanted, seed, receipt)
     storage.verify(target, KIND)
     return QuestionClusters(target)
 

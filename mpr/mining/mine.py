@@ -11,6 +11,7 @@ Candidates that came with the records (`{name: file}` without a file) need no mi
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
@@ -212,13 +213,14 @@ class Mining:
         place, size = group.place, chunk or CHUNK
         if chunk is None and place.world > 1:  # few enough that each process has its turns
             size = max(1, min(CHUNK, math.ceil(len(self.ground.questions) / (TURNS * place.world))))
-        if not group.first(partial(self.opened, place.world)):
-            self.propose(size, place)
-            if place.world > 1:  # one that cannot come ends all of them (`mpr/runtime/processes.py`)
-                from torch import distributed
+        with storage.missing(self.target) if place.rank == 0 else nullcontext():
+            if not group.first(partial(self.opened, place.world)):
+                self.propose(size, place)
+                if place.world > 1:  # one that cannot come ends all of them (`mpr/runtime/processes.py`)
+                    from torch import distributed
 
-                distributed.barrier()
-            group.first(partial(self.finish, size))
+                    distributed.barrier()
+                group.first(partial(self.finish, size))
         return CandidateTable(self.target)
 
     @cached_property

@@ -39,7 +39,6 @@ DATA = (".json", ".safetensors", ".txt")
 _NAME = re.compile(r"(?!.*(--|\.\.))[a-zA-Z0-9][\w.-]*/[a-zA-Z0-9][\w.-]*", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _NOTES = ".cache"  # of the client, about what it downloaded
-_PATIENCE = 86_400.0  # seconds to wait for a process that is at it
 log = logging.getLogger(__name__)
 
 Models = Mapping[str, Path]
@@ -162,10 +161,9 @@ def from_hub(
     revision = revision or own or _newest(name, unpinned, key)
     _refuse_moving(name, revision, key)
     target = Path(home) / "models" / f"{name.replace('/', '--')}-{revision[:12]}"
-    if not target.exists():
-        with storage.lock(target.with_name(f".{target.name}.bringing"), _PATIENCE):
-            if not target.exists():  # otherwise the process that we waited for has downloaded it
-                _download(name, revision, target, quiet, key)
+    with storage.missing(target) as is_missing:
+        if is_missing:
+            _download(name, revision, target, quiet, key)
     storage.verify(target, KIND)
     return target
 

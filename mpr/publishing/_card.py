@@ -63,10 +63,10 @@ def render(facts: Facts) -> str:
     """All of README.md."""
     parts = [f"---\n{_metadata(facts)}\n---", f"# {facts.repo}"]
     if facts.reasons:
-        listed = "\n".join(f"> - {reason}" for reason in facts.reasons)
+        listed = "\n".join(f"> - {markdown.plain(reason)}" for reason in facts.reasons)
         parts.append(f"> **This is a draft and no row of any table.** Its numbers must not be cited:\n{listed}")
     if mine := facts.document["recipe"].get("pinned by its maker"):
-        named = ", ".join(f"`{name}`" for name in mine)
+        named = ", ".join(map(markdown.code, mine))
         parts.append(f"> **Pinned by its maker:** {named}. Nobody else says what these inputs are; see `recipe.lock`.")
     parts.append(
         f"A dense retriever that was trained with several positive passages per question by mpr {facts.contract.mpr} "
@@ -130,7 +130,8 @@ def _results(facts: Facts) -> Iterator[str]:
     for role, scores in facts.document["scores"].items():
         counted = scores["counts"].get("questions")
         over = f", {counted:,} questions count" if isinstance(counted, int) else ""
-        yield f"### {role}: `{scores['split']}`{over}\n\nRight is: {scores['right']}"
+        split, right = markdown.code(scores["split"]), markdown.plain(scores["right"])
+        yield f"### {markdown.plain(role)}: {split}{over}\n\nRight is: {right}"
         others = {other.name: other.document["scores"][role]["measures"] for other in facts.baselines}
         rows = []
         for measure, found in _ordered(scores["measures"]):
@@ -178,8 +179,8 @@ def _contract(made: Contract) -> str:
         ["vectors", f"{made.width} numbers, compared by {made.similarity}"],
         ["towers", "one for questions and passages" if towers.share else "one for questions, one for passages"],
         ["pooling", towers.pooling + (f", then a linear layer to {towers.projection}" if towers.projection else "")],
-        ["question", f"at most {towers.question_length} tokens, prompt {_quoted(towers.question_prompt)}"],
-        ["passage", f"at most {towers.passage_length} tokens, prompt {_quoted(towers.passage_prompt)}"],
+        ["question", f"at most {towers.question_length} tokens, prompt {markdown.code(towers.question_prompt)}"],
+        ["passage", f"at most {towers.passage_length} tokens, prompt {markdown.code(towers.passage_prompt)}"],
         ["a passage is", title[towers.title]],
         ["tokenizer", f"`{made.tokenizer}`"],
         ["weights", made.weights],
@@ -189,15 +190,16 @@ def _contract(made: Contract) -> str:
 
 def _training(facts: Facts) -> Iterator[str]:
     lines = (line for line in plan.resolve(facts.recipe).lines if line[:12].strip() not in _PREDICTED)
-    yield "```text\n" + "\n".join(line.rstrip() for line in lines) + "\n```"
+    yield markdown.block("text", (line.rstrip() for line in lines))
     start = recipe_plan.head_of(facts.recipe).start
     names = [] if start is None else [contract.base_name(start)]
     names += [f"{base.name}{f' at {base.revision}' if base.revision else ''}" for base in facts.bases]
+    listed = ", ".join(map(markdown.plain, names))
     if not names:
         yield "It started from random weights: it has read no text but those of the collection that is named above."
         return
     yield (
-        f"It started from weights that others trained: {', '.join(names)}. What those have read is not recorded here "
+        f"It started from weights that others trained: {listed}. What those have read is not recorded here "
         "and may include texts, questions and answers of the evaluation splits; the scores are no proof of what it "
         "does on texts that it has never seen."
     )
@@ -228,7 +230,7 @@ def _receipts(facts: Facts) -> str:
     rows = [
         ["code", commit + (", changed" if code.get("dirty") else "")],
         ["recipe", f"`{recipe['digest']}`"],
-        ["overrides", ", ".join(f"`{text}`" for text in recipe["overrides"]) or "none"],
+        ["overrides", ", ".join(map(markdown.code, recipe["overrides"])) or "none"],
         ["result", f"`{facts.result.digest}`"],
         ["model that was measured", f"`{document['model']['digest']}`"],
         ["Python", str(environment.get("python", UNKNOWN))],
@@ -243,7 +245,3 @@ def _receipts(facts: Facts) -> str:
 
 def _table(head: list[str], rows: Iterable[list[str]]) -> str:
     return markdown.table(head, rows, [" --- "] * len(head))
-
-
-def _quoted(text: str) -> str:
-    return f"`{text}`" if text else "none"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 
 from mpr.models.contract import ROLES, Contract
+from mpr.runtime import markdown
 
 _QUESTION = "who wrote the salt road"
 _TITLE, _TEXT = "The Salt Road", "A novel that Ana Brel wrote in the north."
@@ -151,4 +152,4 @@ def _quoted(text: str) -> str:
 
 
 def _code(lines: list[str]) -> str:
-    return "\n".join(("```python", *lines, "```"))
+    return markdown.block("python", lines)

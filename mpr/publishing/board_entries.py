@@ -8,6 +8,7 @@ and not one other byte of it. `checkpoint_of` finds the model that a row publish
 from __future__ import annotations
 
 import datetime
+import io
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from mpr.errors import DataError, Problem, Problems, RecipeError, excerpt, neare
 from mpr.evaluation.scores import Scores
 from mpr.publishing import _board
 from mpr.publishing._board import FOLDER
+from mpr.publishing._secret_scan import Scan
 from mpr.publishing.board_lock import LOCK
 from mpr.recipe import lock as recipe_lock
 from mpr.recipe import read, reference, strict_yaml
@@ -75,10 +77,22 @@ def add(
     if target.exists() and target.read_bytes() != files[target] and not replace:
         fix = "add it with --again WHO as a repeat, or with --replace if the one that is there is wrong"
         raise DataError("another result of this system and seed is already there", where=str(target), fix=fix)
+    _refuse_secrets(files)
     changed = [place for place, data in files.items() if not place.exists() or place.read_bytes() != data]
     for place in changed:
         storage.write_file(place, files[place])
     return changed
+
+
+def _refuse_secrets(files: Mapping[Path, bytes]) -> None:
+    """A leaderboard is made to be seen; where a run was made is in none of its files."""
+    scan, problems = Scan.here(), Problems(DataError)
+    for place, data in files.items():
+        for what in scan.kinds(io.BytesIO(data), describes=False):
+            if " path of " not in what:
+                fix = "remove it from the recipe or the overrides, and make the run again"
+                problems.add(f"would hold {what}; nothing was written", where=str(place), fix=fix)
+    problems.stop_if_any()
 
 
 def fail(root: Path, recipe: Path, why: str) -> Path:

@@ -56,8 +56,13 @@ def load(path: Path, overrides: Sequence[str] = (), *, written: bool = False) ->
 
 def again(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
     """The same file, as it was when `recipe` was read, with other overrides."""
-    locked = lock.parse(recipe.lock_text, f"{recipe.name}{lock.SUFFIX}") if recipe.lock_text else None
-    return from_document(strict_yaml.parse(recipe.text, recipe.name), recipe.name, overrides, locked)
+    return kept(recipe.name, recipe.text, recipe.lock_text, overrides)
+
+
+def kept(name: str, text: bytes, lock_text: bytes, overrides: Sequence[str]) -> Recipe:
+    """The recipe of a file that is not looked at again, from its text and that of its lock when it was read."""
+    locked = lock.parse(lock_text, f"{name}{lock.SUFFIX}") if lock_text else None
+    return from_document(strict_yaml.parse(text, name), name, overrides, locked)
 
 
 def from_document(document: Document, name: str, overrides: Sequence[str] = (), locked: Lock | None = None) -> Recipe:

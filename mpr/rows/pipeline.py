@@ -47,7 +47,7 @@ class Pipeline:
     def run(self) -> Result:
         """Does what is missing, and leaves `result.json`; one process at a time works on a run folder."""
         row, done = self.row, dict[str, Receipt]()
-        with storage.lock(row.folder / ".row.lock"):
+        with storage.working_for(str(row.folder)), storage.lock(row.folder / ".row.lock", storage.patience()):
             began = os.stat(row.folder)
             names = list(self._names)
             if names != list(STAGES):  # for `mpr status`, which has only the folder
@@ -73,14 +73,8 @@ class Pipeline:
                     storage.write_file(pins, row.recipe.lock_text)
                 elif pins.exists():
                     storage.remove(pins)
-            about: dict[str, Any] = {
-                "recipe": row.recipe.name,
-                "sha256": hashlib.sha256(text).hexdigest(),
-                "system": row.system,
-                "overrides": row.recipe.overrides,
-            }
-            about |= {"written": True} if row.recipe.written else {}
-            storage.write_file(row.folder / ABOUT, (json.dumps(about, indent=1) + "\n").encode())
+            sha256 = hashlib.sha256(text).hexdigest()
+            storage.write_file(row.folder / ABOUT, about(row, sha256, written=bool(row.recipe.written)))
             found = concluded(row, done)
             found.write(row.folder)
             storage.remove_stale_locks(row.folder)
@@ -146,6 +140,18 @@ class Pipeline:
     def _tell(self, stage: RowStage, what: str) -> None:
         width = max(9, *(len(name) for name in self._names))
         self.say(f"{stage.name:<{width}} {what}")
+
+
+def about(row: Row, sha256: str, *, written: bool) -> bytes:
+    """What a run folder says about its row: of which recipe, by the checksum of its text, with which overrides."""
+    content: dict[str, Any] = {
+        "recipe": row.recipe.name,
+        "sha256": sha256,
+        "system": row.system,
+        "overrides": row.recipe.overrides,
+    }
+    content |= {"written": True} if written else {}
+    return (json.dumps(content, indent=1) + "\n").encode()
 
 
 def concluded(row: Row, done: Mapping[str, Receipt]) -> Result:

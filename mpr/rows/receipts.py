@@ -109,18 +109,22 @@ class Receipts:
         try:
             digest = content.pop("digest")
             receipt = Receipt(**content)
-            true = storage.json_digest(asdict(receipt))
+            faithful = path.read_bytes() == self._bytes(receipt) and digest == storage.json_digest(asdict(receipt))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             _say_damaged(path, error)
             return None
-        if digest != true:
-            raise StorageError("was edited: its digest does not match", where=str(path), fix=_REDO)
+        if not faithful:
+            raise StorageError("was edited: these are not the bytes that mpr wrote", where=str(path), fix=_REDO)
         return receipt
 
     def write(self, receipt: Receipt) -> None:
-        content = asdict(receipt)
-        _write(self.path(receipt.stage), {**content, "digest": storage.json_digest(content)})
+        storage.write_file(self.path(receipt.stage), self._bytes(receipt))
         self.settle(receipt.stage)
+
+    @staticmethod
+    def _bytes(receipt: Receipt) -> bytes:
+        content = asdict(receipt)
+        return _json({**content, "digest": storage.json_digest(content)})
 
     def settle(self, stage: str) -> None:
         """Removes the count of attempts of a finished stage; a kill after its receipt was written may have left it."""
@@ -132,7 +136,7 @@ class Receipts:
         path = self._begun(stage)
         before = (_readable(path) or {}).get("attempts", 0)
         number = 1 + (before if isinstance(before, int) and 0 <= before < 1 << 30 else 0)
-        _write(path, {"attempts": number})
+        storage.write_file(path, _json({"attempts": number}))
         return number
 
     def discard(self, stage: str) -> None:
@@ -190,5 +194,5 @@ def _say_damaged(path: Path, error: Exception) -> None:
     log.warning("%s: cannot be read (%s), so it counts for nothing", path, " ".join(str(error).split())[:100])
 
 
-def _write(path: Path, content: Mapping[str, Any]) -> None:
-    storage.write_file(path, (json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n").encode())
+def _json(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()

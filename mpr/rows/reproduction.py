@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mpr import storage
-from mpr.errors import Problem, RecipeError
+from mpr.errors import MprError, Problem, RecipeError
 from mpr.evaluation import comparison
 from mpr.evaluation.scores import Scores
 from mpr.models import locate
 from mpr.recipe import plan, read
 from mpr.recipe.keys import SCORERS, Recipe
 from mpr.rows import band, published
+from mpr.rows._side_by_side import SideBySide
 from mpr.rows._stages import Row
 from mpr.rows.pipeline import Pipeline
 from mpr.rows.result import Result
@@ -40,6 +41,8 @@ class Reproduction:
     recipe: Recipe
     results: Mapping[str, Sequence[Result]]
     folders: Mapping[str, Sequence[Path]]
+    failed: MprError | None = None
+    """Runs side by side of which nothing is here."""
 
     @property
     def system(self) -> str:
@@ -190,9 +193,10 @@ def reproduce(
     older_code: bool = False,
     budget: int = 2 << 30,
     quiet: bool = False,
+    parallel: int = 1,
 ) -> Reproduction:
     """Makes one trained run of a recipe for each seed, counted up from its own, and after them its baselines; where
-    nothing is trained, the one run of the published encoders, and BM25."""
+    nothing is trained, the one run of the published encoders, and BM25. `parallel`: so many of them side by side."""
     recipe = read.load(file, overrides)
     if recipe.task in SCORERS:
         what = f"{SCORERS[recipe.task]} cannot search, so it has no row of its own"
@@ -202,30 +206,64 @@ def reproduce(
     if not recipe.trains and seeds > 1:
         what = "nothing is drawn where nothing is trained, so every seed gives the same"
         raise RecipeError(what, where=str(file), key="--seeds", fix="leave it out")
+    if parallel > 1 and recipe.trains and any(one.scale.processes > 1 for one in recipe.stages):
+        what, fix = "each run is trained by several processes of its own, which a launcher starts", "leave it out"
+        raise RecipeError(what, where=str(file), key="--parallel", fix=fix)
     words = Row(recipe, file, "bm25", home, runs / run_folder.name(recipe, "bm25"), quiet, budget)
-    _refuse_too_large(words, say, "bm25" in baselines)
+    _refuse_too_large(words, say, "bm25" in baselines, parallel)
     first = int(recipe.training.get("seed", 0))
     wanted = [(recipe.system, first + number) for number in range(seeds)]
     wanted += [(system, first) for system in baselines if recipe.trains or system == "bm25"]
-    results: dict[str, list[Result]] = {recipe.system: []}
-    folders: dict[str, list[Path]] = {recipe.system: []}
+    rows = []
     for system, seed in wanted:
         one = recipe if seed == first else read.again(recipe, [*overrides, f"training.seed={seed}"])
-        folder = runs / run_folder.name(one, system, fork)
-        say(str(folder))
-        row = Row(one, file, system, home, folder, quiet, budget)
-        made = Pipeline(row, lambda line: say(f"  {line}"), older_code).run()
-        results.setdefault(system, []).append(made)
-        folders.setdefault(system, []).append(folder)
-    return Reproduction(recipe, results, folders)
+        rows.append(Row(one, file, system, home, runs / run_folder.name(one, system, fork), quiet, budget))
+    failed = _beside_one_another(rows, parallel, older_code, say) if parallel > 1 else {}
+    results: dict[str, list[Result]] = {recipe.system: []}
+    folders: dict[str, list[Path]] = {recipe.system: []}
+    for row in rows:
+        if str(row.folder) in failed:
+            continue
+        if parallel == 1:
+            say(str(row.folder))
+            made = Pipeline(row, lambda line: say(f"  {line}"), older_code).run()
+        else:
+            made = Result.of_run(row.folder)
+        results.setdefault(row.system, []).append(made)
+        folders.setdefault(row.system, []).append(row.folder)
+    error = _failure(failed)
+    if error is not None and not results[recipe.system]:
+        raise error
+    return Reproduction(recipe, results, folders, error)
 
 
-def _refuse_too_large(words: Row, say: Callable[[str], object], is_wanted: bool) -> None:
+def _beside_one_another(
+    rows: Sequence[Row], parallel: int, older_code: bool, say: Callable[[str], object]
+) -> dict[str, int]:
+    """Folder of each run that failed -> the exit code with which it ended."""
+    named = {row.folder.name.removeprefix(f"{row.recipe.name}-"): row for row in rows}
+    for name, row in named.items():
+        say(f"{name}: {row.folder}")
+    ended = SideBySide(parallel, older_code, say).run(named)
+    return {str(named[name].folder): code for name, code in ended.items() if code}
+
+
+def _failure(failed: Mapping[str, int]) -> MprError | None:
+    if not failed:
+        return None
+    fix = "what it said stands above; what was finished is kept, and the same command goes on with the rest"
+    error = MprError([Problem(f"ended with exit code {code}", where, fix=fix) for where, code in failed.items()])
+    error.exit_code = next(iter(failed.values()))
+    return error
+
+
+def _refuse_too_large(words: Row, say: Callable[[str], object], is_wanted: bool, parallel: int) -> None:
     """Says what does not fit this machine. A BM25 baseline that does not is refused: it would fail at the very end."""
-    short = plan.resolve(words.recipe).shortages(environment.memory_bytes(), storage.free_bytes(words.home))
-    index = short.pop(plan.BM25_BASELINE, "")
-    for shortage in short.values():
-        say(f"warning: {shortage}")
+    planned, memory, free = plan.resolve(words.recipe), environment.memory_bytes(), storage.free_bytes(words.home)
+    index = planned.shortages(memory, free).get(plan.BM25_BASELINE, "")  # which is built once
+    for name, shortage in planned.shortages(memory // parallel, free).items():
+        if name != plan.BM25_BASELINE:
+            say(f"warning: {shortage}")
     if index and is_wanted and not words.retrieval.has_word_index():
         fix = "leave it out with --no-bm25, or run on a machine with more memory"
         raise RecipeError(index, where=str(words.file), fix=fix)

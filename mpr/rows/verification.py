@@ -41,9 +41,13 @@ def opened(run: Path, home: Path, quiet: bool = True) -> Row:
         raise StorageError(f"names no system of a row: {system[:80]!r}", where=str(about), fix=_AGAIN)
     if not file.exists():
         raise StorageError("the recipe of the run is missing", where=str(file), fix=_AGAIN)
-    if said.get("sha256") not in (None, storage.sha256_file(file)):
+    sha256 = storage.sha256_file(file)
+    if said.get("sha256") not in (None, sha256):
         raise StorageError("was edited: it is not the recipe of the result", where=str(file), fix=_AGAIN)
-    return Row(read.load(file, overrides, written=written), file, system, home, run, quiet)
+    row = Row(read.load(file, overrides, written=written), file, system, home, run, quiet)
+    if "sha256" in said and pipeline.about(row, sha256, written=written) != about.read_bytes():
+        raise StorageError("was edited: these are not the bytes that mpr wrote", where=str(about), fix=_AGAIN)
+    return row
 
 
 def beside(row: Row, named: set[Path]) -> Iterator[Path]:
@@ -94,9 +98,10 @@ def mismatches(row: Row) -> list[Problem]:
         if row.scored(role, str(kept.about["run"])).json() != kept.json():
             problems.append(Problem("are not the scores of the ranking", str(folder), "evaluate", _AGAIN))
     try:
-        said = Result.of_run(row.folder)
+        Result.of_run(row.folder)
     except MprError as error:
         return [*problems, *error.problems]
-    if said.digest != pipeline.concluded(row, done).digest:
-        problems.append(Problem("is not what the receipts say", str(row.folder / result.FILE), fix=_AGAIN))
+    path = row.folder / result.FILE
+    if path.read_bytes() != pipeline.concluded(row, done).to_bytes():
+        problems.append(Problem("is not what the receipts say", str(path), fix=_AGAIN))
     return problems

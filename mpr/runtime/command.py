@@ -41,7 +41,7 @@ def running() -> Iterator[None]:
     for name, value in _CALM.items():
         os.environ.setdefault(name, value)
     try:
-        with _terminable(), _logged(), redirect_stdout(cast(Any, _Printable(sys.stdout))):
+        with _terminable(), _logged(), redirect_stdout(cast(Any, _Printable(sys.stdout))), storage.working_for(typed()):
             yield
     except EndedElsewhere as error:  # another process of the launch has said it
         sys.exit(error.exit_code)

@@ -76,13 +76,18 @@ def snapshot() -> dict[str, Any]:
         "cpu": {
             "model": _cpu_model(),
             "count": os.cpu_count(),
-            "usable": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+            "usable": usable_cores(),
         },
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "torch": _torch(),
         "variables": {name: _shown(os.environ[name]) for name in VARIABLES if name in os.environ},
     }
     return {**facts, "digest": json_digest(facts)}
+
+
+def usable_cores() -> int:
+    """Those that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def memory_bytes() -> int:

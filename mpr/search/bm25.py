@@ -166,9 +166,10 @@ def place(store: PassageStore, settings: Settings) -> Path:
 def beside(store: PassageStore, settings: Settings, bar: Bar) -> LexicalIndex:
     """The index that lies beside a store, built where it is not there yet."""
     target = place(store, settings)
-    if not target.exists():
-        with bar("BM25 index", len(store)) as progress:
-            build(target, store, settings, progress)
+    with storage.missing(target) as is_missing:
+        if is_missing:
+            with bar("BM25 index", len(store)) as progress:
+                build(target, store, settings, progress)
     storage.verify(target)
     return LexicalIndex(target)
 

@@ -176,9 +176,9 @@ def run(task: Task, target: Path, group: Group = ONE_PROCESS) -> VectorStore:
     target, meter = Path(os.path.abspath(target)), environment.Meter()
     unfinished = task.unfinished(target)
     first = group.place.rank == 0
-    if group.first(lambda: _is_complete(target, task.work)):
-        return VectorStore(target)
     with unfinished.held() if first else nullcontext():
+        if group.first(lambda: _is_complete(target, task.work)):
+            return VectorStore(target)
         missing = group.first(lambda: _missing(task, unfinished))
         _encode(task, unfinished, missing[group.place.rank :: group.place.world], quiet=not first)
         if group.place.world > 1:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -121,13 +121,9 @@ class Unfinished:
     def folder(self) -> Path:
         return self.target.with_name(f".{self.target.name}.staging")
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """For one run at a time, by the lock that every artefact of this name is built under."""
-        with storage.lock(self.target.with_name(f".{self.target.name}.lock")):
-            if os.path.lexists(self.target):
-                raise StorageError("already exists", where=str(self.target), fix="remove it or choose another place")
-            yield
+    def held(self) -> AbstractContextManager[bool]:
+        """For one run at a time, by the lock that every artefact of this name is built under; whether it is missing."""
+        return storage.missing(self.target)
 
     def missing(self) -> list[int]:
         """Shards that are still to be made. Those that are there are verified; what a killed process left is removed.

@@ -9,8 +9,10 @@ one step, so a reader finds either all of it or nothing. No other module opens a
 Hence one hook, called before every operation that touches the disk, is enough to make each of them fail or die in the
 tests.
 
-Door: `storage.stage`, `storage.verify`, `storage.lock`; then `ragged` (arrays of unequal rows), `lines` and
-`json_stream` (input files), `manifest` (digests).
+Stores are shared: `missing` asks for one, and who comes second waits for the process that makes it.
+
+Door: `storage.stage`, `storage.missing`, `storage.verify`, `storage.lock`; then `ragged` (arrays of unequal rows),
+`lines` and `json_stream` (input files), `manifest` (digests).
 """
 
 from __future__ import annotations
@@ -21,27 +23,29 @@ import fcntl
 import hashlib
 import io
 import logging
+import math
 import os
 import re
 import shutil
 import socket
 import stat
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mpr import storage
-from mpr.errors import DataError, StorageError
+from mpr.errors import StorageError
 from mpr.storage.manifest import (
     MANIFEST,
     Manifest,
     contents,
     json_digest,
     name_problem,
+    pinned_file,
     read_manifest,
     remembered_md5,
     remembered_sha256,
@@ -51,17 +55,24 @@ from mpr.storage.manifest import (
 
 __all__ = [
     "MANIFEST", "OPERATIONS", "Manifest", "Stage", "commit", "free_bytes", "growing", "hook", "json_digest", "lock",
-    "make_folder", "name_problem", "read_manifest", "remembered_md5", "remembered_sha256", "remove",
-    "remove_stale_locks", "require_space", "sha256_file", "stage", "verify", "write_file",
+    "make_folder", "missing", "name_problem", "patience", "pinned_file", "read_manifest", "remembered_md5",
+    "remembered_sha256", "remove", "remove_stale_locks", "require_space", "sha256_file", "stage", "verify",
+    "working_for", "write_file",
 ]  # fmt: skip
 
 log = logging.getLogger("mpr.storage")
 OPERATIONS = ("create folder", "create", "write", "flush", "rename", "remove", "lock")
 _CHUNK = 1 << 20
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_HOLDER = 256  # bytes of a lock file, always rewritten whole
+_HOLDER = 512  # bytes of a lock file, always rewritten whole
+_STAMP = "%Y-%m-%dT%H:%M:%SZ"
 _PATIENCE = 10.0  # seconds that the writer of one small file waits for another writer of the same file
 _DYING = 60.0  # seconds that what a dead holder forked has to begin running, which is when it lets go of the lock
+_UNTOLD = 1.0  # seconds of waiting for a shared store that nobody has to be told of
+
+waits = True  # for what another process is making; `--no-wait`: it is refused at once
+_tasks: list[str] = []  # what this process works for, the widest first
+_told: set[bytes] = set()  # holders that were waited for, each named once
 
 
 def _nothing(operation: str, path: Path) -> None:
@@ -223,7 +234,8 @@ def stage(target: Path, kind: str, receipt: Mapping[str, Any] | None = None) -> 
     """
     target = Path(os.path.abspath(target))  # the body may change the working folder
     make_folder(target.parent)
-    with lock(target.with_name(f".{target.name}.lock")):
+    mine = target.with_name(f".{target.name}.lock")
+    with nullcontext() if (mine, threading.get_ident()) in _making else lock(mine):
         if os.path.lexists(target):
             raise _in_the_way(target)
         folder = target.with_name(f".{target.name}.staging")
@@ -236,6 +248,23 @@ def stage(target: Path, kind: str, receipt: Mapping[str, Any] | None = None) -> 
         except BaseException:
             building._give_up()
             raise
+
+
+@contextmanager
+def missing(target: Path) -> Iterator[bool]:
+    """Whether an artefact is still to be made, by the body. If another process is making it, that is waited for."""
+    target = Path(os.path.abspath(target))
+    if os.path.lexists(target):
+        yield False
+        return
+    make_folder(target.parent)
+    path = target.with_name(f".{target.name}.lock")
+    with lock(path, patience()):
+        _making.add(mine := (path, threading.get_ident()))
+        try:
+            yield not os.path.lexists(target)
+        finally:
+            _making.discard(mine)
 
 
 def commit(folder: Path, target: Path, kind: str, receipt: Mapping[str, Any]) -> None:
@@ -312,9 +341,10 @@ def lock(path: Path, patience: float = 0.0) -> Iterator[None]:
     handle = _perform("lock", path, lambda: _taken(path, patience))
     _held.add(handle)
     try:
-        started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        text = f"host {socket.gethostname()}, pid {os.getpid()}, since {started}\n".encode()
-        _perform("write", path, lambda: os.pwrite(handle, text.ljust(_HOLDER), 0), _HOLDER)
+        text = f"host {socket.gethostname()}, pid {os.getpid()}, since {time.strftime(_STAMP, time.gmtime())}"
+        text += f", for {': '.join(reversed(_tasks))}" if _tasks else ""
+        data = text.encode("utf-8", "replace")[: _HOLDER - 1] + b"\n"
+        _perform("write", path, lambda: os.pwrite(handle, data.ljust(_HOLDER), 0), _HOLDER)
         yield
     finally:
         if handle in _held:  # not in a forked child that unwinds: the lock is its parent's
@@ -331,11 +361,28 @@ def remove_stale_locks(folder: Path) -> None:
             pass  # whoever holds a lock removes its file
 
 
+@contextmanager
+def working_for(task: str) -> Iterator[None]:
+    """What stands in every lock that the body takes: who waits for it is told."""
+    _tasks.append(task)
+    try:
+        yield
+    finally:
+        _tasks.pop()
+
+
+def patience() -> float:
+    """Seconds that what others share is waited for: for ever, or with `--no-wait` not at all."""
+    return math.inf if waits else 0.0
+
+
 _held: set[int] = set()
+_making: set[tuple[Path, int]] = set()  # locks that `missing` holds, and for which thread
 
 
 def _let_go_in_child() -> None:
     """A forked worker must not keep its parent's locks alive after the parent was killed."""
+    _making.clear()
     while _held:
         os.close(_held.pop())
 
@@ -345,7 +392,7 @@ os.register_at_fork(after_in_child=_let_go_in_child)
 
 def _taken(path: Path, patience: float) -> int:
     """A descriptor that holds the lock on the file that `path` names now."""
-    began, told = time.monotonic(), False
+    began, died = time.monotonic(), math.inf
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         try:
@@ -354,13 +401,20 @@ def _taken(path: Path, patience: float) -> int:
                 kept, handle = handle, -1
                 return kept
         except BlockingIOError:
-            waited, text = time.monotonic() - began, os.pread(handle, _HOLDER, 0)
-            if waited >= (max(patience, _DYING) if _is_dead(text) else patience):
+            now, text = time.monotonic(), os.pread(handle, _HOLDER, 0)
+            if not _is_dead(text):
+                if now - began >= patience:
+                    raise _in_use(path, text) from None
+                who = re.sub(rb"since \S+", b"", text)  # of all locks of one holder, the first is named
+                if patience == math.inf and now - began >= _UNTOLD and who not in _told:
+                    _told.add(who)
+                    log.warning("%s: waiting, it is in use by %s (--no-wait refuses)", path, _holder(text))
+            elif now - died >= _DYING:
                 raise _in_use(path, text) from None
-            if waited >= patience and not told:
+            elif died == math.inf:
                 log.warning("%s: its holder is dead; waiting until what it forked lets go of the lock", path)
-                told = True
-            time.sleep(0.01)
+                died = now
+            time.sleep(min(0.5, 0.01 + (now - began) / 100))
         finally:
             if handle >= 0:  # busy, or removed by its holder between our opening and our locking it: look again
                 os.close(handle)
@@ -383,9 +437,13 @@ def _is_dead(text: bytes) -> bool:
 
 
 def _in_use(path: Path, text: bytes) -> StorageError:
-    holder = "".join(character for character in text.decode("utf-8", "replace").strip() if character.isprintable())
     fix = "wait for it to finish, or stop it and run the same command again"
-    return StorageError(f"is in use by {holder or 'a process that is just starting'}", where=str(path), fix=fix)
+    return StorageError(f"is in use by {_holder(text)}", where=str(path), fix=fix)
+
+
+def _holder(text: bytes) -> str:
+    shown = "".join(character for character in text.decode("utf-8", "replace").strip() if character.isprintable())
+    return shown or "a process that is just starting"
 
 
 def require_space(folder: Path, needed: int) -> None:
@@ -439,23 +497,3 @@ def _flush(path: Path, size: int = 1) -> None:
             os.close(handle)
 
     _perform("flush", path, action, max(size, 1))
-
-
-def pinned_file(
-    file: str,
-    sha256: str | None,
-    folder: Path | None,
-    key: str,
-    *,
-    of: str = "",
-    fix: str = "check the name, or make it first",
-) -> Path:
-    """Inside the user's folder if there is one; `key` is that of the recipe, `of` says what the file holds."""
-    path = (folder or Path()) / file
-    if not path.is_file():
-        raise DataError(f"file of {of} is not there" if of else "is not there", where=str(path), key=key, fix=fix)
-    seen = storage.remembered_sha256(path)
-    if sha256 not in (None, seen):
-        what = f"is not the pinned file: expected sha256 {str(sha256)[:16]}..., pinned_file {seen[:16]}..."
-        raise DataError(what, where=str(path), key=key, fix="bring the pinned file, or pin this one")
-    return path

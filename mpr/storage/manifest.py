@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from mpr.errors import Problem, StorageError, excerpt
+from mpr.errors import DataError, Problem, StorageError, excerpt
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -197,6 +197,26 @@ def remembered_sha256(path: Path) -> str:
 def remembered_md5(path: Path) -> str:
     """The same for files of which others published no better checksum."""
     return _remembered_sum(path, "md5")
+
+
+def pinned_file(
+    file: str,
+    sha256: str | None,
+    folder: Path | None,
+    key: str,
+    *,
+    of: str = "",
+    fix: str = "check the name, or make it first",
+) -> Path:
+    """Inside the user's folder if there is one; `key` is that of the recipe, `of` says what the file holds."""
+    path = (folder or Path()) / file
+    if not path.is_file():
+        raise DataError(f"file of {of} is not there" if of else "is not there", where=str(path), key=key, fix=fix)
+    seen = remembered_sha256(path)
+    if sha256 not in (None, seen):
+        what = f"is not the pinned file: expected sha256 {str(sha256)[:16]}..., found {seen[:16]}..."
+        raise DataError(what, where=str(path), key=key, fix="bring the pinned file, or pin this one")
+    return path
 
 
 def _remembered_sum(path: Path, algorithm: str) -> str:

@@ -19,7 +19,7 @@ from transformers import Trainer
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from mpr import storage
-from mpr.errors import StorageError
+from mpr.errors import MprError, NumbersError, StorageError, excerpt
 from mpr.recipe.keys import Recipe
 from mpr.training.learner import StepLoss
 from mpr.training.run_folder import CHECKPOINT, RunFolder
@@ -29,6 +29,20 @@ MEMORY = "negative_cache.safetensors"
 _NOT_WRITTEN = re.compile(
     "inline_container|iostream error|PytorchStreamWriter|No space left|File too large|[Qq]uota exceeded"
 )
+
+
+@contextmanager
+def read_safely(checkpoint: str | None) -> Iterator[None]:
+    """Somebody may have prepared a checkpoint: torch's weights-only reader runs nothing of it, and refuses in words of
+    its own, as transformers does where a file has another form."""
+    try:
+        yield
+    except (MprError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # each library has errors of its own for a broken file
+        what = f"cannot be read as a checkpoint, of tensors and plain values alone: {excerpt(str(error), 200)}"
+        fix = "delete it, and the run goes on from the checkpoint before; nothing of it was run"
+        raise StorageError(what, where=str(checkpoint), fix=fix) from error
 
 
 class CommittedCheckpoints(Trainer):
@@ -47,6 +61,7 @@ class CommittedCheckpoints(Trainer):
         target = self.run.checkpoint(self.state.global_step)
         if self._agreed(target.exists()):
             return  # this very state was committed before the run was interrupted
+        self._refuse_bad_weights()
         with self._staged(target) as staging:
             self._staging = staging
             try:
@@ -66,6 +81,15 @@ class CommittedCheckpoints(Trainer):
         self.accelerator.wait_for_everyone()
         if self.is_world_process_zero():
             self._forget_old()
+
+    def _refuse_bad_weights(self) -> None:
+        """A step whose loss and gradient are numbers can still leave weights that are none."""
+        for name, parameter in self.accelerator.unwrap_model(self.model).named_parameters():
+            own = parameter.to_local() if isinstance(parameter, DTensor) else parameter
+            if not torch.isfinite(own).all():
+                what = f"weights of {name} are no numbers after update {self.state.global_step:,}"
+                fix = "nothing of it was kept: the same command goes on from the checkpoint before; lower learning_rate"
+                raise NumbersError(what, where=str(self.run.folder), key="training", fix=fix)
 
     def _has_no_room(self, target: Path) -> StorageError:
         """torch and safetensors write files by themselves and say each in its own words that it failed."""
@@ -130,7 +154,19 @@ class CommittedCheckpoints(Trainer):
         shared = self.recipe.towers.share
         return {name: tensor for name, tensor in state_dict.items() if not (shared and name.startswith("question."))}
 
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        with read_safely(checkpoint):
+            super()._load_optimizer_and_scheduler(checkpoint)
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        with read_safely(checkpoint):
+            super()._load_rng_state(checkpoint)
+
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        with read_safely(resume_from_checkpoint):
+            self._load_weights(resume_from_checkpoint)
+
+    def _load_weights(self, resume_from_checkpoint: str) -> None:
         from safetensors.torch import load_file, load_model
 
         path, towers = Path(resume_from_checkpoint) / WEIGHTS, self.accelerator.unwrap_model(self.model)
@@ -153,6 +189,7 @@ class CommittedCheckpoints(Trainer):
 
         `blank` builds the recipe's model anew, to be filled with gathered weights: sharded modules cannot be saved.
         """
+        self._refuse_bad_weights()
         if not self.is_fsdp_enabled:
             return self.accelerator.unwrap_model(self.model) if self.is_world_process_zero() else None
         weights = self.accelerator.get_state_dict(self.model)

@@ -39,6 +39,7 @@ from mpr.search.vectors import VectorStore
 from mpr.training import _fixed_passages, _step_search, learner
 from mpr.training._block import Completed
 from mpr.training._callbacks import Advice, EpochEnds, OnSave, Patience, Shown, StopOnSignal, stoppable, waited
+from mpr.training._checkpoints import read_safely
 from mpr.training._fixed_passages import FixedPassages
 from mpr.training._step_search import StepSearch
 from mpr.training._trainer import MultiPositiveTrainer
@@ -90,7 +91,7 @@ def fit(
         trainer.add_callback(OnSave(lambda: _write_metrics(trainer, folder, place)))
 
         # Training
-        state = None if resumed is None else TrainerState.load_from_json(str(_inner(resumed) / "trainer_state.json"))
+        state = None if resumed is None else _state_of(_inner(resumed))
         if state is not None and _stopped_early(recipe, state):
             trainer.state = state  # killed after it stopped and before its model was written
             _write_metrics(trainer, folder, place)
@@ -331,6 +332,11 @@ def _write_metrics(trainer: MultiPositiveTrainer, folder: RunFolder, place: Plac
         }
         lines.append(json.dumps(known, sort_keys=True, allow_nan=False))
     storage.write_file(folder.metrics, ("\n".join(lines) + "\n").encode())
+
+
+def _state_of(checkpoint: Path) -> TrainerState:
+    with read_safely(str(checkpoint)):
+        return TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
 
 
 def _stopped_early(recipe: Recipe, state: TrainerState) -> bool:

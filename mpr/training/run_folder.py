@@ -61,7 +61,7 @@ class RunFolder:
     @contextmanager
     def held(self) -> Iterator[None]:
         """For one process group at a time."""
-        with storage.lock(self.folder / ".run.lock"):
+        with storage.lock(self.folder / ".run.lock", storage.patience()):
             yield
 
     def refuse_without_plan(self) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from mpr import storage
 from mpr.recipe import shipped
 
 Recipes = Annotated[
@@ -27,6 +28,19 @@ Overrides = Annotated[
 Home = Annotated[
     Path,
     typer.Option(help="Where prepared data is kept; $MPR_HOME if set.", envvar="MPR_HOME", metavar="FOLDER"),
+]
+
+
+def _set_patience(no_wait: bool) -> bool:
+    storage.waits = not no_wait
+    return no_wait
+
+
+NoWait = Annotated[
+    bool,
+    typer.Option(
+        "--no-wait", callback=_set_patience, help="Refuse where another process is at work, instead of waiting for it."
+    ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
 StageName = Annotated[

@@ -8,10 +8,16 @@ from typing import Annotated, Any
 
 import typer
 
-from mpr.verbs.arguments import Home, OneRecipe, Overrides, Quiet
+from mpr.verbs.arguments import Home, NoWait, OneRecipe, Overrides, Quiet
 
 
-def data(recipe: OneRecipe, overrides: Overrides = None, home: Home = Path(".mpr"), quiet: Quiet = False) -> None:
+def data(
+    recipe: OneRecipe,
+    overrides: Overrides = None,
+    home: Home = Path(".mpr"),
+    quiet: Quiet = False,
+    no_wait: NoWait = False,
+) -> None:
     """Bring a recipe's data to this disk: corpus, questions, positives and token ids, each verified and committed.
 
     What is already there is used again. Example: mpr data recipes/quickstart.yaml
@@ -35,6 +41,7 @@ def audit(
     overrides: Overrides = None,
     home: Home = Path(".mpr"),
     quiet: Quiet = False,
+    no_wait: NoWait = False,
     picture: Annotated[Path | None, typer.Option(help="Also draw the histograms: an .svg or .png file.")] = None,
     scan: Annotated[
         bool | None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mpr.errors import RecipeError
-from mpr.verbs.arguments import Home, OneRecipe, Overrides, Quiet
+from mpr.verbs.arguments import Home, NoWait, OneRecipe, Overrides, Quiet
 
 if TYPE_CHECKING:
     from mpr.recipe.keys import Recipe
@@ -39,6 +39,7 @@ def judge(
     overrides: Overrides = None,
     home: Home = _HOME,
     quiet: Quiet = False,
+    no_wait: NoWait = False,
 ) -> None:
     """Let a language model judge the candidates of training questions; a stopped run goes on, nothing is asked twice.
 
@@ -78,6 +79,7 @@ def generate(
     overrides: Overrides = None,
     home: Home = _HOME,
     quiet: Quiet = False,
+    no_wait: NoWait = False,
 ) -> None:
     """Let a language model ask what passages of the corpus answer; a stopped run goes on, nothing is asked twice.
 
@@ -111,6 +113,7 @@ def augment(
     overrides: Overrides = None,
     home: Home = _HOME,
     quiet: Quiet = False,
+    no_wait: NoWait = False,
 ) -> None:
     """Let a language model say known positives in other words, for questions that have few; a stopped run goes on.
 

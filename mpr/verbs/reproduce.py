@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from mpr.errors import NumbersError, StorageError
-from mpr.verbs.arguments import Fork, Home, OneRecipe, Overrides, Quiet
+from mpr.errors import NumbersError, RecipeError, StorageError
+from mpr.verbs.arguments import Fork, Home, NoWait, OneRecipe, Overrides, Quiet
 
 Run = Annotated[Path, typer.Argument(help="A run folder: runs/<recipe>-seed<n>.", metavar="RUN")]
 
@@ -19,6 +19,9 @@ def reproduce(
     home: Home = Path(".mpr"),
     runs: Annotated[Path, typer.Option(help="Where run folders are made.", metavar="FOLDER")] = Path("runs"),
     seeds: Annotated[int, typer.Option(help="How many seeds, counted up from the recipe's.", min=1, max=1000)] = 1,
+    parallel: Annotated[
+        int, typer.Option(help="So many runs side by side on this machine, each with its share of the cores.", min=1)
+    ] = 1,
     baselines: Annotated[bool, typer.Option(help="Also BM25 and the untrained start, to stand beside the row.")] = True,
     bm25: Annotated[bool, typer.Option(help="BM25 among the baselines: its index takes memory (`mpr plan`).")] = True,
     untrained: Annotated[bool, typer.Option(help="The start among them: the corpus is encoded twice.")] = True,
@@ -28,6 +31,7 @@ def reproduce(
     memory: Annotated[float, typer.Option(help="GB that a search may take; it changes no result.", metavar="GB")] = 2.0,
     fork: Fork = None,
     quiet: Quiet = False,
+    no_wait: NoWait = False,
 ) -> None:
     """Make a row: data, candidates, training, vectors, ranking, scores, each with a receipt; then print the row.
 
@@ -35,19 +39,26 @@ def reproduce(
     Stop it anywhere and run it again: what is done and verifies is kept, everything else is done again and it says why.
     A run above or below the `expected` band of the recipe ends with exit code 3; everything is kept. A recipe without
     training (recipes/checkpoints/) measures published encoders: values off the published ones end with code 3 too.
-    Example: mpr reproduce recipes/quickstart.yaml --seeds 3
+    With --parallel a run that fails does not stop the others; the exit code is that of the first that failed.
+    Example: mpr reproduce recipes/quickstart.yaml --seeds 3 --parallel 2
     """
     from mpr.rows import reproduction
     from mpr.runtime import command
 
     command.tell()
+    if no_wait and parallel > 1:
+        what = "runs side by side wait for the stores that they share"
+        raise RecipeError(what, key="--no-wait", fix="leave it out, or --parallel")
     wanted = [name for name, is_wanted in (("bm25", bm25), ("untrained", untrained)) if baselines and is_wanted]
     made = reproduction.reproduce(
         recipe, overrides or (), home, runs, typer.echo,
         fork=fork, seeds=seeds, baselines=wanted, older_code=older_code, budget=int(memory * 1e9), quiet=quiet,
+        parallel=parallel,
     )  # fmt: skip
     typer.echo(str(made), nl=False)
     typer.echo(made.next_commands(recipe), nl=False)
+    if made.failed is not None:
+        raise made.failed
     if outside := list(made.outside()):
         raise NumbersError(outside)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mpr.errors import DataError, RecipeError
-from mpr.verbs.arguments import Home, OneRecipe, Overrides, Quiet, RunFolder
+from mpr.verbs.arguments import Home, NoWait, OneRecipe, Overrides, Quiet, RunFolder
 
 if TYPE_CHECKING:
     from mpr.evaluation.ranking import Ranking
@@ -110,6 +110,7 @@ def encode(
     ] = False,
     predict: Annotated[bool, typer.Option("--predict", help="Only say what it will take, from a sample.")] = False,
     quiet: Quiet = False,
+    no_wait: NoWait = False,
 ) -> None:
     """Encode the corpus and the evaluation questions with a trained model, or with the published encoders of a recipe
     that trains nothing; a stopped run goes on.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mpr.errors import RecipeError
-from mpr.verbs.arguments import Fork, Home, OneRecipe, Overrides, Quiet, RunFolder, StageName
+from mpr.verbs.arguments import Fork, Home, NoWait, OneRecipe, Overrides, Quiet, RunFolder, StageName
 
 if TYPE_CHECKING:
     from mpr.data.pair_labels import Knowledge
@@ -21,6 +21,7 @@ def mine(
     overrides: Overrides = None,
     home: Home = Path(".mpr"),
     quiet: Quiet = False,
+    no_wait: NoWait = False,
     folder: RunFolder = None,
     stage: StageName = None,
 ) -> None:
@@ -68,6 +69,7 @@ def label(
     overrides: Overrides = None,
     home: Home = Path(".mpr"),
     quiet: Quiet = False,
+    no_wait: NoWait = False,
     folder: RunFolder = None,
     stage: StageName = None,
 ) -> None:
@@ -113,6 +115,7 @@ def train(
     folder: RunFolder = None,
     fork: Fork = None,
     quiet: Quiet = False,
+    no_wait: NoWait = False,
     stage: StageName = None,
 ) -> None:
     """Train a recipe in this process, with a plan stage by stage; the same command goes on where a run was stopped.

@@ -11,12 +11,16 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import socket
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from typing import Annotated, Any, Literal, NoReturn
+from contextlib import suppress
+from functools import partial
+from typing import Annotated, Any, Literal, NoReturn, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field
@@ -29,7 +33,7 @@ _BUSY = (408, 409, 425, 429, 500, 502, 503, 504, 529)
 _HERE = ("localhost", "127.0.0.1", "::1")
 _FIRST, _LONGEST = 1.0, 120.0  # seconds of a pause
 _LARGEST = 1 << 24  # bytes of an answer
-_IN_ALL = 10  # times the patience: how long the bytes of one answer may take
+_IN_ALL = 10  # times the patience: how long one request may take, from its connection to the last byte
 
 
 class Settings(Parameters):
@@ -64,6 +68,56 @@ class _NoRedirection(urllib.request.HTTPRedirectHandler):
         return None
 
 
+class _Clock:
+    """Ends the connections of one request when its time is over, whatever they are at.
+
+    The timeout of a socket begins anew with every byte, so a server that drips headers would hold a request for ever.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds, self.is_over = seconds, False
+        self._twins: list[socket.socket] = []  # TLS takes the sockets themselves over
+        self._timer = threading.Timer(seconds, self._end)
+        self._timer.daemon = True
+
+    def __enter__(self) -> Self:
+        self._timer.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._timer.cancel()
+        for twin in self._twins:
+            twin.close()
+
+    def handlers(self) -> list[urllib.request.BaseHandler]:
+        """For an opener that makes this one request."""
+        plain, tls = urllib.request.HTTPHandler(), urllib.request.HTTPSHandler()
+        for handler, kind in ((plain, http.client.HTTPConnection), (tls, http.client.HTTPSConnection)):
+            begin = handler.do_open
+            handler.do_open = lambda _, *given, begin=begin, kind=kind, **more: begin(  # type: ignore[method-assign]
+                partial(self._connection, kind), *given, **more
+            )
+        return [plain, tls]
+
+    def _connection(self, kind: type[http.client.HTTPConnection], *given: Any, **more: Any) -> Any:
+        made: Any = kind(*given, **more)
+        made._create_connection = self._connected
+        return made
+
+    def _connected(self, *given: Any, **more: Any) -> socket.socket:
+        made = socket.create_connection(*given, **more)
+        self._twins.append(made.dup())
+        if self.is_over:
+            self._end()
+        return made
+
+    def _end(self) -> None:
+        self.is_over = True
+        for twin in list(self._twins):
+            with suppress(OSError):
+                twin.shutdown(socket.SHUT_RDWR)
+
+
 class _BusyError(Exception):
     """Worth asking again, after so many seconds if the server said so."""
 
@@ -80,8 +134,7 @@ class Writer:
         self._address = f"{_checked(settings.endpoint).rstrip('/')}/chat/completions"
         self._key = _key(settings)
         # A server on this machine is asked without a proxy, which would see the key: http is not encrypted.
-        own = [urllib.request.ProxyHandler({})] if urlsplit(settings.endpoint).hostname in _HERE else []
-        self._opener = urllib.request.build_opener(_NoRedirection, *own)
+        self._own = [urllib.request.ProxyHandler({})] if urlsplit(settings.endpoint).hostname in _HERE else []
 
     @property
     def origin(self) -> dict[str, Any]:
@@ -145,13 +198,21 @@ class Writer:
         if self._key is not None:
             headers["Authorization"] = f"Bearer {self._key}"
         request = urllib.request.Request(self._address, json.dumps(body).encode(), headers)
+        with _Clock(_IN_ALL * wanted.patience) as clock:
+            try:
+                return self._answer(request, clock)
+            except _BusyError:
+                if clock.is_over:
+                    raise _BusyError(f"its answer has no end after {clock.seconds:,.0f} seconds") from None
+                raise
+
+    def _answer(self, request: urllib.request.Request, clock: _Clock) -> bytes:
+        wanted, opener = self.settings, urllib.request.build_opener(_NoRedirection, *self._own, *clock.handlers())
         try:
-            with self._opener.open(request, timeout=wanted.patience) as answer:
-                found, ends = b"", time.monotonic() + _IN_ALL * wanted.patience
-                while len(found) <= _LARGEST and (more := answer.read1(_LARGEST)):
-                    found += more
-                    if time.monotonic() > ends:
-                        raise TimeoutError(f"its answer has no end after {_IN_ALL * wanted.patience:,.0f} seconds")
+            with opener.open(request, timeout=wanted.patience) as answer:
+                found: bytes = answer.read(_LARGEST + 1)
+                if clock.is_over:
+                    raise TimeoutError
                 return found
         except urllib.error.HTTPError as error:
             with error:

@@ -133,7 +133,8 @@ def answers(writer: Writer, prompts: Iterable[str], count: int, home: Path, bar:
     """An answer to each prompt, in their order; asked is what was never answered, each prompt once."""
     origin = writer.origin
     folder = place(home, origin)
-    with storage.lock(folder.with_name(f".{folder.name}.asking")), bar("asking", count) as progress:
+    asking = folder.with_name(f".{folder.name}.asking")
+    with storage.lock(asking, storage.patience()), bar("asking", count) as progress:
         known = Transcript(folder)  # under the lock: nobody else adds to it now
         stream = iter(prompts)
         while chunk := list(islice(stream, _CHUNK)):

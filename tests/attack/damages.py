@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 from pathlib import Path
 
 from mpr.errors import MprError, Problem
@@ -17,17 +16,16 @@ UNSEEN = (".lock", ".begun")
 """Ends of names that say nothing about a result: locks that nobody holds, and counts of attempts."""
 
 
-def attack(folder: Path, cases: int, seed: int) -> Attack:
+def attack(folder: Path, cases: int, seed: int, start: int = 0) -> Attack:
     """Any file of the run folder and of the data that it was made from; its time stays what it was."""
-    found, dice, run = Attack(), random.Random(seed), small_rows.copy(folder)
+    found, run = Attack(), small_rows.copy(folder)
     files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(UNSEEN))
     files = [path for path in files if path != folder / "small.yaml"]  # the user's own: the run has a copy
-    for number in range(cases):
+    for number, dice in found.turns(cases, seed, start):
         path = dice.choice(files)
         kept, times = path.read_bytes(), path.stat()
-        changed = damaged(dice, kept)
-        if changed == kept:
-            continue
+        while (changed := damaged(dice, kept)) == kept:
+            pass
         path.write_bytes(changed)
         os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
         name = f"{number} {path.relative_to(folder)}"

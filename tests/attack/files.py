@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import lzma
-import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -163,10 +162,10 @@ SAMPLES = (
 _PACKERS: dict[str, Callable[[bytes], bytes]] = {".gz": gzip.compress, ".zst": zstandard.compress, ".xz": lzma.compress}
 
 
-def attack(folder: Path, cases: int, seed: int) -> Attack:
+def attack(folder: Path, cases: int, seed: int, start: int = 0) -> Attack:
     """Every sample in turn; one case in eight is a packed file, damaged after or before it was packed."""
-    found, dice = Attack(), random.Random(seed)
-    for number in range(cases):
+    found = Attack()
+    for number, dice in found.turns(cases, seed, start):
         sample = SAMPLES[number % len(SAMPLES)]
         data, path = damaged(dice, sample.data), folder / sample.name
         if number % 8 == 7:

@@ -21,12 +21,12 @@ _KEYS = ("attn_implementation", "_attn_implementation", "auto_map", "quantizatio
 _FAMILIES = ("bert", "roberta", "distilbert", "mpnet", "electra")
 
 
-def attack(folder: Path, cases: int, seed: int) -> Attack:
+def attack(folder: Path, cases: int, seed: int, start: int = 0) -> Attack:
     """Half of the cases change a value of config.json, the others damage bytes of a file. A foreign file that would be
     run is never run: whatever loads makes vectors of the right size."""
-    found, dice = Attack(), random.Random(seed)
+    found = Attack()
     whole = [published(folder / family, family) for family in _FAMILIES if family in FAMILIES]
-    for number in range(cases):
+    for number, dice in found.turns(cases, seed, start):
         model = folder / "damaged"
         shutil.rmtree(model, ignore_errors=True)
         shutil.copytree(whole[number % len(whole)], model)

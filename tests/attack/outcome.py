@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import random
+import sys
+import time
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +15,7 @@ from mpr.errors import MprError
 
 LONGEST = 5_000  # characters of a message: a screen or two
 _SHOWN = 20
+_EVERY = 20.0  # seconds between two lines that say how far it is
 
 
 @dataclass
@@ -20,6 +24,16 @@ class Attack:
 
     ended: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
+
+    def turns(self, cases: int, seed: int, start: int) -> Iterator[tuple[int, random.Random]]:
+        """Number of each case with randomness of its own; says now and then on stderr how far it is."""
+        told = began = time.monotonic()
+        for number in range(start, start + cases):
+            yield number, random.Random(f"{seed}-{number}")
+            if (now := time.monotonic()) - told >= _EVERY:
+                told = now
+                done = f"case {number:,}, {number + 1 - start:,} of {cases:,} in {now - began:,.0f} s"
+                print(f"{done}, {len(self.failures):,} failures", file=sys.stderr, flush=True)
 
     def case(self, name: str, act: Callable[[], Any]) -> Any:
         """Does it; a result or one of mpr's own refusals in plain characters is a good end, anything else a failure."""
@@ -44,6 +58,7 @@ class Attack:
 
     def failed(self, name: str, why: str) -> None:
         self.failures.append(f"{name}: {why}")
+        print(f"FAILED {self.failures[-1]}", file=sys.stderr, flush=True)
 
     @property
     def cases(self) -> int:

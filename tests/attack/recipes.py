@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import random
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from mpr.recipe import plan, read
@@ -11,7 +10,7 @@ from mpr.recipe.keys import Recipe
 from tests import shipped
 from tests.attack.damage import damaged
 from tests.attack.outcome import Attack
-from tests.faults.mutations import KINDS, spots
+from tests.faults.mutations import KINDS, Spot, spots
 
 _KEYS = (
     "objective[0].name", "objective[²].name", "draw.positives.m", "draw..m", "[", "]", "", "=", "a=b", "plan[0].name",
@@ -21,21 +20,26 @@ _KEYS = (
 _VALUES = (
     "", "1", "-1", "1e999", "9" * 5_000, "NaN", ".inf", "null", "true", "[]", "{}", "[[[[", "{a: {b: {c: 1}}}", "&a *a",
     "!!python/object:os.system", "<<", "\x1b[2J", "\udcff", "../..", "0x10", "1_000", "2026-01-01", "'", '"',
-    "x" * 70_000,     "[" * 2_000, "{name: bce}", "0.0", "1.0e38", "yes",
+    "x" * 70_000, "[" * 2_000, "{name: bce}", "0.0", "1.0e38", "yes",
 )  # fmt: skip
 
 
-def attack(folder: Path, cases: int, seed: int) -> Attack:
+@cache
+def _spots(text: str) -> list[Spot]:
+    return spots(text)
+
+
+def attack(folder: Path, cases: int, seed: int, start: int = 0) -> Attack:
     """One case in four is an override; of the others one in three is a damaged key, the rest are damaged bytes."""
-    found, dice = Attack(), random.Random(seed)
+    found = Attack()
     path, names = folder / "recipe.yaml", shipped.NAMES
-    for number in range(cases):
+    for number, dice in found.turns(cases, seed, start):
         text = shipped.text(names[number % len(names)])
         if number % 4 == 0:
             setting = f"{dice.choice(_KEYS)}={dice.choice(_VALUES)}" if dice.random() < 0.95 else dice.choice(_KEYS)
             data, overrides = text.encode(), [setting]
         elif number % 3 == 0:
-            spot = dice.choice(spots(text))
+            spot = dice.choice(_spots(text))
             data, overrides = dice.choice(list(KINDS.values()))(spot).text.encode(), []
         else:
             data, overrides = damaged(dice, text.encode()), []

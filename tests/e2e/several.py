@@ -193,7 +193,7 @@ def refused(world: World) -> dict[str, Any]:
 
 def _held(world: World) -> Ended:
     with RunFolder(world.folder / "held").held():
-        return world.two("held")
+        return start(world.folder / "said/held", [*world.arguments("held", 1, *TWO), "--no-wait"], 2).ended()
 
 
 def _bad_data(world: World) -> Ended:

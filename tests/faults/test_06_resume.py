@@ -1,15 +1,18 @@
-"""Faults 5, 6, 7 and 16: asked to stop, changed between start and resume, a file gone or altered, not-a-number."""
+"""Faults 5, 6, 7, 16, 34 and 35: asked to stop, changed between start and resume, a file gone or altered,
+not-a-number in loss or gradient, a checkpoint that somebody prepared, not-a-number in the weights."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from transformers import TrainerCallback
 
 from mpr import objectives, storage
 from mpr.errors import Interrupted, NumbersError, RecipeError, StorageError
@@ -174,3 +177,76 @@ def test_not_a_number_ends_the_run(tmp_path: Path, where: str, monkeypatch: pyte
     assert RunFolder(tmp_path / "run").updates(), "the last good checkpoint is kept"
     for update in RunFolder(tmp_path / "run").updates():
         storage.verify(RunFolder(tmp_path / "run").checkpoint(update))
+
+
+class _Evil:
+    """What a pickle can hold: a call that is made when it is read."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.mark),)
+
+
+def _prepared(half: RunFolder, name: str, data: bytes) -> None:
+    """A checkpoint with another file, under a manifest that is true of it."""
+    target = half.checkpoint(training.EVERY)
+    manifest = storage.read_manifest(target)
+    whole = {each: (target / each).read_bytes() for each in manifest.files}
+    assert name in whole, sorted(whole)
+    storage.remove(target)
+    with storage.stage(target, manifest.kind, manifest.receipt) as stage:
+        for each, content in whole.items():
+            stage.write(each, data if each == name else content)
+
+
+def test_a_prepared_checkpoint_runs_nothing(finished: tuple[Path, Path], tmp_path: Path, examined: Examined) -> None:
+    """Fault 34. Its manifest is correct, for anybody can write one; the pickles in it call a function when read."""
+    path, whole = finished
+    half, mark, tried = halfway(path, whole, tmp_path / "half"), tmp_path / "was run", 0
+    inner = f"checkpoint-{training.EVERY}"
+    evil, kept = tmp_path / "evil", half.checkpoint(training.EVERY)
+    torch.save({"state": _Evil(mark), "param_groups": []}, evil)
+    originals = {name: (kept / name).read_bytes() for name in storage.read_manifest(kept).files}
+    for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth", "model.safetensors", "trainer_state.json"):
+        for data in (evil.read_bytes(), b"", b"[]"):
+            _prepared(half, f"{inner}/{name}", data)
+            with pytest.raises(StorageError, match=f"{inner}: cannot be read as a checkpoint"):
+                run(*training.launch(path, half.folder))
+            assert not mark.exists(), name
+            _prepared(half, f"{inner}/{name}", originals[f"{inner}/{name}"])
+            tried += 1
+    mark.mkdir()
+    with pytest.raises(FileExistsError):  # it is a pickle that does what it says
+        torch.load(evil, weights_only=False)
+    run(*training.launch(path, half.folder))
+    assert training.weights(half.folder) == training.weights(whole)
+    examined(tried, "prepared files", at_least=15)
+
+
+class _Poison(TrainerCallback):
+    """Puts not-a-number into a weight after an update, as a broken chip does."""
+
+    def __init__(self, update: int) -> None:
+        self.update = update
+
+    def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **more: Any) -> None:
+        if state.global_step == self.update:
+            with torch.no_grad():
+                next(model.parameters()).view(-1)[7] = float("nan")
+
+
+@pytest.mark.parametrize("update", [3, training.STEPS])
+def test_weights_that_are_no_numbers_are_never_kept(finished: tuple[Path, Path], tmp_path: Path, update: int) -> None:
+    """Fault 35. No step after it need notice: the weight may be of a word that no text has."""
+    path, whole = finished
+    half = halfway(path, whole, tmp_path / "half")
+    recipe, launch = training.launch(path, half.folder)
+    why = rf"(weights of \S+ are no numbers after|the loss is nan in) update {training.STEPS}"
+    with pytest.raises(NumbersError, match=why):
+        run(recipe, replace(launch, callbacks=(_Poison(update),)))
+    assert not half.model.exists()
+    assert half.updates() == [training.EVERY], "the last good checkpoint is the newest"
+    run(recipe, launch)
+    assert training.weights(half.folder) == training.weights(whole)

@@ -66,5 +66,15 @@ def test_not_a_number_in_a_receipt(tmp_path: Path, examined: Examined) -> None:
 def test_an_edited_receipt_is_refused(tmp_path: Path) -> None:
     path = _written(tmp_path)
     path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | {"code": "other"}), "utf-8")
-    with pytest.raises(StorageError, match="was edited: its digest does not match"):
+    with pytest.raises(StorageError, match="was edited: these are not the bytes"):
         _receipts(tmp_path).read("search")
+
+
+def test_so_is_one_with_other_line_ends(tmp_path: Path, examined: Examined) -> None:
+    path = _written(tmp_path)
+    data = path.read_bytes()
+    for end in (b"\r\n", b"\r", b"\n\n", b""):
+        path.write_bytes(data.replace(b"\n", end))
+        with pytest.raises(StorageError, match="was edited: these are not the bytes"):
+            _receipts(tmp_path).read("search")
+    examined(4, "line ends")

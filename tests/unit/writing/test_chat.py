@@ -113,11 +113,22 @@ def test_attempts_end(server: ChatServer) -> None:
     assert server.asked == ["a"] * 3
 
 
-def test_an_answer_that_never_ends(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_chat, "_IN_ALL", 1e-4)
-    server.fail("drip")
-    with pytest.raises(DataError, match="in 1 attempts: 'its answer has no end after 0 seconds'"):
-        ask(writer(server, attempts=1), "a")
+@pytest.mark.parametrize("how", ["drip", "head"])
+def test_an_answer_that_never_ends(server: ChatServer, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    """Each byte comes in time, in the body or in the headers: only the whole does not."""
+    monkeypatch.setattr(_chat, "_IN_ALL", 0.002)
+    server.fail(how, how)
+    with pytest.raises(DataError, match="in 2 attempts: its answer has no end after 0 seconds"):
+        ask(writer(server, attempts=2), "a")
+    assert server.asked == ["a"] * 2
+
+
+def test_a_refusal_that_never_ends(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_chat, "_IN_ALL", 0.002)
+    server.fail("error")
+    with pytest.raises(DataError, match="answers 400"):
+        ask(writer(server, attempts=2), "a")
+    assert server.asked == ["a"]
 
 
 def test_a_server_that_is_not_there(server: ChatServer) -> None:
