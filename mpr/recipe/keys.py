@@ -206,8 +206,9 @@ class Scale(Parameters):
     """Gradient cache; null: off."""
     negative_cache: NegativeCache | None = None
     """Negatives from earlier steps; null: none."""
-    groups: Count = 4
-    """Texts of a side are encoded in at most this many groups of similar length, each padded to its longest. Loss and
+    groups: Literal["auto"] | Count = "auto"
+    """Texts of a side are encoded in groups of similar length, each padded to its longest: at most this many, and only
+    where a group saves more than it costs on the device. `auto`: at most 4 on a processor, 8 on a GPU. Loss and
     gradient are those of one wide forward up to rounding; only the draws of dropout differ. 1: one wide forward."""
 
 
