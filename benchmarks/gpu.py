@@ -68,10 +68,9 @@ def parity(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     updates = 4 if given.tiny else 50
     base = "{layers: 12, width: 768, heads: 12, feed_forward: 3072, vocabulary: 4000}"
     size = () if given.tiny else (f"towers.new={base}", "training.learning_rate=2.0e-5")
-    kinds = {
-        "fp32": (),
-        **({"bf16": ("training.bf16=true",)} if gpu_retrieval.half(given.device) == "bfloat16" else {}),
-    }
+    kinds: dict[str, tuple[str, ...]] = {"fp32": ()}
+    if gpu_retrieval.half(given.device) == "bfloat16":
+        kinds["bf16"] = ("training.bf16=true",)
     if given.device == "cuda":
         kinds["fp16"] = ("training.fp16=true", "training.bf16=false")
     runs = {

@@ -2,8 +2,8 @@
 
 `<store>-measured-<digest>/norms.bin` has two 64-bit numbers for each panel of passages: the largest length, and the
 largest loss by rounding (`mpr/search/_error_bounds.py`). That it is there means that all numbers were finite. The
-digest is of the shards' own digests, the size of a panel and the type of the pass: a store that was encoded anew has other
-measures, and so has each share of one that several processes search together.
+digest is of the shards' own digests, the size of a panel and the type of the pass: a store that was encoded anew has
+other measures, and so has each share of one that several processes search together.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from tests.device import simulated
 from tests.unit.vectors_in_memory import brute_force, same
 
 COUNT, WIDTH, K, BUDGET = 5_000, 16, 20, 1 << 30
+TIGHT = (DEVICE_SLACK + 2_500_000) * 4 // 3  # room for little more than one block
 
 
 def stored(folder: Path, dtype: str) -> tuple[vectors.VectorStore, Any]:
@@ -57,9 +58,8 @@ def main() -> None:
             again = Exact.open(store, budget_bytes=BUDGET, device="cuda:0", remembers=True)
             found[dtype] = {"stored_bytes": size, "sent_bytes": first, "again_bytes": sent[0], "kept_bytes": size}
             results.append(again.search(queries_QD, K))
-            tight = DEVICE_SLACK + 2_500_000  # room for little more than one block
             ready = Exact.open(
-                store, budget_bytes=BUDGET, device="cuda:0", remembers=True, free_on=lambda device: tight * 4 // 3
+                store, budget_bytes=BUDGET, device="cuda:0", remembers=True, free_on=lambda device: TIGHT
             )
             found["streamed"] = 0 <= sum(map(len, ready.first.kept)) < COUNT
             results.append(ready.search(queries_QD, K))

@@ -1,6 +1,8 @@
-"""A simulated GPU for the CPU build of torch: tensors that say `cuda:0`, hold their numbers on the processor, run autograd
-and refuse to be mixed with tensors of the processor. While `counting`, everything on which a GPU would make the program
-wait is counted, by the line of mpr that asked for it.
+"""A simulated GPU for the CPU build of torch.
+
+Its tensors say `cuda:0`, hold their numbers on the processor, run autograd, and refuse to be mixed with tensors of the
+processor. While `counting`, everything on which a GPU would make the program wait is counted, by the function of mpr
+that asked for it.
 
 What counts as a wait: reading a number or a tensor back, results whose size depends on values (`nonzero`, indexing by
 truth values), and copies to the device that are not both from pinned memory and `non_blocking`. It says nothing about

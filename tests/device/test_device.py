@@ -29,10 +29,10 @@ needs_compiler = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def gpu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+def gpu(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The environment of a process that has one."""
     library = simulated.compiled(tmp_path_factory.mktemp("gpu"), COMPILER)
-    yield {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", simulated.LIBRARY: str(library)}
+    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", simulated.LIBRARY: str(library)}
 
 
 def lines_of(module: str, gpu: dict[str, str], *words: str) -> Iterator[dict[str, Any]]:
@@ -110,7 +110,8 @@ def test_mixing_is_noticed(gpu: dict[str, str], examined: Examined) -> None:
         "    found['waits'] = sum(simulated.waits.values())\n"
         "    there[torch.tensor([0, 2]).pin_memory().to('cuda:0', non_blocking=True)] * 2\n"
         "    found['again'] = sum(simulated.waits.values())\n"
-        "    try:\n        there + torch.ones(3)\n    except RuntimeError as error:\n        found['mixed'] = str(error)\n"
+        "    try:\n        there + torch.ones(3)\n"
+        "    except RuntimeError as error:\n        found['mixed'] = str(error)\n"
         "print(json.dumps(found))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], env=gpu, cwd=ROOT, capture_output=True, text=True, check=False)
