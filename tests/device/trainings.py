@@ -51,10 +51,8 @@ KINDS: dict[str, tuple[str, ...]] = {
                       "towers.question_length=24", "towers.passage_length=56", "draw.in_batch=false"),
 }  # fmt: skip
 COMMON = (
-    "training.num_train_epochs=null",
-    "training.max_steps=4",
     "training.logging_strategy=epoch",
-    "training.save_strategy=no",
+    'training.save_strategy="no"',
     "scale.groups=auto",
 )
 VALIDATED = (
@@ -73,7 +71,7 @@ def trained(kind: str, folder: Path) -> dict[str, Any]:
     path = collection.write(folder / "data")
     text = path.read_text("utf-8").replace("  num_train_epochs: 1\n", "  max_steps: 4\n")
     path.write_text(text, "utf-8")
-    asked = [*COMMON[1:], *(() if kind in ("cross-encoder", "late interaction") else VALIDATED), *KINDS[kind]]
+    asked = [*COMMON, *(() if kind in ("cross-encoder", "late interaction") else VALIDATED), *KINDS[kind]]
     asked = [each.replace("TEACHER", str(folder / "teacher")) for each in asked]
     found: dict[str, Any] = {"updates": 0}
     steps: list[Counter[str]] = []
