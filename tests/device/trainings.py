@@ -32,7 +32,11 @@ LIVE = (
 )
 KINDS: dict[str, tuple[str, ...]] = {
     "plain": (),
-    "two towers, accumulation": ("towers.share=false", "training.gradient_accumulation_steps=2"),
+    "two towers, accumulation": (
+        "towers.share=false",
+        "training.gradient_accumulation_steps=2",
+        "training.per_device_train_batch_size=1",
+    ),
     "recomputed activations": ("training.gradient_checkpointing=true",),
     "bce": ("objective=[{name: bce, scaling: probability, temperature: 0.3}, {name: joint_lh, coefficient: 0.5}]",),
     "gradient cache": ("scale.cache={questions: 1, passages: 2}",),
@@ -109,9 +113,12 @@ def main() -> None:
     from accelerate import Accelerator
     from transformers import TrainingArguments
 
+    from mpr.search import _first_pass
+
     if "live teacher" in sys.argv[2:]:
         _teacher(folder)
     simulated.begin()
+    _first_pass.INTO_32_BITS = False  # the processor has no such product
     device = property(lambda self: simulated.CUDA)
     TrainingArguments.device = Accelerator.device = device  # type: ignore[assignment, method-assign]
     torch.set_num_threads(1)
