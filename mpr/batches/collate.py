@@ -26,6 +26,7 @@ from mpr.batches.targets import NOTHING, Targets
 from mpr.data.token_batches import PairTexts, Side
 from mpr.data.tokens import PADDING
 from mpr.errors import RecipeError
+from mpr.models import lengths
 from mpr.runtime.processes import ALONE, Place
 from mpr.storage.ragged import Integers
 
@@ -89,9 +90,11 @@ class StepCollator(ABC):
         related = related or self.relations(step)
         return {
             "passage_ids": torch.from_numpy(step.block.passage_P),
+            "passage_rows": step.block.passage_P,  # for the host, which would have to wait for those of a device
             "positives_QP": torch.from_numpy(related.positives_QP),
             "negatives_QP": torch.from_numpy(related.negatives_QP),
             **{name: torch.from_numpy(values_QP) for name, values_QP in self.targets(step.block, related).items()},
+            "positive_columns": np.flatnonzero(related.positives_QP.any(axis=0)),
             "counts": {**related.counts, **{f"short of {name}": n for name, n in step.shortages.items()}},
         }
 
@@ -113,12 +116,24 @@ class Collator(StepCollator):
         block = step.block
         found: dict[str, Any] = {
             "draw": step.number,
-            "question": self.questions.tokens(share_of(block.question_Q, place)),
+            "question": lengths.measured(self.questions.tokens(share_of(block.question_Q, place))),
             "question_ids": torch.from_numpy(block.question_Q),
+            "question_rows": block.question_Q,
         }
         if self.passages is not None:
-            found["passage"] = self.passages.tokens(share_of(block.passage_P, place))
+            found["passage"] = lengths.measured(self.passages.tokens(share_of(block.passage_P, place)))
         return found if self.questions_only else {**found, **self.as_batch(step)}
+
+    def known_among(self, question_Q: Integers, passage_P: Integers) -> tuple[Integers, Integers]:
+        """The (row, column) of all others, of distinct passages of which there may be a hundred thousand."""
+        _, passage_K, _ = self.drawer.positives.known(question_Q[question_Q != PADDING])
+        known_U = np.unique(self.text_hashes[passage_K])
+        hash_P = self.text_hashes[np.where(passage_P == PADDING, 0, passage_P)]
+        place_P = np.minimum(np.searchsorted(known_U, hash_P), max(len(known_U) - 1, 0))
+        is_known_P = known_U[place_P] == hash_P if len(known_U) else np.zeros(len(hash_P), dtype=bool)
+        column_M = np.flatnonzero(is_known_P & (passage_P != PADDING))
+        row_N, place_N = np.nonzero(~self.negatives_among(question_Q, passage_P[column_M]))
+        return row_N, column_M[place_N]
 
     def negatives_among(self, question_Q: Integers, passage_P: Integers) -> NDArray[np.bool_]:
         """Which of any distinct passages may be negatives of these questions: all but what is known of them."""
@@ -150,7 +165,8 @@ class PairCollator(StepCollator):
         return {
             "draw": step.number,
             "question_ids": torch.from_numpy(block.question_Q),
-            "pair": self.texts.tokens(block.question_Q[row_N], block.passage_P[column_N]),
+            "question_rows": block.question_Q,
+            "pair": lengths.measured(self.texts.tokens(block.question_Q[row_N], block.passage_P[column_N])),
             "cell_N": torch.from_numpy(row_N * len(block.passage_P) + column_N),
             **self.as_batch(step, related),
         }

@@ -216,10 +216,7 @@ class Mining:
         with storage.missing(self.target) if place.rank == 0 else nullcontext():
             if not group.first(partial(self.opened, place.world)):
                 self.propose(size, place)
-                if place.world > 1:  # one that cannot come ends all of them (`mpr/runtime/processes.py`)
-                    from torch import distributed
-
-                    distributed.barrier()
+                group.wait()
                 group.first(partial(self.finish, size))
         return CandidateTable(self.target)
 

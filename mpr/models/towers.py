@@ -21,7 +21,7 @@ from torch.nn import functional
 from mpr.errors import DataError, RecipeError
 from mpr.models import _adapters, lengths, pretrained, templates
 from mpr.models.contract import Base
-from mpr.models.lengths import Tokens
+from mpr.models.lengths import Groups, Tokens
 from mpr.recipe import keys, keys_towers, rules
 from mpr.recipe.strict_yaml import Finding, dotted
 from mpr.runtime import randomness
@@ -129,7 +129,7 @@ class DualEncoder(Recomputing, torch.nn.Module):
     `groups`: a side's texts are encoded in at most so many groups of similar length (mpr/models/lengths.py).
     """
 
-    def __init__(self, settings: keys_towers.Towers, question: Encoder, passage: Encoder, groups: int = 1) -> None:
+    def __init__(self, settings: keys_towers.Towers, question: Encoder, passage: Encoder, groups: Groups = 1) -> None:
         super().__init__()
         self.groups = groups
         self.settings = settings  # not `config`: transformers' Trainer would write into it
@@ -166,9 +166,13 @@ class DualEncoder(Recomputing, torch.nn.Module):
     def forward(self, question: Tokens | None = None, passage: Tokens | None = None) -> tuple[Any, Any]:
         """Vectors of the questions and of the passages; None for a side that is not given."""
         return (
-            None if question is None else lengths.encode(self.question, question, self.groups),
-            None if passage is None else lengths.encode(self.passage, passage, self.groups),
+            None if question is None else self._vectors(self.question, question),
+            None if passage is None else self._vectors(self.passage, passage),
         )
+
+    def _vectors(self, encoder: Encoder, texts: Tokens) -> Tensor:
+        device = texts["input_ids"].device
+        return lengths.encode(encoder, texts, *lengths.budget(self.groups, device, encoder.hidden))
 
     def trainable(self) -> list[tuple[str, torch.nn.Parameter]]:
         """Every parameter that learns, with its name; those of shared towers once."""
@@ -184,7 +188,7 @@ class DualEncoder(Recomputing, torch.nn.Module):
 
 
 def build(
-    settings: keys_towers.Towers, tokenizer: Any, seed: int, groups: int = 1, *, published: bool = False
+    settings: keys_towers.Towers, tokenizer: Any, seed: int, groups: Groups = 1, *, published: bool = False
 ) -> DualEncoder:
     """The towers of a recipe, ready to learn. `tokenizer` is the `tokenizers.Tokenizer` of mpr/data/_vocabulary.py.
     `published`: nothing is learned, the encoders are used whole and as their publisher says.
@@ -209,7 +213,7 @@ def build(
 
 
 def learning(
-    settings: keys_towers.Towers, question: Encoder, passage: Encoder, seed: int, groups: int = 1
+    settings: keys_towers.Towers, question: Encoder, passage: Encoder, seed: int, groups: Groups = 1
 ) -> DualEncoder:
     """Encoders as towers of a training: with adapters where the recipe wants them, and what shall not learn frozen.
 

@@ -175,6 +175,9 @@ class Refresh(Parameters):
     """Share of the training questions that a search after the first is for, in turn; the others keep what they have."""
     stale: bool = False
     """true: candidates are used one interval later, as where another machine looks for them while training goes on."""
+    device_share: Share = 0.4
+    """With a search in every step: how much of a GPU's free memory it may take before the model is there. What does not
+    fit is read from the disk in every step; the result is the same."""
 
 
 class Cache(Parameters):
@@ -206,8 +209,9 @@ class Scale(Parameters):
     """Gradient cache; null: off."""
     negative_cache: NegativeCache | None = None
     """Negatives from earlier steps; null: none."""
-    groups: Count = 4
-    """Texts of a side are encoded in at most this many groups of similar length, each padded to its longest. Loss and
+    groups: Literal["auto"] | Count = "auto"
+    """Texts of a side are encoded in groups of similar length, each padded to its longest: at most this many, and only
+    where a group saves more than it costs on the device. `auto`: at most 4 on a processor, 8 on a GPU. Loss and
     gradient are those of one wide forward up to rounding; only the draws of dropout differ. 1: one wide forward."""
 
 

@@ -37,11 +37,12 @@ from mpr.batches.pairs import Pairs
 from mpr.batches.relations import Block
 from mpr.data.tokens import PADDING
 from mpr.errors import RecipeError
+from mpr.models.transfer import all_sent, sent
 from mpr.recipe.keys import Recipe
 from mpr.recipe.keys_draw import Draw
 from mpr.runtime.processes import Place
 from mpr.search import faiss_index
-from mpr.search.exact import Exact
+from mpr.search.exact import DeviceShare, Exact
 from mpr.search.top_k import TopK
 from mpr.search.vectors import VectorStore
 from mpr.storage.ragged import Integers
@@ -57,10 +58,12 @@ def prepare(source: Any, store: VectorStore) -> None:
         faiss_index.build(_index(source, store), store, source.index, store_digest=store.manifest.digest)
 
 
-def opened(source: Any, store: VectorStore, device: torch.device) -> Search:
-    """The search of a step, made ready for all of them."""
+def opened(source: Any, store: VectorStore, device: torch.device, share: float) -> Search:
+    """The search of a step, made ready for all of them. It comes before the model, which needs the rest of a GPU."""
     if source.index == "exact":
-        return Exact.open(store, budget_bytes=BUDGET, device=str(device)).search
+        fix = f"raise it ({share:g} now), or use a GPU with more memory"
+        limit = DeviceShare(share, "refresh.device_share", fix)
+        return Exact.open(store, budget_bytes=BUDGET, device=str(device), share=limit, remembers=True).search
     digest = store.manifest.digest
     return faiss_index.FaissIndex.open(_index(source, store), store, store_digest=digest).search
 
@@ -98,7 +101,8 @@ class StepSearch:
         if source.depth > len(store):
             what = f"source '{source.as_}' looks for the {source.depth:,} best of {len(store):,} passages"
             raise RecipeError(what, key="sources.depth", fix=f"choose a depth from 1 to {len(store):,}")
-        search = opened(source, store, device)
+        assert recipe.refresh is not None
+        search = opened(source, store, device, recipe.refresh.device_share)
         return cls(passages, search, collator, recipe.draw, source.as_, source.depth)
 
     def __call__(self, own_OD: Tensor, batch: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,16 +112,15 @@ class StepSearch:
         related = self.collator.as_batch(replace(step, block=found.block, shortages=shortages))
         related["ranks_QP"] = torch.from_numpy(_ranks(found))
         related["counts"]["retrieved"] = found.retrieved
-        device = own_OD.device
-        ready = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in related.items()}
+        ready = all_sent(related, own_OD.device)
         return {**batch, **ready, "passage_PD": self.passages.vectors(found.block.passage_P)}
 
     def _hits(self, own_OD: Tensor, place: Place) -> Integers:
         """Rows of passages for every question of the block, those of other processes included."""
         hits = self.search(own_OD.detach().float().cpu().numpy(), self.depth)
-        own_OK = torch.from_numpy(hits.rows_QK).to(own_OD.device)
         if place.world == 1:
             return hits.rows_QK
+        own_OK = sent(torch.from_numpy(hits.rows_QK), own_OD.device)
         parts = [torch.empty_like(own_OK) for _ in range(place.world)]
         distributed.all_gather(parts, own_OK)
         return np.asarray(torch.cat(parts).cpu().numpy())
