@@ -225,6 +225,9 @@ def learning(
                     encoder.backbone = _adapters.put_on(encoder.backbone, settings.lora)
     if settings.train == "question":
         passage.requires_grad_(False)
+    if settings.weights == "bfloat16":
+        for encoder in (question, passage):
+            _adapters.hold(encoder.backbone, torch.bfloat16)
     return DualEncoder(settings, question, passage, groups).train()
 
 

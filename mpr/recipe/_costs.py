@@ -48,7 +48,7 @@ def is_half(recipe: Recipe) -> bool:
     """Whether matrix products run in 16 bits."""
     if not recipe.trains:  # then only encoding is predicted
         return recipe.encoding.compute != "float32"
-    return bool(recipe.training.get("fp16") or recipe.training.get("bf16"))
+    return bool(recipe.training.get("fp16") or recipe.training.get("bf16")) or recipe.towers.weights == "bfloat16"
 
 
 def towers(recipe: Recipe) -> int:
@@ -103,8 +103,8 @@ def memory(recipe: Recipe, backbone: Backbone) -> Memory | None:
         return None
     half, learning = is_half(recipe), learning_parameters(recipe, backbone)
     adapters = 0 if recipe.towers.lora is None else learning
-    states = 4.0 * (towers(recipe) * backbone.parameters + adapters) + 12.0 * learning
-    if half:
+    states = BYTES[recipe.towers.weights] * towers(recipe) * backbone.parameters + 4.0 * adapters + 12.0 * learning
+    if half and recipe.towers.weights == "float32":  # autocast keeps a copy in 16 bits
         states += 2.0 * towers(recipe) * backbone.layer_parameters
     if recipe.scale.processes > 1:
         states += 4.0 * learning  # the buckets in which gradients travel
@@ -208,7 +208,8 @@ def hours(recipe: Recipe, backbone: Backbone, offered: Collection) -> dict[str, 
         return None
     passage, found, several = forward_flops(backbone, typical_tokens(recipe, offered)), {}, recipe.scale.processes
     for device in PEAK_TERAFLOPS:
-        learns_in = "bfloat16" if recipe.training.get("bf16") else "float16" if is_half(recipe) else "float32"
+        in_bf16 = recipe.training.get("bf16") or recipe.towers.weights == "bfloat16"
+        learns_in = "bfloat16" if in_bf16 else "float16" if is_half(recipe) else "float32"
         if (speed := speed_of(device, learns_in)) is None:
             continue
         if recipe.trains:

@@ -310,10 +310,13 @@ def _encoder(recipe: Recipe) -> str:
     if towers.lora is not None:
         learning = UNKNOWN if backbone is None else f"{_costs.lora_parameters(recipe, backbone):,}"
         lora = f", LoRA rank {towers.lora.rank} ({learning} parameters learn)"
+    if towers.weights != "float32":
+        lora += f", the rest held in {towers.weights}"
+    attention = "" if towers.attention == "auto" else f", attention by {towers.attention}"
     lengths = f"lengths {towers.question_length} and {towers.passage_length}"
     if towers.last_slot == "sep":
         lengths += " for every text"
-    return f"{name}, {size} parameters, {shared}, {towers.pooling}, {lengths}{lora}"
+    return f"{name}, {size} parameters, {shared}, {towers.pooling}, {lengths}{lora}{attention}"
 
 
 def _positives(recipe: Recipe) -> str:

@@ -21,7 +21,7 @@ import torch
 
 from mpr.batches.collate import Collator, PairCollator
 from mpr.data.dataset import Dataset
-from mpr.models import contract, templates, towers, towers_folder
+from mpr.models import attention, contract, templates, towers, towers_folder
 from mpr.models.cross_encoder import CrossEncoder
 from mpr.models.kinds import KINDS, AnyModel
 from mpr.models.late_interaction import LateInteraction
@@ -39,9 +39,13 @@ def built(dataset: Dataset) -> AnyModel:
     """The model of the dataset's recipe, ready to learn."""
     recipe = dataset.recipe
     if recipe.task == DUAL_ENCODER:
-        return towers_of(dataset, recipe.scale.groups)
+        model = towers_of(dataset, recipe.scale.groups)
+        attention.use((encoder.transformer for encoder in model.encoders()), recipe.towers.attention)
+        return model
     seed = int(recipe.training["seed"])
-    return KINDS[recipe.task].build(recipe.towers, dataset.tokenizer(), seed, recipe.scale.groups)
+    scorer: Any = KINDS[recipe.task].build(recipe.towers, dataset.tokenizer(), seed, recipe.scale.groups)
+    attention.use(scorer.recomputed(), recipe.towers.attention)
+    return scorer  # type: ignore[no-any-return]
 
 
 def towers_of(dataset: Dataset, groups: int = 1) -> DualEncoder:

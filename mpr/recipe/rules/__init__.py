@@ -72,6 +72,7 @@ RULES = tuple(
         models.nothing_that_needs_vectors,
         models.encoder_is_named_once,
         models.lora_fits,
+        models.precision_fits,
         models.lengths_fit,
         models.towers_agree,
         models.start_is_pinned,

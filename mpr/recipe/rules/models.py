@@ -27,6 +27,7 @@ ONLY: dict[str, tuple[tuple[str, object, str], ...]] = {  # task -> key of `towe
         ("normalize", False, _NO_VECTORS),
         ("projection", None, _NO_VECTORS),
         ("lora", None, "adapters are put on encoders of vectors only"),
+        ("weights", "float32", "all weights learn"),
         ("pair_cut", "end", "what is too long is cut from the passage, whose title is a part of it"),
         ("last_slot", "pad", "it belongs to texts that are read one by one"),
     ),
@@ -34,6 +35,7 @@ ONLY: dict[str, tuple[tuple[str, object, str], ...]] = {  # task -> key of `towe
         ("share", True, "questions and passages are read by one encoder"),
         ("pooling", "none", "every token keeps its vector"),
         ("lora", None, "adapters are put on encoders of whole texts only"),
+        ("weights", "float32", "all weights learn"),
         ("last_slot", "pad", "every token of a text is compared"),
     ),
 }
@@ -122,6 +124,18 @@ def lora_fits(recipe: Recipe) -> Iterator[Finding]:
             yield ("towers", "lora", "modules", number), f"the encoder has no linear layer called '{module}'", fix
 
 
+def precision_fits(recipe: Recipe) -> Iterator[Finding]:
+    """What computes in 16 bits, and what may be held in them."""
+    towers, training = recipe.towers, recipe.training
+    rounded = towers.weights == "bfloat16"
+    if rounded and training.get("fp16"):
+        what = "a forward in fp16 overflows on what bfloat16 weights can hold"
+        yield ("training", "fp16"), what, "use bf16, or towers.weights: float32"
+    if towers.attention == "flash_attention_2" and not (rounded or training.get("bf16") or training.get("fp16")):
+        what = "flash_attention_2 computes in 16 bits, and this training is in 32"
+        yield ("towers", "attention"), what, "set training.bf16: true (fp16 on a GPU without bf16), or use sdpa"
+
+
 def lengths_fit(recipe: Recipe) -> Iterator[Finding]:
     backbone = _backbones.of(recipe.towers)
     for key in ("question_length", "passage_length"):
@@ -147,6 +161,9 @@ def of_towers(towers: Towers) -> Iterator[Finding]:
         yield ("towers", "projection"), what, "adapt both towers, or leave the projection out"
     if towers.pair_cut == "longest_first" and towers.title != "pair":
         yield ("towers", "pair_cut"), "there is no pair of title and text to cut", "remove it, or set title: pair"
+    if towers.weights != "float32" and towers.lora is None:
+        what = "weights that learn are held in 32 bits: in 16, small steps would be rounded away"
+        yield ("towers", "weights"), what, "add towers.lora, or remove it; training.bf16 computes in 16 bits"
     if towers.train == "question" and towers.share:
         yield ("towers", "train"), "there is only one tower (share: true)", "set share: false, or train both"
     if towers.train == "question" and towers.lora is not None and towers.lora.towers != "question":
@@ -158,11 +175,11 @@ def unlike(before: Towers, now: Towers, *, starting: bool = False) -> Iterator[t
 
     `starting`: training that begins with the first may add adapters, and give each side a copy of a shared encoder.
     """
-    unused = {"train"}
+    unused = {"train", "attention"}
     if starting and before.share:
         unused |= {"share"}
     if starting and before.lora is None:
-        unused |= {"lora"}
+        unused |= {"lora", "weights"}
     one, other = (each.model_dump(mode="json", exclude=unused) for each in (before, now))
     yield from _differences(one, other)
 
