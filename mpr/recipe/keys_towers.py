@@ -11,6 +11,22 @@ from mpr.recipe.keys_draw import Count
 
 Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 
+PACKABLE = (
+    "bert",
+    "camembert",
+    "distilbert",
+    "electra",
+    "eurobert",
+    "llama",
+    "mistral",
+    "modernbert",
+    "qwen2",
+    "qwen3",
+    "roberta",
+    "xlm-roberta",
+)
+"""Families of encoders, as transformers calls them, that read texts without padding as they read them with it."""
+
 
 class NewEncoder(Parameters):
     """A BERT-shaped encoder with random weights; its WordPiece vocabulary is learned from the corpus."""
