@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mpr.errors import RecipeError
+from mpr.errors import MprError, RecipeError
 from mpr.models import attention, lengths
 from mpr.models.lengths import Tokens
 from mpr.recipe.keys_towers import PACKABLE
@@ -84,9 +84,12 @@ def _first_position(transformer: Any) -> int | None:
 
 def _boundaries(transformer: Any, length_N: list[int], device: torch.device) -> dict[str, Any]:
     """What tells the attention where texts begin and end."""
-    if attention.of(transformer) == _NAME:
+    by = attention.of(transformer)
+    if by == _NAME:
         # Of four dimensions, so that no mask is made of it; `_apart` does not look at it.
         return {"attention_mask": torch.ones(1, 1, 1, 1, dtype=torch.bool, device=device), "text_lengths": length_N}
+    if by != "flash_attention_2":
+        raise MprError(f"attention by {by} cannot tell texts apart", fix="call packing.prepare first")
     bound_N = torch.from_numpy(np.concatenate([[0], np.cumsum(length_N)]).astype(np.int32)).to(device)
     longest = max(length_N)
     return {

@@ -174,9 +174,14 @@ class DualEncoder(Recomputing, torch.nn.Module):
     def forward(self, question: Tokens | None = None, passage: Tokens | None = None) -> tuple[Any, Any]:
         """Vectors of the questions and of the passages; None for a side that is not given."""
         return (
-            None if question is None else lengths.encode(self.question, question, self.groups),
-            None if passage is None else lengths.encode(self.passage, passage, self.groups),
+            None if question is None else self._vectors(self.question, question),
+            None if passage is None else self._vectors(self.passage, passage),
         )
+
+    def _vectors(self, encoder: Encoder, texts: Tokens) -> Tensor:
+        if self.groups == keys.PACKED:
+            return encoder.packed(texts)
+        return lengths.encode(encoder, texts, self.groups)
 
     def trainable(self) -> list[tuple[str, torch.nn.Parameter]]:
         """Every parameter that learns, with its name; those of shared towers once."""

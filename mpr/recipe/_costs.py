@@ -12,7 +12,7 @@ from typing import Any
 from mpr.corpora import Collection
 from mpr.recipe import _backbones, model_names, schedule
 from mpr.recipe._backbones import Backbone
-from mpr.recipe.keys import DUAL_ENCODER, Recipe
+from mpr.recipe.keys import DUAL_ENCODER, PACKED, Recipe
 
 TOKENS_PER_WORD = 1.35  # BERT's word pieces a word of English Wikipedia, and
 BYTES_PER_WORD = 6.3  # bytes with the space; both measured, see docs/plan.md
@@ -163,14 +163,18 @@ def embedding_bytes(backbone: Backbone) -> float:
     return 5.0 * backbone.width
 
 
-def training_flops(recipe: Recipe, backbone: Backbone) -> float | None:
-    """Operations of the whole training, every text at its full length."""
+def training_flops(recipe: Recipe, backbone: Backbone, offered: Collection | None = None) -> float | None:
+    """Operations of the whole training, every text at its full length; where texts are packed and it is known what is
+    offered, passages at their typical length."""
     passages, steps = encoded_passages(recipe), schedule.likely_steps(recipe)
     questions = schedule.questions_per_step(recipe)
     if passages is None or steps is None or questions is None:
         return None
     forward = encoded_questions(recipe, questions) * forward_flops(backbone, recipe.towers.question_length)
-    forward += passages * forward_flops(backbone, recipe.towers.passage_length)
+    length = recipe.towers.passage_length
+    if offered is not None and recipe.scale.groups == PACKED:
+        length = typical_tokens(recipe, offered)
+    forward += passages * forward_flops(backbone, length)
     times = 3.0 if recipe.towers.lora is None else 2.0  # frozen weights need no gradient of their own
     times += (recipe.scale.cache is not None) + _recomputes(recipe)  # each is one more forward pass
     asked = 0.0
@@ -203,7 +207,7 @@ def hours(recipe: Recipe, backbone: Backbone, offered: Collection) -> dict[str, 
 
     Training runs in the precision of `training`, a refresh in that of its source, the rest in that of `encoding`.
     """
-    training = training_flops(recipe, backbone) if recipe.trains else 0.0
+    training = training_flops(recipe, backbone, offered) if recipe.trains else 0.0
     if training is None:
         return None
     passage, found, several = forward_flops(backbone, typical_tokens(recipe, offered)), {}, recipe.scale.processes

@@ -86,6 +86,7 @@ def declared(label: LabelPart, constant: str) -> Any:
 
 
 DUAL_ENCODER, CROSS_ENCODER, LATE_INTERACTION = "dual_encoder", "cross_encoder", "late_interaction"
+PACKED = "packed"  # of `scale.groups`: no padding at all
 SCORERS = {CROSS_ENCODER: "a cross-encoder", LATE_INTERACTION: "a late-interaction model"}
 """Tasks of models that give a pair a score and cannot search, as messages call these."""
 DESCRIBING = ("paper", "varies", "published", "expected", "draft")  # keys that cannot change what a row gives
@@ -206,9 +207,10 @@ class Scale(Parameters):
     """Gradient cache; null: off."""
     negative_cache: NegativeCache | None = None
     """Negatives from earlier steps; null: none."""
-    groups: Count = 4
+    groups: Literal["packed"] | Count = 4
     """Texts of a side are encoded in at most this many groups of similar length, each padded to its longest. Loss and
-    gradient are those of one wide forward up to rounding; only the draws of dropout differ. 1: one wide forward."""
+    gradient are those of one wide forward up to rounding; only the draws of dropout differ. 1: one wide forward.
+    `packed`: all texts of a side in one row, without padding; not every encoder can."""
 
 
 class Encoding(Parameters):

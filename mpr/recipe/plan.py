@@ -15,7 +15,7 @@ from mpr.corpora import BY_MAKER, Collection, Pin
 from mpr.recipe import _backbones, _costs, _host_costs, _published_encoders, model_names, schedule
 from mpr.recipe._costs import Memory
 from mpr.recipe._host_costs import INDEX, WORDS, HostCosts
-from mpr.recipe.keys import DESCRIBING, Recipe
+from mpr.recipe.keys import DESCRIBING, PACKED, Recipe
 from mpr.recipe.keys_draw import PAIRED, Negatives
 from mpr.storage import json_digest
 
@@ -278,7 +278,8 @@ def _cost_lines(recipe: Recipe, offered: Collection, facts: dict[str, Any]) -> I
         guess = f" of about {_count(schedule.likely_rows(recipe), 'training questions')}"
     yield _line("time", f"if {_costs.UTILISATION:.0%} of the peak is reached")
     if recipe.trains:
-        yield _line("", f"training in {16 if _costs.is_half(recipe) else 32} bits, texts at full length{guess}")
+        length = "passages at their typical length" if recipe.scale.groups == PACKED else "texts at full length"
+        yield _line("", f"training in {16 if _costs.is_half(recipe) else 32} bits, {length}{guess}")
     read = f"passages of about {_costs.typical_tokens(recipe, offered):.0f} tokens"
     yield _line("", f"encoding in {recipe.encoding.compute}, {read}")
     for what, hours in facts["hours"].items():

@@ -21,13 +21,13 @@ import torch
 
 from mpr.batches.collate import Collator, PairCollator
 from mpr.data.dataset import Dataset
-from mpr.models import attention, contract, templates, towers, towers_folder
+from mpr.models import attention, contract, packing, templates, towers, towers_folder
 from mpr.models.cross_encoder import CrossEncoder
 from mpr.models.kinds import KINDS, AnyModel
 from mpr.models.late_interaction import LateInteraction
 from mpr.models.towers import DualEncoder
 from mpr.recipe import stages
-from mpr.recipe.keys import DUAL_ENCODER, Recipe
+from mpr.recipe.keys import DUAL_ENCODER, PACKED, Recipe
 from mpr.search.inference import Model
 from mpr.training import _block
 from mpr.training._block import Completed, Found
@@ -40,7 +40,10 @@ def built(dataset: Dataset) -> AnyModel:
     recipe = dataset.recipe
     if recipe.task == DUAL_ENCODER:
         model = towers_of(dataset, recipe.scale.groups)
-        attention.use((encoder.transformer for encoder in model.encoders()), recipe.towers.attention)
+        transformers = [encoder.transformer for encoder in model.encoders()]
+        attention.use(transformers, recipe.towers.attention)
+        if recipe.scale.groups == PACKED:
+            packing.prepare(transformers)
         return model
     seed = int(recipe.training["seed"])
     scorer: Any = KINDS[recipe.task].build(recipe.towers, dataset.tokenizer(), seed, recipe.scale.groups)

@@ -94,7 +94,8 @@ class StepTeacher:
         label = dataset.recipe.step_teacher
         if label is None:
             return None
-        scorer = Scorer.opened(located(dataset), dataset.recipe.scale.groups)
+        groups = dataset.recipe.scale.groups
+        scorer = Scorer.opened(located(dataset), 4 if groups == keys.PACKED else groups)  # a teacher is never packed
         scorer.module.to(device).requires_grad_(False)
         return cls(label.model, scorer, *_sides(dataset, scorer), rank, device, label.compute)
 

@@ -73,6 +73,7 @@ RULES = tuple(
         models.encoder_is_named_once,
         models.lora_fits,
         models.precision_fits,
+        models.packing_fits,
         models.lengths_fit,
         models.towers_agree,
         models.start_is_pinned,

@@ -14,8 +14,8 @@ from typing import Any
 
 from mpr.errors import excerpt, nearest
 from mpr.recipe import _backbones, model_names, stages
-from mpr.recipe.keys import CROSS_ENCODER, DUAL_ENCODER, LATE_INTERACTION, SCORERS, Recipe
-from mpr.recipe.keys_towers import Towers
+from mpr.recipe.keys import CROSS_ENCODER, DUAL_ENCODER, LATE_INTERACTION, PACKED, SCORERS, Recipe
+from mpr.recipe.keys_towers import PACKABLE, Towers
 from mpr.recipe.model_names import START
 from mpr.recipe.strict_yaml import Finding
 
@@ -27,7 +27,6 @@ ONLY: dict[str, tuple[tuple[str, object, str], ...]] = {  # task -> key of `towe
         ("normalize", False, _NO_VECTORS),
         ("projection", None, _NO_VECTORS),
         ("lora", None, "adapters are put on encoders of vectors only"),
-        ("weights", "float32", "all weights learn"),
         ("pair_cut", "end", "what is too long is cut from the passage, whose title is a part of it"),
         ("last_slot", "pad", "it belongs to texts that are read one by one"),
     ),
@@ -35,7 +34,6 @@ ONLY: dict[str, tuple[tuple[str, object, str], ...]] = {  # task -> key of `towe
         ("share", True, "questions and passages are read by one encoder"),
         ("pooling", "none", "every token keeps its vector"),
         ("lora", None, "adapters are put on encoders of whole texts only"),
-        ("weights", "float32", "all weights learn"),
         ("last_slot", "pad", "every token of a text is compared"),
     ),
 }
@@ -134,6 +132,22 @@ def precision_fits(recipe: Recipe) -> Iterator[Finding]:
     if towers.attention == "flash_attention_2" and not (rounded or training.get("bf16") or training.get("fp16")):
         what = "flash_attention_2 computes in 16 bits, and this training is in 32"
         yield ("towers", "attention"), what, "set training.bf16: true (fp16 on a GPU without bf16), or use sdpa"
+
+
+def packing_fits(recipe: Recipe) -> Iterator[Finding]:
+    """Texts of a side in one row, without padding."""
+    if recipe.scale.groups != PACKED:
+        return
+    towers, family, path = recipe.towers, _backbones.family(recipe.towers), ("scale", "groups")
+    if recipe.task != DUAL_ENCODER:
+        yield path, f"only texts that become one vector each can be packed (task: {recipe.task})", "give a number"
+    if towers.last_slot == "sep":
+        yield path, "towers.last_slot: sep fills every text up on purpose", "give a number, or set last_slot: pad"
+    if towers.attention == "eager":
+        yield path, "attention by eager cannot tell the texts of one row apart", "use sdpa or flash_attention_2"
+    if family is not None and family not in PACKABLE:
+        what = f"texts of '{family}' cannot be packed into one row, or nobody has compared it with padding"
+        yield path, what, f"give a number; packed is for {', '.join(PACKABLE)}"
 
 
 def lengths_fit(recipe: Recipe) -> Iterator[Finding]:
