@@ -220,9 +220,10 @@ def text(found: dict[str, Any], snapshot: dict[str, Any], rehearsal: bool) -> st
 
 def _peak_flops(name: str) -> float | None:
     """Dense 16-bit peak of a GPU that `mpr plan` knows."""
-    from mpr.recipe._costs import PEAK_TERAFLOPS
+    from mpr.recipe import gpus
 
-    return next((half * 1e12 for known, (_, half) in PEAK_TERAFLOPS.items() if known in name), None)
+    known = gpus.named(name)
+    return None if known is None else known.half * 1e12
 
 
 def _shown(value: Any) -> str:

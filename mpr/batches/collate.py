@@ -26,6 +26,7 @@ from mpr.batches.targets import NOTHING, Targets
 from mpr.data.token_batches import PairTexts, Side
 from mpr.data.tokens import PADDING
 from mpr.errors import RecipeError
+from mpr.models import lengths
 from mpr.runtime.processes import ALONE, Place
 from mpr.storage.ragged import Integers
 
@@ -89,6 +90,7 @@ class StepCollator(ABC):
         related = related or self.relations(step)
         return {
             "passage_ids": torch.from_numpy(step.block.passage_P),
+            "passage_rows": step.block.passage_P,  # for the host, which would have to wait for those of a device
             "positives_QP": torch.from_numpy(related.positives_QP),
             "negatives_QP": torch.from_numpy(related.negatives_QP),
             **{name: torch.from_numpy(values_QP) for name, values_QP in self.targets(step.block, related).items()},
@@ -113,11 +115,12 @@ class Collator(StepCollator):
         block = step.block
         found: dict[str, Any] = {
             "draw": step.number,
-            "question": self.questions.tokens(share_of(block.question_Q, place)),
+            "question": lengths.measured(self.questions.tokens(share_of(block.question_Q, place))),
             "question_ids": torch.from_numpy(block.question_Q),
+            "question_rows": block.question_Q,
         }
         if self.passages is not None:
-            found["passage"] = self.passages.tokens(share_of(block.passage_P, place))
+            found["passage"] = lengths.measured(self.passages.tokens(share_of(block.passage_P, place)))
         return found if self.questions_only else {**found, **self.as_batch(step)}
 
     def negatives_among(self, question_Q: Integers, passage_P: Integers) -> NDArray[np.bool_]:
@@ -150,7 +153,8 @@ class PairCollator(StepCollator):
         return {
             "draw": step.number,
             "question_ids": torch.from_numpy(block.question_Q),
-            "pair": self.texts.tokens(block.question_Q[row_N], block.passage_P[column_N]),
+            "question_rows": block.question_Q,
+            "pair": lengths.measured(self.texts.tokens(block.question_Q[row_N], block.passage_P[column_N])),
             "cell_N": torch.from_numpy(row_N * len(block.passage_P) + column_N),
             **self.as_batch(step, related),
         }

@@ -31,7 +31,7 @@ from mpr.catalogue import Parameters
 from mpr.errors import DataError
 from mpr.models import contract, lengths, pretrained, towers
 from mpr.models.contract import Base, ScorerContract
-from mpr.models.lengths import Tokens
+from mpr.models.lengths import Groups, Tokens
 from mpr.models.templates import PairTemplate, tokenizer_files
 from mpr.recipe import keys_towers, rules
 from mpr.recipe.keys import CROSS_ENCODER
@@ -83,7 +83,7 @@ class Head(torch.nn.Linear):
 class CrossEncoder(towers.Recomputing, torch.nn.Module):
     """`groups`: pairs are scored in at most so many groups of similar length (mpr/models/lengths.py)."""
 
-    def __init__(self, settings: keys_towers.Towers, model: Any, base: Base | None = None, groups: int = 1) -> None:
+    def __init__(self, settings: keys_towers.Towers, model: Any, base: Base | None = None, groups: Groups = 1) -> None:
         super().__init__()
         self.settings, self.base, self.groups = settings, base, groups
         self.model = with_head(model)
@@ -92,7 +92,8 @@ class CrossEncoder(towers.Recomputing, torch.nn.Module):
 
     def forward(self, pair: Tokens) -> Tensor:
         """The score of every pair."""
-        return lengths.encode(self.score, pair, self.groups)
+        most = lengths.budget(self.groups, pair["input_ids"].device, self.model.config.hidden_size)
+        return lengths.encode(self.score, pair, *most)
 
     def score(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
         """The same in one forward of all of them."""
@@ -116,7 +117,7 @@ def with_head(model: Any) -> Any:
     return model
 
 
-def build(settings: keys_towers.Towers, tokenizer: Any, seed: int, groups: int = 1) -> CrossEncoder:
+def build(settings: keys_towers.Towers, tokenizer: Any, seed: int, groups: Groups = 1) -> CrossEncoder:
     """The cross-encoder of a recipe, ready to learn. `tokenizer` is the `tokenizers.Tokenizer` of
     mpr/data/_vocabulary.py.
 

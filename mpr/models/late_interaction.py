@@ -40,7 +40,7 @@ from mpr import storage
 from mpr.errors import DataError
 from mpr.models import contract, lengths, pretrained, towers, weight_files
 from mpr.models.contract import Base, ScorerContract
-from mpr.models.lengths import Tokens
+from mpr.models.lengths import Groups, Tokens
 from mpr.models.templates import tokenizer_files
 from mpr.models.towers import inner_products
 from mpr.recipe import keys_towers, rules
@@ -66,7 +66,7 @@ class LateInteraction(towers.Recomputing, torch.nn.Module):
         backbone: Any,
         projection: torch.nn.Linear | None,
         base: Base | None = None,
-        groups: int = 1,
+        groups: Groups = 1,
     ) -> None:
         super().__init__()
         self.settings, self.base, self.groups = settings, base, groups
@@ -80,7 +80,8 @@ class LateInteraction(towers.Recomputing, torch.nn.Module):
     def vectors(self, tokens: Tokens) -> Tensor:
         """A vector of every token, as wide as the batch; those of padding mean nothing."""
         width = tokens["attention_mask"].shape[1]
-        return lengths.encode(partial(self._encoded, width), tokens, self.groups)
+        most = lengths.budget(self.groups, tokens["input_ids"].device, self.backbone.config.hidden_size)
+        return lengths.encode(partial(self._encoded, width), tokens, *most)
 
     def _encoded(self, width: int, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         hidden_NLD = self.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
@@ -110,7 +111,7 @@ def best_matches(question_QLW: Tensor, real_QL: Tensor, passage_PMW: Tensor, rea
     return torch.stack(scores)
 
 
-def build(settings: keys_towers.Towers, tokenizer: Any, seed: int, groups: int = 1) -> LateInteraction:
+def build(settings: keys_towers.Towers, tokenizer: Any, seed: int, groups: Groups = 1) -> LateInteraction:
     """The model of a recipe, ready to learn. `tokenizer` is the `tokenizers.Tokenizer` of mpr/data/_vocabulary.py.
 
     The projection is the base's own where that is a published ColBERT, and otherwise a function of the seed alone.

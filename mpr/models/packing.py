@@ -24,6 +24,7 @@ from torch import Tensor
 from mpr.errors import MprError, RecipeError
 from mpr.models import attention, lengths
 from mpr.models.lengths import Tokens
+from mpr.models.transfer import sent
 from mpr.recipe.keys_towers import PACKABLE
 
 _NAME = "mpr_apart"  # of `_apart` among transformers' attention functions
@@ -32,10 +33,12 @@ _NAME = "mpr_apart"  # of `_apart` among transformers' attention functions
 def prepare(transformers: Iterable[Any]) -> None:
     """From now on each of them reads packed rows too; padded batches give what they gave."""
     from transformers import AttentionInterface, AttentionMaskInterface
-    from transformers.masking_utils import sdpa_mask
+    from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 
     AttentionInterface.register(_NAME, _apart)
-    AttentionMaskInterface.register(_NAME, sdpa_mask)
+    AttentionMaskInterface.register(
+        _NAME, lambda *given, **named: ALL_MASK_ATTENTION_FUNCTIONS["sdpa"](*given, **named)
+    )
     for transformer in transformers:
         family, by = transformer.config.model_type, attention.of(transformer)
         if family not in PACKABLE:
@@ -53,16 +56,18 @@ def encode(backbone: Any, transformer: Any, tokens: Tokens, pooling: str) -> Ten
 
     A text without any token counts as one token of padding: every process must have something to compute.
     """
-    ids_NL = tokens["input_ids"]
-    needed = [max(1, width) for width in lengths.widths(tokens)]
-    rows = lengths.longest_first(needed)
-    length_N = np.asarray([needed[row] for row in rows])
+    tokens = lengths.measured(tokens)
+    ids_NL, (width_N, count_N) = tokens["input_ids"], tokens[lengths.SIZES]
+    if (width_N != count_N).any():
+        raise MprError("texts with padding before or inside them cannot be packed", fix="pad them behind their end")
+    rows = lengths.longest_first(np.maximum(width_N, 1).tolist())
+    length_N = np.maximum(width_N, 1)[rows]
     end_N = np.cumsum(length_N)
     place_T = np.arange(end_N[-1]) - np.repeat(end_N - length_N, length_N)
-    index_T = torch.from_numpy(np.repeat(rows, length_N) * ids_NL.shape[1] + place_T).to(ids_NL.device)
+    index_T = sent(torch.from_numpy(np.repeat(rows, length_N) * ids_NL.shape[1] + place_T), ids_NL.device)
     first = _first_position(transformer)
     if first is None:
-        position_T = torch.from_numpy(place_T).to(ids_NL.device)
+        position_T = sent(torch.from_numpy(place_T), ids_NL.device)
     else:  # as RoBERTa counts: padding has no number, wherever it stands
         real_NL = ids_NL != first - 1
         position_T = (real_NL.cumsum(dim=1) * real_NL + first - 1).flatten()[index_T]
@@ -90,7 +95,7 @@ def _boundaries(transformer: Any, length_N: list[int], device: torch.device) -> 
         return {"attention_mask": torch.ones(1, 1, 1, 1, dtype=torch.bool, device=device), "text_lengths": length_N}
     if by != "flash_attention_2":
         raise MprError(f"attention by {by} cannot tell texts apart", fix="call packing.prepare first")
-    bound_N = torch.from_numpy(np.concatenate([[0], np.cumsum(length_N)]).astype(np.int32)).to(device)
+    bound_N = sent(torch.from_numpy(np.concatenate([[0], np.cumsum(length_N)]).astype(np.int32)), device)
     longest = max(length_N)
     return {
         "attention_mask": None,

@@ -21,7 +21,7 @@ from torch.nn import functional
 from mpr.errors import DataError, RecipeError
 from mpr.models import _adapters, lengths, packing, pretrained, templates
 from mpr.models.contract import Base
-from mpr.models.lengths import Tokens
+from mpr.models.lengths import Groups, Tokens
 from mpr.recipe import keys, keys_towers, rules
 from mpr.recipe.strict_yaml import Finding, dotted
 from mpr.runtime import randomness
@@ -137,7 +137,7 @@ class DualEncoder(Recomputing, torch.nn.Module):
     `groups`: a side's texts are encoded in at most so many groups of similar length (mpr/models/lengths.py).
     """
 
-    def __init__(self, settings: keys_towers.Towers, question: Encoder, passage: Encoder, groups: int = 1) -> None:
+    def __init__(self, settings: keys_towers.Towers, question: Encoder, passage: Encoder, groups: Groups = 1) -> None:
         super().__init__()
         self.groups = groups
         self.settings = settings  # not `config`: transformers' Trainer would write into it
@@ -181,7 +181,8 @@ class DualEncoder(Recomputing, torch.nn.Module):
     def _vectors(self, encoder: Encoder, texts: Tokens) -> Tensor:
         if self.groups == keys.PACKED:
             return encoder.packed(texts)
-        return lengths.encode(encoder, texts, self.groups)
+        device = texts["input_ids"].device
+        return lengths.encode(encoder, texts, *lengths.budget(self.groups, device, encoder.hidden))
 
     def trainable(self) -> list[tuple[str, torch.nn.Parameter]]:
         """Every parameter that learns, with its name; those of shared towers once."""
@@ -197,7 +198,7 @@ class DualEncoder(Recomputing, torch.nn.Module):
 
 
 def build(
-    settings: keys_towers.Towers, tokenizer: Any, seed: int, groups: int = 1, *, published: bool = False
+    settings: keys_towers.Towers, tokenizer: Any, seed: int, groups: Groups = 1, *, published: bool = False
 ) -> DualEncoder:
     """The towers of a recipe, ready to learn. `tokenizer` is the `tokenizers.Tokenizer` of mpr/data/_vocabulary.py.
     `published`: nothing is learned, the encoders are used whole and as their publisher says.
@@ -222,7 +223,7 @@ def build(
 
 
 def learning(
-    settings: keys_towers.Towers, question: Encoder, passage: Encoder, seed: int, groups: int = 1
+    settings: keys_towers.Towers, question: Encoder, passage: Encoder, seed: int, groups: Groups = 1
 ) -> DualEncoder:
     """Encoders as towers of a training: with adapters where the recipe wants them, and what shall not learn frozen.
 

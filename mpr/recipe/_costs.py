@@ -12,6 +12,7 @@ from typing import Any
 from mpr.corpora import Collection
 from mpr.recipe import _backbones, model_names, schedule
 from mpr.recipe._backbones import Backbone
+from mpr.recipe.gpus import GPUS, UTILISATION, WITHOUT_BF16
 from mpr.recipe.keys import DUAL_ENCODER, PACKED, Recipe
 
 TOKENS_PER_WORD = 1.35  # BERT's word pieces a word of English Wikipedia, and
@@ -19,14 +20,6 @@ BYTES_PER_WORD = 6.3  # bytes with the space; both measured, see docs/plan.md
 BYTES_PER_PASSAGE = 64.0  # id, title, offsets and hashes in the passage store
 BYTES_PER_TOKEN_ROW = 33.0  # title tokens and offsets in the token store
 SPECIAL_AND_TITLE_TOKENS = 7.0
-UTILISATION = 0.35  # share of the peak that is assumed to be reached
-PEAK_TERAFLOPS = {  # 32-bit and dense 16-bit, from NVIDIA's data sheets; the SXM versions where there are several
-    "T4": (8.1, 65.0),
-    "V100": (15.7, 125.0),
-    "A100": (19.5, 312.0),
-    "H100": (67.0, 989.0),
-}
-WITHOUT_BF16 = ("T4", "V100")
 BYTES = {"float32": 4.0, "float16": 2.0, "bfloat16": 2.0}
 
 
@@ -211,7 +204,7 @@ def hours(recipe: Recipe, backbone: Backbone, offered: Collection) -> dict[str, 
     if training is None:
         return None
     passage, found, several = forward_flops(backbone, typical_tokens(recipe, offered)), {}, recipe.scale.processes
-    for device in PEAK_TERAFLOPS:
+    for device in GPUS:
         in_bf16 = recipe.training.get("bf16") or recipe.towers.weights == "bfloat16"
         learns_in = "bfloat16" if in_bf16 else "float16" if is_half(recipe) else "float32"
         if (speed := speed_of(device, learns_in)) is None:
@@ -242,7 +235,7 @@ def mining_hours(row: Recipe, offered: Collection) -> dict[str, float]:
             if maker is None or backbone is None or offered.size is None:
                 continue
             passage = forward_flops(backbone, typical_tokens(maker, offered))
-            for device in PEAK_TERAFLOPS:
+            for device in GPUS:
                 if (speed := speed_of(device, source.compute)) is not None:  # type: ignore[attr-defined]
                     found[f"mine with {model} on 1 x {device}"] = offered.size * passage / speed
     return found
@@ -252,7 +245,8 @@ def speed_of(device: str, precision: str) -> float | None:
     """Operations an hour that a GPU is assumed to reach; None: it does not have this precision."""
     if precision == "bfloat16" and device in WITHOUT_BF16:
         return None
-    return PEAK_TERAFLOPS[device][precision != "float32"] * 1e12 * UTILISATION * 3600.0
+    peak = GPUS[device].single if precision == "float32" else GPUS[device].half
+    return peak * 1e12 * UTILISATION * 3600.0
 
 
 def disk(recipe: Recipe, backbone: Backbone | None, offered: Collection) -> dict[str, float | None]:

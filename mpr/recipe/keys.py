@@ -207,10 +207,11 @@ class Scale(Parameters):
     """Gradient cache; null: off."""
     negative_cache: NegativeCache | None = None
     """Negatives from earlier steps; null: none."""
-    groups: Literal["packed"] | Count = 4
-    """Texts of a side are encoded in at most this many groups of similar length, each padded to its longest. Loss and
-    gradient are those of one wide forward up to rounding; only the draws of dropout differ. 1: one wide forward.
-    `packed`: all texts of a side in one row, without padding; not every encoder can."""
+    groups: Literal["auto", "packed"] | Count = "auto"
+    """Texts of a side are encoded in groups of similar length, each padded to its longest: at most this many, and only
+    where a group saves more than it costs on the device. `auto`: at most 4 on a processor, 8 on a GPU. 1: one wide
+    forward. `packed`: all texts of a side in one row without padding, which not every encoder can. Loss and gradient
+    are those of one wide forward up to rounding; only the draws of dropout differ."""
 
 
 class Encoding(Parameters):

@@ -12,7 +12,7 @@ from typing import Any
 
 from mpr import corpora
 from mpr.corpora import BY_MAKER, Collection, Pin
-from mpr.recipe import _backbones, _costs, _host_costs, _published_encoders, model_names, schedule
+from mpr.recipe import _backbones, _costs, _host_costs, _published_encoders, gpus, model_names, schedule
 from mpr.recipe._costs import Memory
 from mpr.recipe._host_costs import INDEX, WORDS, HostCosts
 from mpr.recipe.keys import DESCRIBING, PACKED, Recipe
@@ -276,7 +276,7 @@ def _cost_lines(recipe: Recipe, offered: Collection, facts: dict[str, Any]) -> I
     guess = ""
     if facts["steps"] is None and recipe.trains:
         guess = f" of about {_count(schedule.likely_rows(recipe), 'training questions')}"
-    yield _line("time", f"if {_costs.UTILISATION:.0%} of the peak is reached")
+    yield _line("time", f"if {gpus.UTILISATION:.0%} of the peak is reached")
     if recipe.trains:
         length = "passages at their typical length" if recipe.scale.groups == PACKED else "texts at full length"
         yield _line("", f"training in {16 if _costs.is_half(recipe) else 32} bits, {length}{guess}")

@@ -30,6 +30,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from mpr.errors import MprError, RecipeError
 from mpr.models import lengths
+from mpr.models.transfer import sent
 from mpr.recipe.keys import Cache
 from mpr.runtime.processes import Place
 from mpr.training import _monitor
@@ -265,7 +266,7 @@ def cached_step(
             with state.again(), autocast():
                 vectors = call(model, batch)
             parts = [
-                (made_ND * gradient_ND[torch.as_tensor(rows, device=gradient_ND.device)]).sum()
+                (made_ND * gradient_ND[sent(torch.as_tensor(rows), gradient_ND.device)]).sum()
                 for made_ND, gradient_ND, rows in zip(vectors, gradients, (call.question, call.passage), strict=False)
                 if rows is not None
             ]

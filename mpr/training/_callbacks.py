@@ -100,6 +100,10 @@ class EpochEnds(TrainerCallback):
         stops = state.global_step < state.max_steps
         return self._set(args, control, False) if stops or self._is_due(state.global_step) else control
 
+    def is_last(self, state: Any) -> bool:
+        """Whether the next update is the last of an epoch, or of the run."""
+        return self._is_due(state.global_step + 1) or state.global_step + 1 == state.max_steps
+
     def _is_due(self, step: int) -> bool:
         ends = (number * self.rows_per_update // self.rows_per_epoch for number in (step - 1, step))
         return next(ends) < next(ends)

@@ -38,7 +38,7 @@ from mpr.search.inference import Model
 from mpr.search.vectors import VectorStore
 from mpr.training import _fixed_passages, _step_search, learner
 from mpr.training._block import Completed
-from mpr.training._callbacks import Advice, EpochEnds, OnSave, Patience, Shown, StopOnSignal, stoppable, waited
+from mpr.training._callbacks import Advice, OnSave, Patience, Shown, StopOnSignal, stoppable, waited
 from mpr.training._fixed_passages import FixedPassages
 from mpr.training._step_search import StepSearch
 from mpr.training._trainer import MultiPositiveTrainer
@@ -132,7 +132,7 @@ def trainer_of(
     dataset, accumulation = mined.dataset, arguments.gradient_accumulation_steps
     recipe = dataset.recipe
     evaluator = evaluator_of(dataset, arguments, place)
-    callbacks: list[Any] = [Advice(), EpochEnds(recipe.questions_per_step * accumulation, drawer.rows_per_epoch)]
+    callbacks: list[Any] = [Advice()]
     if recipe.validation is not None and recipe.validation.patience is not None:
         callbacks.append(Patience(recipe.validation.patience))
     model, collator = learner.built(dataset), collator_of(mined, drawer, place)

@@ -21,6 +21,7 @@ from torch import Tensor
 from mpr import storage
 from mpr.data.passages import PassageStore
 from mpr.data.tokens import PADDING, TokenStore
+from mpr.models.transfer import sent
 from mpr.search import encode, vectors
 from mpr.search.inference import Model
 from mpr.search.shards import Places, Store
@@ -53,8 +54,8 @@ class FixedPassages:
         vectors_ND = np.zeros((len(row_N), self.store.width), dtype=np.float32)
         real_N = row_N != PADDING
         vectors_ND[real_N] = self._places.vectors(self._places.place_of[row_N[real_N]])
-        return torch.from_numpy(vectors_ND).to(self.device)
+        return sent(torch.from_numpy(vectors_ND), self.device)
 
     def __call__(self, own_OD: Tensor, batch: Mapping[str, Any]) -> dict[str, Any]:
         """The batch with the vectors of its passages; what the questions look like does not matter."""
-        return {**batch, "passage_PD": self.vectors(batch["passage_ids"].cpu().numpy())}
+        return {**batch, "passage_PD": self.vectors(batch["passage_rows"])}

@@ -29,6 +29,7 @@ from mpr import objectives
 from mpr.batches.targets import columns_of, seen_by
 from mpr.errors import RecipeError
 from mpr.models.towers import inner_products
+from mpr.models.transfer import sent
 from mpr.recipe.keys import Part
 
 TARGETS = ("teacher_QP", "live_QP", "lexical_QP", "grades_QP", "ranks_QP")
@@ -138,6 +139,7 @@ class Terms:
         self.first: Any = entries[0]
         """The one by whose scale scores are looked at."""
         self.terms = tuple(Term.of(entry, number) for number, entry in enumerate(entries))
+        self._coefficients: dict[tuple[torch.dtype, torch.device], Tensor] = {}
 
     @property
     def need_all_questions(self) -> bool:
@@ -181,8 +183,11 @@ class Terms:
             return torch.autograd.grad(loss, scores_OP)[0]
 
     def _factors(self, weight_T: Tensor) -> Tensor:
-        coefficients = [term.coefficient for term in self.terms]
-        return torch.tensor(coefficients, dtype=weight_T.dtype, device=weight_T.device) / _divisors(weight_T)
+        kind = weight_T.dtype, weight_T.device
+        if kind not in self._coefficients:
+            coefficients = torch.tensor([term.coefficient for term in self.terms], dtype=weight_T.dtype)
+            self._coefficients[kind] = sent(coefficients, weight_T.device)
+        return self._coefficients[kind] / _divisors(weight_T)
 
 
 def _divisors(weight_T: Tensor) -> Tensor:

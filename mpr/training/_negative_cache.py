@@ -27,6 +27,7 @@ import torch
 from torch import Tensor
 
 from mpr.batches.collate import Collator
+from mpr.models import lengths
 from mpr.models.towers import inner_products
 from mpr.recipe import keys
 from mpr.runtime import randomness
@@ -105,7 +106,7 @@ class Stream:
             lambda question_Q, row_C: torch.from_numpy(
                 collator.negatives_among(question_Q.cpu().numpy(), row_C.cpu().numpy())
             ).to(device),
-            lambda row_N: {name: part.to(device) for name, part in passages.tokens(row_N.cpu().numpy()).items()},
+            lambda row_N: lengths.moved(passages.tokens(row_N.cpu().numpy()), device),
             temperature,
             seed,
         )

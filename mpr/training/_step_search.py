@@ -37,6 +37,7 @@ from mpr.batches.pairs import Pairs
 from mpr.batches.relations import Block
 from mpr.data.tokens import PADDING
 from mpr.errors import RecipeError
+from mpr.models.transfer import all_sent, sent
 from mpr.recipe.keys import Recipe
 from mpr.recipe.keys_draw import Draw
 from mpr.runtime.processes import Place
@@ -108,16 +109,15 @@ class StepSearch:
         related = self.collator.as_batch(replace(step, block=found.block, shortages=shortages))
         related["ranks_QP"] = torch.from_numpy(_ranks(found))
         related["counts"]["retrieved"] = found.retrieved
-        device = own_OD.device
-        ready = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in related.items()}
+        ready = all_sent(related, own_OD.device)
         return {**batch, **ready, "passage_PD": self.passages.vectors(found.block.passage_P)}
 
     def _hits(self, own_OD: Tensor, place: Place) -> Integers:
         """Rows of passages for every question of the block, those of other processes included."""
         hits = self.search(own_OD.detach().float().cpu().numpy(), self.depth)
-        own_OK = torch.from_numpy(hits.rows_QK).to(own_OD.device)
         if place.world == 1:
             return hits.rows_QK
+        own_OK = sent(torch.from_numpy(hits.rows_QK), own_OD.device)
         parts = [torch.empty_like(own_OK) for _ in range(place.world)]
         distributed.all_gather(parts, own_OK)
         return np.asarray(torch.cat(parts).cpu().numpy())

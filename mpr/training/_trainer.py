@@ -10,7 +10,10 @@ What differs from the stock Trainer, and why:
   large.
 * Where the model under training mines for itself, batches are made anew after each refresh (`RefreshedBatches`).
 * Checkpoints are written into a staging folder and renamed when complete: `mpr/training/_checkpoints.py`.
-* A loss or gradient that is not finite ends the run before the weights change.
+* A loss or gradient that is not finite ends the run before the weights change. Both are looked at once an update, right
+  before the optimizer: to look, the program has to wait for a GPU. DeepSpeed changes the weights within the backward
+  pass, so there the loss is looked at before it, and a gradient only afterwards.
+* Nothing else waits for a GPU: batches are copied without it, and what the host knows is not asked of the device.
 """
 
 from __future__ import annotations
@@ -28,10 +31,12 @@ from transformers import EvalPrediction, TrainingArguments
 from mpr.batches.collate import Collator, PairCollator
 from mpr.errors import NumbersError
 from mpr.mining.refresh import Refresh
-from mpr.models import out_of_memory
+from mpr.models import lengths, out_of_memory
 from mpr.models.kinds import AnyModel
+from mpr.models.transfer import all_sent, sent
 from mpr.recipe.keys import Recipe
 from mpr.training._block import Found
+from mpr.training._callbacks import EpochEnds
 from mpr.training._checkpoints import CommittedCheckpoints
 from mpr.training._monitor import StepSums
 from mpr.training._validation import DevPool
@@ -119,11 +124,14 @@ class MultiPositiveTrainer(CommittedCheckpoints):
             compute_metrics=compute_metrics,
             callbacks=callbacks,
         )
+        per_update = recipe.questions_per_step * args.gradient_accumulation_steps
+        self.epochs = EpochEnds(per_update, collator.drawer.rows_per_epoch)
+        self.add_callback(self.epochs)
         self.model_accepts_loss_kwargs = False
         self.recipe, self.loss, self.collator, self.run, self.evaluator = recipe, loss, collator, run, evaluator
         self.sums = StepSums()
         self.observed: dict[str, float] = {}
-        self._questions = torch.zeros(0)
+        self._looked: list[tuple[torch.Tensor, torch.Tensor]] = []  # loss and questions of each draw of this update
         self._skipped = 0  # updates on end whose gradient was not finite
         _compute_outputs_in_32_bits(self.accelerator)
         self._available = torch.from_numpy(collator.drawer.drawable.lengths())  # of every question, for `_note`
@@ -177,6 +185,8 @@ class MultiPositiveTrainer(CommittedCheckpoints):
     ) -> Any:
         """The loss of one draw; its gradient, averaged over processes, is that of the whole step."""
         found = self.loss.forward(model, inputs)
+        if self.is_deepspeed_enabled and not torch.isfinite(found.loss):
+            self._stop_on(f"the loss is {float(found.loss)}", inputs["question_ids"])
         self._note(found)
         return (found.loss, found) if return_outputs else found.loss
 
@@ -196,56 +206,62 @@ class MultiPositiveTrainer(CommittedCheckpoints):
             )
             self._note(found)
             loss = found.loss.detach() / self.current_gradient_accumulation_steps
-        self._questions = inputs["question_ids"]
-        if not torch.isfinite(loss):
-            self._stop_on(f"the loss is {float(loss)}")
+        self._looked.append((loss.detach(), inputs["question_ids"]))
         return loss
+
+    def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """On the device, without waiting for it."""
+        return all_sent(inputs, self.args.device)
 
     def _note(self, found: Found) -> None:
         """Cheap numbers of every step; the others only of the step before a log. Passages that a source was short of
         are no cells: they are counted for the whole step."""
         inputs = found.batch
-        masks = [inputs[side]["attention_mask"] for side in ("question", "passage", "pair") if side in inputs]
+        texts = [inputs[side] for side in ("question", "passage", "pair") if side in inputs]
         ids_Q = inputs["question_ids"]
-        self._available = self._available.to(ids_Q.device)
+        self._available = sent(self._available, ids_Q.device)
         counts = {name: float(count) for name, count in inputs["counts"].items()}
         short = {name.replace(" ", "_"): counts.pop(name) for name in list(counts) if name.startswith("short of ")}
         block = {"positives": counts.pop("positive"), **{f"cells_{name}": count for name, count in counts.items()}}
         block["positives_available"] = (self._available[ids_Q.clamp_min(0)] * (ids_Q >= 0)).sum()
         parts = {
             "examples": (ids_Q[found.seen.own] >= 0).sum(),
-            "tokens": sum(mask.sum() for mask in masks),
-            "places": float(sum(mask.numel() for mask in masks)),
+            "tokens": float(sum(lengths.measured(each)[lengths.SIZES][1].sum() for each in texts)),
+            "places": float(sum(each["input_ids"].numel() for each in texts)),
         }
         same = {**found.watched, **short}
         if self.recipe.scale.gather:  # every process counts the whole block
             self.sums.add({**same, **block}, parts)
         else:
             self.sums.add(same, {**block, **parts})
-        if self._is_logged_next():
+        if self.accelerator.sync_gradients and self._is_logged_next():
             self.observed = found.observed()
 
     def _is_logged_next(self) -> bool:
         every = int(self.state.logging_steps or 0)
         by_step = every > 0 and (self.state.global_step + 1) % every == 0
         is_first = self.args.logging_first_step and self.state.global_step == 0
-        return by_step or is_first or self.args.logging_strategy == "epoch"
+        by_epoch = self.args.logging_strategy == "epoch" and self.epochs.is_last(self.state)
+        return by_step or is_first or by_epoch
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
         """Called after clipping and before the optimizer: the last moment to refuse a step."""
         norm = super()._get_grad_norm(model, grad_norm=grad_norm)
         scaler = getattr(self.accelerator, "scaler", None)
-        if norm is None:
-            return norm
-        self._skipped = 0 if math.isfinite(float(norm)) else self._skipped + 1
+        looked, self._looked = self._looked, []
+        *losses, size = _on_the_host([*(loss for loss, _ in looked), 0.0 if norm is None else norm])
+        for loss, (_, questions) in zip(losses, looked, strict=True):
+            if not math.isfinite(loss):
+                self._stop_on(f"the loss is {loss}", questions)
+        self._skipped = 0 if math.isfinite(size) else self._skipped + 1
         if self._skipped > (0 if scaler is None else OVERFLOWS):
             again = f" for {self._skipped} updates on end" if scaler is not None else ""
-            self._stop_on(f"the gradient's norm is {float(norm)}{again}")
+            self._stop_on(f"the gradient's norm is {size}{again}", looked[-1][1])
         return norm
 
-    def _stop_on(self, what: str) -> None:
-        """Exit 3: the weights still are those of the last finite update."""
-        split = [int(number) for number in self._questions.tolist() if number >= 0]
+    def _stop_on(self, what: str, questions: torch.Tensor) -> None:
+        """Exit 3: the weights, or under DeepSpeed the last checkpoint, still are those of the last finite update."""
+        split = [int(number) for number in questions.tolist() if number >= 0]
         shown = ", ".join(map(str, split[:8])) + ("..." if len(split) > 8 else "")
         update = self.state.global_step + 1
         fix = "lower training.learning_rate, try bf16 or 32-bit, or look at these questions with `mpr audit`"
@@ -286,6 +302,14 @@ class MultiPositiveTrainer(CommittedCheckpoints):
     def _load_best_model(self) -> None:
         """Nothing: the best checkpoint is loaded, verified, by whoever writes the model. The path that transformers
         remembers is that of the staging folder."""
+
+
+def _on_the_host(values: Sequence[Any]) -> list[float]:
+    """Numbers of the device, all of them in one look."""
+    whole = [value.full_tensor() if hasattr(value, "full_tensor") else value for value in values]  # of sharded weights
+    tensors = [value.detach().reshape(()).float() for value in whole if isinstance(value, torch.Tensor)]
+    found = iter(torch.stack(tensors).tolist() if tensors else [])
+    return [next(found) if isinstance(value, torch.Tensor) else float(value) for value in whole]
 
 
 def _ignore_signals(worker: int) -> None:

@@ -19,7 +19,9 @@ from torch import Tensor, distributed
 
 from mpr.data.token_batches import Side
 from mpr.errors import DataError
+from mpr.models import lengths
 from mpr.models.towers import inner_products
+from mpr.models.transfer import sent
 from mpr.runtime.processes import ALONE, Place
 from mpr.runtime.progress import bar
 from mpr.storage.ragged import Integers, Ragged
@@ -109,13 +111,12 @@ class DevPool:
         with bar(f"{name}s of the validation", len(turns), self.quiet) as progress:
             for turn in turns:
                 places = batches[turn % len(batches)]  # past the end once more from the front, to keep up with others
-                tokens = {key: value.to(device) for key, value in side.tokens(rows[places]).items()}
-                question, passage = model(**{name: tokens})
+                question, passage = model(**{name: lengths.moved(side.tokens(rows[places]), device)})
                 vectors_NW = (question if name == "question" else passage).float()
                 if found is None:
                     found = torch.zeros(len(rows), vectors_NW.shape[1], device=device)
                 if turn < len(batches):
-                    found[torch.from_numpy(places).to(device)] = vectors_NW
+                    found[sent(torch.from_numpy(places), device)] = vectors_NW
                 progress(1)
         assert found is not None
         return self._added(found)

@@ -25,6 +25,7 @@ from mpr.models import attention, contract, packing, templates, towers, towers_f
 from mpr.models.cross_encoder import CrossEncoder
 from mpr.models.kinds import KINDS, AnyModel
 from mpr.models.late_interaction import LateInteraction
+from mpr.models.lengths import Groups
 from mpr.models.towers import DualEncoder
 from mpr.recipe import stages
 from mpr.recipe.keys import DUAL_ENCODER, PACKED, Recipe
@@ -51,7 +52,7 @@ def built(dataset: Dataset) -> AnyModel:
     return scorer  # type: ignore[no-any-return]
 
 
-def towers_of(dataset: Dataset, groups: int = 1) -> DualEncoder:
+def towers_of(dataset: Dataset, groups: Groups = 1) -> DualEncoder:
     """The towers of the dataset's recipe, ready to learn."""
     recipe, folder = dataset.recipe, dataset.models.start
     settings, tokenizer, seed = recipe.towers, dataset.tokenizer(), int(recipe.training.get("seed", 0))

@@ -28,8 +28,9 @@ from mpr.data import tokens
 from mpr.data.dataset import Dataset
 from mpr.data.token_batches import Side
 from mpr.errors import DataError, NumbersError
-from mpr.models import contract, late_interaction, locate
+from mpr.models import contract, late_interaction, lengths, locate
 from mpr.models.kinds import KINDS
+from mpr.models.lengths import Groups
 from mpr.models.templates import Template
 from mpr.models.towers import inner_products
 from mpr.recipe import keys
@@ -53,7 +54,7 @@ class Scorer:
     """Of questions and of passages -> the score of each with each."""
 
     @classmethod
-    def opened(cls, folder: Path, groups: int = 1) -> Scorer:
+    def opened(cls, folder: Path, groups: Groups = 1) -> Scorer:
         """A folder of either kind, every byte verified. `groups` as in `scale.groups`."""
         task = contract.task(folder)
         if task == keys.CROSS_ENCODER:
@@ -95,12 +96,14 @@ class StepTeacher:
         if label is None:
             return None
         groups = dataset.recipe.scale.groups
-        scorer = Scorer.opened(located(dataset), 4 if groups == keys.PACKED else groups)  # a teacher is never packed
+        scorer = Scorer.opened(
+            located(dataset), "auto" if groups == keys.PACKED else groups
+        )  # a teacher is never packed
         scorer.module.to(device).requires_grad_(False)
         return cls(label.model, scorer, *_sides(dataset, scorer), rank, device, label.compute)
 
     def __call__(self, own_OD: Tensor, batch: Mapping[str, Any]) -> dict[str, Any]:
-        question_Q, passage_P = (batch[key].cpu().numpy() for key in ("question_ids", "passage_ids"))
+        question_Q, passage_P = batch["question_rows"], batch["passage_rows"]
         first = self.rank * len(own_OD) if len(question_Q) > len(own_OD) else 0
         own = slice(first, first + len(own_OD))
         scores_OP = self.scores(question_Q[own], passage_P)
@@ -125,8 +128,8 @@ class StepTeacher:
     def _encoded(self, role: str, side: Side, row_N: Integers) -> Iterator[Any]:
         """What the texts become, in pieces."""
         for start in range(0, len(row_N), AT_ONCE):
-            tokens_of = side.tokens(row_N[start : start + AT_ONCE])
-            yield self.scorer.encoded(role, {name: part.to(self.device) for name, part in tokens_of.items()})
+            texts = lengths.moved(side.tokens(row_N[start : start + AT_ONCE]), self.device)
+            yield self.scorer.encoded(role, texts)
 
 
 def _sides(dataset: Dataset, scorer: Scorer) -> tuple[Side, Side]:

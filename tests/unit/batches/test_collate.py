@@ -196,7 +196,7 @@ def flat(batch: dict[str, Any]) -> dict[str, Any]:
     found = {}
     for name, value in batch.items():
         for inner, content in value.items() if isinstance(value, dict) else [("", value)]:
-            found[f"{name}.{inner}"] = content.tolist() if isinstance(content, torch.Tensor) else content
+            found[f"{name}.{inner}"] = content.tolist() if hasattr(content, "tolist") else content
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -120,3 +121,67 @@ def test_real_encoders(tmp_path: Path, family: str, examined: Examined) -> None:
             found_ND = lengths.encode(encoder, tokens, most, price=0)
             assert (found_ND - together_ND).abs().max() < 2e-5 * together_ND.abs().max()
     examined(3 * len(together_ND), "vectors")
+
+
+def test_what_was_measured_goes_along(examined: Examined) -> None:
+    """Sizes of a part are those of its rows, and nobody looks at the mask again."""
+    tokens = lengths.measured(batch([[5, 6, 7], [8], [9, 10]]))
+    assert tokens[lengths.SIZES].tolist() == [[3, 1, 2], [3, 1, 2]]
+    blind = {**tokens, "attention_mask": torch.zeros_like(tokens["attention_mask"])}
+    assert lengths.widths(blind) == [3, 1, 2]
+    part = lengths.cut(blind, [2, 1])
+    assert part[lengths.SIZES].tolist() == [[2, 1], [2, 1]]
+    assert part["input_ids"].tolist() == [[9, 10], [8, 0]]
+    left = lengths.measured(batch([[5, 6, 7], [8]], left=True))
+    assert left[lengths.SIZES].tolist() == [[3, 3], [3, 1]]
+    examined(3, "batches")
+
+
+def test_the_price_of_a_group_is_that_of_the_device(monkeypatch: pytest.MonkeyPatch, examined: Examined) -> None:
+    """Tokens in the time of 80 launches a layer, by the peaks of the data sheets: computed here for BERT-base."""
+    assert lengths.budget("auto", torch.device("cpu"), 768) == (4, 256)
+    assert lengths.budget(2, torch.device("cpu"), 768) == (2, 256)
+    expected = {"Tesla T4": 300, "NVIDIA A100-SXM4-40GB": 1440, "NVIDIA H100 80GB HBM3": 4565, "NVIDIA H200": 4565}
+    for name, price in {**expected, "something else": 1440}.items():
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda device, name=name: name)
+        lengths._gpu_price.cache_clear()
+        most, found = lengths.budget("auto", torch.device("cuda:0"), 768)
+        assert most == 8
+        assert found == pytest.approx(price, rel=0.01), name
+    lengths._gpu_price.cache_clear()
+    assert lengths.groups([256] * 30 + [100] * 30, 4, price=4565) == [list(range(30)), list(range(30, 60))]
+    assert lengths.groups([110] * 30 + [100] * 30, 4, price=4565) == [list(range(60))]
+    examined(len(expected) + 1, "GPUs")
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "distilbert", "mpnet", "electra", "modernbert", "qwen3"])
+def test_padding_is_not_looked_for_in_a_mask(
+    tmp_path: Path, family: str, monkeypatch: pytest.MonkeyPatch, examined: Examined
+) -> None:
+    """Same vectors, bit for bit, whether transformers looks at the padding or is told; told, it does not look."""
+    from transformers import masking_utils
+
+    folder, tokenizer = published(tmp_path / family, family), tokenizer_of(family)
+    encoder = towers.build(settings(base=str(folder)), tokenizer, 1).eval().passage
+    rows = random_rows(tokenizer.get_vocab_size(), count=12)
+    texts = [batch(rows), batch([row[:3] for row in rows if len(row) >= 3])]  # with padding, and without any
+    with torch.no_grad():
+        expected = [encoder(**each) for each in texts]
+    looked = []
+    for name in ("_ignore_bidirectional_mask_sdpa", "_ignore_causal_mask_sdpa"):
+        made = getattr(masking_utils, name)
+
+        def asked(mask: torch.Tensor | None, *rest: int, made: Callable[..., bool] = made, **named: int) -> bool:
+            looked.append(mask is not None)
+            return bool(made(mask, *rest, **named))
+
+        monkeypatch.setattr(masking_utils, name, asked)
+    with torch.no_grad():
+        found = [lengths.encode(encoder, each, most=1) for each in texts]
+        assert not any(looked)
+        again = [encoder(**each) for each in texts]  # elsewhere transformers looks as before
+    for one, other, third in zip(expected, found, again, strict=True):
+        assert torch.equal(one, other)
+        assert torch.equal(one, third)
+    assert any(looked) or family in ("mpnet",), "these build their masks in another way"
+    examined(2 * len(texts[0]["input_ids"]), "vectors")

@@ -12,7 +12,7 @@ from transformers import BertConfig, BertModel
 
 from mpr import corpora
 from mpr.data import passages, tokens
-from mpr.recipe import _backbones, _costs, plan, strict_yaml
+from mpr.recipe import _backbones, _costs, gpus, plan, strict_yaml
 from mpr.recipe import read as recipe_file
 from mpr.recipe._backbones import Backbone
 from mpr.recipe.keys import Recipe
@@ -243,7 +243,7 @@ def test_times_that_dpr_published() -> None:
     found = _costs.hours(recipe, BERT, corpora.of(recipe.data.corpus))
     assert found is not None
     assert 24 / 5 < found["train on 8 x V100"] < 24
-    padded = 21_015_324 * _costs.forward_flops(BERT, 256) / (15.7e12 * _costs.UTILISATION * 3600)
+    padded = 21_015_324 * _costs.forward_flops(BERT, 256) / (15.7e12 * gpus.UTILISATION * 3600)
     assert 66.7 / 2 < padded < 66.7 * 2
 
 

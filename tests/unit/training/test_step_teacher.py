@@ -91,7 +91,7 @@ def expected(asked: StepTeacher, question: int, passage: int) -> float:
 
 
 def batch(question_Q: list[int], passage_P: list[int]) -> dict[str, Any]:
-    return {"question_ids": torch.tensor(question_Q), "passage_ids": torch.tensor(passage_P)}
+    return {"question_rows": np.array(question_Q), "passage_rows": np.array(passage_P)}
 
 
 @torch.no_grad()
