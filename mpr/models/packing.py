@@ -35,10 +35,11 @@ def prepare(transformers: Iterable[Any]) -> None:
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 
+    def mask(*places: Any, **named: Any) -> Any:  # of a padded batch, by whatever makes them for torch's attention
+        return ALL_MASK_ATTENTION_FUNCTIONS["sdpa"](*places, **named)
+
     AttentionInterface.register(_NAME, _apart)
-    AttentionMaskInterface.register(
-        _NAME, lambda *given, **named: ALL_MASK_ATTENTION_FUNCTIONS["sdpa"](*given, **named)
-    )
+    AttentionMaskInterface.register(_NAME, mask)
     for transformer in transformers:
         family, by = transformer.config.model_type, attention.of(transformer)
         if family not in PACKABLE:

@@ -95,10 +95,9 @@ class StepTeacher:
         label = dataset.recipe.step_teacher
         if label is None:
             return None
-        groups = dataset.recipe.scale.groups
-        scorer = Scorer.opened(
-            located(dataset), "auto" if groups == keys.PACKED else groups
-        )  # a teacher is never packed
+        wanted = dataset.recipe.scale.groups
+        groups: Groups = "auto" if wanted == keys.PACKED else wanted  # of what learns; a teacher may be of any family
+        scorer = Scorer.opened(located(dataset), groups)
         scorer.module.to(device).requires_grad_(False)
         return cls(label.model, scorer, *_sides(dataset, scorer), rank, device, label.compute)
 

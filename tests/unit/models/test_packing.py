@@ -15,8 +15,13 @@ from transformers import modeling_flash_attention_utils as flash
 from mpr.errors import RecipeError
 from mpr.models import attention, packing
 from mpr.models.towers import Encoder
+from mpr.recipe.keys import Cache
 from mpr.recipe.keys_towers import PACKABLE
+from mpr.runtime.processes import ALONE
+from mpr.training import _block
+from mpr.training._loss import Terms
 from tests.conftest import Examined
+from tests.parity import steps
 from tests.unit.framings import FRAMINGS
 from tests.unit.tiny_models import FAMILIES, SMALL, batch, random_rows
 
@@ -92,14 +97,14 @@ def test_loss_and_gradients_are_the_padded_ones(family: str, examined: Examined)
         padded, packed = transformer(family).to(dtype), transformer(family).to(dtype)
         packing.prepare([packed])
         tokens = rows(padded, pad_of(padded))
-        for pooling in POOLING:
+        for pooling in POOLING if dtype == torch.float32 else ("mean",):
             one, other = Encoder(padded, pooling, False), Encoder(packed, pooling, False)
             expected = step(one, one(**tokens))
             gap = worst(step(other, other.packed(tokens)), expected)
             assert gap < asked, (pooling, dtype, gap)
-            assert worst(step(other, other(**tokens)), expected) == 0, "padded batches are what they were"
             found = max(found, gap) if dtype == torch.float32 else found
-    examined(6, f"steps of {family}, largest difference in 32 bits {found:.1e}")
+    assert worst(step(other, other(**tokens)), expected) == 0, "padded batches are what they were"
+    examined(4, f"steps of {family}, largest difference in 32 bits {found:.1e}")
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta", "modernbert", "qwen3", "mistral"])
@@ -177,6 +182,25 @@ def test_flash_attention_is_told_where_texts_end(
         found = max(found, worst(step(other, other.packed(tokens)), step(one, one(**tokens))))
     assert found < 2 * ASKED
     examined(3, f"steps of {family}, largest difference {found:.1e}")
+
+
+def test_chunks_repeat_their_dropout(examined: Examined) -> None:
+    """The second pass of the gradient cache draws what the first one drew; and noise there is."""
+    towers, made = steps.transformers_of("packed", dropout=0.2), []
+
+    def watched(**sides: Any) -> tuple[Any, Any]:
+        found: tuple[Any, Any] = towers(**sides)
+        made.append([side.detach() for side in found if side is not None])
+        return found
+
+    batch, cache = steps.collator()([1]), Cache(questions=2, passages=3)
+    _block.cached_step(watched, batch, Terms([steps.term("joint_lh")]), ALONE, cache, gather=False)
+    first, second = made[: len(made) // 2], made[len(made) // 2 :]
+    assert all(
+        torch.equal(*pair) for one, other in zip(first, second, strict=True) for pair in zip(one, other, strict=True)
+    )
+    assert not torch.equal(towers(question=batch["question"])[0], towers(question=batch["question"])[0])
+    examined(len(first), "chunks", at_least=5)
 
 
 def test_what_cannot_be_packed_is_refused() -> None:
