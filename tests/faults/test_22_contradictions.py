@@ -133,6 +133,7 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
     "packing fits": [
         (TREC, [PACKED, "towers.last_slot=sep"], "scale.groups", "fills every text up"),
         (WORLD, [PACKED, "towers.attention=eager"], "scale.groups", "cannot tell the texts of one row apart"),
+        (WORLD, [PACKED, "training.torch_compile=true"], "training.torch_compile", "would compile every packed step"),
         (TREC, [*TOKENS, PACKED], "scale.groups", "one vector each"),
     ],
     "lengths fit": [

@@ -145,6 +145,8 @@ def packing_fits(recipe: Recipe) -> Iterator[Finding]:
         yield path, "towers.last_slot: sep fills every text up on purpose", "give a number, or set last_slot: pad"
     if towers.attention == "eager":
         yield path, "attention by eager cannot tell the texts of one row apart", "use sdpa or flash_attention_2"
+    if recipe.training.get("torch_compile"):
+        yield ("training", "torch_compile"), "would compile every packed step anew: no two have one shape", "remove it"
     if family is not None and family not in PACKABLE:
         what = f"texts of '{family}' cannot be packed into one row, or nobody has compared it with padding"
         yield path, what, f"give a number; packed is for {', '.join(PACKABLE)}"

@@ -159,9 +159,7 @@ def _varlen(
 
 
 @pytest.mark.parametrize("family", PACKABLE)
-def test_flash_attention_is_told_where_texts_end(
-    family: str, monkeypatch: pytest.MonkeyPatch, examined: Examined
-) -> None:
+def test_flash_attention_is_told_where_texts_end(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """transformers' own path, with plain products in the place of the kernel, which needs a GPU."""
     supported = dict.fromkeys(("dropout_p", "window_size", "max_seqlen_q", "max_seqlen_k"), True)
     known = dict.fromkeys(("deterministic", "softcap", "s_aux", "learnable_sink", "block_table", "page_table",
@@ -176,12 +174,8 @@ def test_flash_attention_is_told_where_texts_end(
     packed.config._attn_implementation = "flash_attention_2"
     packing.prepare([packed])
     assert attention.of(packed) == "flash_attention_2"
-    tokens, found = rows(padded, pad_of(padded)), 0.0
-    for pooling in POOLING:
-        one, other = Encoder(padded, pooling, False), Encoder(packed, pooling, False)
-        found = max(found, worst(step(other, other.packed(tokens)), step(one, one(**tokens))))
-    assert found < 2 * ASKED
-    examined(3, f"steps of {family}, largest difference {found:.1e}")
+    tokens, one, other = rows(padded, pad_of(padded)), Encoder(padded, "mean", False), Encoder(packed, "mean", False)
+    assert worst(step(other, other.packed(tokens)), step(one, one(**tokens))) < ASKED
 
 
 def test_chunks_repeat_their_dropout(examined: Examined) -> None:
@@ -196,9 +190,8 @@ def test_chunks_repeat_their_dropout(examined: Examined) -> None:
     batch, cache = steps.collator()([1]), Cache(questions=2, passages=3)
     _block.cached_step(watched, batch, Terms([steps.term("joint_lh")]), ALONE, cache, gather=False)
     first, second = made[: len(made) // 2], made[len(made) // 2 :]
-    assert all(
-        torch.equal(*pair) for one, other in zip(first, second, strict=True) for pair in zip(one, other, strict=True)
-    )
+    for one, other in zip(first, second, strict=True):
+        assert all(torch.equal(*pair) for pair in zip(one, other, strict=True))
     assert not torch.equal(towers(question=batch["question"])[0], towers(question=batch["question"])[0])
     examined(len(first), "chunks", at_least=5)
 
