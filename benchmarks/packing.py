@@ -4,8 +4,8 @@
     python benchmarks/packing.py                          # texts of the invented world
     python benchmarks/packing.py --squad FOLDER           # paragraphs of SQuAD, as mpr's corpus squad_closed reads them
 
-There are two ways to keep the texts of one row apart with torch's own attention: texts of one length at a time, which is
-what `scale.groups: packed` does, and one mask for the whole row. Both are here, and both must have the padded loss.
+Texts of one row can be kept apart by torch's own attention in two ways: texts of one length at a time, which is what
+`scale.groups: packed` does, and one mask for the whole row. Both are here, and both must have the padded loss.
 Rounds alternate and ratios are within a round, as in train_step.py. Writes benchmarks/results/packing.md and .json.
 """
 
@@ -116,8 +116,8 @@ def table(found: dict[str, Any], given: argparse.Namespace) -> str:
         "",
         f"Written by benchmarks/packing.py. {where}; torch {snapshot['torch']['version']}, transformers "
         f"{snapshot['packages']['transformers']}. MiniLM-L6 (22 M parameters, shared), {texts}, one positive, in-batch "
-        f"negatives, batch {given.batch}, at most {given.length} tokens, dropout on, attention by torch (sdpa); a batch "
-        f"has {found['tokens']:,.0f} tokens. {given.rounds} alternating rounds of {given.updates - 2} counted updates; "
+        f"negatives, batch {given.batch}, at most {given.length} tokens, dropout on, attention by torch (sdpa); a "
+        f"batch has {found['tokens']:,.0f} tokens. {given.rounds} alternating rounds of {given.updates - 2} counted updates; "
         f"ratios compare medians within a round: median over rounds (lowest to highest). {given.note}".strip(),
         "",
         "| precision | | padding | examples/s | times the speed of one wide forward | of four groups |",

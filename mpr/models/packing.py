@@ -27,7 +27,7 @@ from mpr.models.lengths import Tokens
 from mpr.models.transfer import sent
 from mpr.recipe.keys_towers import PACKABLE
 
-_NAME = "mpr_apart"  # of `_apart` among transformers' attention functions
+_NAME = "sdpa_packed"  # of `_apart` among transformers' attention functions
 
 
 def prepare(transformers: Iterable[Any]) -> None:

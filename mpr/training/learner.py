@@ -40,16 +40,21 @@ def built(dataset: Dataset) -> AnyModel:
     """The model of the dataset's recipe, ready to learn."""
     recipe = dataset.recipe
     if recipe.task == DUAL_ENCODER:
-        model = towers_of(dataset, recipe.scale.groups)
-        transformers = [encoder.transformer for encoder in model.encoders()]
-        attention.use(transformers, recipe.towers.attention)
-        if recipe.scale.groups == PACKED:
-            packing.prepare(transformers)
-        return model
-    seed = int(recipe.training["seed"])
-    scorer: Any = KINDS[recipe.task].build(recipe.towers, dataset.tokenizer(), seed, recipe.scale.groups)
-    attention.use(scorer.recomputed(), recipe.towers.attention)
-    return scorer  # type: ignore[no-any-return]
+        model: AnyModel = towers_of(dataset, recipe.scale.groups)
+    else:
+        seed = int(recipe.training["seed"])
+        model = KINDS[recipe.task].build(recipe.towers, dataset.tokenizer(), seed, recipe.scale.groups)
+    attention.use(_transformers(model), recipe.towers.attention)
+    if recipe.scale.groups == PACKED:
+        packing.prepare(_transformers(model))
+    return model
+
+
+def _transformers(model: AnyModel) -> list[Any]:
+    """Those that learn, and those whose vectors are compared with what learns."""
+    if isinstance(model, DualEncoder):
+        return [encoder.transformer for encoder in model.encoders()]
+    return model.recomputed()
 
 
 def towers_of(dataset: Dataset, groups: Groups = 1) -> DualEncoder:
@@ -119,4 +124,5 @@ def write(target: Path, model: AnyModel, dataset: Dataset, receipt: Mapping[str,
     start = dataset.models.start
     if isinstance(model, DualEncoder) and start is not None and contract.read(start).weights != "adapter":
         model.merge_adapters()  # they came on top of a whole model: no base has its weights
-    KINDS[dataset.recipe.task].write(target, model, dataset.tokenizer(), receipt)
+    computed = {"attention": ", ".join(sorted({attention.of(each) for each in _transformers(model)}))}
+    KINDS[dataset.recipe.task].write(target, model, dataset.tokenizer(), {**receipt, **computed})
