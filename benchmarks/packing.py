@@ -5,7 +5,7 @@
     python benchmarks/packing.py --squad FOLDER           # paragraphs of SQuAD, as mpr's corpus squad_closed reads them
 
 Texts of one row can be kept apart by torch's own attention in two ways: texts of one length at a time, which is what
-`scale.groups: packed` does, and one mask for the whole row. Both are here, and both must have the padded loss.
+`scale.groups: packed` does, and one mask for the whole row (`--mask`). Every way must have the padded loss.
 Rounds alternate and ratios are within a round, as in train_step.py. Writes benchmarks/results/packing.md and .json.
 """
 
@@ -32,7 +32,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--updates", type=int, default=6, help="in a round; the first two do not count")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16"], choices=("fp32", "bf16"))
-    parser.add_argument("--without-mask", action="store_true", help="leave the mask for the whole row out: it is slow")
+    parser.add_argument("--mask", action="store_true", help="the mask for the whole row too: slow, and gigabytes of it")
     parser.add_argument("--note", default="", help="a sentence about the machine, for the page")
     return parser.parse_args()
 
@@ -71,7 +71,7 @@ def measured(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     task = Task(chosen[: 60 * given.batch], given.model or default_model(), given.batch, given.length, folder)
     task.write()
     everyone = [Ours(task, 1), Ours(task, 4), Ours(task, "packed")]
-    everyone += [] if given.without_mask else [OneMask(task)]
+    everyone += [OneMask(task)] if given.mask else []
     losses = {each.name: each.losses() for each in everyone}
     if max(losses.values()) - min(losses.values()) > 1e-5:
         raise SystemExit(f"not the same loss of the first batch: {losses}")
@@ -117,8 +117,8 @@ def table(found: dict[str, Any], given: argparse.Namespace) -> str:
         f"Written by benchmarks/packing.py. {where}; torch {snapshot['torch']['version']}, transformers "
         f"{snapshot['packages']['transformers']}. MiniLM-L6 (22 M parameters, shared), {texts}, one positive, in-batch "
         f"negatives, batch {given.batch}, at most {given.length} tokens, dropout on, attention by torch (sdpa); a "
-        f"batch has {found['tokens']:,.0f} tokens. {given.rounds} alternating rounds of {given.updates - 2} counted updates; "
-        f"ratios compare medians within a round: median over rounds (lowest to highest). {given.note}".strip(),
+        f"batch has {found['tokens']:,.0f} tokens. {given.rounds} alternating rounds of {given.updates - 2} counted "
+        f"updates; ratios compare medians within a round: median over rounds (lowest to highest). {given.note}".strip(),
         "",
         "| precision | | padding | examples/s | times the speed of one wide forward | of four groups |",
         "|---|---|--:|--:|--:|--:|",
