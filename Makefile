@@ -3,6 +3,7 @@
 # make quickstart setup, then train, search, score and compare on the embedded collection, offline
 # make test       setup, then the default test suite
 # make test-small a few minutes of it: what differs between Pythons and builds of torch
+# make test-floor the same with the oldest versions that pyproject.toml allows
 # make check      linters, types, recipes, generated pages, leaderboard
 # make faults     what is too slow for the default suite: sweeps of faults, all sixteen systems, every row on a stand-in
 # make attack     seeded damage to files, recipes, model folders and runs, and kills: hours on two cores
@@ -23,7 +24,7 @@ UV_VERSION := 0.13.8
 export OMP_WAIT_POLICY ?= PASSIVE
 export TOKENIZERS_PARALLELISM ?= true
 
-.PHONY: setup packages quickstart test test-small check faults attack docs table clean
+.PHONY: setup packages quickstart test test-small test-floor check faults attack docs table clean
 setup: $(VENV)/.locked
 packages: $(VENV)/.packages
 
@@ -49,6 +50,13 @@ test: setup
 
 test-small: setup
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "small and not slow"
+
+# Direct dependencies in their oldest allowed versions, in an environment of their own.
+FLOOR := $(VENV)-floor
+test-floor: setup
+	$(PYTHON) -m venv $(FLOOR)
+	$(BIN)/uv pip install --quiet --python $(FLOOR)/bin/python --resolution lowest-direct --editable . --group test
+	$(FLOOR)/bin/python -m pytest -n auto --dist loadfile -m "small and not slow"
 
 check: setup
 	$(BIN)/ruff check .
@@ -82,4 +90,4 @@ table: setup
 	$(BIN)/mpr leaderboard build
 
 clean:
-	rm -rf $(VENV) .mpr build dist
+	rm -rf $(VENV) $(FLOOR) .mpr build dist

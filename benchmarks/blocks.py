@@ -21,7 +21,7 @@ class Shape:
     shared: bool
     device: str
     autocast: str = "none"  # none | bfloat16 | float16
-    groups: int = 1
+    groups: Any = 1  # a number, or `auto`
 
     @property
     def heads(self) -> int:

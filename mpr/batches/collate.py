@@ -94,6 +94,7 @@ class StepCollator(ABC):
             "positives_QP": torch.from_numpy(related.positives_QP),
             "negatives_QP": torch.from_numpy(related.negatives_QP),
             **{name: torch.from_numpy(values_QP) for name, values_QP in self.targets(step.block, related).items()},
+            "positive_columns": np.flatnonzero(related.positives_QP.any(axis=0)),
             "counts": {**related.counts, **{f"short of {name}": n for name, n in step.shortages.items()}},
         }
 
@@ -122,6 +123,17 @@ class Collator(StepCollator):
         if self.passages is not None:
             found["passage"] = lengths.measured(self.passages.tokens(share_of(block.passage_P, place)))
         return found if self.questions_only else {**found, **self.as_batch(step)}
+
+    def known_among(self, question_Q: Integers, passage_P: Integers) -> tuple[Integers, Integers]:
+        """The (row, column) of all others, of distinct passages of which there may be a hundred thousand."""
+        _, passage_K, _ = self.drawer.positives.known(question_Q[question_Q != PADDING])
+        known_U = np.unique(self.text_hashes[passage_K])
+        hash_P = self.text_hashes[np.where(passage_P == PADDING, 0, passage_P)]
+        place_P = np.minimum(np.searchsorted(known_U, hash_P), max(len(known_U) - 1, 0))
+        is_known_P = known_U[place_P] == hash_P if len(known_U) else np.zeros(len(hash_P), dtype=bool)
+        column_M = np.flatnonzero(is_known_P & (passage_P != PADDING))
+        row_N, place_N = np.nonzero(~self.negatives_among(question_Q, passage_P[column_M]))
+        return row_N, column_M[place_N]
 
     def negatives_among(self, question_Q: Integers, passage_P: Integers) -> NDArray[np.bool_]:
         """Which of any distinct passages may be negatives of these questions: all but what is known of them."""

@@ -214,10 +214,7 @@ class Mining:
             size = max(1, min(CHUNK, math.ceil(len(self.ground.questions) / (TURNS * place.world))))
         if not group.first(partial(self.opened, place.world)):
             self.propose(size, place)
-            if place.world > 1:  # one that cannot come ends all of them (`mpr/runtime/processes.py`)
-                from torch import distributed
-
-                distributed.barrier()
+            group.wait()
             group.first(partial(self.finish, size))
         return CandidateTable(self.target)
 

@@ -14,6 +14,7 @@ from mpr.recipe import schedule
 from mpr.recipe.keys import Cache, Recipe
 
 SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "Unable to allocate")
+LEAST_SHARE = 0.1  # of a GPU for the search of every step: below that, smaller steps help more
 _ANOTHER = "as another run (--fork NAME, or another folder), since the recipe is part of what a run is"
 
 
@@ -30,6 +31,12 @@ def becomes(refusal: Callable[[], RecipeError]) -> Iterator[None]:
 
 def in_training(recipe: Recipe, sharded: bool = False) -> RecipeError:
     """The next smaller chunks; where a chunk is one text already, or weights are sharded, what else there is."""
+    share = 0.0 if recipe.step_search is None or recipe.refresh is None else recipe.refresh.device_share
+    if share > LEAST_SHARE:
+        smaller_share = f"--set refresh.device_share={max(share / 2, LEAST_SHARE):g}"
+        fix = f"{smaller_share} leaves more of the GPU to training, {_ANOTHER}"
+        what = "out of memory in training, beside the search of every step; nothing was changed"
+        return RecipeError(what, key="refresh.device_share", fix=fix)
     smaller = None if sharded else _smaller(recipe)
     if smaller is None:
         return _without_chunks(recipe, "" if sharded else " with one text at a time")

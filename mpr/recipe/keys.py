@@ -176,6 +176,9 @@ class Refresh(Parameters):
     """Share of the training questions that a search after the first is for, in turn; the others keep what they have."""
     stale: bool = False
     """true: candidates are used one interval later, as where another machine looks for them while training goes on."""
+    device_share: Share = 0.4
+    """With a search in every step: how much of a GPU's free memory it may take before the model is there. What does not
+    fit is read from the disk in every step; the result is the same."""
 
 
 class Cache(Parameters):

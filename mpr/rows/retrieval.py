@@ -189,6 +189,7 @@ class Retrieval:
         of = corpus.manifest.digest, device, group.place
         if self._shared is None or self._shared[0] != of:
             self._shared = of, Shared.open(corpus, group.place, budget_bytes=self.budget, device=device)
+            group.wait()
         return self._shared[1]
 
     def _faiss(self, corpus: VectorStore) -> FaissIndex:

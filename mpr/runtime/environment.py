@@ -223,7 +223,7 @@ def _torch() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
-        "matmul_precision": torch.get_float32_matmul_precision(),
+        "matmul_precision": _matmul_precision(torch),
         "gpus": [],
     }
     if torch.cuda.is_available():
@@ -234,3 +234,11 @@ def _torch() -> dict[str, Any]:
             for device in devices
         ]
     return facts
+
+
+def _matmul_precision(torch: Any) -> str:
+    """torch refuses to be asked the old way once one of its newer settings was used, as `training.tf32` does."""
+    try:
+        return str(torch.get_float32_matmul_precision())
+    except RuntimeError:
+        return str(torch.backends.cuda.matmul.fp32_precision)

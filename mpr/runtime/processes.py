@@ -5,7 +5,7 @@ cannot carry bad news: a process that raises leaves the others waiting in a barr
 beside them the processes share a small store of keys, the one by which torch made them find one another:
 
 * what only the first process may do (take the lock, prepare data, claim the folder) is done by `first`, and the others
-  wait for its answer, however long that takes, without a collective;
+  wait for its answer, however long that takes, without a collective; where all work and must meet, they `wait`;
 * the first error is put there with its exit code. The process that had it says what happened; all others end with the
   same code and say nothing. One that is stuck in a collective is ended by a thread that watches the store.
 """
@@ -86,11 +86,22 @@ class Group:
             answer = action()
             self.store.set(key, json.dumps(answer))
             return answer
-        while not self.store.check([key]):
+        self._wait_for([key])
+        return json.loads(self.store.get(key))
+
+    def wait(self) -> None:
+        """Until every process is here, however long that takes: a collective would give up after a time of its own."""
+        if self.store is None:
+            return
+        self._turn += 1
+        self.store.set(f"turn {self._turn} of {self.place.rank}", "")
+        self._wait_for([f"turn {self._turn} of {rank}" for rank in range(self.place.world)])
+
+    def _wait_for(self, keys: list[str]) -> None:
+        while not self.store.check(keys):
             if self.store.check([FAILED]):
                 raise EndedElsewhere(self._code())
             time.sleep(POLL)
-        return json.loads(self.store.get(key))
 
     def blamed(self, error: BaseException) -> BaseException:
         """The same error where it is the first of the run, otherwise that another process has ended it."""

@@ -181,8 +181,7 @@ def run(task: Task, target: Path, group: Group = ONE_PROCESS) -> VectorStore:
     with unfinished.held() if first else nullcontext():
         missing = group.first(lambda: _missing(task, unfinished))
         _encode(task, unfinished, missing[group.place.rank :: group.place.world], quiet=not first)
-        if group.place.world > 1:
-            distributed.barrier()
+        group.wait()
         group.first(lambda: _finished(task, unfinished, meter, group.place.world))
     return VectorStore(target)
 

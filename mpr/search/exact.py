@@ -15,6 +15,7 @@ Shapes: Q questions of a tile, B passages of a block, N pairs, K hits, D the wid
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -43,11 +44,21 @@ DEVICE_SLACK = 64 << 20  # what libraries set up there for products, and what th
 
 
 @dataclass(frozen=True)
+class DeviceShare:
+    """How much of what is free on a GPU a search may take, and which key says so."""
+
+    of_free: float = DEVICE_SHARE / 100
+    key: str = "search.device"
+    fix: str = "end what else uses the device, or search on the processor (CUDA_VISIBLE_DEVICES=)"
+
+
+@dataclass(frozen=True)
 class Room:
     """Bytes for a search: of the process, and of a device with memory of its own (None: the processor's is one)."""
 
     process: int
     device: int | None = None
+    share: DeviceShare = field(default_factory=lambda: DeviceShare())
 
 
 @dataclass(frozen=True)
@@ -78,8 +89,7 @@ def _too_small(working: Room, room: Room) -> RecipeError:
         what = f"a budget of {room.process:,} bytes is too small: one question and one block need {needed:,}"
         return RecipeError(what, key="search.budget_bytes", fix=f"allow at least {needed:,} bytes")
     what = f"the device has {room.device:,} bytes for a search: one question and one block need {working.device:,}"
-    fix = "end what else uses the device, or search on the processor (CUDA_VISIBLE_DEVICES=)"
-    return RecipeError(what, key="search.device", fix=fix)
+    return RecipeError(what, key=room.share.key, fix=room.share.fix)
 
 
 def _working(tile: int, block: int, k: int, width: int, apart: bool) -> Room:
@@ -99,8 +109,13 @@ def _working(tile: int, block: int, k: int, width: int, apart: bool) -> Room:
 
 
 def free_on(device: torch.device) -> int | None:
-    """Free bytes of a device with memory of its own."""
-    return int(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else None
+    """Free bytes of a device with memory of its own. What torch only holds for later use is given back first: the
+    device would count it as used."""
+    if device.type != "cuda":
+        return None
+    gc.collect()
+    torch.cuda.empty_cache()
+    return int(torch.cuda.mem_get_info(device)[0])
 
 
 @dataclass
@@ -120,22 +135,29 @@ class Exact:
         device: str = "cpu",
         first_pass: str | None = None,
         free_on: Callable[[torch.device], int | None] = free_on,
+        share: DeviceShare | None = None,
+        remembers: bool = False,
     ) -> Exact:
-        """Reads the store once, refuses numbers that are not finite, and keeps what fits beside working memory.
+        """Refuses numbers that are not finite, and keeps what fits beside working memory. It reads the store once, or,
+        with `remembers`, only the first time: what was measured stays beside it.
 
         `budget_bytes` is what this and the searches may add to the memory of the process, pages of the store included.
-        What lies on a GPU does not count: there, three quarters of what `free_on` reports now are the limit.
+        What lies on a GPU does not count: there, a share of what `free_on` reports now is the limit.
         """
-        place = torch.device(device)
+        place, share = torch.device(device), share or DeviceShare()
         free = free_on(place)
-        room = Room(budget_bytes, None if free is None else free * DEVICE_SHARE // 100)
-        working = MemoryPlan.of(TILE, TYPICAL, store.width, room, place.type == "cuda").working
+        room = Room(budget_bytes, None if free is None else int(free * share.of_free), share)
+        plan = MemoryPlan.of(TILE, TYPICAL, store.width, room, place.type == "cuda")
+        working = plan.working
         size = sum(shard.vectors.nbytes for shard in store.shards)
         keeps = size + working.process <= budget_bytes
         spare = budget_bytes - working.process - (size if keeps else 0)
         if room.device is not None:
             spare = room.device - (working.device or 0)
-        return cls(FirstPass.of(store, device, first_pass, max(spare, 0) * 3 // 4, keeps), room)
+        at_once = PANEL if place.type == "cpu" else max(min(plan.passages // (4 * PANEL), 8), 1) * PANEL
+        spare = max(spare, 0) * 3 // 4
+        apart = room.device is not None
+        return cls(FirstPass.of(store, device, first_pass, spare, keeps, at_once, apart, remembers), room)
 
     def search(self, queries_QD: Floats, k: int) -> TopK:
         """The k best passages of each question."""
@@ -154,8 +176,8 @@ class Exact:
         kept = sum(kept_ND.nbytes for kept_ND in self.first.kept)
         pages = sum(shard.vectors.nbytes for shard in self.first.store.shards) if self.first.keeps else 0
         if self.room.device is None:
-            return Room(self.room.process - kept - pages)
-        return Room(self.room.process - pages, self.room.device - kept)
+            return Room(self.room.process - kept - pages, None, self.room.share)
+        return Room(self.room.process - pages, self.room.device - kept, self.room.share)
 
     def _tile(self, queries_QD: Floats, k: int, passages: int) -> TopK:
         store = self.first.store

@@ -112,7 +112,8 @@ class Shared:
         """`budget_bytes` and `device` are those of this process."""
         shares = [Share.of(store, number, place.world) for number in range(place.world)]
         mine = shares[place.rank]
-        own = Exact.open(mine, budget_bytes=budget_bytes, device=device) if len(mine) else None
+        about: dict[str, Any] = {"budget_bytes": budget_bytes, "device": device, "remembers": True}
+        own = Exact.open(mine, **about) if len(mine) else None
         return cls(place, tuple(len(share) for share in shares), own)
 
     def search(self, queries_QD: Floats, k: int) -> TopK:

@@ -134,7 +134,8 @@ class Source(sources.Source):
         if self.params.depth > len(passages):
             what = f"source '{self.params.as_}' looks for the {self.params.depth:,} best of {len(passages):,} passages"
             raise RecipeError(what, key="sources.depth", fix=f"choose a depth from 1 to {len(passages):,}")
-        return Exact.open(self._passages, budget_bytes=_BUDGET, device=self._device)
+        stays = self.ground.learner is None  # vectors of the model under training are removed after the search
+        return Exact.open(self._passages, budget_bytes=_BUDGET, device=self._device, remembers=stays)
 
     @cached_property
     def _passages(self) -> VectorStore:

@@ -21,6 +21,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from mpr import storage
 from mpr.errors import StorageError
 from mpr.recipe.keys import Recipe
+from mpr.runtime.processes import Group
 from mpr.training.learner import StepLoss
 from mpr.training.run_folder import CHECKPOINT, RunFolder
 
@@ -35,6 +36,7 @@ class CommittedCheckpoints(Trainer):
     """The part of `MultiPositiveTrainer` that writes and reads checkpoints."""
 
     run: RunFolder
+    group: Group
     recipe: Recipe
     loss: StepLoss
     _staging: Path | None = None
@@ -62,8 +64,8 @@ class CommittedCheckpoints(Trainer):
                 raise
             finally:
                 self._staging = None
-            self.accelerator.wait_for_everyone()
-        self.accelerator.wait_for_everyone()
+            self.group.wait()
+        self.group.wait()  # the first process hashes and commits what all have written
         if self.is_world_process_zero():
             self._forget_old()
 
@@ -99,10 +101,7 @@ class CommittedCheckpoints(Trainer):
 
     def _agreed(self, value: Any) -> Any:
         """What the first process found, on all of them: their disks may tell of a rename at different times."""
-        values = [value]
-        if self.args.world_size > 1:
-            torch.distributed.broadcast_object_list(values, src=0)
-        return values[0]
+        return self.group.first(lambda: value)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         """Only the weights: tokenizer and contract belong to the finished model, arguments to the recipe.

@@ -31,7 +31,7 @@ from mpr.models.templates import PairTemplate, Template
 from mpr.recipe.keys import Recipe
 from mpr.recipe.schedule import RefreshSchedule
 from mpr.runtime import processes
-from mpr.runtime.processes import Group, Place
+from mpr.runtime.processes import ONE_PROCESS, Group, Place
 from mpr.runtime.progress import bar
 from mpr.search import encode
 from mpr.search.inference import Model
@@ -59,9 +59,8 @@ def fit(
     dataset, place = mined.dataset, group.place
     recipe = dataset.recipe
 
-    # What does not change in training: vectors of passages, and clusters of questions. The first process makes them.
-    encoded = group.first(lambda: _passage_vectors(dataset, str(arguments.device)))
-    passages = VectorStore(Path(encoded)) if encoded else None
+    # What does not change in training: vectors of passages, which all processes make, and clusters of questions.
+    passages = _passage_vectors(dataset, str(arguments.device), group)
     clustered = group.first(lambda: _clusters(dataset, str(arguments.device)))
 
     # Draws
@@ -81,7 +80,8 @@ def fit(
                 own.resume(storage.read_manifest(resumed, CHECKPOINT).receipt.get("candidates", {}), resumed)
 
         # Model, batches, trainer
-        trainer = trainer_of(mined, drawer, folder, arguments, place, passages, own)
+        trainer = trainer_of(mined, drawer, folder, arguments, place, passages, own, group)
+        group.wait()  # one may have opened a search that takes minutes; what follows are collectives
         if place.rank == 0:
             _say(recipe, drawer, arguments, resumed)
         trainer.add_callback(StopOnSignal(stopper))
@@ -115,7 +115,7 @@ def fit(
     if model is not None:
         receipt = {"updates": trainer.state.global_step, "best": best, "recipe": recipe.name}
         learner.write(folder.model, model, dataset, receipt)
-    trainer.accelerator.wait_for_everyone()
+    group.wait()
     return True
 
 
@@ -127,6 +127,7 @@ def trainer_of(
     place: Place,
     passages: VectorStore | None = None,
     own: Refresh | None = None,
+    group: Group = ONE_PROCESS,
 ) -> MultiPositiveTrainer:
     """Everything that trains. `passages`: the vectors of those that do not learn; `own`: what mines between steps."""
     dataset, accumulation = mined.dataset, arguments.gradient_accumulation_steps
@@ -145,6 +146,7 @@ def trainer_of(
         collator=collator,
         draws=arguments.max_steps * accumulation,
         run=folder,
+        group=group,
         evaluator=evaluator,
         compute_metrics=None if evaluator is None else Measures(len(evaluator.passage_P)),
         callbacks=callbacks,
@@ -273,18 +275,18 @@ def completed_of(
 # What does not change in training
 
 
-def _passage_vectors(dataset: Dataset, device: str) -> str:
-    """Encodes the passages with the weights that training starts from, where these are never encoded again; where the
-    vectors are. Empty where passages learn."""
+def _passage_vectors(dataset: Dataset, device: str, group: Group) -> VectorStore | None:
+    """Encodes the passages with the weights that training starts from, where these are never encoded again. None where
+    passages learn."""
     recipe = dataset.recipe
     if recipe.towers.train == "both":
-        return ""
+        return None
     options = encode.Options(recipe.encoding.dtype, recipe.encoding.compute, device, quiet=dataset.quiet)
     texts = dataset.passages_of("train"), dataset.tokens_of_passages("train")
-    store = _fixed_passages.kept(_start(dataset), *texts, options)
+    store = _fixed_passages.kept(_start(dataset), *texts, options, group)
     if recipe.step_search is not None:
-        _step_search.prepare(recipe.step_search, store)
-    return str(store.folder)
+        group.first(lambda: _step_search.prepare(recipe.step_search, store))
+    return store
 
 
 def _clusters(dataset: Dataset, device: str) -> str:

@@ -22,6 +22,7 @@ from mpr import storage
 from mpr.data.passages import PassageStore
 from mpr.data.tokens import PADDING, TokenStore
 from mpr.models.transfer import sent
+from mpr.runtime.processes import ONE_PROCESS, Group
 from mpr.search import encode, vectors
 from mpr.search.inference import Model
 from mpr.search.shards import Places, Store
@@ -29,13 +30,15 @@ from mpr.search.vectors import VectorStore
 from mpr.storage.ragged import Integers
 
 
-def kept(model: Model, passages: PassageStore, texts: TokenStore, options: encode.Options) -> VectorStore:
-    """The vectors of these passages, which lie beside them: encoded now, or verified byte for byte."""
+def kept(
+    model: Model, passages: PassageStore, texts: TokenStore, options: encode.Options, group: Group = ONE_PROCESS
+) -> VectorStore:
+    """The vectors of these passages, which lie beside them: encoded now, or verified byte for byte. Every process of
+    the group calls it and encodes its share."""
     task = encode.Task.of(model, "passage", model.side("passage", texts), passages.ids, options)
     target = passages.folder.with_name(f"{passages.folder.name}-vectors-{storage.json_digest(task.work)[:8]}")
-    if target.exists():
-        storage.verify(target, vectors.KIND)
-    return encode.run(task, target)
+    group.first(lambda: storage.verify(target, vectors.KIND).digest if target.exists() else "")
+    return encode.run(task, target, group)
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ from mpr.recipe.keys import Recipe
 from mpr.recipe.keys_draw import Draw
 from mpr.runtime.processes import Place
 from mpr.search import faiss_index
-from mpr.search.exact import Exact
+from mpr.search.exact import DeviceShare, Exact
 from mpr.search.top_k import TopK
 from mpr.search.vectors import VectorStore
 from mpr.storage.ragged import Integers
@@ -58,10 +58,12 @@ def prepare(source: Any, store: VectorStore) -> None:
         faiss_index.build(_index(source, store), store, source.index, store_digest=store.manifest.digest)
 
 
-def opened(source: Any, store: VectorStore, device: torch.device) -> Search:
-    """The search of a step, made ready for all of them."""
+def opened(source: Any, store: VectorStore, device: torch.device, share: float) -> Search:
+    """The search of a step, made ready for all of them. It comes before the model, which needs the rest of a GPU."""
     if source.index == "exact":
-        return Exact.open(store, budget_bytes=BUDGET, device=str(device)).search
+        fix = f"raise it ({share:g} now), or use a GPU with more memory"
+        limit = DeviceShare(share, "refresh.device_share", fix)
+        return Exact.open(store, budget_bytes=BUDGET, device=str(device), share=limit, remembers=True).search
     digest = store.manifest.digest
     return faiss_index.FaissIndex.open(_index(source, store), store, store_digest=digest).search
 
@@ -99,7 +101,8 @@ class StepSearch:
         if source.depth > len(store):
             what = f"source '{source.as_}' looks for the {source.depth:,} best of {len(store):,} passages"
             raise RecipeError(what, key="sources.depth", fix=f"choose a depth from 1 to {len(store):,}")
-        search = opened(source, store, device)
+        assert recipe.refresh is not None
+        search = opened(source, store, device, recipe.refresh.device_share)
         return cls(passages, search, collator, recipe.draw, source.as_, source.depth)
 
     def __call__(self, own_OD: Tensor, batch: Mapping[str, Any]) -> dict[str, Any]:

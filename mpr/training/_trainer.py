@@ -35,6 +35,7 @@ from mpr.models import lengths, out_of_memory
 from mpr.models.kinds import AnyModel
 from mpr.models.transfer import all_sent, sent
 from mpr.recipe.keys import Recipe
+from mpr.runtime.processes import ONE_PROCESS, Group
 from mpr.training._block import Found
 from mpr.training._callbacks import EpochEnds
 from mpr.training._checkpoints import CommittedCheckpoints
@@ -110,6 +111,7 @@ class MultiPositiveTrainer(CommittedCheckpoints):
         collator: Collator | PairCollator,
         draws: int,
         run: RunFolder,
+        group: Group = ONE_PROCESS,
         evaluator: DevPool | None = None,
         compute_metrics: Callable[[EvalPrediction], dict[str, float]] | None = None,
         callbacks: list[Any] | None = None,
@@ -128,7 +130,8 @@ class MultiPositiveTrainer(CommittedCheckpoints):
         self.epochs = EpochEnds(per_update, collator.drawer.rows_per_epoch)
         self.add_callback(self.epochs)
         self.model_accepts_loss_kwargs = False
-        self.recipe, self.loss, self.collator, self.run, self.evaluator = recipe, loss, collator, run, evaluator
+        self.recipe, self.loss, self.collator, self.evaluator = recipe, loss, collator, evaluator
+        self.run, self.group = run, group
         self.sums = StepSums()
         self.observed: dict[str, float] = {}
         self._looked: list[tuple[torch.Tensor, torch.Tensor]] = []  # loss and questions of each draw of this update

@@ -20,6 +20,7 @@ from mpr.train import main
 from mpr.training.launch import run
 from mpr.training.run_folder import RunFolder
 from tests.conftest import Examined
+from tests.e2e import collection
 from tests.e2e import test_validation as validation
 from tests.faults import training
 
@@ -201,3 +202,16 @@ def test_on_the_command_line(path: Path, tmp_path: Path, capsys: pytest.CaptureF
     shown = [line for line in capsys.readouterr().err.splitlines() if line.startswith("mpr: ")]
     assert len(shown) == 1
     assert shown[0].startswith("mpr: scale.cache: out of memory in training; nothing was changed (--set 'scale.cache=")
+
+
+def test_a_search_in_every_step_is_asked_first(tmp_path: Path) -> None:
+    """It took its share of a GPU before the model came."""
+    source = "{name: dense, as: own, model: self, depth: 6, dtype: float32, compute: float32, index: exact}"
+    live = (
+        "towers.share=false", "towers.train=question", f"sources=[{source}]", "draw.in_batch=false",
+        "draw.negatives=[{from: own, all: true, weight: top, short: fewer}]",
+        "objective=[{name: pairwise, phi: logistic, weight: drr, ranks: given, cut: 6, reduce: query_mean}]",
+    )  # fmt: skip
+    for share, key in ((0.4, "refresh.device_share=0.2"), (0.1, "scale.cache")):
+        recipe = read.load(collection.write(tmp_path), (*live, f"refresh={{every: 1, device_share: {share}}}"))
+        assert f"--set {key}" in str(out_of_memory.in_training(recipe)).replace("'", "")

@@ -36,4 +36,25 @@ def test_searching(script: Any, tmp_path: Path, examined: Examined) -> None:
     found = script.searching(GIVEN, tmp_path)
     batches = [part for name, part in found.items() if name.startswith("batch")]
     assert all(part["same"] for part in batches)
+    assert {"opening", "opening again"} < found.keys()
     examined(len(batches), "batches that equal brute force in 64 bits", at_least=3)
+
+
+def test_the_page_is_written_after_each_part(script: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part that fails says why, and takes nothing of the others along."""
+    import gpu
+
+    def fails(given: object, folder: Path) -> dict[str, Any]:
+        assert "1.5" in (tmp_path / "gpu.md").read_text("utf-8"), "the first part is on the page already"
+        raise RuntimeError("out of memory\nand more")
+
+    snapshot = {"torch": {"gpus": [{"name": "NVIDIA H200"}]}, "packages": dict.fromkeys(gpu.SHOWN, "1")}
+    monkeypatch.setattr(gpu, "PARTS", {"speed": lambda *of: {"wide": {"flops": 989e12 * 1.5}}, "memory": fails})
+    found: dict[str, Any] = {}
+    for part in gpu.PARTS:
+        found[part] = gpu.attempted(part, GIVEN, tmp_path)
+        gpu.write(found, snapshot, False, tmp_path)
+    page = (tmp_path / "gpu.md").read_text("utf-8")
+    assert "share_of_peak 1.5" in page, "989 teraflops: NVIDIA's data sheet, dense products in 16 bits"
+    assert "| failed | runtimeerror: out of memory |" in page
+    assert list(gpu.PARTS) == ["speed", "memory"]

@@ -321,3 +321,17 @@ def test_shares_of_processes_put_together_are_the_whole(collator: Collator, proc
 def test_a_title_without_a_text_is_refused_where_titles_are_left_out() -> None:
     with pytest.raises(DataError, match="7: passage has a title only"):
         list(passage_texts([Passage("6", "text"), Passage("7", "", "title")], "none", ""))
+
+
+def test_known_pairs_are_all_that_are_no_negatives(collator: Collator, examined: Examined) -> None:
+    """Named one by one, where a matrix would have a column for each of a hundred thousand passages."""
+    passages, found = len(collator.text_hashes), 0
+    for number in range(12):
+        questions = collator.drawer(number).block.question_Q
+        for passage_P in (np.arange(passages), np.arange(passages)[::-3], np.array([PADDING, 0, 1]), np.zeros(0, int)):
+            row_N, column_N = collator.known_among(questions, passage_P)
+            expected_QP = np.tile(passage_P != PADDING, (len(questions), 1))
+            expected_QP[row_N, column_N] = False
+            assert np.array_equal(expected_QP, collator.negatives_among(questions, passage_P))
+            found += len(row_N)
+    examined(found, "pairs", at_least=10)

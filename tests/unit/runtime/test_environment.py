@@ -295,3 +295,14 @@ def test_memory_is_what_a_container_leaves(tmp_path: Path, monkeypatch: pytest.M
         limit.write_text(text)
         physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         assert environment.memory_bytes() == (expected or physical)
+
+
+def test_a_snapshot_of_any_precision_setting() -> None:
+    """torch refuses the old question once the new setting was used, as transformers does for `tf32: true`."""
+    code = (
+        "import json, torch\nfrom mpr.runtime import environment\n"
+        "new = hasattr(torch.backends, 'fp32_precision')\n"
+        "if new:\n    torch.backends.fp32_precision = 'tf32'\nelse:\n    torch.backends.cuda.matmul.allow_tf32 = True\n"
+        "print(environment.snapshot()['torch']['matmul_precision'])\n"
+    )
+    assert _run(code).strip() in ("tf32", "high")

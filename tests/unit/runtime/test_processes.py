@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -96,3 +97,21 @@ def test_one_process_needs_nobody(tmp_path: Path) -> None:
     refuse_other_disk(Place(1, 2, 1, 2), tmp_path, True)
     with pytest.raises(StorageError, match="process 1 does not see what process 0 wrote"):
         refuse_other_disk(Place(1, 2, 1, 2), tmp_path / "elsewhere", False)
+
+
+def test_all_wait_for_all_by_the_store() -> None:
+    """No collective, so no clock of one: the last to come frees the others, or its error ends them."""
+    store = Store()
+    first, second = (Group(Place(rank, 2, rank, 2), store) for rank in range(2))
+    here: list[int] = []
+    waiting = threading.Thread(target=lambda: (first.wait(), here.append(0)))
+    waiting.start()
+    assert here == []
+    second.wait()
+    waiting.join(timeout=60)
+    assert here == [0]
+    second.blamed(StorageError("full"))
+    with pytest.raises(EndedElsewhere) as ended:
+        first.wait()
+    assert ended.value.exit_code == 4
+    Group(Place()).wait()

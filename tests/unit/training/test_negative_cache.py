@@ -93,8 +93,7 @@ def stream_of(collator: Any, model: Towers, rows: list[int], entry: Any) -> Stre
     texts = lambda row_N: collator.passages.tokens(row_N.numpy())  # noqa: E731
     with torch.no_grad():
         cache.add(torch.tensor(rows), model(passage=texts(torch.tensor(rows)))[1])
-    allowed = lambda q, c: torch.from_numpy(collator.negatives_among(q.numpy(), c.numpy()))  # noqa: E731
-    return Stream(cache, allowed, texts, getattr(entry, "temperature", 1.0), 1)
+    return Stream(cache, collator.known_among, texts, getattr(entry, "temperature", 1.0), 1)
 
 
 def expected_gradient(entry: Any, collator: Any, batch: dict[str, Any], rows: list[int]) -> tuple[Tensor, float]:
@@ -122,7 +121,7 @@ def choices(stream: Stream, model: Towers, batch: dict[str, Any]) -> Tensor:
     """Softmax over the cached passages that may be drawn, computed here."""
     with torch.no_grad():
         scores_C = stream.cache.vector_CD @ model(question=batch["question"])[0][0]
-    allowed_C = stream._allowed(batch)[0]
+    allowed_C = stream._allowed(batch)[0][0]
     return (scores_C / stream.temperature).masked_fill(~allowed_C, float("-inf")).softmax(dim=0)
 
 
@@ -136,7 +135,7 @@ def one_question(collator: Any) -> dict[str, Any]:
 def full_gradient(entry: Any, collator: Any, batch: dict[str, Any], rows: list[int]) -> Tensor:
     """The plain step over the passages of the batch and the cached negatives together."""
     model = Towers()
-    allowed_C = stream_of(collator, model, rows, entry)._allowed(batch)[0]
+    allowed_C = stream_of(collator, model, rows, entry)._allowed(batch)[0][0]
     more = torch.tensor(rows)[allowed_C]
     passage_P = torch.cat([batch["passage_ids"], more])
     side = collator.passages.tokens(passage_P.numpy())
@@ -211,7 +210,8 @@ def test_known_positives_are_never_drawn_and_no_negative_counts_twice(examined: 
         batch = collator([number])
         stream = stream_of(collator, Towers(), list(range(steps.PASSAGES)), term("nll"))
         stream.cache.row_C[::7] = EMPTY
-        allowed_OC = stream._allowed(batch)
+        allowed_OC, surely = stream._allowed(batch)
+        assert surely is None or torch.equal(surely, allowed_OC.any(dim=1).nonzero()[:, 0])
         for place, question in enumerate(batch["question_ids"].tolist()):
             known = collator.drawer.positives.known(np.array([question]))[1].tolist()
             texts = {int(collator.text_hashes[passage]) for passage in known}
