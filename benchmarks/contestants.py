@@ -97,8 +97,9 @@ class Clock(TrainerCallback):
 class Ours:
     """mpr, as `mpr train` runs it."""
 
-    def __init__(self, task: Task, groups: int) -> None:
-        self.task, self.groups, self.name = task, groups, f"mpr, {groups} group{'s' if groups > 1 else ''}"
+    def __init__(self, task: Task, groups: int | str) -> None:
+        self.task, self.groups = task, groups
+        self.name = f"mpr, {groups}" if isinstance(groups, str) else f"mpr, {groups} group{'s' if groups > 1 else ''}"
         logging.getLogger("mpr").setLevel(logging.ERROR)
         transformers.utils.logging.set_verbosity_error()
         transformers.utils.logging.disable_progress_bar()

@@ -55,8 +55,21 @@ def under(model: Any) -> Any:
 
 
 def merged(model: Any) -> Any:
-    """A copy of the encoder with the adapters added to its weights; the original goes on learning."""
-    return copy.deepcopy(model).merge_and_unload()
+    """A copy of the encoder, in 32 bits, with the adapters added to its weights; the original goes on learning."""
+    return copy.deepcopy(model).float().merge_and_unload()
+
+
+def in_32_bits(model: Any) -> Any:
+    """The encoder, or a copy of it if some of its weights are held in fewer bits."""
+    whole = all(parameter.dtype == torch.float32 for parameter in model.parameters())
+    return model if whole else copy.deepcopy(model).float()
+
+
+def hold(model: torch.nn.Module, dtype: torch.dtype) -> None:
+    """What does not learn is rounded to this precision and held in it. Adapters stay as they are."""
+    for parameter in model.parameters():
+        if not parameter.requires_grad:
+            parameter.data = parameter.data.to(dtype)
 
 
 def tensors(model: Any) -> dict[str, torch.Tensor]:

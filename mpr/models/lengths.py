@@ -26,8 +26,8 @@ from mpr.storage.ragged import Integers
 
 Tokens = Mapping[str, Any]
 """`input_ids`, `attention_mask`, perhaps `token_type_ids`: texts by tokens. And `sizes`, see `measured`."""
-Groups = int | Literal["auto"]
-"""At most so many groups; `auto`: as many as pay for themselves."""
+Groups = int | Literal["auto", "packed"]
+"""At most so many groups; `auto`: as many as pay for themselves; `packed`: none, see mpr/models/packing.py."""
 
 SIZES = "sizes"
 PRICE = 256  # tokens that one more forward and backward costs on a processor: a group must save more than that
@@ -54,7 +54,7 @@ def _forward(encoder: Callable[..., Tensor], tokens: Tokens) -> Tensor:
 
 def budget(wanted: Groups, device: torch.device, hidden: int) -> tuple[int, int]:
     """How many groups there may be, and how many tokens one must save; for layers with so large hidden vectors."""
-    most = (MOST if device.type == "cpu" else MOST_ON_GPU) if wanted == "auto" else wanted
+    most = (MOST if device.type == "cpu" else MOST_ON_GPU) if isinstance(wanted, str) else wanted
     return most, PRICE if device.type != "cuda" else _gpu_price(str(device), hidden)
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mpr.errors import DataError, RecipeError
-from mpr.models import _adapters, lengths, pretrained, templates
+from mpr.models import _adapters, lengths, packing, pretrained, templates
 from mpr.models.contract import Base
 from mpr.models.lengths import Groups, Tokens
 from mpr.recipe import keys, keys_towers, rules
@@ -64,7 +64,15 @@ class Encoder(torch.nn.Module):
         hidden_NLD = self.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         with torch.autocast(hidden_NLD.device.type, enabled=False):  # what follows is cheap, and every digit counts
             hidden_NLD = hidden_NLD.to(torch.promote_types(hidden_NLD.dtype, torch.float32))
-            vectors_NW = pooled(hidden_NLD, attention_mask, self.pooling)
+            return self._finished(pooled(hidden_NLD, attention_mask, self.pooling))
+
+    def packed(self, tokens: Tokens) -> Tensor:
+        """The same without padding; the encoder must have been prepared for it (mpr/models/packing.py)."""
+        return self._finished(packing.encode(self.backbone, self.transformer, tokens, self.pooling))
+
+    def _finished(self, vectors_NW: Tensor) -> Tensor:
+        """What follows the pooling."""
+        with torch.autocast(vectors_NW.device.type, enabled=False):
             if self.projection is not None:
                 weight, bias = (part.to(vectors_NW.dtype) for part in (self.projection.weight, self.projection.bias))
                 vectors_NW = functional.linear(vectors_NW, weight, bias)  # sharding wrappers may hold it in 16 bits
@@ -171,6 +179,8 @@ class DualEncoder(Recomputing, torch.nn.Module):
         )
 
     def _vectors(self, encoder: Encoder, texts: Tokens) -> Tensor:
+        if self.groups == keys.PACKED:
+            return encoder.packed(texts)
         device = texts["input_ids"].device
         return lengths.encode(encoder, texts, *lengths.budget(self.groups, device, encoder.hidden))
 
@@ -229,6 +239,9 @@ def learning(
                     encoder.backbone = _adapters.put_on(encoder.backbone, settings.lora)
     if settings.train == "question":
         passage.requires_grad_(False)
+    if settings.weights == "bfloat16":
+        for encoder in (question, passage):
+            _adapters.hold(encoder.backbone, torch.bfloat16)
     return DualEncoder(settings, question, passage, groups).train()
 
 

@@ -65,7 +65,7 @@ def save(towers: DualEncoder, stage: Stage, tokenizer: Any, *, merged: bool = Fa
         place = layout.place(role)
         adapted = _adapters.is_on(encoder.backbone)
         if merged or not adapted:
-            model: Any = _adapters.merged(encoder.backbone) if adapted else encoder.backbone
+            model: Any = _adapters.merged(encoder.backbone) if adapted else _adapters.in_32_bits(encoder.backbone)
             with ours_alone():
                 model.save_pretrained(stage.folder / place)
         if adapted:
@@ -125,7 +125,10 @@ def _load_encoder(found: Contract, folder: Path, role: str, base: Path | None) -
     adapted = found.weights == "adapter" and settings.lora is not None and settings.lora.towers in ("both", role)
     if adapted:
         assert settings.lora is not None
-        backbone = _adapters.put_back(_base_model(origin, base, place), settings.lora, place)
+        bare = _base_model(origin, base, place)
+        for parameter in bare.parameters() if settings.weights == "bfloat16" else ():
+            parameter.data = parameter.data.bfloat16().float()  # rounded as in training, computed in what encoding says
+        backbone = _adapters.put_back(bare, settings.lora, place)
     else:
         backbone = pretrained.opened(place)
     encoder = Encoder(backbone, settings.pooling, settings.normalize, base=origin)

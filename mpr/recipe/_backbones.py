@@ -123,6 +123,18 @@ def of(towers: Towers) -> Backbone | None:
     return _read(config) if towers.base is not None and os.path.isfile(config) else None  # a name may be too long
 
 
+def family(towers: Towers) -> str | None:
+    """Which transformer it is, by transformers' name; None for one that is not in the table and not on disk."""
+    config = Path(towers.base or "") / "config.json"
+    if towers.base is None or towers.base in PUBLISHED or not config.is_file():
+        backbone = of(towers)
+        return None if backbone is None else backbone.family
+    try:
+        return str(json.loads(config.read_text("utf-8"))["model_type"])
+    except (ValueError, KeyError, TypeError):
+        return None  # refused where it is opened
+
+
 def _read(config: Path) -> Backbone | None:
     """From the `config.json` of a model folder."""
     try:

@@ -13,7 +13,7 @@ from mpr.corpora import Collection
 from mpr.recipe import _backbones, model_names, schedule
 from mpr.recipe._backbones import Backbone
 from mpr.recipe.gpus import GPUS, UTILISATION, WITHOUT_BF16
-from mpr.recipe.keys import DUAL_ENCODER, Recipe
+from mpr.recipe.keys import DUAL_ENCODER, PACKED, Recipe
 
 TOKENS_PER_WORD = 1.35  # BERT's word pieces a word of English Wikipedia, and
 BYTES_PER_WORD = 6.3  # bytes with the space; both measured, see docs/plan.md
@@ -41,7 +41,7 @@ def is_half(recipe: Recipe) -> bool:
     """Whether matrix products run in 16 bits."""
     if not recipe.trains:  # then only encoding is predicted
         return recipe.encoding.compute != "float32"
-    return bool(recipe.training.get("fp16") or recipe.training.get("bf16"))
+    return bool(recipe.training.get("fp16") or recipe.training.get("bf16")) or recipe.towers.weights == "bfloat16"
 
 
 def towers(recipe: Recipe) -> int:
@@ -96,8 +96,8 @@ def memory(recipe: Recipe, backbone: Backbone) -> Memory | None:
         return None
     half, learning = is_half(recipe), learning_parameters(recipe, backbone)
     adapters = 0 if recipe.towers.lora is None else learning
-    states = 4.0 * (towers(recipe) * backbone.parameters + adapters) + 12.0 * learning
-    if half:
+    states = BYTES[recipe.towers.weights] * towers(recipe) * backbone.parameters + 4.0 * adapters + 12.0 * learning
+    if half and recipe.towers.weights == "float32":  # autocast keeps a copy in 16 bits
         states += 2.0 * towers(recipe) * backbone.layer_parameters
     if recipe.scale.processes > 1:
         states += 4.0 * learning  # the buckets in which gradients travel
@@ -156,14 +156,18 @@ def embedding_bytes(backbone: Backbone) -> float:
     return 5.0 * backbone.width
 
 
-def training_flops(recipe: Recipe, backbone: Backbone) -> float | None:
-    """Operations of the whole training, every text at its full length."""
+def training_flops(recipe: Recipe, backbone: Backbone, offered: Collection | None = None) -> float | None:
+    """Operations of the whole training, every text at its full length; where texts are packed and it is known what is
+    offered, passages at their typical length."""
     passages, steps = encoded_passages(recipe), schedule.likely_steps(recipe)
     questions = schedule.questions_per_step(recipe)
     if passages is None or steps is None or questions is None:
         return None
     forward = encoded_questions(recipe, questions) * forward_flops(backbone, recipe.towers.question_length)
-    forward += passages * forward_flops(backbone, recipe.towers.passage_length)
+    length = recipe.towers.passage_length
+    if offered is not None and recipe.scale.groups == PACKED:
+        length = typical_tokens(recipe, offered)
+    forward += passages * forward_flops(backbone, length)
     times = 3.0 if recipe.towers.lora is None else 2.0  # frozen weights need no gradient of their own
     times += (recipe.scale.cache is not None) + _recomputes(recipe)  # each is one more forward pass
     asked = 0.0
@@ -196,12 +200,13 @@ def hours(recipe: Recipe, backbone: Backbone, offered: Collection) -> dict[str, 
 
     Training runs in the precision of `training`, a refresh in that of its source, the rest in that of `encoding`.
     """
-    training = training_flops(recipe, backbone) if recipe.trains else 0.0
+    training = training_flops(recipe, backbone, offered) if recipe.trains else 0.0
     if training is None:
         return None
     passage, found, several = forward_flops(backbone, typical_tokens(recipe, offered)), {}, recipe.scale.processes
     for device in GPUS:
-        learns_in = "bfloat16" if recipe.training.get("bf16") else "float16" if is_half(recipe) else "float32"
+        in_bf16 = recipe.training.get("bf16") or recipe.towers.weights == "bfloat16"
+        learns_in = "bfloat16" if in_bf16 else "float16" if is_half(recipe) else "float32"
         if (speed := speed_of(device, learns_in)) is None:
             continue
         if recipe.trains:

@@ -26,10 +26,10 @@ UNREAD_OF_DATA: dict[str, Any] = {"train": "", "repair": REPAIR}
 OF_TRAINING: tuple[Path_, ...] = (
     ("sources",), ("draw",), ("labels",), ("objective",), ("scale",), ("refresh",), ("validation",), ("plan",),
     ("task",), ("expected",), ("data", "train"), ("data", "repair"), ("data", "overlap"), ("data", "unlabelled"),
-    ("data", "augment"),
+    ("data", "augment"), ("towers", "attention"),
 )  # fmt: skip
 """Keys that a recipe without training does not have."""
-OF_A_START: tuple[Path_, ...] = (("towers", "train"), ("towers", "lora"), ("towers", "new"))
+OF_A_START: tuple[Path_, ...] = (("towers", "train"), ("towers", "lora"), ("towers", "weights"), ("towers", "new"))
 """Nor these, unless `start` is a model of this kit, which was trained with them."""
 
 

@@ -86,6 +86,7 @@ def declared(label: LabelPart, constant: str) -> Any:
 
 
 DUAL_ENCODER, CROSS_ENCODER, LATE_INTERACTION = "dual_encoder", "cross_encoder", "late_interaction"
+PACKED = "packed"  # of `scale.groups`: no padding at all
 SCORERS = {CROSS_ENCODER: "a cross-encoder", LATE_INTERACTION: "a late-interaction model"}
 """Tasks of models that give a pair a score and cannot search, as messages call these."""
 DESCRIBING = ("paper", "varies", "published", "expected", "draft")  # keys that cannot change what a row gives
@@ -209,10 +210,11 @@ class Scale(Parameters):
     """Gradient cache; null: off."""
     negative_cache: NegativeCache | None = None
     """Negatives from earlier steps; null: none."""
-    groups: Literal["auto"] | Count = "auto"
+    groups: Literal["auto", "packed"] | Count = "auto"
     """Texts of a side are encoded in groups of similar length, each padded to its longest: at most this many, and only
-    where a group saves more than it costs on the device. `auto`: at most 4 on a processor, 8 on a GPU. Loss and
-    gradient are those of one wide forward up to rounding; only the draws of dropout differ. 1: one wide forward."""
+    where a group saves more than it costs on the device. `auto`: at most 4 on a processor, 8 on a GPU. 1: one wide
+    forward. `packed`: all texts of a side in one row without padding, which not every encoder can. Loss and gradient
+    are those of one wide forward up to rounding; only the draws of dropout differ."""
 
 
 class Encoding(Parameters):

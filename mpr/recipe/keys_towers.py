@@ -11,6 +11,22 @@ from mpr.recipe.keys_draw import Count
 
 Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 
+PACKABLE = (
+    "bert",
+    "camembert",
+    "distilbert",
+    "electra",
+    "eurobert",
+    "llama",
+    "mistral",
+    "modernbert",
+    "qwen2",
+    "qwen3",
+    "roberta",
+    "xlm-roberta",
+)
+"""Families of encoders, as transformers calls them, that read texts without padding as they read them with it."""
+
 
 class NewEncoder(Parameters):
     """A BERT-shaped encoder with random weights; its WordPiece vocabulary is learned from the corpus."""
@@ -85,3 +101,9 @@ class Towers(Parameters):
     """`straight`: a typographic apostrophe (U+2019) of a question is read as ', as DPR does."""
     lora: Lora | None = None
     """Low-rank adapters; null: all weights learn."""
+    weights: Literal["float32", "bfloat16"] = "float32"
+    """How the frozen weights under `lora` are held in training. `bfloat16`: in half the memory, rounded, and the model
+    is the rounded one for good. What learns is 32-bit in either case."""
+    attention: Literal["auto", "sdpa", "flash_attention_2", "eager"] = "auto"
+    """How attention is computed in training. `auto`: as transformers chooses, which is `sdpa` (torch's) where the model
+    has it; `flash_attention_2` needs the package flash-attn, a GPU and 16 bits; `eager`: plain products."""

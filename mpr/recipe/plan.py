@@ -15,7 +15,7 @@ from mpr.corpora import BY_MAKER, Collection, Pin
 from mpr.recipe import _backbones, _costs, _host_costs, _published_encoders, gpus, model_names, schedule
 from mpr.recipe._costs import Memory
 from mpr.recipe._host_costs import INDEX, WORDS, HostCosts
-from mpr.recipe.keys import DESCRIBING, Recipe
+from mpr.recipe.keys import DESCRIBING, PACKED, Recipe
 from mpr.recipe.keys_draw import PAIRED, Negatives
 from mpr.storage import json_digest
 
@@ -278,7 +278,8 @@ def _cost_lines(recipe: Recipe, offered: Collection, facts: dict[str, Any]) -> I
         guess = f" of about {_count(schedule.likely_rows(recipe), 'training questions')}"
     yield _line("time", f"if {gpus.UTILISATION:.0%} of the peak is reached")
     if recipe.trains:
-        yield _line("", f"training in {16 if _costs.is_half(recipe) else 32} bits, texts at full length{guess}")
+        length = "passages at their typical length" if recipe.scale.groups == PACKED else "texts at full length"
+        yield _line("", f"training in {16 if _costs.is_half(recipe) else 32} bits, {length}{guess}")
     read = f"passages of about {_costs.typical_tokens(recipe, offered):.0f} tokens"
     yield _line("", f"encoding in {recipe.encoding.compute}, {read}")
     for what, hours in facts["hours"].items():
@@ -310,10 +311,13 @@ def _encoder(recipe: Recipe) -> str:
     if towers.lora is not None:
         learning = UNKNOWN if backbone is None else f"{_costs.lora_parameters(recipe, backbone):,}"
         lora = f", LoRA rank {towers.lora.rank} ({learning} parameters learn)"
+    if towers.weights != "float32":
+        lora += f", the rest held in {towers.weights}"
+    attention = "" if towers.attention == "auto" else f", attention by {towers.attention}"
     lengths = f"lengths {towers.question_length} and {towers.passage_length}"
     if towers.last_slot == "sep":
         lengths += " for every text"
-    return f"{name}, {size} parameters, {shared}, {towers.pooling}, {lengths}{lora}"
+    return f"{name}, {size} parameters, {shared}, {towers.pooling}, {lengths}{lora}{attention}"
 
 
 def _positives(recipe: Recipe) -> str:

@@ -74,8 +74,20 @@ class Model:
     @classmethod
     def of(cls, made: DualEncoder, tokenizer: Any, name: str) -> Model:
         """Towers as they are now."""
-        left_out = {"base", "passage_base", "revision", "passage_revision", "train"}  # they shape no vector
-        for key in ("pair_cut", "last_slot", "question_apostrophe"):  # came later: models without keep their digest
+        left_out = {
+            "base",
+            "passage_base",
+            "revision",
+            "passage_revision",
+            "train",
+            "attention",
+        }  # they shape no vector
+        for key in (
+            "pair_cut",
+            "last_slot",
+            "question_apostrophe",
+            "weights",
+        ):  # came later: models without keep their digest
             if getattr(made.settings, key) == keys_towers.Towers.model_fields[key].default:
                 left_out.add(key)
         settings = made.settings.model_dump(mode="json", exclude=left_out)

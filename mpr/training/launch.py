@@ -7,6 +7,7 @@ asked for, mixed precision in a run that the recipe calls 32-bit, sharding that 
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import shlex
@@ -201,6 +202,11 @@ def refuse_contradictions(recipe: Recipe, place: Place, environment: Mapping[str
 def refuse_devices(recipe: Recipe, place: Place, environment: Mapping[str, str], gpus: int) -> None:
     """What depends on the GPUs that this machine shows."""
     on_cpu = not gpus or is_on(environment, "ACCELERATE_USE_CPU") or bool(recipe.training.get("use_cpu"))
+    if recipe.towers.attention == "flash_attention_2":
+        lacks = "a GPU, and none is visible" if on_cpu else "the package flash-attn, which is not installed"
+        if on_cpu or importlib.util.find_spec("flash_attn") is None:
+            fix = "use sdpa" if on_cpu else "pip install flash-attn --no-build-isolation, or use sdpa"
+            raise RecipeError(f"flash_attention_2 needs {lacks}", key="towers.attention", fix=fix)
     if on_cpu:
         if recipe.training.get("fp16"):
             fix = "--set training.fp16=false, or bf16 where the processor has it"

@@ -21,14 +21,14 @@ import torch
 
 from mpr.batches.collate import Collator, PairCollator
 from mpr.data.dataset import Dataset
-from mpr.models import contract, templates, towers, towers_folder
+from mpr.models import attention, contract, packing, templates, towers, towers_folder
 from mpr.models.cross_encoder import CrossEncoder
 from mpr.models.kinds import KINDS, AnyModel
 from mpr.models.late_interaction import LateInteraction
 from mpr.models.lengths import Groups
 from mpr.models.towers import DualEncoder
 from mpr.recipe import stages
-from mpr.recipe.keys import DUAL_ENCODER, Recipe
+from mpr.recipe.keys import DUAL_ENCODER, PACKED, Recipe
 from mpr.search.inference import Model
 from mpr.training import _block
 from mpr.training._block import Completed, Found
@@ -40,9 +40,21 @@ def built(dataset: Dataset) -> AnyModel:
     """The model of the dataset's recipe, ready to learn."""
     recipe = dataset.recipe
     if recipe.task == DUAL_ENCODER:
-        return towers_of(dataset, recipe.scale.groups)
-    seed = int(recipe.training["seed"])
-    return KINDS[recipe.task].build(recipe.towers, dataset.tokenizer(), seed, recipe.scale.groups)
+        model: AnyModel = towers_of(dataset, recipe.scale.groups)
+    else:
+        seed = int(recipe.training["seed"])
+        model = KINDS[recipe.task].build(recipe.towers, dataset.tokenizer(), seed, recipe.scale.groups)
+    attention.use(_transformers(model), recipe.towers.attention)
+    if recipe.scale.groups == PACKED:
+        packing.prepare(_transformers(model))
+    return model
+
+
+def _transformers(model: AnyModel) -> list[Any]:
+    """Those that learn, and those whose vectors are compared with what learns."""
+    if isinstance(model, DualEncoder):
+        return [encoder.transformer for encoder in model.encoders()]
+    return model.recomputed()
 
 
 def towers_of(dataset: Dataset, groups: Groups = 1) -> DualEncoder:
@@ -112,4 +124,5 @@ def write(target: Path, model: AnyModel, dataset: Dataset, receipt: Mapping[str,
     start = dataset.models.start
     if isinstance(model, DualEncoder) and start is not None and contract.read(start).weights != "adapter":
         model.merge_adapters()  # they came on top of a whole model: no base has its weights
-    KINDS[dataset.recipe.task].write(target, model, dataset.tokenizer(), receipt)
+    computed = {"attention": ", ".join(sorted({attention.of(each) for each in _transformers(model)}))}
+    KINDS[dataset.recipe.task].write(target, model, dataset.tokenizer(), {**receipt, **computed})

@@ -95,7 +95,9 @@ class StepTeacher:
         label = dataset.recipe.step_teacher
         if label is None:
             return None
-        scorer = Scorer.opened(located(dataset), dataset.recipe.scale.groups)
+        wanted = dataset.recipe.scale.groups
+        groups: Groups = "auto" if wanted == keys.PACKED else wanted  # of what learns; a teacher may be of any family
+        scorer = Scorer.opened(located(dataset), groups)
         scorer.module.to(device).requires_grad_(False)
         return cls(label.model, scorer, *_sides(dataset, scorer), rank, device, label.compute)
 

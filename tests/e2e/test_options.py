@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from mpr import storage
 from mpr.data.dataset import Dataset
@@ -80,6 +81,15 @@ def test_lora(tmp_path: Path) -> None:
     assert contract.read(tmp_path / "merged").weights != "adapter"
 
 
+def test_decoder(tmp_path: Path) -> None:
+    """The same with a small decoder, published in the precision in which it is held."""
+    base = tiny_models.published(tmp_path / "base", "qwen3", dtype=torch.bfloat16)
+    run, _ = reproduced(small("decoder", tmp_path), f"towers.base={base}", "towers.revision=null", "draft=true",
+                        "towers.passage_length=60", "towers.question_length=60")  # fmt: skip
+    made = contract.read(run / "model")
+    assert (made.weights, made.towers.weights, made.towers.pooling) == ("adapter", "bfloat16", "last")
+
+
 def _writer(folder: Path, server: ChatServer) -> Path:
     path = folder / "writer.yaml"
     path.write_text("".join(f"{name}: {value}\n" for name, value in server.settings().items()), "utf-8")
@@ -137,6 +147,7 @@ def test_every_option_has_a_test() -> None:
         "simans_laplace",
         "faiss_index",
         "lora",
+        "decoder",
         "judged",
         "augmented",
         "generated",

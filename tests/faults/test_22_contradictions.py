@@ -24,6 +24,7 @@ from tests.faults.contradictory_searches import FROZEN, JUDGED, LIVE, LLM, LORA,
 from tests.faults.contradictory_starts import CASES as STARTS
 from tests.faults.contradictory_starts import recipes
 from tests.faults.contradictory_tasks import CASES as TASKS
+from tests.faults.contradictory_tasks import TOKENS
 
 ABSENT = "<absent>"  # takes a key away instead of setting it
 OWN_FILES = (
@@ -34,6 +35,7 @@ POOL, EPOCH = "{split: trec_dev, questions: 100, candidates: 30}", "training.eva
 BEST = [f"validation={POOL}", EPOCH, "training.save_strategy=epoch", "training.load_best_model_at_end=true",
         "training.metric_for_best_model=mrr"]  # fmt: skip
 STEPS = ["training.eval_strategy=steps", "training.save_strategy=steps"]
+PACKED = "scale.groups=packed"
 SHAPE = "{layers: 1, width: 8, heads: 1, feed_forward: 8, vocabulary: 300}"
 BAND = "{mean: 80.0, low: 79.0, high: 81.0, seeds: 3}"
 ALL_BUT_TOP20 = ", ".join(f"{name}: {BAND}" for name in ("top1", "top5", "top100"))
@@ -124,6 +126,16 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
         (TREC, ["towers.lora={rank: 8, alpha: 16, dropout: 0.1, modules: [query, q_proj]}"],
          "towers.lora.modules[1]", "no linear layer called 'q_proj'"),
     ],
+    "precision fits": [
+        (LLM, [f"towers.lora={LORA}", "towers.weights=bfloat16", "training.fp16=true"], "training.fp16", "overflows"),
+        (WORLD, ["towers.attention=flash_attention_2"], "towers.attention", "computes in 16 bits"),
+    ],
+    "packing fits": [
+        (TREC, [PACKED, "towers.last_slot=sep"], "scale.groups", "fills every text up"),
+        (WORLD, [PACKED, "towers.attention=eager"], "scale.groups", "cannot tell the texts of one row apart"),
+        (WORLD, [PACKED, "training.torch_compile=true"], "training.torch_compile", "would compile every packed step"),
+        (TREC, [*TOKENS, PACKED], "scale.groups", "one vector each"),
+    ],
     "lengths fit": [
         (TREC, ["towers.passage_length=513"], "towers.passage_length", "reads at most 512 tokens"),
         (TREC, ["towers.question_length=600"], "towers.question_length", "reads at most 512 tokens"),
@@ -134,6 +146,7 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
         (TREC, [f'towers.passage_revision="{"0" * 40}"'], "towers.passage_revision", "belongs to passage_base"),
         (TREC, [f"towers.lora={LORA[:-1]}, towers: question}}", "towers.projection=64"], "towers.projection", "frozen"),
         (TREC, ["towers.pair_cut=longest_first", "towers.title=join"], "towers.pair_cut", "no pair of title and text"),
+        (TREC, ["towers.weights=bfloat16"], "towers.weights", "small steps would be rounded away"),
         (TREC, [FROZEN, "towers.share=true"], "towers.train", "there is only one tower"),
         (TREC, [FROZEN, f"towers.lora={LORA}"], "towers.lora.towers", "the passage tower does not learn"),
     ],

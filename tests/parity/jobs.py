@@ -87,6 +87,13 @@ def cached(rank: int, world: int, spec: str, number: int, sizes: tuple[int, int]
     return _each(wrapped(world, groups=groups), batch, spec, Place(rank, world), sizes)
 
 
+def packed(rank: int, world: int, spec: str, number: int, sizes: Sizes) -> list[Answer]:
+    """Real encoders, whose texts lie in one row without padding."""
+    batch = steps.with_targets(steps.collator(Place(rank, world))([number]))
+    towers = steps.transformers_of("packed")
+    return _each(DistributedDataParallel(towers) if world > 1 else towers, batch, spec, Place(rank, world), sizes)
+
+
 def apart(rank: int, world: int, spec: str, number: int, sizes: Sizes) -> list[Answer]:
     """Without gathering."""
     batch = steps.with_targets(steps.collator(Place(rank, world), gather=False)([number]))

@@ -178,6 +178,28 @@ class Towers(nn.Module):
         return sum(encoder.forwards for encoder in {self.question, self.passage})
 
 
+def transformers_of(groups: Any, dropout: float = 0.0) -> Any:
+    """Two small BERTs of their own weights, in double precision."""
+    import transformers
+
+    from mpr.models import packing, towers
+    from tests.unit.tiny_models import settings
+
+    config = transformers.BertConfig(
+        vocab_size=WORDS, hidden_size=WIDTH, num_hidden_layers=2, num_attention_heads=2, intermediate_size=2 * WIDTH,
+        max_position_embeddings=16, hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout,
+    )  # fmt: skip
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(6)
+        models = [transformers.BertModel(config, add_pooling_layer=False) for _ in range(2)]
+        for parameter in (part for model in models for part in model.parameters()):
+            parameter.data += 0.3 * torch.randn_like(parameter)
+    if groups == "packed":
+        packing.prepare(models)
+    question, passage = (towers.Encoder(model, "mean", False) for model in models)
+    return towers.DualEncoder(settings(share=False), question, passage, groups).double().train()
+
+
 def gradient(module: nn.Module) -> Tensor:
     """Of all parameters that have one, in one row."""
     return torch.cat([p.grad.flatten() for p in module.parameters() if p.grad is not None])

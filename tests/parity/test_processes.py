@@ -244,6 +244,19 @@ def test_groups_by_length_under_ddp(groups: dict[int, Group], most: int) -> None
         assert _difference(group.run(jobs.cached, "four terms", 1, (3, 6), most), expected) < EXACT, world
 
 
+@pytest.mark.slow  # every process opens transformers
+def test_texts_in_one_row_under_ddp(groups: dict[int, Group], examined: Examined) -> None:
+    """Real encoders, packed, over processes and in chunks, against padded ones on one process."""
+    batch, worst = steps.with_targets(steps.collator()([1])), 0.0
+    found = [steps.whole_gradient(steps.transformers_of(1), batch, one) for one in jobs.entries_of("four terms")]
+    expected = [(loss, gradient.numpy()) for loss, gradient in found]
+    for world in (1, 2):
+        for sizes in (None, (2, 3)):
+            worst = max(worst, _difference(groups[world].run(jobs.packed, "four terms", 1, sizes), expected))
+    assert worst < 1e-11
+    examined(4, f"steps, largest difference {worst:.0e}")
+
+
 @pytest.mark.parametrize("sizes", [None, (2, 3)], ids=["plain", "in chunks"])
 def test_a_training_is_the_same(groups: dict[int, Group], sizes: tuple[int, int] | None, examined: Examined) -> None:
     """Weights after six updates."""

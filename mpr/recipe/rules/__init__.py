@@ -71,6 +71,8 @@ RULES = tuple(
         training.nothing_that_needs_vectors,
         training.encoder_is_named_once,
         training.lora_fits,
+        training.precision_fits,
+        training.packing_fits,
         training.lengths_fit,
         training.towers_agree,
         training.start_is_pinned,

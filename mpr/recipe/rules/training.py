@@ -18,8 +18,8 @@ from typing import Any, TypeGuard
 from mpr.errors import excerpt, nearest
 from mpr.metrics import ranks
 from mpr.recipe import _backbones, model_names, schedule, stages
-from mpr.recipe.keys import CROSS_ENCODER, DUAL_ENCODER, LATE_INTERACTION, SCORERS, Recipe
-from mpr.recipe.keys_towers import Towers
+from mpr.recipe.keys import CROSS_ENCODER, DUAL_ENCODER, LATE_INTERACTION, PACKED, SCORERS, Recipe
+from mpr.recipe.keys_towers import PACKABLE, Towers
 from mpr.recipe.model_names import START
 from mpr.recipe.strict_yaml import Finding, Path_
 
@@ -304,6 +304,36 @@ def lora_fits(recipe: Recipe) -> Iterator[Finding]:
             yield ("towers", "lora", "modules", number), f"the encoder has no linear layer called '{module}'", fix
 
 
+def precision_fits(recipe: Recipe) -> Iterator[Finding]:
+    """What computes in 16 bits, and what may be held in them."""
+    towers, training = recipe.towers, recipe.training
+    rounded = towers.weights == "bfloat16"
+    if rounded and training.get("fp16"):
+        what = "a forward in fp16 overflows on what bfloat16 weights can hold"
+        yield ("training", "fp16"), what, "use bf16, or towers.weights: float32"
+    if towers.attention == "flash_attention_2" and not (rounded or training.get("bf16") or training.get("fp16")):
+        what = "flash_attention_2 computes in 16 bits, and this training is in 32"
+        yield ("towers", "attention"), what, "set training.bf16: true (fp16 on a GPU without bf16), or use sdpa"
+
+
+def packing_fits(recipe: Recipe) -> Iterator[Finding]:
+    """Texts of a side in one row, without padding."""
+    if recipe.scale.groups != PACKED:
+        return
+    towers, family, path = recipe.towers, _backbones.family(recipe.towers), ("scale", "groups")
+    if recipe.task != DUAL_ENCODER:
+        yield path, f"only texts that become one vector each can be packed (task: {recipe.task})", "give a number"
+    if towers.last_slot == "sep":
+        yield path, "towers.last_slot: sep fills every text up on purpose", "give a number, or set last_slot: pad"
+    if towers.attention == "eager":
+        yield path, "attention by eager cannot tell the texts of one row apart", "use sdpa or flash_attention_2"
+    if recipe.training.get("torch_compile"):
+        yield ("training", "torch_compile"), "would compile every packed step anew: no two have one shape", "remove it"
+    if family is not None and family not in PACKABLE:
+        what = f"texts of '{family}' cannot be packed into one row, or nobody has compared it with padding"
+        yield path, what, f"give a number; packed is for {', '.join(PACKABLE)}"
+
+
 def lengths_fit(recipe: Recipe) -> Iterator[Finding]:
     backbone = _backbones.of(recipe.towers)
     for key in ("question_length", "passage_length"):
@@ -329,6 +359,9 @@ def of_towers(towers: Towers) -> Iterator[Finding]:
         yield ("towers", "projection"), what, "adapt both towers, or leave the projection out"
     if towers.pair_cut == "longest_first" and towers.title != "pair":
         yield ("towers", "pair_cut"), "there is no pair of title and text to cut", "remove it, or set title: pair"
+    if towers.weights != "float32" and towers.lora is None:
+        what = "weights that learn are held in 32 bits: in 16, small steps would be rounded away"
+        yield ("towers", "weights"), what, "add towers.lora, or remove it; training.bf16 computes in 16 bits"
     if towers.train == "question" and towers.share:
         yield ("towers", "train"), "there is only one tower (share: true)", "set share: false, or train both"
     if towers.train == "question" and towers.lora is not None and towers.lora.towers != "question":
@@ -340,11 +373,11 @@ def unlike(before: Towers, now: Towers, *, starting: bool = False) -> Iterator[t
 
     `starting`: training that begins with the first may add adapters, and give each side a copy of a shared encoder.
     """
-    unused = {"train"}
+    unused = {"train", "attention"}
     if starting and before.share:
         unused |= {"share"}
     if starting and before.lora is None:
-        unused |= {"lora"}
+        unused |= {"lora", "weights"}
     one, other = (each.model_dump(mode="json", exclude=unused) for each in (before, now))
     yield from _differences(one, other)
 

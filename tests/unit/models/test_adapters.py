@@ -10,11 +10,11 @@ import torch
 import transformers
 
 from mpr.errors import RecipeError
-from mpr.models import towers
+from mpr.models import towers, towers_folder
 from mpr.models.towers import DualEncoder
 from tests.conftest import Examined
 from tests.unit.framings import bert
-from tests.unit.tiny_models import LORA, batch, difference, published, random_rows, random_states, settings
+from tests.unit.tiny_models import LORA, batch, difference, moved, published, random_rows, random_states, settings
 
 BERT = bert().backend_tokenizer
 
@@ -48,6 +48,32 @@ def test_checkpointing_changes_nothing_but_memory(
     worst = max(difference(plain[name], again[name]) for name in plain)
     assert worst < 1e-6
     examined(len(plain), f"gradients, largest difference {worst:.1e}", at_least=8)
+
+
+def test_frozen_weights_in_bfloat16(tmp_path: Path, examined: Examined) -> None:
+    """They are rounded once; adapters and projection learn in 32 bits; what is saved opens as the rounded model."""
+    base, which = str(published(tmp_path / "base")), {"towers": "question"}
+    wanted = settings(base=base, share=False, lora=LORA | which, weights="bfloat16")
+    built, rows = towers.build(wanted, BERT, 1), batch(random_rows(40))
+    kinds = {name: parameter.dtype for name, parameter in built.named_parameters()}
+    learning = {name for name, _ in built.trainable()}
+    assert {kinds[name] for name in learning} == {torch.float32}
+    assert {kinds[name] for name in kinds.keys() - learning} == {torch.bfloat16}
+    found = gradients(built, rows)
+    assert {part.dtype for part in found.values()} == {torch.float32}
+    assert any(bool(part.any()) for part in found.values())
+    moved(built)
+    towers_folder.write(tmp_path / "model", built, BERT)
+    opened, _, _ = towers_folder.load(tmp_path / "model", Path(base))
+    assert {parameter.dtype for parameter in opened.parameters()} == {torch.float32}
+    apart = 0
+    for role in ("question", "passage"):
+        held = {name: part.float() for name, part in getattr(built, role).state_dict().items()}
+        again = getattr(opened, role).state_dict()
+        assert held.keys() == again.keys()
+        assert all(torch.equal(held[name], again[name]) for name in held)
+        apart += len(held)
+    examined(apart, "tensors: frozen ones rounded, all of them as they were after saving", at_least=60)
 
 
 def test_a_frozen_tower_keeps_nothing_for_a_backward_pass(tmp_path: Path) -> None:

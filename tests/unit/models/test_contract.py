@@ -36,6 +36,7 @@ TOWERS: dict[str, Any] = {
     "last_slot": "pad",
     "question_apostrophe": "keep",
     "lora": {"rank": 4, "alpha": 8, "dropout": 0.1, "modules": ("query", "value"), "towers": "both"},
+    "weights": "float32",
 }
 OTHER: dict[str, Any] = {  # for every key something else that is valid
     "base": "org/another",
@@ -56,6 +57,7 @@ OTHER: dict[str, Any] = {  # for every key something else that is valid
     "last_slot": "sep",
     "question_apostrophe": "straight",
     "lora": None,
+    "weights": "bfloat16",
 }
 TOKENIZER = "a" * 64
 
@@ -113,7 +115,9 @@ def test_the_same_recipe_agrees() -> None:
 
 
 def test_every_difference_is_named(examined: Examined) -> None:
-    assert TOWERS.keys() == OTHER.keys() == Towers.model_fields.keys() - {"train"}, "a new key needs a line above"
+    assert TOWERS.keys() == OTHER.keys() == Towers.model_fields.keys() - {"train", "attention"}, (
+        "a new key needs a line above"
+    )
     lora = TOWERS["lora"]
     inner = {"rank": 5, "alpha": 9, "dropout": 0.0, "modules": ("query",), "towers": "question"}
     assert inner.keys() == lora.keys()
@@ -133,8 +137,9 @@ def test_every_difference_is_named(examined: Examined) -> None:
     examined(2 * len(changes), "differences", at_least=40)
 
 
-def test_who_learned_is_no_difference() -> None:
+def test_who_learned_and_by_which_kernel_is_no_difference() -> None:
     contract.agree(made(train="question", share=False), towers(share=False), TOKENIZER)
+    contract.agree(made(attention="flash_attention_2"), towers(), TOKENIZER)
 
 
 def test_keys_must_be_there_and_known(tmp_path: Path, examined: Examined) -> None:

@@ -206,6 +206,11 @@ def test_what_the_devices_cannot_do(tmp_path: Path) -> None:
     check(0, 4)
     check(4, 4, ("training.fp16=true",), ACCELERATE_USE_FSDP="true")
     check(1, 2, ("training.use_cpu=true",))
+    flash = ("towers.attention=flash_attention_2", "training.bf16=true")
+    with pytest.raises(RecipeError, match="flash_attention_2 needs a GPU, and none is visible"):
+        check(0, options=flash)
+    with pytest.raises(RecipeError, match="flash_attention_2 needs the package flash-attn, which is not installed"):
+        check(1, options=flash)
     with pytest.raises(RecipeError, match="fp16 needs a GPU"):
         check(0, options=("training.fp16=true",))
     with pytest.raises(RecipeError, match="fp16 needs a GPU"):
