@@ -81,9 +81,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         _compared.extend(parity_page.Line.read(str(line)) for name, line in report.user_properties if name == "parity")
 
 
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config
-) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config) -> None:
     if config.getoption("--write-parity") and exitstatus == pytest.ExitCode.OK:
         text = parity_page.page(parity_page.PAGE.read_text(encoding="utf-8"), _compared)
         parity_page.PAGE.write_text(text, encoding="utf-8")

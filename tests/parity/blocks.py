@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -18,13 +19,21 @@ from torch import Tensor
 from mpr.batches import relations
 from mpr.batches.draw import Drawer
 from mpr.data.positives import PositiveIndex
+from mpr.recipe import read
 from mpr.recipe.keys import Recipe
 from mpr.recipe.keys_draw import Draw
 from mpr.training._loss import Seen, Terms
+from tests import shipped
 from tests.parity.steps import gradient, relative_difference
 from tests.unit.draws import ragged
 
 QUESTIONS, PASSAGES, WIDTH = 24, 70, 12
+
+
+@cache
+def recipe_of(name: str) -> Recipe:
+    """A shipped recipe; not all of them are read for a few."""
+    return read.load(shipped.ROOT / "recipes" / f"{name}.yaml")
 
 
 @dataclass(frozen=True)

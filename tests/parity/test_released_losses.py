@@ -20,9 +20,8 @@ from torch import Tensor
 
 from mpr.recipe.keys import Recipe
 from mpr.recipe.keys_draw import Draw
-from tests import shipped
 from tests.conftest import Parity
-from tests.parity.blocks import Drawn, apart, drawn, ours, row_by_row
+from tests.parity.blocks import Drawn, apart, drawn, ours, recipe_of, row_by_row
 from tests.parity.steps import term
 
 pytestmark = [pytest.mark.usefixtures("one_thread")]
@@ -113,11 +112,12 @@ def both(recipe: Recipe, step: Drawn, objective: Any, formula: Formula) -> Itera
 def test_the_second_paper(
     subject: str, against: str, rows: str, objective: Any, formula: Formula, parity: Parity
 ) -> None:
-    recipes = [shipped.recipes()[f"{name}_{rows}_llm"] for name in COLLECTIONS]
+    recipes = [recipe_of(f"{name}_{rows}_llm") for name in COLLECTIONS]
     cases = [(recipe, drawn(recipe, seed)) for recipe in recipes for seed in range(10)]
     several = any(len(positives) > 1 for _, step in cases for positives in step.positives)
     assert several == (rows not in ("nll_m1", "rand1_lh_m4"))
-    assert all(len(one) + len(other) == 8 for _, step in cases for one, other in zip(step.positives, step.negatives))
+    rows_of_steps = [row for _, step in cases for row in zip(step.positives, step.negatives, strict=True)]
+    assert all(len(positives) + len(negatives) == 8 for positives, negatives in rows_of_steps)
     largest = max(apart(step, both(recipe, step, objective, formula)) for recipe, step in cases)
     parity(subject, against, len(cases), largest, CLOSE)
 
@@ -125,10 +125,10 @@ def test_the_second_paper(
 def test_dpr(parity: Parity) -> None:
     names = [f"{name}_nll_m1_{kind}" for name in ("nq", "trivia", "webq", "trec", "squad") for kind in
              ("released", "paper")]  # fmt: skip
-    cases = [(shipped.recipes()[name], seed) for name in names for seed in range(10)]
+    cases = [(recipe_of(name), seed) for name in names for seed in range(10)]
     steps = [(recipe, drawn(recipe, seed)) for recipe, seed in cases]
     assert all(len(positives) == len(negatives) == 1 for _, step in steps
-               for positives, negatives in zip(step.positives, step.negatives))  # fmt: skip
+               for positives, negatives in zip(step.positives, step.negatives, strict=True))  # fmt: skip
     largest = max(apart(step, both(recipe, step, None, first)) for recipe, step in steps)
     against = "arXiv 2004.04906, equation 2, and facebookresearch/DPR: BiEncoderNllLoss"
     parity("loss of the rows nll_m1_released and nll_m1_paper", against, len(cases), largest, CLOSE)
@@ -136,7 +136,7 @@ def test_dpr(parity: Parity) -> None:
 
 def test_tevatron(parity: Parity) -> None:
     """Groups of eight; also with its temperature."""
-    recipe = shipped.recipes()["msmarco_nll_m1_llm"]
+    recipe = recipe_of("msmarco_nll_m1_llm")
     wanted = recipe.draw.model_dump(by_alias=True)
     largest, cases = 0.0, 0
     for temperature in (1.0, 0.02):
@@ -156,7 +156,7 @@ def test_tevatron(parity: Parity) -> None:
 
 def test_the_comparison_can_fail() -> None:
     """Each is another objective than the formula is of."""
-    recipe = shipped.recipes()["nq_joint_lh_m4_llm"]
+    recipe = recipe_of("nq_joint_lh_m4_llm")
     for objective, formula in (
         (term("joint_lh", copositives="mask"), joint),
         (term("joint_lh", reduce="mean"), joint),
