@@ -74,8 +74,8 @@ def lines(text: str | None = None) -> Iterator[Line]:
 
 def page(text: str, found: Iterable[Line]) -> str:
     """The page with these lines. What needs a package that may not be there stays as it was where it was not made."""
-    made = {line.key: line for line in found}
-    kept = {line.key: line for line in lines(text) if line.optional}
+    made = {(line.subject, line.against): line for line in found}
+    kept = {(line.subject, line.against): line for line in lines(text) if line.optional}
     rule = "|---|---|---|--:|--:|--:|---|"
     rows = sorted(map(str, {**kept, **made}.values()), key=lambda row: (row.split(" | ")[1], row))
     before, _, after = _parts(text)
