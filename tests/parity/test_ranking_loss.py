@@ -47,7 +47,7 @@ def test_ranking_loss(parity: Parity) -> None:
     for negatives in (0, 1, 3):
         wanted = recipe.draw.model_dump(by_alias=True, exclude_unset=True)
         entry = {"from": "negatives", "k": negatives, "weight": "uniform", "short": "fewer"}
-        wanted["negatives"] = [entry] if negatives else []
+        wanted["negatives"] = (entry,) if negatives else ()
         draw = Draw.model_validate(wanted)
         found += [apart(step, both(step, negatives)) for step in (drawn(recipe, seed, draw=draw) for seed in range(50))]
     subject, against = "nll, temperature 0.05, on vectors of length 1", "MultipleNegativesRankingLoss"
