@@ -47,6 +47,6 @@ def test_a_comparison_fails_above_its_bound_and_where_the_page_lacks_it(
     with pytest.raises(AssertionError, match="allowed are 1e-12"):
         parity(MADE.subject, MADE.against, 3, 1e-11, 1e-12)
     if not request.config.getoption("--write-parity"):
-        with pytest.raises(AssertionError, match="docs/parity.md does not have this line: run `make parity`"):
+        with pytest.raises(AssertionError, match=r"docs/parity\.md does not have this line: run `make parity`"):
             parity(MADE.subject, MADE.against, 3, 1e-13, 1e-12)
     said[:] = [one for one in said if one[0] != "parity"]  # these were no comparisons
