@@ -86,6 +86,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatu
         text = parity_page.page(parity_page.PAGE.read_text(encoding="utf-8"), _compared)
         parity_page.PAGE.write_text(text, encoding="utf-8")
         terminalreporter.write_line(f"docs/parity.md has {len(_compared)} lines of this run")
+    if _compared:
+        terminalreporter.section("compared with other people's code")
+        for compared in _compared:
+            terminalreporter.write_line(str(compared))
     if _said:
         terminalreporter.section("examined")
         for line in _said:

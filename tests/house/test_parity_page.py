@@ -13,7 +13,9 @@ from tests.conftest import Examined, Parity
 from tests.house.parity_page import PAGE, Line, lines, page, written_in_tests
 
 
-def test_every_line_is_made_by_a_test(examined: Examined) -> None:
+def test_every_line_is_made_by_a_test(examined: Examined, request: pytest.FixtureRequest) -> None:
+    if request.config.getoption("--write-parity"):
+        pytest.skip("the page is written at the end of this run")
     written, found = written_in_tests(), list(lines())
     for line in found:
         assert line.subject in written, f"no test makes this line of {PAGE.name}: run `make parity`\n{line}"
