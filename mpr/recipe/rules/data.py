@@ -3,9 +3,9 @@ about the searches by the model under training, between steps and in every step.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from mpr import corpora
@@ -121,7 +121,7 @@ def pinned(recipe: Recipe) -> Iterator[Finding]:
             "the base is not pinned to a commit",
             "give its 40 hex digits, or `mpr pin RECIPE`, or set draft: true",
         )
-    if towers.base is not None and Path(towers.base).is_dir():
+    if towers.base is not None and os.path.isdir(towers.base):
         yield ("towers", "base"), "is a local folder, which no commit pins", "set draft: true"
     if towers.passage_base is not None and towers.passage_revision is None:
         what = "passage_base is not pinned to a commit"
@@ -152,7 +152,7 @@ def pinned(recipe: Recipe) -> Iterator[Finding]:
                 "the teacher is not pinned to a commit",
                 "say org/name@<commit>, or `mpr pin RECIPE`, or set draft: true",
             )
-            if Path(str(getattr(label, "model", ""))).is_dir():
+            if os.path.isdir(str(getattr(label, "model", ""))):
                 what, fix = "is a local folder, which no commit pins", "set draft: true"
             yield ("labels", number, "model"), what, fix
     if recipe.data.augment is not None and recipe.data.augment.sha256 is None:

@@ -10,9 +10,9 @@ nothing about that key."""
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, TypeGuard
 
 from mpr.errors import excerpt, nearest
@@ -366,7 +366,7 @@ def start_is_pinned(recipe: Recipe) -> Iterator[Finding]:
     start = recipe.start
     if start is None or recipe.draft or model_names.stage(start) is not None:
         return
-    if Path(start).is_dir():
+    if os.path.isdir(start):
         yield ("start",), "is a local folder, which no commit pins", "set draft: true"
     elif not _PINNED.fullmatch(start):
         fix = "say org/name@ and the 40 hex digits of a commit, or set draft: true"
