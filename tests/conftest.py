@@ -83,8 +83,9 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config) -> None:
     if config.getoption("--write-parity") and exitstatus == pytest.ExitCode.OK:
-        text = parity_page.page(parity_page.PAGE.read_text(encoding="utf-8"), _compared)
-        parity_page.PAGE.write_text(text, encoding="utf-8")
+        text = parity_page.PAGE.read_text(encoding="utf-8")
+        made = parity_page.page(text, _compared, parity_page.written_in_tests())
+        parity_page.PAGE.write_text(made, encoding="utf-8")
         terminalreporter.write_line(f"docs/parity.md has {len(_compared)} lines of this run")
     if _compared:
         terminalreporter.section("compared with other people's code")

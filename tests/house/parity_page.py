@@ -36,10 +36,6 @@ class Line:
     def key(self) -> tuple[str, str, int, float, str]:
         return self.subject, self.against, self.cases, self.bound, self.runs
 
-    @property
-    def optional(self) -> bool:
-        return self.runs not in (SUITE, "make parity")
-
     def __str__(self) -> str:
         cells = (self.subject, self.against, self.version, f"{self.cases:,}", _number(self.bound))
         return f"| {' | '.join((*cells, _number(self.largest), self.runs))} |"
@@ -72,10 +68,11 @@ def lines(text: str | None = None) -> Iterator[Line]:
     yield from (Line.read(line) for line in table.strip().splitlines()[2:])
 
 
-def page(text: str, found: Iterable[Line]) -> str:
-    """The page with these lines. What needs a package that may not be there stays as it was where it was not made."""
+def page(text: str, found: Iterable[Line], written: set[str]) -> str:
+    """The page with these lines. One that this run did not make stays as it was as long as a test has its texts: some
+    comparisons need a package that may not be there."""
     made = {(line.subject, line.against): line for line in found}
-    kept = {(line.subject, line.against): line for line in lines(text) if line.optional}
+    kept = {(line.subject, line.against): line for line in lines(text) if {line.subject, line.against} <= written}
     rule = "|---|---|---|--:|--:|--:|---|"
     rows = sorted(map(str, {**kept, **made}.values()), key=lambda row: (row.split(" | ")[1], row))
     before, _, after = _parts(text)
