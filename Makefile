@@ -9,6 +9,7 @@
 # make attack     seeded damage to files, recipes, model folders and runs, and kills: hours on two cores
 # make docs       the documentation site, into build/site
 # make table      write the generated pages anew: recipes/README.md, recipes/schema.json, plan texts, the leaderboard
+# make parity     compare with other people's code, and write the table of docs/parity.md anew: a few minutes
 #
 # torch is the locked version in the build that pip finds first: on Linux PyPI's, for CUDA. A smaller one, for CPUs only:
 #   make setup TORCH_INDEX="--index-url https://download.pytorch.org/whl/cpu"
@@ -24,7 +25,7 @@ UV_VERSION := 0.13.8
 export OMP_WAIT_POLICY ?= PASSIVE
 export TOKENIZERS_PARALLELISM ?= true
 
-.PHONY: setup packages quickstart test test-small test-floor check faults attack docs table clean
+.PHONY: setup packages quickstart test test-small test-floor check faults attack docs table parity clean
 setup: $(VENV)/.locked
 packages: $(VENV)/.packages
 
@@ -88,6 +89,10 @@ table: setup
 	$(BIN)/python -m tests.house.rooms --write
 	$(BIN)/python -m tests.house.published_files --write
 	$(BIN)/mpr leaderboard build
+
+parity: setup
+	$(BIN)/python -m pytest -n auto --dist loadfile --write-parity -m "slow or not slow" \
+	  $$(grep -rl --include='test_*.py' 'parity: Parity' tests)
 
 clean:
 	rm -rf $(VENV) $(FLOOR) .mpr build dist

@@ -1,4 +1,5 @@
-"""Measures against things that mpr did not write: trec_eval with its own tie rule, scikit-learn, plain formulas.
+"""Measures against things that mpr did not write: trec_eval with its own tie rule, scikit-learn, ir_measures, ranx,
+BEIR, plain formulas.
 
 mpr hands trec_eval scores made of ranks. Here trec_eval gets the raw scores, ties and all, and ids that are numbered
 backwards, so that its own rule (id down) must arrive at the same order. The two ways share nothing but its arithmetic;
@@ -9,8 +10,10 @@ from __future__ import annotations
 
 import math
 import random
+from collections import defaultdict
 from dataclasses import dataclass
 
+import ir_measures
 import numpy as np
 import pytest
 import pytrec_eval
@@ -24,7 +27,7 @@ from mpr.evaluation.judgements import Judgements
 from mpr.evaluation.ranking import Names, Ranking
 from mpr.metrics.trec_eval import judged
 from mpr.records import Hit, Judgement
-from tests.conftest import Examined
+from tests.conftest import Examined, Parity
 
 PASSAGES = 30
 CUTS = (1, 3, 5, 10)
@@ -123,9 +126,10 @@ def measurable(case: Case, least: int) -> bool:
     return asked and any(grade >= least for mine in case.grades.values() for grade in mine.values())
 
 
-def agree(case: Case, least: int) -> None:
+def agree(case: Case, least: int) -> float:
+    """The largest difference from trec_eval."""
     if not measurable(case, least):
-        return
+        return 0.0
     ours, theirs, plain = by_mpr(case, least), by_trec_eval(case, least), by_definition(case, least)
     for measure in NAMES:
         for question in case.grades:
@@ -136,6 +140,12 @@ def agree(case: Case, least: int) -> None:
     _met["with ties"] += any(len(set(listed.values())) < len(listed) for listed in case.run.values())
     _met["missing questions"] += any(q not in case.run for q in case.grades)
     _met["empty lists"] += any(not listed for listed in case.run.values())
+    return apart(ours, theirs)
+
+
+def apart(ours: dict[str, dict[int, float]], theirs: dict[str, dict[int, float]]) -> float:
+    return max(abs(ours[measure][question] - theirs[measure][question])
+               for measure in NAMES for question in ours[measure])  # fmt: skip
 
 
 def drawn(seed: int) -> Case:
@@ -169,10 +179,12 @@ def _told(examined: Examined, cases: int) -> None:
     examined(_met["cases"], f"random runs: {_met}", at_least=cases)
 
 
-def test_measures_equal_trec_eval_and_the_definitions(examined: Examined) -> None:
+def test_measures_equal_trec_eval_and_the_definitions(examined: Examined, parity: Parity) -> None:
     _small()
-    for seed in range(2_400):
-        agree(drawn(seed), least=1 + (seed % 3 == 0))
+    before = _met["values"]
+    largest = max(agree(drawn(seed), least=1 + (seed % 3 == 0)) for seed in range(2_400))
+    values, subject = _met["values"] - before, "20 measures of questions, ties broken by id upwards"
+    parity(subject, "trec_eval, ids turned round, by pytrec_eval", values, largest, 1e-12, "pytrec-eval-terrier")
     _told(examined, 2_000)
 
 
@@ -184,19 +196,96 @@ def test_measures_equal_trec_eval_on_many_more(examined: Examined) -> None:
     _told(examined, 30_000)
 
 
-def test_measures_equal_scikit_learn(examined: Examined) -> None:
+def test_measures_equal_scikit_learn(examined: Examined, parity: Parity) -> None:
     """Whole rankings without ties, where its definitions are the same ones."""
-    dice = np.random.default_rng(7)
+    dice, largest = np.random.default_rng(7), 0.0
     for _ in range(300):
         count = int(dice.integers(2, 40))
         scores, grades = dice.permutation(count), dice.integers(0, 4, count)
         grades[dice.integers(count)] = 1
         order = np.argsort(-scores).tolist()
         found = judged([order], [dict(enumerate(grades.tolist()))], [f"ndcg{count}", "ndcg5", f"map{count}"])
-        assert found[f"ndcg{count}"][0] == pytest.approx(ndcg_score([grades], [scores]), abs=1e-12)
-        assert found["ndcg5"][0] == pytest.approx(ndcg_score([grades], [scores], k=5), abs=1e-12)
-        assert found[f"map{count}"][0] == pytest.approx(average_precision_score(grades > 0, scores), abs=1e-12)
+        theirs = {
+            f"ndcg{count}": ndcg_score([grades], [scores]),
+            "ndcg5": ndcg_score([grades], [scores], k=5),
+            f"map{count}": average_precision_score(grades > 0, scores),
+        }
+        largest = max(largest, *(abs(found[name][0] - value) for name, value in theirs.items()))
+    parity("nDCG and average precision, no ties", "ndcg_score and average_precision_score", 900, largest, 1e-12,
+           "scikit-learn")  # fmt: skip
     examined(900, "values", at_least=900)
+
+
+def without_ties(seed: int) -> Case:
+    """Every question has a list and a relevant passage: programs differ in what they make of one that has not."""
+    dice = random.Random(seed)
+    run, grades = {}, {}
+    for question in range(dice.randint(2, 6)):
+        listed = dice.sample(range(PASSAGES), dice.randint(1, PASSAGES))
+        run[question] = dict(zip(listed, [score / 8 for score in dice.sample(range(900), len(listed))], strict=True))
+        judged_here = dice.sample(range(PASSAGES), dice.randint(1, 12))
+        grades[question] = {passage: dice.choice((0, 1, 1, 2, 3)) for passage in judged_here} | {judged_here[0]: 1}
+    return Case(run, grades)
+
+
+def as_others_have_it(case: Case) -> tuple[dict[str, dict[str, int]], dict[str, dict[str, float]]]:
+    """Judgements and run."""
+    return (
+        {f"q{q}": {name(p): grade for p, grade in mine.items()} for q, mine in case.grades.items()},
+        {f"q{q}": {name(p): score for p, score in mine.items()} for q, mine in case.run.items()},
+    )
+
+
+WITHOUT_TIES = "20 measures of questions, no ties"
+
+
+def test_measures_equal_ir_measures(parity: Parity) -> None:
+    theirs = {"success": "Success", "recall": "R", "map": "AP", "ndcg": "nDCG", "mrr": "RR"}
+    asked = {f"{kind}{cut}": f"{there}@{cut}" for kind, there in theirs.items() for cut in CUTS}
+    cases, largest = [without_ties(seed) for seed in range(60)], 0.0
+    measures = [ir_measures.parse_measure(there) for there in asked.values()]
+    for case in cases:
+        found: dict[str, dict[int, float]] = defaultdict(dict)
+        for one in ir_measures.iter_calc(measures, *as_others_have_it(case)):
+            found[str(one.measure)][int(one.query_id[1:])] = one.value
+        largest = max(largest, apart(by_mpr(case, 1), {ours: found[there] for ours, there in asked.items()}))
+    values = 20 * sum(len(case.grades) for case in cases)
+    parity(WITHOUT_TIES, "iter_calc", values, largest, 1e-12, "ir-measures")
+
+
+def test_measures_equal_ranx(parity: Parity) -> None:
+    ranx = pytest.importorskip("ranx")
+    theirs = {"success": "hit_rate", "recall": "recall", "map": "map", "ndcg": "ndcg", "mrr": "mrr"}
+    asked = {f"{kind}{cut}": f"{there}@{cut}" for kind, there in theirs.items() for cut in CUTS}
+    cases, largest = [without_ties(seed) for seed in range(60)], 0.0
+    for case in cases:
+        qrels, run = as_others_have_it(case)
+        qrels = {q: {p: grade for p, grade in mine.items() if grade} for q, mine in qrels.items()}
+        found = ranx.evaluate(ranx.Qrels(qrels), ranx.Run(run), list(asked.values()), return_mean=False)
+        order = sorted(case.grades)
+        told = {ours: dict(zip(order, map(float, found[there]), strict=True)) for ours, there in asked.items()}
+        largest = max(largest, apart(by_mpr(case, 1), told))
+    values = 20 * sum(len(case.grades) for case in cases)
+    parity(WITHOUT_TIES, "evaluate", values, largest, 1e-12, "ranx", needs="ranx")
+
+
+def test_measures_equal_beir(parity: Parity) -> None:
+    """Means over questions, which it rounds to five digits."""
+    evaluation = pytest.importorskip("beir.retrieval.evaluation").EvaluateRetrieval()
+    cases, largest = [without_ties(seed) for seed in range(60)], 0.0
+    for case in cases:
+        qrels, run = as_others_have_it(case)
+        found = evaluation.evaluate(qrels, run, list(CUTS))
+        told = dict(item for part in found for item in part.items())
+        told |= evaluation.evaluate_custom(qrels, run, list(CUTS), metric="mrr")
+        told |= evaluation.evaluate_custom(qrels, run, list(CUTS), metric="top_k_accuracy")
+        theirs = {"ndcg": "NDCG", "map": "MAP", "recall": "Recall", "mrr": "MRR", "success": "Accuracy"}
+        for measure, values in by_mpr(case, 1).items():
+            kind = measure.rstrip("0123456789")
+            there = told[f"{theirs[kind]}@{measure.removeprefix(kind)}"]
+            largest = max(largest, abs(sum(values.values()) / len(values) - there))
+    parity("20 measures, mean over questions, no ties", "EvaluateRetrieval, rounded to five digits", 20 * len(cases),
+           largest, 5.1e-6, "beir", needs="beir")  # fmt: skip
 
 
 def test_where_trec_eval_differs() -> None:

@@ -16,7 +16,7 @@ from sentence_transformers import SentenceTransformer
 
 from mpr.models import towers, towers_folder
 from mpr.models.towers import DualEncoder
-from tests.conftest import Examined
+from tests.conftest import Examined, Parity
 from tests.unit.framings import bert, words
 from tests.unit.tiny_models import (
     FAMILIES,
@@ -32,6 +32,8 @@ from tests.unit.tiny_models import (
 
 BERT = bert().backend_tokenizer
 CLOSE = 1e-5
+THEIRS = "SentenceTransformer: encode_query, encode_document"
+PACKAGE = "sentence-transformers"
 INPUTS = ("input_ids", "attention_mask")
 PROMPTS = {"question_prompt": "ka-lo: ", "passage_prompt": "mi (ren) "}
 
@@ -72,7 +74,7 @@ def compared(
     return max(difference(ours, other) for ours, other in zip(expected, found, strict=True))
 
 
-def test_random_towers(tmp_path: Path, examined: Examined) -> None:
+def test_random_towers(tmp_path: Path, parity: Parity) -> None:
     cases, worst = 0, 0.0
     for share, (pooling, normalize), (projection, title) in product(
         (True, False),
@@ -86,8 +88,9 @@ def test_random_towers(tmp_path: Path, examined: Examined) -> None:
         difference_here = compared(tmp_path / str(cases), moved(towers.build(wanted, BERT, 1)), BERT)
         assert difference_here < CLOSE, (share, pooling, normalize, projection, title, prompts)
         worst, cases = max(worst, difference_here), cases + 1
-    texts = len(QUESTIONS) + len(PASSAGES)
-    examined(cases, f"models on {texts} texts, largest difference {worst:.1e}", at_least=18)
+    assert cases == 18
+    vectors_of = cases * (len(QUESTIONS) + len(PASSAGES))
+    parity("vectors of 18 saved models with random weights", THEIRS, vectors_of, worst, CLOSE, PACKAGE)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -128,22 +131,22 @@ def test_titles_longer_than_half_the_room_are_the_known_exception(tmp_path: Path
     assert difference(ours, theirs.encode_document([longer])) > 1e-3
 
 
-def test_dpr(tmp_path: Path, examined: Examined) -> None:
+def test_dpr(tmp_path: Path, parity: Parity) -> None:
     question, context = map(str, dpr_pair(tmp_path, 16))
     wanted = settings(base=question, passage_base=context, share=False, pooling="cls", projection=16)
     worst = compared(tmp_path / "saved", towers.build(wanted, BERT, 1).eval(), BERT)
-    assert worst < CLOSE
-    examined(1, f"pair, largest difference {worst:.1e}")
+    texts = len(QUESTIONS) + len(PASSAGES)
+    parity("vectors of DPR's two encoders, saved again", THEIRS, texts, worst, CLOSE, PACKAGE)
 
 
-def test_merged_adapters(tmp_path: Path, examined: Examined) -> None:
+def test_merged_adapters(tmp_path: Path, parity: Parity) -> None:
     base, worst, cases = str(published(tmp_path / "small-base")), 0.0, 0
     for share, which in ((True, "both"), (False, "both"), (False, "question")):
         wanted = settings(base=base, share=share, lora=LORA | {"towers": which}, normalize=True)
         built = moved(towers.build(wanted, BERT, 1))
         worst, cases = max(worst, compared(tmp_path / str(cases), built, BERT, merged=True)), cases + 1
-    assert worst < CLOSE
-    examined(cases, f"models, largest difference {worst:.1e}", at_least=3)
+    vectors_of = cases * (len(QUESTIONS) + len(PASSAGES))
+    parity("vectors of 3 models saved with merged adapters", THEIRS, vectors_of, worst, CLOSE, PACKAGE)
 
 
 def test_adapters_on_their_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, examined: Examined) -> None:
