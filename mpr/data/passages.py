@@ -8,21 +8,26 @@ Two flat arrays stand beside it: the hash of each text, and the ids' hashes in s
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from mpr import storage
 from mpr.errors import DataError, excerpt
-from mpr.records import Passage, id_problem, stable_hash, text_hash, text_problem
+from mpr.records import Passage, id_problem, stable_hash, text_problem
 from mpr.runtime.progress import Progress, silent
+from mpr.storage.passage_lines import Columns, PassageLines
 from mpr.storage.ragged import memory_map
 
 KIND = "passages"
 BATCH = 16_384
+# White space that `str.split` takes away or folds: any but a single space inside.
+_SPACED = r"[\t-\r\x1c-\x1f\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]|  |^ | $"
 _SCHEMA = pa.schema([("id", pa.string()), ("title", pa.string()), ("text", pa.large_string())])
 
 
@@ -38,15 +43,15 @@ def build(
     with storage.stage(target, KIND, receipt) as stage:
         id_hashes, hashes = [], []
         with stage.open("passages.arrow") as file, pa.ipc.new_file(file, _SCHEMA) as writer:
-            for batch in _batches(passages):
-                columns = zip(*((p.id, p.title, p.text) for p in batch), strict=True)
-                arrays = [pa.array(column, field.type) for column, field in zip(columns, _SCHEMA, strict=True)]
+            for ids, titles, texts in _batches(passages):
+                columns = zip((ids, titles, texts), _SCHEMA, strict=True)
+                arrays = [_array(column, field.type) for column, field in columns]
                 writer.write_batch(pa.record_batch(arrays, schema=_SCHEMA))
-                id_hashes.append(np.array([stable_hash(p.id) for p in batch], dtype=np.uint64))
+                id_hashes.append(_hashes(ids))
                 # Of the title where there is no text, or all such passages would pass for copies.
-                contents = [text_hash(p.text if p.text.strip() else p.title) for p in batch]
-                hashes.append(np.array(contents, dtype=np.uint64))
-                progress(len(batch))
+                pairs = zip(titles, texts, strict=True)
+                hashes.append(_text_hashes([title if _is_blank(text) else text for title, text in pairs]))
+                progress(len(ids))
         count = sum(len(part) for part in hashes)
         if not count:
             raise DataError("the corpus has no passages", where=str(target), fix="check the corpus file")
@@ -65,20 +70,75 @@ def build(
     return PassageStore(target)
 
 
-def _batches(passages: Iterable[Passage]) -> Iterator[list[Passage]]:
-    batch: list[Passage] = []
+def _batches(passages: Iterable[Passage]) -> Iterator[Columns]:
+    """All passages, BATCH at a time."""
+    waiting = Columns([], [], [])
+    for some in _looked_at(passages):
+        for held, new in zip(waiting, some, strict=True):
+            held += new
+        while len(waiting.ids) >= BATCH:
+            yield Columns(*(held[:BATCH] for held in waiting))
+            for held in waiting:
+                del held[:BATCH]
+    if waiting.ids:
+        yield waiting
+
+
+def _looked_at(passages: Iterable[Passage]) -> Iterator[Columns]:
+    """The same as they come, each looked at before more is read."""
+    for block in passages.blocks() if isinstance(passages, PassageLines) else (passages,):
+        if not isinstance(block, Columns):
+            yield from _looked_at_one_by_one(block)
+            continue
+        for identity, title, text in zip(*block, strict=True):
+            if _is_blank(text) and _is_blank(title):
+                raise _blank(identity.decode())
+        yield block
+
+
+def _looked_at_one_by_one(passages: Iterable[Passage]) -> Iterator[Columns]:
+    found = Columns([], [], [])
     for passage in passages:
         problem = id_problem(passage.id) or text_problem(passage.text) or text_problem(passage.title)
         if problem:
             raise DataError(problem, key=excerpt(str(passage.id), 80), fix="mend the corpus file")
         if not passage.text.strip() and not passage.title.strip():
-            raise DataError("passage has neither text nor title", key=passage.id, fix="remove it from the corpus file")
-        batch.append(passage)
-        if len(batch) == BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+            raise _blank(passage.id)
+        for held, value in zip(found, (passage.id, passage.title, passage.text), strict=True):
+            held.append(value.encode())
+        if len(found.ids) == BATCH:
+            yield found
+            found = Columns([], [], [])
+    yield found
+
+
+def _blank(identity: str) -> DataError:
+    return DataError("passage has neither text nor title", key=identity, fix="remove it from the corpus file")
+
+
+def _is_blank(text: bytes) -> bool:
+    return not b" " < text[:1] < b"\x7f" and not text.decode().strip()
+
+
+def _array(values: list[bytes], kind: Any) -> Any:
+    """An Arrow array of UTF-8. Made from its parts, because `pa.array` imports pandas, which takes seconds."""
+    offsets = np.zeros(len(values) + 1, dtype="<i8" if kind == pa.large_string() else "<i4")
+    np.cumsum(np.fromiter(map(len, values), offsets.dtype, len(values)), out=offsets[1:])
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(values))]
+    return pa.Array.from_buffers(kind, len(values), buffers, null_count=0)
+
+
+def _hashes(values: Iterable[bytes]) -> NDArray[np.uint64]:
+    """`records.stable_hash` of each."""
+    return np.frombuffer(b"".join([blake2b(value, digest_size=8).digest() for value in values]), dtype="<u8")
+
+
+def _text_hashes(texts: list[bytes]) -> NDArray[np.uint64]:
+    """`records.text_hash` of each; most have single spaces between their words already."""
+    spaced = pc.match_substring_regex(_array(texts, pa.large_string()), _SPACED)
+    for place in np.flatnonzero(spaced.to_numpy(zero_copy_only=False)).tolist():
+        texts[place] = " ".join(texts[place].decode().split()).encode()
+    return _hashes(texts)
 
 
 def _refuse_twins(path: Path, ids: NDArray[np.uint64], order: NDArray[np.int64]) -> None:

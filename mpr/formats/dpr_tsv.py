@@ -12,6 +12,8 @@ import ast
 import os
 import warnings
 from collections.abc import Iterable, Iterator
+from functools import partial
+from operator import methodcaller
 from typing import IO
 
 from mpr.errors import DataError, excerpt
@@ -28,29 +30,59 @@ from mpr.storage.lines import (
     write_lines,
     wrong_columns,
 )
+from mpr.storage.passage_lines import ORDINARY_ID, Columns, PassageLines, split_lines
 from mpr.storage.unpack import stem
 
 _PASSAGE = ("id", "text", "title")
 _QUESTION = ("question", "answers")
+_CELLS = methodcaller("split", b"\t")
 
 
 class _Answers(Fields):
     answers: list[Text]
 
 
-def read_passages(path: str | os.PathLike[str], header: bool = True, quoted: bool = True) -> Iterator[Passage]:
+def read_passages(path: str | os.PathLike[str], header: bool = True, quoted: bool = True) -> PassageLines:
     """`header`: the first line names the columns. `quoted`: CSV's quotation marks; without it they are plain text.
 
     Duplicate ids are left to the store that takes the passages in.
     """
-    for line in read_lines(path):
+
+    def careful(line: Line) -> Passage | None:
         columns = _split_quoted(line, _PASSAGE) if quoted else split_line(line, _PASSAGE)
         if header and line.number == 1:
             if tuple(columns) != _PASSAGE:
                 fix = "read it with header=False if the file starts with a passage"
                 raise line.refuse(f"the header must be {', '.join(_PASSAGE)}", fix=fix)
-            continue
-        yield Passage(line_id(line, columns[0], "id"), columns[1], columns[2])
+            return None
+        return Passage(line_id(line, columns[0], "id"), columns[1], columns[2])
+
+    return PassageLines(path, careful, partial(_columns, quoted=quoted))
+
+
+def _columns(data: bytes, quoted: bool) -> Columns | None:
+    """Those of many lines at once, if each has three, and no quoted one has a tab or an open mark in it."""
+    try:
+        rows = [(identity, text, title) for identity, text, title in map(_CELLS, split_lines(data) or [b""])]
+    except ValueError:
+        return None
+    ids, texts, titles = map(list, zip(*rows, strict=True))
+    if quoted and b'"' in data:
+        try:
+            ids, texts, titles = ([_unquoted(cell) for cell in column] for column in (ids, texts, titles))
+        except ValueError:
+            return None
+    return Columns(ids, titles, texts) if all(map(ORDINARY_ID, ids)) else None
+
+
+def _unquoted(cell: bytes) -> bytes:
+    """What a cell holds; a ValueError if the mark that opens it is not closed at its end and nowhere before."""
+    if cell[:1] != b'"':
+        return cell
+    inner = cell[1:-1]
+    if len(cell) < 2 or cell[-1:] != b'"' or b'"' in inner.replace(b'""', b""):
+        raise ValueError
+    return inner.replace(b'""', b'"')
 
 
 def write_passages(file: IO[bytes], passages: Iterable[Passage], header: bool = True, quoted: bool = True) -> int:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import or_
 from typing import IO, Any
 
 from mpr.errors import DataError
@@ -22,7 +23,9 @@ from mpr.formats.dpr_json import InlinePassages
 from mpr.records import Candidate, Group, Passage, Positive, Question, RankedList
 from mpr.storage.json_fields import Fields, IdOrNumber, Object, Text, json_object, json_text, read_objects
 from mpr.storage.lines import Ids, Line, read_lines, writable_id, writable_text, write_lines
+from mpr.storage.passage_lines import Columns, PassageLines, json_columns, json_pattern
 
+_LINE = json_pattern("docid")
 _LISTS = ("positive_passages", "negative_passages", "positive_document_ids", "negative_document_ids")
 
 
@@ -64,10 +67,18 @@ class _Passage(Fields):
     document_audio: None = None
 
 
-def read_passages(path: str | os.PathLike[str], ignore: Sequence[str] = ()) -> Iterator[Passage]:
+def read_passages(path: str | os.PathLike[str], ignore: Sequence[str] = ()) -> PassageLines:
     """The corpus. Duplicate ids are left to the store that takes the passages in."""
-    for line, found in read_objects(path, _Passage, ignore):
-        yield _passage(line, found, "")
+
+    def careful(line: Line) -> Passage:
+        return _passage(line, _Passage.of(json_object(line), line, ignore=ignore), "")
+
+    return PassageLines(path, careful, _columns)
+
+
+def _columns(data: bytes) -> Columns | None:
+    found = json_columns(data, _LINE)
+    return None if found is None or not all(map(or_, found.titles, found.texts)) else found
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,137 @@
+"""Passages of a file that has one on each line: one after the other, or by the column, many lines at once.
+
+A format gives two readers. The careful one takes a line and refuses it with its number and byte. The quick one takes
+millions of bytes that end with a line feed and gives their columns, or None where anything in them is out of the
+ordinary: then the careful one reads these same lines. So both give the same passages and the same refusals, and what
+the quick one understands may be little. The first line goes to the careful one by itself, since it may be a header or
+begin with a byte-order mark.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from mpr.errors import DataError
+from mpr.records import Passage
+from mpr.storage import lines
+from mpr.storage.lines import Line
+from mpr.storage.unpack import StreamError, open_bytes
+
+BLOCK = 1 << 22  # bytes that are read at once
+ORDINARY_ID = re.compile(rb"[!-~]{1,200}").fullmatch  # of ids that `records.id_problem` has nothing against
+_TEXT = rb'(?:[^"\\\x00-\x1f]++|\\.)*+'  # of JSON, between quotation marks
+_ID = rb"[!#-\[\]-~]{1,200}"  # an ordinary id without escapes
+
+
+class Columns(NamedTuple):
+    """What many passages have, as UTF-8; their ids and texts are good, but a passage may be blank."""
+
+    ids: list[bytes]
+    titles: list[bytes]
+    texts: list[bytes]
+
+
+class PassageLines(Iterator[Passage]):
+    """The passages of a file, each once: by iteration, or by `blocks`."""
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        careful: Callable[[Line], Passage | None],
+        quick: Callable[[bytes], Columns | None],
+    ) -> None:
+        """`careful` gives None for a line that is no passage, such as a header."""
+        self._path, self._careful, self._quick = path, careful, quick
+        self._passages = self._read(lines.read_lines(path))
+
+    def __next__(self) -> Passage:
+        return next(self._passages)
+
+    def _read(self, found: Iterator[Line]) -> Iterator[Passage]:
+        for line in found:
+            passage = self._careful(line)
+            if passage is not None:
+                yield passage
+
+    def blocks(self) -> Iterator[Columns | Iterator[Passage]]:
+        """All passages in order; an iterator has to be used up before the next block is asked for."""
+        name, number, offset, rest = str(self._path), 0, 0, b""
+        with open_bytes(self._path) as file:
+            while True:
+                more, problem = _piece(file)
+                data, is_end = rest + more, not more and problem is None
+                end = len(data) if is_end else data.rfind(b"\n") + 1
+                first = 0
+                if number == 0 and end:
+                    first = data.find(b"\n") + 1 or end
+                    yield self._read(lines.lines_of(io.BytesIO(data[:first]), name))
+                    number, offset = 1, first
+                whole, rest = data[first:end], data[end:]
+                if whole:
+                    found = None if len(whole) > 2 * BLOCK else self._quick(_plain_ends(whole))
+                    yield found or self._read(lines.lines_of(io.BytesIO(whole), name, number, offset))
+                    number, offset = number + whole.count(b"\n"), offset + len(whole)
+                if len(rest) > lines.LONGEST:
+                    raise lines.too_long(name, number + 1)
+                if isinstance(problem, StreamError):
+                    raise lines.damaged(name, number, problem) from problem
+                if problem is not None:
+                    raise DataError(f"cannot be read: {problem.strerror}", where=f"{name}:{number + 1}") from problem
+                if is_end:
+                    break
+        if number == 0:
+            raise lines.empty(name)
+
+
+def _piece(file: io.BufferedReader) -> tuple[bytes, StreamError | OSError | None]:
+    """The next bytes, none at the end of the file, and what then stopped the reading: what came before is good."""
+    parts, size = [], 0
+    try:
+        while size < BLOCK and (part := file.read1(BLOCK)):
+            parts.append(part)
+            size += len(part)
+    except (StreamError, OSError) as error:
+        return b"".join(parts), error
+    return b"".join(parts), None
+
+
+def _plain_ends(data: bytes) -> bytes:
+    """With line feeds alone at the ends of lines, if all carriage returns stand before one."""
+    returns = data.count(b"\r")
+    return data.replace(b"\r\n", b"\n") if returns and returns == data.count(b"\r\n") else data
+
+
+def split_lines(data: bytes) -> list[bytes] | None:
+    """The lines of a block, if they are UTF-8 and a line feed is the only end of a line in it."""
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    return None if b"\r" in data else data.removesuffix(b"\n").split(b"\n")
+
+
+def json_pattern(identity: str, more: bytes = b"") -> re.Pattern[bytes]:
+    """Lines of JSON objects with an id under this name, a title and a text in this order, and then perhaps `more`."""
+    fields = (rb'"%b": ?"(%b)"' % pair for pair in ((identity.encode(), _ID), (b"title", _TEXT), (b"text", _TEXT)))
+    return re.compile(rb"\{%b(?:%b)?\}" % (b", ?".join(fields), more))
+
+
+def json_columns(data: bytes, pattern: re.Pattern[bytes]) -> Columns | None:
+    """Those of a block whose lines all have this form."""
+    found = [match.groups() if match else None for match in map(pattern.fullmatch, split_lines(data) or [b""])]
+    if None in found:
+        return None
+    ids, titles, texts = zip(*found, strict=True)  # type: ignore[arg-type]
+    try:
+        return Columns(list(ids), list(map(_unescaped, titles)), list(map(_unescaped, texts)))
+    except ValueError:  # an escape that stands for no character
+        return None
+
+
+def _unescaped(text: bytes) -> bytes:
+    return json.loads(b'"%b"' % text).encode("utf-8") if b"\\" in text else text
