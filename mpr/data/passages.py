@@ -21,7 +21,9 @@ from mpr import storage
 from mpr.errors import DataError, excerpt
 from mpr.records import Passage, id_problem, stable_hash, text_problem
 from mpr.runtime.progress import Progress, silent
-from mpr.storage.passage_lines import Columns, PassageLines
+from mpr.storage import passage_columns
+from mpr.storage.passage_columns import Columns
+from mpr.storage.passage_lines import PassageLines
 from mpr.storage.ragged import memory_map
 
 KIND = "passages"
@@ -43,15 +45,9 @@ def build(
     with storage.stage(target, KIND, receipt) as stage:
         id_hashes, hashes = [], []
         with stage.open("passages.arrow") as file, pa.ipc.new_file(file, _SCHEMA) as writer:
-            for ids, titles, texts in _batches(passages):
-                columns = zip((ids, titles, texts), _SCHEMA, strict=True)
-                arrays = [_array(column, field.type) for column, field in columns]
-                writer.write_batch(pa.record_batch(arrays, schema=_SCHEMA))
-                id_hashes.append(_hashes(ids))
-                # Of the title where there is no text, or all such passages would pass for copies.
-                pairs = zip(titles, texts, strict=True)
-                hashes.append(_text_hashes([title if _is_blank(text) else text for title, text in pairs]))
-                progress(len(ids))
+            for batch in _batches(_hashed(_looked_at(passages), id_hashes, hashes)):
+                writer.write_batch(pa.record_batch(batch, schema=_SCHEMA))
+                progress(len(batch[0]))
         count = sum(len(part) for part in hashes)
         if not count:
             raise DataError("the corpus has no passages", where=str(target), fix="check the corpus file")
@@ -70,18 +66,32 @@ def build(
     return PassageStore(target)
 
 
-def _batches(passages: Iterable[Passage]) -> Iterator[Columns]:
-    """All passages, BATCH at a time."""
-    waiting = Columns([], [], [])
-    for some in _looked_at(passages):
-        for held, new in zip(waiting, some, strict=True):
-            held += new
-        while len(waiting.ids) >= BATCH:
-            yield Columns(*(held[:BATCH] for held in waiting))
-            for held in waiting:
-                del held[:BATCH]
-    if waiting.ids:
-        yield waiting
+def _batches(columns: Iterable[Columns]) -> Iterator[list[Any]]:
+    """The arrays of the schema, of BATCH passages at a time."""
+    waiting, count = list[Columns](), 0
+
+    def whole() -> list[Any]:
+        pairs = zip(zip(*waiting, strict=True), _SCHEMA, strict=True)
+        return [passage_columns.joined(arrays, field.type) for arrays, field in pairs]
+
+    for some in columns:
+        while count + len(some.ids) >= BATCH:
+            missing = BATCH - count
+            waiting.append(Columns(*(column[:missing] for column in some)))
+            yield whole()
+            waiting, count, some = [], 0, Columns(*(column[missing:] for column in some))
+        waiting.append(some)
+        count += len(some.ids)
+    if count:
+        yield whole()
+
+
+def _hashed(columns: Iterable[Columns], id_hashes: list[Any], hashes: list[Any]) -> Iterator[Columns]:
+    """The same columns; the hashes of their ids and texts are added to the lists."""
+    for some in columns:
+        id_hashes.append(_hashes(passage_columns.values(some.ids)))
+        hashes.append(_text_hashes(some))
+        yield some
 
 
 def _looked_at(passages: Iterable[Passage]) -> Iterator[Columns]:
@@ -90,14 +100,14 @@ def _looked_at(passages: Iterable[Passage]) -> Iterator[Columns]:
         if not isinstance(block, Columns):
             yield from _looked_at_one_by_one(block)
             continue
-        for identity, title, text in zip(*block, strict=True):
-            if _is_blank(text) and _is_blank(title):
-                raise _blank(identity.decode())
+        blank = _are_blank(block.texts) & _are_blank(block.titles)
+        if blank.any():
+            raise _blank(str(block.ids[int(np.argmax(blank))]))
         yield block
 
 
 def _looked_at_one_by_one(passages: Iterable[Passage]) -> Iterator[Columns]:
-    found = Columns([], [], [])
+    found: tuple[list[bytes], ...] = [], [], []
     for passage in passages:
         problem = id_problem(passage.id) or text_problem(passage.text) or text_problem(passage.title)
         if problem:
@@ -106,39 +116,44 @@ def _looked_at_one_by_one(passages: Iterable[Passage]) -> Iterator[Columns]:
             raise _blank(passage.id)
         for held, value in zip(found, (passage.id, passage.title, passage.text), strict=True):
             held.append(value.encode())
-        if len(found.ids) == BATCH:
-            yield found
-            found = Columns([], [], [])
-    yield found
+        if len(found[0]) == BATCH:
+            yield Columns(*map(passage_columns.text_array, found))
+            found = [], [], []
+    yield Columns(*map(passage_columns.text_array, found))
 
 
 def _blank(identity: str) -> DataError:
     return DataError("passage has neither text nor title", key=identity, fix="remove it from the corpus file")
 
 
-def _is_blank(text: bytes) -> bool:
-    return not b" " < text[:1] < b"\x7f" and not text.decode().strip()
+def _are_blank(texts: Any) -> NDArray[np.bool_]:
+    """Which of them have nothing but white space."""
+    offsets, byte_N = passage_columns.parts(texts)
+    is_blank = offsets[1:] == offsets[:-1]
+    if len(byte_N):
+        first = byte_N[np.minimum(offsets[:-1], len(byte_N) - 1)]
+        for place in np.flatnonzero(~is_blank & ((first <= 32) | (first >= 127))).tolist():
+            is_blank[place] = not str(texts[place]).strip()
+    return is_blank
 
 
-def _array(values: list[bytes], kind: Any) -> Any:
-    """An Arrow array of UTF-8. Made from its parts, because `pa.array` imports pandas, which takes seconds."""
-    offsets = np.zeros(len(values) + 1, dtype="<i8" if kind == pa.large_string() else "<i4")
-    np.cumsum(np.fromiter(map(len, values), offsets.dtype, len(values)), out=offsets[1:])
-    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(values))]
-    return pa.Array.from_buffers(kind, len(values), buffers, null_count=0)
-
-
-def _hashes(values: Iterable[bytes]) -> NDArray[np.uint64]:
+def _hashes(values: Iterable[Any]) -> NDArray[np.uint64]:
     """`records.stable_hash` of each."""
     return np.frombuffer(b"".join([blake2b(value, digest_size=8).digest() for value in values]), dtype="<u8")
 
 
-def _text_hashes(texts: list[bytes]) -> NDArray[np.uint64]:
-    """`records.text_hash` of each; most have single spaces between their words already."""
-    spaced = pc.match_substring_regex(_array(texts, pa.large_string()), _SPACED)
-    for place in np.flatnonzero(spaced.to_numpy(zero_copy_only=False)).tolist():
-        texts[place] = " ".join(texts[place].decode().split()).encode()
+def _text_hashes(columns: Columns) -> NDArray[np.uint64]:
+    """`records.text_hash` of each text; of the title where there is none, or all such passages would pass for copies."""
+    texts = list[Any](passage_columns.values(columns.texts))
+    for place in np.flatnonzero(_are_spaced(columns.texts) | _are_blank(columns.texts)).tolist():
+        words = str(columns.texts[place]).split() or str(columns.titles[place]).split()
+        texts[place] = " ".join(words).encode()
     return _hashes(texts)
+
+
+def _are_spaced(texts: Any) -> NDArray[np.bool_]:
+    """Which have white space that `text_hash` folds: any but single spaces inside. Most do not."""
+    return np.asarray(pc.match_substring_regex(texts, _SPACED).to_numpy(zero_copy_only=False))
 
 
 def _refuse_twins(path: Path, ids: NDArray[np.uint64], order: NDArray[np.int64]) -> None:

@@ -18,12 +18,13 @@ from pydantic import Field
 from mpr.errors import DataError
 from mpr.formats.trec import SeenPairs, judged_groups, judgement, judgement_columns
 from mpr.records import Group, Judgement, Passage, Question
+from mpr.storage import passage_columns
 from mpr.storage.json_fields import Fields, Id, Text, json_object, json_text, read_objects
 from mpr.storage.lines import Ids, Line, read_lines, split_line, writable_id, writable_text, write_lines
-from mpr.storage.passage_lines import PassageLines, json_columns, json_pattern
+from mpr.storage.passage_lines import PassageLines
 from mpr.storage.unpack import PACKED
 
-_LINE = json_pattern("_id", rb', ?"metadata": ?\{\}')
+_LINE = passage_columns.json_pattern("_id", rb', ?"metadata": ?\{\}')
 _HEADER = ("query-id", "corpus-id", "score")
 
 
@@ -73,7 +74,7 @@ def read_passages(path: str | os.PathLike[str], ignore: Sequence[str] = ()) -> P
         found = _Passage.of(json_object(line), line, ignore=ignore)
         return Passage(found.id, found.text, found.title or "")
 
-    return PassageLines(path, careful, partial(json_columns, pattern=_LINE))
+    return PassageLines(path, careful, partial(passage_columns.of_json, pattern=_LINE))
 
 
 def read_questions(path: str | os.PathLike[str], ignore: Sequence[str] = ()) -> Iterator[Question]:

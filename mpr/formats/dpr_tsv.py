@@ -13,11 +13,11 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator
 from functools import partial
-from operator import methodcaller
 from typing import IO
 
 from mpr.errors import DataError, excerpt
 from mpr.records import Passage, Question
+from mpr.storage import passage_columns
 from mpr.storage.json_fields import Fields, Text
 from mpr.storage.lines import (
     Line,
@@ -30,12 +30,11 @@ from mpr.storage.lines import (
     write_lines,
     wrong_columns,
 )
-from mpr.storage.passage_lines import ORDINARY_ID, Columns, PassageLines, split_lines
+from mpr.storage.passage_lines import PassageLines
 from mpr.storage.unpack import stem
 
 _PASSAGE = ("id", "text", "title")
 _QUESTION = ("question", "answers")
-_CELLS = methodcaller("split", b"\t")
 
 
 class _Answers(Fields):
@@ -57,32 +56,7 @@ def read_passages(path: str | os.PathLike[str], header: bool = True, quoted: boo
             return None
         return Passage(line_id(line, columns[0], "id"), columns[1], columns[2])
 
-    return PassageLines(path, careful, partial(_columns, quoted=quoted))
-
-
-def _columns(data: bytes, quoted: bool) -> Columns | None:
-    """Those of many lines at once, if each has three, and no quoted one has a tab or an open mark in it."""
-    try:
-        rows = [(identity, text, title) for identity, text, title in map(_CELLS, split_lines(data) or [b""])]
-    except ValueError:
-        return None
-    ids, texts, titles = map(list, zip(*rows, strict=True))
-    if quoted and b'"' in data:
-        try:
-            ids, texts, titles = ([_unquoted(cell) for cell in column] for column in (ids, texts, titles))
-        except ValueError:
-            return None
-    return Columns(ids, titles, texts) if all(map(ORDINARY_ID, ids)) else None
-
-
-def _unquoted(cell: bytes) -> bytes:
-    """What a cell holds; a ValueError if the mark that opens it is not closed at its end and nowhere before."""
-    if cell[:1] != b'"':
-        return cell
-    inner = cell[1:-1]
-    if len(cell) < 2 or cell[-1:] != b'"' or b'"' in inner.replace(b'""', b""):
-        raise ValueError
-    return inner.replace(b'""', b'"')
+    return PassageLines(path, careful, partial(passage_columns.of_tabs, names=_PASSAGE, quoted=quoted))
 
 
 def write_passages(file: IO[bytes], passages: Iterable[Passage], header: bool = True, quoted: bool = True) -> int:

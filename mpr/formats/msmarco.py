@@ -10,40 +10,30 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import groupby
-from operator import methodcaller
 from typing import IO
 
 from mpr.errors import DataError
 from mpr.formats.trec import SeenPairs, judged_groups, judgement, judgement_columns
 from mpr.records import Candidate, Group, Hit, Judgement, Passage, Positive, Question
+from mpr.storage import passage_columns
 from mpr.storage.lines import Ids, Line, line_id, read_lines, split_line, writable_cell, writable_id, write_lines
-from mpr.storage.passage_lines import ORDINARY_ID, Columns, PassageLines, split_lines
+from mpr.storage.passage_lines import PassageLines
 
 _TRIPLE = ("question id", "positive passage id", "negative passage id")
 _TOP1000 = ("question id", "passage id", "question", "text")
-_CELLS = methodcaller("split", b"\t")
 _SORT = "bring the lines of a question together: sort -s -t $'\\t' -k1,1"
 
 
 def read_passages(path: str | os.PathLike[str]) -> PassageLines:
     """Duplicate ids are left to the store that takes the passages in."""
-    return PassageLines(path, _passage, _columns)
+    return PassageLines(path, _passage, partial(passage_columns.of_tabs, names=("id", "text"), quoted=False))
 
 
 def _passage(line: Line) -> Passage:
     identity, text = split_line(line, ("passage id", "text"))
     return Passage(line_id(line, identity, "passage id"), text)
-
-
-def _columns(data: bytes) -> Columns | None:
-    """Those of many lines at once, if each has two."""
-    try:
-        rows = [(identity, text) for identity, text in map(_CELLS, split_lines(data) or [b""])]
-    except ValueError:
-        return None
-    ids, texts = map(list, zip(*rows, strict=True))
-    return Columns(ids, [b""] * len(ids), texts) if all(map(ORDINARY_ID, ids)) else None
 
 
 def read_questions(path: str | os.PathLike[str]) -> Iterator[Question]:

@@ -15,17 +15,20 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from operator import or_
 from typing import IO, Any
+
+import numpy as np
 
 from mpr.errors import DataError
 from mpr.formats.dpr_json import InlinePassages
 from mpr.records import Candidate, Group, Passage, Positive, Question, RankedList
+from mpr.storage import passage_columns
 from mpr.storage.json_fields import Fields, IdOrNumber, Object, Text, json_object, json_text, read_objects
 from mpr.storage.lines import Ids, Line, read_lines, writable_id, writable_text, write_lines
-from mpr.storage.passage_lines import Columns, PassageLines, json_columns, json_pattern
+from mpr.storage.passage_columns import Columns
+from mpr.storage.passage_lines import PassageLines
 
-_LINE = json_pattern("docid")
+_LINE = passage_columns.json_pattern("docid")
 _LISTS = ("positive_passages", "negative_passages", "positive_document_ids", "negative_document_ids")
 
 
@@ -77,8 +80,9 @@ def read_passages(path: str | os.PathLike[str], ignore: Sequence[str] = ()) -> P
 
 
 def _columns(data: bytes) -> Columns | None:
-    found = json_columns(data, _LINE)
-    return None if found is None or not all(map(or_, found.titles, found.texts)) else found
+    found = passage_columns.of_json(data, _LINE)
+    empty = found is not None and ~sum(np.diff(passage_columns.parts(each)[0]) for each in found[1:]).astype(bool)
+    return None if np.any(empty) else found  # an empty passage is refused with its line
 
 
 @dataclass(frozen=True, slots=True)

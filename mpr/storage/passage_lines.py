@@ -1,7 +1,7 @@
 """Passages of a file that has one on each line: one after the other, or by the column, many lines at once.
 
 A format gives two readers. The careful one takes a line and refuses it with its number and byte. The quick one takes
-millions of bytes that end with a line feed and gives their columns, or None where anything in them is out of the
+whole lines together and gives their columns (`passage_columns`), or None where anything in them is out of the
 ordinary: then the careful one reads these same lines. So both give the same passages and the same refusals, and what
 the quick one understands may be little. The first line goes to the careful one by itself, since it may be a header or
 begin with a byte-order mark.
@@ -10,30 +10,17 @@ begin with a byte-order mark.
 from __future__ import annotations
 
 import io
-import json
 import os
-import re
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 from mpr.errors import DataError
 from mpr.records import Passage
 from mpr.storage import lines
 from mpr.storage.lines import Line
+from mpr.storage.passage_columns import Columns
 from mpr.storage.unpack import StreamError, open_bytes
 
-BLOCK = 1 << 22  # bytes that are read at once
-ORDINARY_ID = re.compile(rb"[!-~]{1,200}").fullmatch  # of ids that `records.id_problem` has nothing against
-_TEXT = rb'(?:[^"\\\x00-\x1f]++|\\.)*+'  # of JSON, between quotation marks
-_ID = rb"[!#-\[\]-~]{1,200}"  # an ordinary id without escapes
-
-
-class Columns(NamedTuple):
-    """What many passages have, as UTF-8; their ids and texts are good, but a passage may be blank."""
-
-    ids: list[bytes]
-    titles: list[bytes]
-    texts: list[bytes]
+BLOCK = 1 << 19  # bytes that are read at once
 
 
 class PassageLines(Iterator[Passage]):
@@ -73,7 +60,8 @@ class PassageLines(Iterator[Passage]):
                     number, offset = 1, first
                 whole, rest = data[first:end], data[end:]
                 if whole:
-                    found = None if len(whole) > 2 * BLOCK else self._quick(_plain_ends(whole))
+                    plain = _plain_ends(whole)
+                    found = None if b"\r" in plain or len(whole) > 2 * BLOCK else self._quick(plain)
                     yield found or self._read(lines.lines_of(io.BytesIO(whole), name, number, offset))
                     number, offset = number + whole.count(b"\n"), offset + len(whole)
                 if len(rest) > lines.LONGEST:
@@ -104,34 +92,3 @@ def _plain_ends(data: bytes) -> bytes:
     """With line feeds alone at the ends of lines, if all carriage returns stand before one."""
     returns = data.count(b"\r")
     return data.replace(b"\r\n", b"\n") if returns and returns == data.count(b"\r\n") else data
-
-
-def split_lines(data: bytes) -> list[bytes] | None:
-    """The lines of a block, if they are UTF-8 and a line feed is the only end of a line in it."""
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError:
-        return None
-    return None if b"\r" in data else data.removesuffix(b"\n").split(b"\n")
-
-
-def json_pattern(identity: str, more: bytes = b"") -> re.Pattern[bytes]:
-    """Lines of JSON objects with an id under this name, a title and a text in this order, and then perhaps `more`."""
-    fields = (rb'"%b": ?"(%b)"' % pair for pair in ((identity.encode(), _ID), (b"title", _TEXT), (b"text", _TEXT)))
-    return re.compile(rb"\{%b(?:%b)?\}" % (b", ?".join(fields), more))
-
-
-def json_columns(data: bytes, pattern: re.Pattern[bytes]) -> Columns | None:
-    """Those of a block whose lines all have this form."""
-    found = [match.groups() if match else None for match in map(pattern.fullmatch, split_lines(data) or [b""])]
-    if None in found:
-        return None
-    ids, titles, texts = zip(*found, strict=True)  # type: ignore[arg-type]
-    try:
-        return Columns(list(ids), list(map(_unescaped, titles)), list(map(_unescaped, texts)))
-    except ValueError:  # an escape that stands for no character
-        return None
-
-
-def _unescaped(text: bytes) -> bytes:
-    return json.loads(b'"%b"' % text).encode("utf-8") if b"\\" in text else text
