@@ -8,13 +8,13 @@ Two flat arrays stand beside it: the hash of each text, and the ids' hashes in s
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from mpr import storage
@@ -28,8 +28,6 @@ from mpr.storage.ragged import memory_map
 
 KIND = "passages"
 BATCH = 16_384
-# White space that `str.split` takes away or folds: any but a single space inside.
-_SPACED = r"[\t-\r\x1c-\x1f\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]|  |^ | $"
 _SCHEMA = pa.schema([("id", pa.string()), ("title", pa.string()), ("text", pa.large_string())])
 
 
@@ -45,9 +43,9 @@ def build(
     with storage.stage(target, KIND, receipt) as stage:
         id_hashes, hashes = [], []
         with stage.open("passages.arrow") as file, pa.ipc.new_file(file, _SCHEMA) as writer:
-            for batch in _batches(_hashed(_looked_at(passages), id_hashes, hashes)):
-                writer.write_batch(pa.record_batch(batch, schema=_SCHEMA))
-                progress(len(batch[0]))
+            for columns in _batches(_blocks(passages), id_hashes, hashes):
+                writer.write_batch(pa.record_batch(columns, schema=_SCHEMA))
+                progress(len(columns[0]))
         count = sum(len(part) for part in hashes)
         if not count:
             raise DataError("the corpus has no passages", where=str(target), fix="check the corpus file")
@@ -66,15 +64,46 @@ def build(
     return PassageStore(target)
 
 
-def _batches(columns: Iterable[Columns]) -> Iterator[list[Any]]:
-    """The arrays of the schema, of BATCH passages at a time."""
+@dataclass(frozen=True)
+class _Block:
+    """Some passages and their hashes, and which of them has neither a text nor a title."""
+
+    columns: Columns
+    id_hashes: NDArray[np.uint64]
+    text_hashes: NDArray[np.uint64]
+    blank: int | None
+
+    @classmethod
+    def of(cls, columns: Columns) -> _Block:
+        is_blank = _are_blank(columns.texts)
+        blank = np.flatnonzero(is_blank & _are_blank(columns.titles))
+        hashes = _text_hashes(columns, is_blank)
+        return cls(columns, _hashes(passage_columns.values(columns.ids)), hashes, int(blank[0]) if len(blank) else None)
+
+
+def _blocks(passages: Iterable[Passage]) -> Iterator[_Block]:
+    """The passages as they come, each looked at before more is asked for."""
+    for block in passages.blocks(_Block.of) if isinstance(passages, PassageLines) else (passages,):
+        if not isinstance(block, _Block):
+            yield from map(_Block.of, _looked_at_one_by_one(block))
+            continue
+        if block.blank is not None:
+            raise _blank(str(block.columns.ids[block.blank]))
+        yield block
+
+
+def _batches(blocks: Iterable[_Block], id_hashes: list[Any], hashes: list[Any]) -> Iterator[list[Any]]:
+    """The columns of BATCH passages at a time; the hashes of all are added to the lists."""
     waiting, count = list[Columns](), 0
 
     def whole() -> list[Any]:
         pairs = zip(zip(*waiting, strict=True), _SCHEMA, strict=True)
         return [passage_columns.joined(arrays, field.type) for arrays, field in pairs]
 
-    for some in columns:
+    for block in blocks:
+        id_hashes.append(block.id_hashes)
+        hashes.append(block.text_hashes)
+        some = block.columns
         while count + len(some.ids) >= BATCH:
             missing = BATCH - count
             waiting.append(Columns(*(column[:missing] for column in some)))
@@ -84,26 +113,6 @@ def _batches(columns: Iterable[Columns]) -> Iterator[list[Any]]:
         count += len(some.ids)
     if count:
         yield whole()
-
-
-def _hashed(columns: Iterable[Columns], id_hashes: list[Any], hashes: list[Any]) -> Iterator[Columns]:
-    """The same columns; the hashes of their ids and texts are added to the lists."""
-    for some in columns:
-        id_hashes.append(_hashes(passage_columns.values(some.ids)))
-        hashes.append(_text_hashes(some))
-        yield some
-
-
-def _looked_at(passages: Iterable[Passage]) -> Iterator[Columns]:
-    """The same as they come, each looked at before more is read."""
-    for block in passages.blocks() if isinstance(passages, PassageLines) else (passages,):
-        if not isinstance(block, Columns):
-            yield from _looked_at_one_by_one(block)
-            continue
-        blank = _are_blank(block.texts) & _are_blank(block.titles)
-        if blank.any():
-            raise _blank(str(block.ids[int(np.argmax(blank))]))
-        yield block
 
 
 def _looked_at_one_by_one(passages: Iterable[Passage]) -> Iterator[Columns]:
@@ -142,18 +151,37 @@ def _hashes(values: Iterable[Any]) -> NDArray[np.uint64]:
     return np.frombuffer(b"".join([blake2b(value, digest_size=8).digest() for value in values]), dtype="<u8")
 
 
-def _text_hashes(columns: Columns) -> NDArray[np.uint64]:
-    """`records.text_hash` of each text; of the title where there is none, or all such passages would pass for copies."""
-    texts = list[Any](passage_columns.values(columns.texts))
-    for place in np.flatnonzero(_are_spaced(columns.texts) | _are_blank(columns.texts)).tolist():
+def _text_hashes(columns: Columns, is_blank: NDArray[np.bool_]) -> NDArray[np.uint64]:
+    """`records.text_hash` of each text, or of the title where there is none: such passages are no copies."""
+    texts: list[Any] = passage_columns.values(columns.texts)
+    for place in np.flatnonzero(_are_spaced(columns.texts) | is_blank).tolist():
         words = str(columns.texts[place]).split() or str(columns.titles[place]).split()
         texts[place] = " ".join(words).encode()
     return _hashes(texts)
 
 
 def _are_spaced(texts: Any) -> NDArray[np.bool_]:
-    """Which have white space that `text_hash` folds: any but single spaces inside. Most do not."""
-    return np.asarray(pc.match_substring_regex(texts, _SPACED).to_numpy(zero_copy_only=False))
+    """Which may have white space that `str.split` takes away or folds: any but single spaces inside. Most do not."""
+    offsets, byte_N = passage_columns.parts(texts)
+    found = np.zeros(len(texts), dtype=bool)
+    if not len(byte_N):
+        return found
+    is_space_N = byte_N == 32
+    two = np.flatnonzero(is_space_N[1:] & is_space_N[:-1])
+    others = np.flatnonzero((byte_N < 32) | (byte_N == 0xC2) | (byte_N - np.uint8(0xE1) < 3))
+    after, behind = (byte_N[np.minimum(others + step, len(byte_N) - 1)] for step in (1, 2))
+    lead = byte_N[others]
+    # In UTF-8: control characters; U+0085, U+00A0; U+1680; U+2000 to 200A, 2028, 2029, 202F; U+205F; U+3000.
+    is_white = (lead < 32) | ((lead == 0xC2) & ((after == 0x85) | (after == 0xA0)))
+    is_white |= (lead == 0xE1) & (after == 0x9A) & (behind == 0x80)
+    is_white |= (lead == 0xE2) & (after == 0x80) & ((behind < 0x8B) | np.isin(behind, (0xA8, 0xA9, 0xAF)))
+    is_white |= (lead == 0xE2) & (after == 0x81) & (behind == 0x9F)
+    is_white |= (lead == 0xE3) & (after == 0x80) & (behind == 0x80)
+    for places in (two, others[is_white]):
+        found[np.searchsorted(offsets, places, side="right") - 1] = True
+    held = offsets[1:] > offsets[:-1]
+    found[held] |= is_space_N[offsets[:-1][held]] | is_space_N[offsets[1:][held] - 1]
+    return found
 
 
 def _refuse_twins(path: Path, ids: NDArray[np.uint64], order: NDArray[np.int64]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -45,11 +45,11 @@ def parts(array: Any) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
     return (places - places[0] if places[0] else places), found
 
 
-def values(array: Any) -> Iterator[memoryview]:
+def values(array: Any) -> list[bytes]:
     """The UTF-8 of each text."""
     offsets, byte_N = parts(array)
-    data = memoryview(byte_N)
-    return (data[first:last] for first, last in pairwise(offsets.tolist()))
+    data, places = byte_N.tobytes(), offsets.tolist()
+    return [data[first:last] for first, last in pairwise(places)]
 
 
 def joined(arrays: Sequence[Any], kind: Any) -> Any:

@@ -11,7 +11,10 @@ from __future__ import annotations
 
 import io
 import os
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple, TypeVar
 
 from mpr.errors import DataError
 from mpr.records import Passage
@@ -20,7 +23,9 @@ from mpr.storage.lines import Line
 from mpr.storage.passage_columns import Columns
 from mpr.storage.unpack import StreamError, open_bytes
 
-BLOCK = 1 << 19  # bytes that are read at once
+BLOCK = 1 << 19  # bytes that are read at once: more does not fit the caches of a core
+_THREADS = 4
+Made = TypeVar("Made")
 
 
 class PassageLines(Iterator[Passage]):
@@ -45,24 +50,53 @@ class PassageLines(Iterator[Passage]):
             if passage is not None:
                 yield passage
 
-    def blocks(self) -> Iterator[Columns | Iterator[Passage]]:
-        """All passages in order; an iterator has to be used up before the next block is asked for."""
+    def blocks(self, each: Callable[[Columns], Made]) -> Iterator[Made | Iterator[Passage]]:
+        """All passages in order: what `each` makes of the columns of a block, or passages, to be used up first.
+
+        Blocks are read ahead and worked on by a few threads, since most of the work is done without Python's lock.
+        """
+
+        def made(data: bytes) -> Made | None:
+            plain = _plain_ends(data)
+            found = None if b"\r" in plain or len(data) > 2 * BLOCK else self._quick(plain)
+            return None if found is None else each(found)
+
+        waiting, problem = deque[tuple[Future[Made | None], _Block]](), None
+        with ThreadPoolExecutor(_THREADS) as pool:
+            blocks = self._whole_lines()
+            while problem is None:
+                try:
+                    block = next(blocks, None)
+                except DataError as error:  # it counts when what stands before it was read
+                    problem, block = error, None
+                if block is not None:
+                    # The first line is read with care: it may be a header, or begin with a byte-order mark.
+                    waiting.append((pool.submit(made, block.data if block.number else b"\r"), block))
+                while waiting and (block is None or len(waiting) > _THREADS):
+                    future, done = waiting.popleft()
+                    found = future.result()
+                    careful = lines.lines_of(io.BytesIO(done.data), str(self._path), done.number, done.offset)
+                    yield self._read(careful) if found is None else found
+                if block is None:
+                    break
+        if problem is not None:
+            raise problem
+
+    def _whole_lines(self) -> Iterator[_Block]:
+        """The file in parts that end with a line; the first one is the first line."""
         name, number, offset, rest = str(self._path), 0, 0, b""
         with open_bytes(self._path) as file:
             while True:
                 more, problem = _piece(file)
                 data, is_end = rest + more, not more and problem is None
-                end = len(data) if is_end else data.rfind(b"\n") + 1
-                first = 0
+                end, first = len(data) if is_end else data.rfind(b"\n") + 1, 0
                 if number == 0 and end:
                     first = data.find(b"\n") + 1 or end
-                    yield self._read(lines.lines_of(io.BytesIO(data[:first]), name))
+                    yield _Block(data[:first], 0, 0)
                     number, offset = 1, first
                 whole, rest = data[first:end], data[end:]
                 if whole:
-                    plain = _plain_ends(whole)
-                    found = None if b"\r" in plain or len(whole) > 2 * BLOCK else self._quick(plain)
-                    yield found or self._read(lines.lines_of(io.BytesIO(whole), name, number, offset))
+                    yield _Block(whole, number, offset)
                     number, offset = number + whole.count(b"\n"), offset + len(whole)
                 if len(rest) > lines.LONGEST:
                     raise lines.too_long(name, number + 1)
@@ -74,6 +108,14 @@ class PassageLines(Iterator[Passage]):
                     break
         if number == 0:
             raise lines.empty(name)
+
+
+class _Block(NamedTuple):
+    """Lines, and how many lines and bytes stand before them."""
+
+    data: bytes
+    number: int
+    offset: int
 
 
 def _piece(file: io.BufferedReader) -> tuple[bytes, StreamError | OSError | None]:
