@@ -1,24 +1,28 @@
-"""BM25 over a passage store, through bm25s: an index on disk, and the best passages for a text.
+"""BM25 over a passage store: an index on disk, and the best passages for a text.
 
 `score(q, d) = sum over the words t of q of  ln(1 + (N - n_t + 1/2) / (n_t + 1/2)) * f / (f + k1 (1 - b + b |d| / avg))`
 
 N passages, n_t of them with word t, f times in passage d of |d| words. This is BM25 as Lucene computes it; a word that
-the question repeats counts each time. Every weight is computed once, when the index is built (Lu 2024, bm25s), and the
-index is three flat arrays sorted by word. They and the sorted hashes of the words are memory-mapped, so that opening an
-index costs nothing and processes share its memory.
+the question repeats counts each time. Every weight is computed once, when the index is built (Lu 2024, bm25s; the bytes
+are those that bm25s computes), and the index is three flat arrays sorted by word. They and the sorted hashes of the
+words are memory-mapped, so that opening an index costs nothing and processes share its memory.
 
-While an index is built, texts are read one Arrow batch at a time and kept as word numbers, four bytes a word. bm25s
-itself then needs about 36 bytes for each pair of a passage and a word in it: 2 GB for a million passages of 100 words,
-besides the pages of the collection that are mapped.
+While an index is built, texts are read one Arrow batch at a time, and postings go to disk and come back in parts
+(`_postings`). What stays in memory are the words, four bytes a passage, and `budget_bytes` for the parts.
+
+Stop words are left out of passages and questions before anything is counted: they are in no length and in no score.
+`english` is the list of bm25s, 33 words that Lucene's English analysis leaves out too.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +34,14 @@ from mpr.data.passages import PassageStore
 from mpr.errors import DataError
 from mpr.records import stable_hash
 from mpr.runtime.progress import Bar, Progress, silent
+from mpr.search._postings import Runs, Words
 from mpr.storage.ragged import Floats, Integers, memory_map
 
 KIND = "bm25"
 _WORD = re.compile(r"(?u)\b\w\w+\b")
-_SLICE = 4_096  # passages whose words are numbered at once
+_SLICE = 1 << 12  # passages that are taken apart at once
+_BLOCK = 1 << 16  # passages whose postings are sorted at once, about
+BUDGET = 2 << 30  # bytes for the postings that are in memory together
 _FILES = {"weights": "<f4", "passages": "<i4", "starts": "<i8", "words": "<u8"}
 
 
@@ -48,8 +55,17 @@ class Analysis:
     """`english` (Snowball) or `none`."""
 
     def __call__(self, text: str) -> list[str]:
-        words = [word for word in _WORD.findall(text.lower()) if word not in self._stopwords]
-        return words if self._stem is None else self._stem(words)
+        return [kept for word in self.raw(text) if (kept := self.kept(word))]
+
+    def raw(self, text: str) -> list[str]:
+        """Words as they stand there, in small letters."""
+        return _WORD.findall(text.lower())
+
+    def kept(self, word: str) -> str:
+        """What is indexed of a word: nothing of a stop word."""
+        if word in self._stopwords:
+            return ""
+        return word if self._stem is None else self._stem(word)
 
     @cached_property
     def _stopwords(self) -> frozenset[str]:
@@ -60,12 +76,12 @@ class Analysis:
         return frozenset(STOPWORDS_EN)
 
     @cached_property
-    def _stem(self) -> Callable[[list[str]], list[str]] | None:
+    def _stem(self) -> Callable[[str], str] | None:
         if self.stemmer == "none":
             return None
         import Stemmer
 
-        stem: Callable[[list[str]], list[str]] = Stemmer.Stemmer(self.stemmer).stemWords
+        stem: Callable[[str], str] = Stemmer.Stemmer(self.stemmer).stemWord
         return stem
 
 
@@ -94,67 +110,56 @@ def build(
     store: PassageStore,
     settings: Settings,
     progress: Progress = silent,
+    budget_bytes: int = BUDGET,
 ) -> LexicalIndex:
-    """Writes the index of a store and opens it."""
+    """Writes the index of a store and opens it. Its bytes do not depend on the budget."""
     receipt = settings.origin(store)
     with storage.stage(target, KIND, receipt) as stage:
-        words, documents = _numbered(store, settings, progress)
-        if not words:
+        runs = Runs(stage)
+        hash_W = _read(store, settings, runs, progress)
+        if not len(hash_W):
             raise DataError("no passage has a word to index", where=str(store.folder), fix="set stopwords: none")
-        hashes = np.array([stable_hash(word) for word in words], dtype=np.uint64)
-        order = np.argsort(hashes)
-        if len(np.unique(hashes)) < len(hashes):
+        sorted_W = np.sort(hash_W)
+        if (sorted_W[1:] == sorted_W[:-1]).any():
             raise DataError("two words share a 64-bit hash", where=str(store.folder), fix="please report this")
-        documents.number = np.argsort(order).astype(np.int32)
-        scores = _model(settings).build_index_from_ids(range(len(words)), documents, show_progress=False)
-        columns = {"weights": scores["data"], "passages": scores["indices"], "starts": scores["indptr"]}
-        for name, values in (columns | {"words": hashes[order]}).items():
-            with stage.open(f"{name}.bin") as file:
-                file.write(np.ascontiguousarray(values, dtype=_FILES[name]).data)
-        receipt |= {"words": len(words), "indexed": len(store), "postings": len(scores["data"])}
+        starts, parts = runs.merged(hash_W, settings.k1, settings.b, budget_bytes)
+        with stage.open("weights.bin") as weights, stage.open("passages.bin") as rows:
+            for weight_N, passage_N in parts:
+                weights.write(weight_N.astype(_FILES["weights"]).data)
+                rows.write(passage_N.astype(_FILES["passages"]).data)
+        stage.write("starts.bin", starts.astype(_FILES["starts"]).tobytes())
+        stage.write("words.bin", sorted_W.astype(_FILES["words"]).tobytes())
+        receipt |= {"words": len(hash_W), "indexed": len(store), "postings": int(starts[-1])}
     return LexicalIndex(target)
 
 
-def _model(settings: Settings) -> Any:
-    import bm25s
+def _read(store: PassageStore, settings: Settings, runs: Runs, progress: Progress) -> NDArray[np.uint64]:
+    """Adds all passages to the runs; gives the hashes of their words by number."""
+    analysis, hashes = settings.analysis, np.zeros(0, dtype=np.uint64)
+    words = Words(analysis.kept)
+    parts, counts = list[NDArray[np.int32]](), list[int]()
 
-    return bm25s.BM25(k1=settings.k1, b=settings.b, method="lucene", backend="numpy")
+    def sort() -> None:
+        nonlocal hashes
+        new = islice(words.numbers, len(hashes), None)
+        hashes = np.concatenate([hashes, np.array([stable_hash(word) for word in new], dtype=np.uint64)])
+        runs.add(np.concatenate(parts), np.array(counts, dtype=np.int64), hashes)
+        parts.clear()
+        counts.clear()
 
-
-def _numbered(store: PassageStore, settings: Settings, progress: Progress) -> tuple[dict[str, int], _Documents]:
-    """Every word with a number in the order of first appearance, and each passage as numbers."""
-    words: dict[str, int] = {}
-    parts, lengths = [], []
     for batch in store.batches():
         for start in range(0, batch.num_rows, _SLICE):
             some = batch.slice(start, _SLICE)
             titles, texts = some.column("title").to_pylist(), some.column("text").to_pylist()
-            found = [settings.analysis(f"{a} {b}" if settings.title else b) for a, b in zip(titles, texts, strict=True)]
-            lengths.append(np.array([len(one) for one in found], dtype=np.int64))
-            parts.append(np.array([words.setdefault(word, len(words)) for one in found for word in one], np.int32))
+            found = [analysis.raw(f"{a} {b}" if settings.title else b) for a, b in zip(titles, texts, strict=True)]
+            counts += map(len, found)
+            parts.append(np.fromiter(map(words.__getitem__, chain.from_iterable(found)), np.int32))
             progress(len(found))
-    return words, _Documents(np.concatenate(parts), np.concatenate([[0], np.cumsum(np.concatenate(lengths))]))
-
-
-@dataclass
-class _Documents:
-    """What bm25s takes for a list of lists, without the lists: a passage's words are listed when they are looked at."""
-
-    word: NDArray[np.int32]
-    offsets: Integers
-    number: NDArray[np.int32] | None = None
-    """Final number of each word."""
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    def __iter__(self) -> Iterator[list[int]]:
-        assert self.number is not None
-        for start in range(0, len(self), _SLICE):
-            ends = self.offsets[start : start + _SLICE + 1]
-            some = self.number[self.word[ends[0] : ends[-1]]].tolist()
-            for first, last in zip((ends[:-1] - ends[0]).tolist(), (ends[1:] - ends[0]).tolist(), strict=True):
-                yield some[first:last]
+            if len(counts) >= _BLOCK:
+                sort()
+    if counts:
+        sort()
+    return hashes
 
 
 def place(store: PassageStore, settings: Settings) -> Path:
@@ -163,12 +168,12 @@ def place(store: PassageStore, settings: Settings) -> Path:
     return store.folder.with_name(f"{store.folder.name}-bm25-{digest[:8]}")
 
 
-def beside(store: PassageStore, settings: Settings, bar: Bar) -> LexicalIndex:
+def beside(store: PassageStore, settings: Settings, bar: Bar, budget_bytes: int = BUDGET) -> LexicalIndex:
     """The index that lies beside a store, built where it is not there yet."""
     target = place(store, settings)
     if not target.exists():
         with bar("BM25 index", len(store)) as progress:
-            build(target, store, settings, progress)
+            build(target, store, settings, progress, budget_bytes)
     storage.verify(target)
     return LexicalIndex(target)
 
@@ -179,38 +184,52 @@ class LexicalIndex:
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
         self.manifest = storage.read_manifest(self.folder, KIND)
-        maps = {name: memory_map(self.folder / f"{name}.bin", kind) for name, kind in _FILES.items()}
-        self._words = maps.pop("words")
+        maps = {name: np.asarray(memory_map(self.folder / f"{name}.bin", kind)) for name, kind in _FILES.items()}
+        self._weights, self._passages, self._words = maps["weights"], maps["passages"], maps["words"]
+        self._starts, self._most = maps["starts"], dict[int, float]()
         known = self.manifest.receipt["bm25"]
         self.analysis = Analysis(known["stopwords"], known["stemmer"])
-        self._bm25 = _model(Settings(known["k1"], known["b"], known["title"], self.analysis))
-        self._bm25.nonoccurrence_array = None  # of the variants whose absent words have a weight
-        self._bm25.scores = {
-            "data": maps["weights"],
-            "indices": maps["passages"],
-            "indptr": np.asarray(maps["starts"]),
-            "num_docs": len(self),
-        }
+        self._partial = np.zeros(0, dtype=np.float32)
 
     def __len__(self) -> int:
         return int(self.manifest.receipt["indexed"])
 
     def scores(self, text: str) -> Floats:
         """The score of every passage."""
-        found: Floats = self._bm25.get_scores_from_ids(self._known(text))
+        found = np.zeros(len(self), dtype=np.float32)
+        for word in self._known(text).tolist():
+            passages, weights = self._postings(word)
+            found[passages] += weights
         return found
 
     def scores_of(self, text: str, rows: Integers) -> Floats:
-        """The scores of some passages, without looking at the others: as `scores(text)[rows]`, up to rounding."""
+        """The scores of some passages, without looking at the others: as `scores(text)[rows]`."""
+        return self._scores(self._known(text).tolist(), rows)
+
+    def _scores(self, words: list[int], rows: Integers) -> Floats:
+        """In the order of the words, in which 32-bit sums are the same wherever they are computed."""
         found = np.zeros(len(rows), dtype=np.float32)
-        scores = self._bm25.scores
-        for word in self._known(text):
-            first, last = scores["indptr"][word], scores["indptr"][word + 1]
-            passages = scores["indices"][first:last]  # ascending, as they were numbered
-            place = np.minimum(np.searchsorted(passages, rows), max(0, len(passages) - 1))
-            here = passages[place] == rows
-            found[here] += scores["data"][first:last][place[here]]
+        for word in words:
+            places, is_here = self._places(word, rows)
+            found[is_here] += self._postings(word)[1][places[is_here]]
         return found
+
+    def _postings(self, word: int) -> tuple[NDArray[np.int32], Floats]:
+        """The passages that have a word, ascending, and its weight in each."""
+        first, last = self._starts[word], self._starts[word + 1]
+        return self._passages[first:last], self._weights[first:last]
+
+    def _places(self, word: int, rows: Integers) -> tuple[Integers, NDArray[np.bool_]]:
+        """Where these rows are among the postings of a word, if they are."""
+        passages, _ = self._postings(word)
+        places = np.minimum(np.searchsorted(passages, rows.astype(np.int32)), max(0, len(passages) - 1))
+        return places, passages[places] == rows
+
+    def _highest(self, word: int) -> float:
+        """The highest weight of a word, remembered, since few words are in most questions."""
+        if word not in self._most:
+            self._most[word] = float(self._postings(word)[1].max())
+        return self._most[word]
 
     def _known(self, text: str) -> Integers:
         """Numbers of the words of a text that the index has, each as often as it stands there."""
@@ -221,11 +240,53 @@ class LexicalIndex:
 
     def top(self, text: str, depth: int) -> tuple[Integers, Floats]:
         """Rows and scores of the best passages that share a word with the text: score down, then row up."""
-        scores_P = self.scores(text)
-        rows = np.flatnonzero(scores_P)
-        if depth < len(rows):
-            found = scores_P[rows]
-            least = np.partition(found, len(rows) - depth)[len(rows) - depth]
-            rows = rows[found >= least]  # several may have the least score, and the lowest rows of them are wanted
-        best = rows[np.lexsort((rows, -scores_P[rows]))[:depth]]
-        return best.astype(np.int64), scores_P[best]
+        words = self._known(text).tolist()
+        rows = self._candidates(words, depth)
+        scores = self._scores(words, rows)
+        best = np.lexsort((rows, -scores))[:depth]
+        return rows[best].astype(np.int64), scores[best]
+
+    def _candidates(self, words: list[int], depth: int) -> Integers:
+        """Passages among which the best are (MaxScore; Turtle and Flood 1995).
+
+        Words are taken from the rarest on, and their weights added up. Weights are positive: so the sum of a passage so
+        far is at least what it has, and at most that and the highest weights of the words that are left. As soon as the
+        latter alone is less than what the best `depth` passages have already, passages without a word so far are out;
+        and of the others those that cannot catch up any more. Of passages that are left the other words are looked up.
+        Sums of 32 bits are not exact: `slack` is more than all their roundings. It is strict, so that no tie is lost.
+        """
+        times = Counter(words)
+        order = sorted(times, key=lambda word: (self._starts[word + 1] - self._starts[word], word))
+        left = np.cumsum([0.0, *(times[word] * self._highest(word) for word in reversed(order))])[::-1]
+        slack = 1 + 2.0**-22 * (len(words) + 2)
+        if len(self._partial) < len(self):
+            self._partial = np.zeros(len(self), dtype=np.float32)
+        partial, touched = self._partial, list[NDArray[np.int32]]()
+        for number, word in enumerate(order, 1):
+            passages, weights = self._postings(word)
+            before = partial[passages]
+            partial[passages] = before + weights * np.float32(times[word])
+            touched.append(passages[before == 0])
+            if left[number] * slack < left[0] - left[number] and sum(map(len, touched)) >= depth:
+                rows = np.concatenate(touched)
+                sums = partial[rows]
+                least = float(np.partition(sums, len(sums) - depth)[len(sums) - depth])
+                if left[number] * slack < least / slack:
+                    break
+        else:
+            number, rows = len(order), np.concatenate(touched) if touched else np.zeros(0, dtype=np.int32)
+            sums, least = partial[rows], 0.0
+            if depth < len(rows):
+                least = float(np.partition(sums, len(sums) - depth)[len(sums) - depth])
+        for some in touched:
+            partial[some] = 0
+        is_left = (sums + left[number]) * slack >= least / slack
+        rows, sums = rows[is_left], sums[is_left]
+        for number, word in enumerate(order[number:], number + 1):
+            places, is_here = self._places(word, rows)
+            sums[is_here] += self._postings(word)[1][places[is_here]] * np.float32(times[word])
+            if depth < len(rows):
+                least = max(least, float(np.partition(sums, len(sums) - depth)[len(sums) - depth]))
+            is_left = (sums + left[number]) * slack >= least / slack
+            rows, sums = rows[is_left], sums[is_left]
+        return rows
