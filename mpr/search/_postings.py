@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -24,25 +25,37 @@ _RUNS = {"run_words": "<i4", "run_counts": "<i4", "run_passages": "<i4", "run_ti
 _BYTES = 48  # of memory for each posting that is merged at once: its passage, count, weight and what is computed of it
 
 
-class Words(dict[str, int]):
-    """The number of a text's word, by the word as it stands there; -1 for one that is left out.
+class Words(dict[bytes, int]):
+    """The number of a word, by the piece of a text that it is; -1 for a piece of which nothing is indexed.
 
-    Words that become the same when they are stemmed share their number.
+    A piece outside ASCII may hold several words. It has a number below -1, and they are in `several`.
     """
 
-    _KNOWN = 1 << 22  # words that are remembered as they stand in texts; of others the number is found each time
+    _KNOWN = 1 << 22  # pieces that are remembered; of others the number is found each time
 
-    def __init__(self, kept: Callable[[str], str]) -> None:
-        """`kept` gives what is indexed of a word; nothing of one that is left out."""
+    def __init__(self, words: Callable[[str], list[str]]) -> None:
+        """`words` gives what is indexed of a text."""
         super().__init__()
-        self._kept, self.numbers = kept, dict[str, int]()
+        self._words, self.numbers = words, dict[str, int]()
+        self._several = list[list[int]]()
 
-    def __missing__(self, word: str) -> int:
-        kept = self._kept(word)
-        number = self.numbers.setdefault(kept, len(self.numbers)) if kept else -1
-        if len(self) < self._KNOWN:
-            self[word] = number
+    def __missing__(self, piece: bytes) -> int:
+        found = [self.numbers.setdefault(word, len(self.numbers)) for word in self._words(piece.decode())]
+        number = -1 if not found else found[0]
+        if len(found) > 1:
+            self._several.append(found)
+            number = -1 - len(self._several)
+        if len(self) < self._KNOWN or len(found) > 1:
+            self[piece] = number
         return number
+
+    def apart(self, number_T: NDArray[np.int32], owner_T: Integers) -> tuple[NDArray[np.int32], Integers]:
+        """Numbers of words alone, each with the passage that it is in; words of one passage in any order."""
+        several = [self._several[-2 - number] for number in number_T[number_T < -1].tolist()]
+        more = np.fromiter(chain.from_iterable(several), np.int32)
+        owner_M = np.repeat(owner_T[number_T < -1], [len(found) for found in several])
+        is_one_T = number_T >= 0
+        return np.concatenate([number_T[is_one_T], more]), np.concatenate([owner_T[is_one_T], owner_M])
 
 
 class Runs:
@@ -53,12 +66,9 @@ class Runs:
         self._ends: list[tuple[int, int]] = [(0, 0)]  # of each run, in words and in postings
         self._lengths: list[NDArray[np.int32]] = []
 
-    def add(self, number_T: NDArray[np.int32], count_P: Integers, hash_W: NDArray[np.uint64]) -> None:
-        """The passages that come next: the numbers of their words, how many each passage has, the words' hashes."""
-        passages, first = len(count_P), sum(map(len, self._lengths))
-        owner_T = np.repeat(np.arange(passages), count_P)
-        is_kept_T = number_T >= 0
-        number_T, owner_T = number_T[is_kept_T], owner_T[is_kept_T]
+    def add(self, passages: int, number_T: NDArray[np.int32], owner_T: Integers, hash_W: NDArray[np.uint64]) -> None:
+        """The passages that come next: numbers of their words, the place of each word's passage, the words' hashes."""
+        first = sum(map(len, self._lengths))
         self._lengths.append(np.bincount(owner_T, minlength=passages).astype(np.int32))
         own_W = np.flatnonzero(np.bincount(number_T, minlength=len(hash_W)))
         own_W = own_W[np.argsort(hash_W[own_W])]
@@ -66,7 +76,7 @@ class Runs:
         place_W[own_W] = np.arange(len(own_W))
         key_T = np.sort(place_W[number_T] * passages + owner_T)
         start_N = np.flatnonzero(np.diff(key_T, prepend=-1))
-        place_N, owner_N = np.divmod(key_T[start_N], max(passages, 1))
+        place_N, owner_N = np.divmod(key_T[start_N], passages)
         columns = {
             "run_words": own_W,
             "run_counts": np.bincount(place_N, minlength=len(own_W)),

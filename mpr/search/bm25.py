@@ -17,12 +17,13 @@ Stop words are left out of passages and questions before anything is counted: th
 from __future__ import annotations
 
 import re
+from array import array
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,9 @@ from mpr.storage.ragged import Floats, Integers, memory_map
 
 KIND = "bm25"
 _WORD = re.compile(r"(?u)\b\w\w+\b")
-_SLICE = 1 << 12  # passages that are taken apart at once
+# What may stand in a word, of ASCII; the bytes of other characters stay as they are.
+_CUT = bytes(byte if byte > 127 or chr(byte).isalnum() or byte == ord("_") else ord(" ") for byte in range(256))
+_SLICE = 1 << 10  # passages that are taken apart at once
 _BLOCK = 1 << 16  # passages whose postings are sorted at once, about
 BUDGET = 2 << 30  # bytes for the postings that are in memory together
 _FILES = {"weights": "<f4", "passages": "<i4", "starts": "<i8", "words": "<u8"}
@@ -55,17 +58,13 @@ class Analysis:
     """`english` (Snowball) or `none`."""
 
     def __call__(self, text: str) -> list[str]:
-        return [kept for word in self.raw(text) if (kept := self.kept(word))]
+        words = [word for word in _WORD.findall(text.lower()) if word not in self._stopwords]
+        return words if self._stem is None else self._stem(words)
 
-    def raw(self, text: str) -> list[str]:
-        """Words as they stand there, in small letters."""
-        return _WORD.findall(text.lower())
-
-    def kept(self, word: str) -> str:
-        """What is indexed of a word: nothing of a stop word."""
-        if word in self._stopwords:
-            return ""
-        return word if self._stem is None else self._stem(word)
+    @staticmethod
+    def pieces(text: str) -> list[bytes]:
+        """The text cut where ASCII has no word character: each piece has the words that it has in the text."""
+        return text.lower().encode().translate(_CUT).split()
 
     @cached_property
     def _stopwords(self) -> frozenset[str]:
@@ -76,12 +75,12 @@ class Analysis:
         return frozenset(STOPWORDS_EN)
 
     @cached_property
-    def _stem(self) -> Callable[[str], str] | None:
+    def _stem(self) -> Callable[[list[str]], list[str]] | None:
         if self.stemmer == "none":
             return None
         import Stemmer
 
-        stem: Callable[[str], str] = Stemmer.Stemmer(self.stemmer).stemWord
+        stem: Callable[[list[str]], list[str]] = Stemmer.Stemmer(self.stemmer, 0).stemWords
         return stem
 
 
@@ -136,27 +135,27 @@ def build(
 def _read(store: PassageStore, settings: Settings, runs: Runs, progress: Progress) -> NDArray[np.uint64]:
     """Adds all passages to the runs; gives the hashes of their words by number."""
     analysis, hashes = settings.analysis, np.zeros(0, dtype=np.uint64)
-    words = Words(analysis.kept)
-    parts, counts = list[NDArray[np.int32]](), list[int]()
+    words, numbers, counts = Words(analysis), array("i"), list[int]()
 
     def sort() -> None:
         nonlocal hashes
+        number_T, owner_T = words.apart(np.frombuffer(numbers, np.int32), np.repeat(np.arange(len(counts)), counts))
         new = islice(words.numbers, len(hashes), None)
         hashes = np.concatenate([hashes, np.array([stable_hash(word) for word in new], dtype=np.uint64)])
-        runs.add(np.concatenate(parts), np.array(counts, dtype=np.int64), hashes)
-        parts.clear()
-        counts.clear()
+        runs.add(len(counts), number_T, owner_T, hashes)
 
     for batch in store.batches():
         for start in range(0, batch.num_rows, _SLICE):
             some = batch.slice(start, _SLICE)
             titles, texts = some.column("title").to_pylist(), some.column("text").to_pylist()
-            found = [analysis.raw(f"{a} {b}" if settings.title else b) for a, b in zip(titles, texts, strict=True)]
-            counts += map(len, found)
-            parts.append(np.fromiter(map(words.__getitem__, chain.from_iterable(found)), np.int32))
-            progress(len(found))
+            for title, text in zip(titles, texts, strict=True):
+                found = analysis.pieces(f"{title} {text}" if settings.title else text)
+                counts.append(len(found))
+                numbers.extend(map(words.__getitem__, found))
+            progress(len(texts))
             if len(counts) >= _BLOCK:
                 sort()
+                numbers, counts = array("i"), []
     if counts:
         sort()
     return hashes
