@@ -248,44 +248,44 @@ class LexicalIndex:
     def _candidates(self, words: list[int], depth: int) -> Integers:
         """Passages among which the best are (MaxScore; Turtle and Flood 1995).
 
-        Words are taken from the rarest on, and their weights added up. Weights are positive: so the sum of a passage so
-        far is at least what it has, and at most that and the highest weights of the words that are left. As soon as the
-        latter alone is less than what the best `depth` passages have already, passages without a word so far are out;
-        and of the others those that cannot catch up any more. Of passages that are left the other words are looked up.
-        Sums of 32 bits are not exact: `slack` is more than all their roundings. It is strict, so that no tie is lost.
+        Words are taken from the rarest on, and their weights added up. Weights are positive: so a passage has at least
+        its sum so far, and at most that and the highest weights of the words that are left. As soon as the latter alone
+        are less than what the best `depth` passages have already, passages without a word so far are out, and of the
+        others those that cannot catch up any more; in what is left the other words are looked up. Sums in 32 bits are
+        not exact: `slack` is more than all their roundings. Only less is out, so that no tie is lost.
         """
         times = Counter(words)
         order = sorted(times, key=lambda word: (self._starts[word + 1] - self._starts[word], word))
-        left = np.cumsum([0.0, *(times[word] * self._highest(word) for word in reversed(order))])[::-1]
+        left = np.cumsum([0.0, *(times[word] * self._highest(word) for word in reversed(order))])[::-1].tolist()
         slack = 1 + 2.0**-22 * (len(words) + 2)
         if len(self._partial) < len(self):
             self._partial = np.zeros(len(self), dtype=np.float32)
-        partial, touched = self._partial, list[NDArray[np.int32]]()
-        for number, word in enumerate(order, 1):
+        partial, touched, count, added, least = self._partial, list[Integers](), 0, 0, 0.0
+        while added < len(order) and (count < depth or left[added] * slack >= least / slack):
+            word = order[added]
             passages, weights = self._postings(word)
             before = partial[passages]
             partial[passages] = before + weights * np.float32(times[word])
             touched.append(passages[before == 0])
-            if left[number] * slack < left[0] - left[number] and sum(map(len, touched)) >= depth:
-                rows = np.concatenate(touched)
-                sums = partial[rows]
-                least = float(np.partition(sums, len(sums) - depth)[len(sums) - depth])
-                if left[number] * slack < least / slack:
-                    break
-        else:
-            number, rows = len(order), np.concatenate(touched) if touched else np.zeros(0, dtype=np.int32)
-            sums, least = partial[rows], 0.0
+            count, added = count + len(touched[-1]), added + 1
+            if count > depth and left[added] < left[0] - left[added]:  # else it is no use to know
+                least = _lowest(partial[np.concatenate(touched)], depth)
+        rows = np.concatenate(touched) if touched else np.zeros(0, dtype=np.int32)
+        sums = partial[rows]
+        partial[rows] = 0
+        while True:
             if depth < len(rows):
-                least = float(np.partition(sums, len(sums) - depth)[len(sums) - depth])
-        for some in touched:
-            partial[some] = 0
-        is_left = (sums + left[number]) * slack >= least / slack
-        rows, sums = rows[is_left], sums[is_left]
-        for number, word in enumerate(order[number:], number + 1):
+                least = max(least, _lowest(sums, depth))
+            is_in = (sums + left[added]) * slack >= least / slack
+            rows, sums = rows[is_in], sums[is_in]
+            if added == len(order):
+                return rows
+            word = order[added]
             places, is_here = self._places(word, rows)
             sums[is_here] += self._postings(word)[1][places[is_here]] * np.float32(times[word])
-            if depth < len(rows):
-                least = max(least, float(np.partition(sums, len(sums) - depth)[len(sums) - depth]))
-            is_left = (sums + left[number]) * slack >= least / slack
-            rows, sums = rows[is_left], sums[is_left]
-        return rows
+            added += 1
+
+
+def _lowest(sums: Floats, depth: int) -> float:
+    """The lowest of the highest so many."""
+    return float(np.partition(sums, len(sums) - depth)[len(sums) - depth])

@@ -56,9 +56,11 @@ class PassageLines(Iterator[Passage]):
         Blocks are read ahead and worked on by a few threads, since most of the work is done without Python's lock.
         """
 
-        def made(data: bytes) -> Made | None:
-            plain = _plain_ends(data)
-            found = None if b"\r" in plain or len(data) > 2 * BLOCK else self._quick(plain)
+        def made(block: _Block) -> Made | None:
+            plain = _plain_ends(block.data)
+            # The first line may be a header, or begin with a byte-order mark.
+            odd = block.number == 0 or b"\r" in plain or len(plain) > 2 * BLOCK
+            found = None if odd else self._quick(plain)
             return None if found is None else each(found)
 
         waiting, problem = deque[tuple[Future[Made | None], _Block]](), None
@@ -70,8 +72,7 @@ class PassageLines(Iterator[Passage]):
                 except DataError as error:  # it counts when what stands before it was read
                     problem, block = error, None
                 if block is not None:
-                    # The first line is read with care: it may be a header, or begin with a byte-order mark.
-                    waiting.append((pool.submit(made, block.data if block.number else b"\r"), block))
+                    waiting.append((pool.submit(made, block), block))
                 while waiting and (block is None or len(waiting) > _THREADS):
                     future, done = waiting.popleft()
                     found = future.result()
