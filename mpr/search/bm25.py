@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -44,6 +43,7 @@ _WORD = re.compile(r"(?u)\b\w\w+\b")
 _CUT = bytes(byte if byte > 127 or chr(byte).isalnum() or byte == ord("_") else ord(" ") for byte in range(256))
 _SLICE = 1 << 10  # passages that are taken apart at once
 _BLOCK = 1 << 16  # passages whose postings are sorted at once, about
+_GROUP = 256  # passages of which the highest score is looked at
 BUDGET = 2 << 30  # bytes for the postings that are in memory together
 _FILES = {"weights": "<f4", "passages": "<i4", "starts": "<i8", "words": "<u8"}
 
@@ -184,11 +184,10 @@ class LexicalIndex:
         self.folder = Path(folder)
         self.manifest = storage.read_manifest(self.folder, KIND)
         maps = {name: np.asarray(memory_map(self.folder / f"{name}.bin", kind)) for name, kind in _FILES.items()}
-        self._weights, self._passages, self._words = maps["weights"], maps["passages"], maps["words"]
-        self._starts, self._most = maps["starts"], dict[int, float]()
+        self._weights, self._passages = maps["weights"], maps["passages"]
+        self._starts, self._words = maps["starts"], maps["words"]
         known = self.manifest.receipt["bm25"]
         self.analysis = Analysis(known["stopwords"], known["stemmer"])
-        self._partial = np.zeros(0, dtype=np.float32)
 
     def __len__(self) -> int:
         return int(self.manifest.receipt["indexed"])
@@ -203,32 +202,18 @@ class LexicalIndex:
 
     def scores_of(self, text: str, rows: Integers) -> Floats:
         """The scores of some passages, without looking at the others: as `scores(text)[rows]`."""
-        return self._scores(self._known(text).tolist(), rows)
-
-    def _scores(self, words: list[int], rows: Integers) -> Floats:
-        """In the order of the words, in which 32-bit sums are the same wherever they are computed."""
-        found = np.zeros(len(rows), dtype=np.float32)
-        for word in words:
-            places, is_here = self._places(word, rows)
-            found[is_here] += self._postings(word)[1][places[is_here]]
+        found, wanted = np.zeros(len(rows), dtype=np.float32), rows.astype(np.int32)
+        for word in self._known(text).tolist():
+            passages, weights = self._postings(word)
+            places = np.minimum(np.searchsorted(passages, wanted), len(passages) - 1)
+            is_here = passages[places] == wanted
+            found[is_here] += weights[places[is_here]]
         return found
 
     def _postings(self, word: int) -> tuple[NDArray[np.int32], Floats]:
         """The passages that have a word, ascending, and its weight in each."""
         first, last = self._starts[word], self._starts[word + 1]
         return self._passages[first:last], self._weights[first:last]
-
-    def _places(self, word: int, rows: Integers) -> tuple[Integers, NDArray[np.bool_]]:
-        """Where these rows are among the postings of a word, if they are."""
-        passages, _ = self._postings(word)
-        places = np.minimum(np.searchsorted(passages, rows.astype(np.int32)), max(0, len(passages) - 1))
-        return places, passages[places] == rows
-
-    def _highest(self, word: int) -> float:
-        """The highest weight of a word, remembered, since few words are in most questions."""
-        if word not in self._most:
-            self._most[word] = float(self._postings(word)[1].max())
-        return self._most[word]
 
     def _known(self, text: str) -> Integers:
         """Numbers of the words of a text that the index has, each as often as it stands there."""
@@ -239,53 +224,25 @@ class LexicalIndex:
 
     def top(self, text: str, depth: int) -> tuple[Integers, Floats]:
         """Rows and scores of the best passages that share a word with the text: score down, then row up."""
-        words = self._known(text).tolist()
-        rows = self._candidates(words, depth)
-        scores = self._scores(words, rows)
-        best = np.lexsort((rows, -scores))[:depth]
-        return rows[best].astype(np.int64), scores[best]
-
-    def _candidates(self, words: list[int], depth: int) -> Integers:
-        """Passages among which the best are (MaxScore; Turtle and Flood 1995).
-
-        Words are taken from the rarest on, and their weights added up. Weights are positive: so a passage has at least
-        its sum so far, and at most that and the highest weights of the words that are left. As soon as the latter alone
-        are less than what the best `depth` passages have already, passages without a word so far are out, and of the
-        others those that cannot catch up any more; in what is left the other words are looked up. Sums in 32 bits are
-        not exact: `slack` is more than all their roundings. Only less is out, so that no tie is lost.
-        """
-        times = Counter(words)
-        order = sorted(times, key=lambda word: (self._starts[word + 1] - self._starts[word], word))
-        left = np.cumsum([0.0, *(times[word] * self._highest(word) for word in reversed(order))])[::-1].tolist()
-        slack = 1 + 2.0**-22 * (len(words) + 2)
-        if len(self._partial) < len(self):
-            self._partial = np.zeros(len(self), dtype=np.float32)
-        partial, touched, count, added, least = self._partial, list[Integers](), 0, 0, 0.0
-        while added < len(order) and (count < depth or left[added] * slack >= least / slack):
-            word = order[added]
-            passages, weights = self._postings(word)
-            before = partial[passages]
-            partial[passages] = before + weights * np.float32(times[word])
-            touched.append(passages[before == 0])
-            count, added = count + len(touched[-1]), added + 1
-            if count > depth and left[added] < left[0] - left[added]:  # else it is no use to know
-                least = _lowest(partial[np.concatenate(touched)], depth)
-        rows = np.concatenate(touched) if touched else np.zeros(0, dtype=np.int32)
-        sums = partial[rows]
-        partial[rows] = 0
-        while True:
-            if depth < len(rows):
-                least = max(least, _lowest(sums, depth))
-            is_in = (sums + left[added]) * slack >= least / slack
-            rows, sums = rows[is_in], sums[is_in]
-            if added == len(order):
-                return rows
-            word = order[added]
-            places, is_here = self._places(word, rows)
-            sums[is_here] += self._postings(word)[1][places[is_here]] * np.float32(times[word])
-            added += 1
+        scores_P = self.scores(text)
+        least = _least(scores_P, depth)
+        rows = np.flatnonzero(scores_P >= least if least > 0 else scores_P > 0)
+        found = scores_P[rows]
+        if depth < len(rows):  # several may have the least score, and the lowest rows of them are wanted
+            is_in = found >= np.partition(found, len(rows) - depth)[len(rows) - depth]
+            rows, found = rows[is_in], found[is_in]
+        best = np.lexsort((rows, -found))[:depth]
+        return rows[best].astype(np.int64), found[best]
 
 
-def _lowest(sums: Floats, depth: int) -> float:
-    """The lowest of the highest so many."""
-    return float(np.partition(sums, len(sums) - depth)[len(sums) - depth])
+def _least(scores_P: Floats, depth: int) -> float:
+    """A score that at least `depth` passages reach, near that of the last of the best; 0 where none is known.
+
+    Passages are divided into groups: so many of the groups' highest scores reach the lowest of the highest of these.
+    """
+    size = min(_GROUP, len(scores_P) // (4 * depth))
+    if size < 2:
+        return 0.0
+    groups = len(scores_P) // size
+    highest = scores_P[: size * groups].reshape(size, groups).max(axis=0)
+    return float(np.partition(highest, groups - depth)[groups - depth])

@@ -160,25 +160,25 @@ def test_building_depends_neither_on_blocks_nor_on_memory(
     assert len(digests) == 1
 
 
-def test_what_is_skipped_is_not_among_the_best(tmp_path: Path, examined: Examined) -> None:
-    """Against all scores: words of every frequency, repeated ones, ties at the cut, and every depth."""
+def test_the_best_are_those_of_all_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, examined: Examined) -> None:
+    """Words of every frequency, repeated ones, ties at the cut, every depth, and groups of every size."""
     rng = random.Random(3)
     words = [f"w{place}" for place in range(300)]
     falling = [1 / (place + 1) for place in range(300)]
     texts = [" ".join(rng.choices(words, falling, k=rng.randint(1, 30))) for _ in range(2_000)]
     index = bm25.build(tmp_path / "index", _store(tmp_path, texts), Settings(0.9, 0.4, False, PLAIN))
-    looked_at: list[int] = []
-    original = index._scores
-    index._scores = lambda asked, rows: (looked_at.append(len(rows)), original(asked, rows))[1]  # type: ignore
-    all_of_them = 0
+    bounded = 0
     for _ in range(400):
         asked = " ".join(rng.choices(words, [weight**0.5 for weight in falling], k=rng.randint(1, 7)))
         depth, scores = rng.choice([1, 3, 10, 100, 1_999, 2_000, 5_000]), index.scores(asked)
+        monkeypatch.setattr(bm25, "_GROUP", rng.choice([1, 2, 7, 256]))
         best = np.lexsort((np.arange(len(scores)), -scores))[: min(depth, np.count_nonzero(scores))]
         rows, found = index.top(asked, depth)
         assert (rows.tolist(), found.tobytes()) == (best.tolist(), scores[best].tobytes()), (asked, depth)
-        all_of_them += np.count_nonzero(scores)
-    examined(all_of_them - sum(looked_at), "passages with a word of the question skipped", at_least=all_of_them // 3)
+        least = bm25._least(scores, depth)
+        assert np.count_nonzero(scores >= least) >= min(depth, len(scores))
+        bounded += least > 0
+    examined(bounded, "questions with a bound", at_least=100)
 
 
 def test_a_piece_with_several_words_is_taken_apart(tmp_path: Path) -> None:
