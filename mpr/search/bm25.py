@@ -43,7 +43,7 @@ _WORD = re.compile(r"(?u)\b\w\w+\b")
 # What may stand in a word, of ASCII; the bytes of other characters stay as they are.
 _CUT = bytes(byte if byte > 127 or chr(byte).isalnum() or byte == ord("_") else ord(" ") for byte in range(256))
 _SLICE = 1 << 10  # passages that are taken apart at once
-_BLOCK = 1 << 16  # passages whose postings are sorted at once, about
+_BLOCK = 1 << 14  # passages whose postings are sorted at once, about
 _ONCE = np.ones(1, dtype=np.float32)
 _GROUP = 256  # passages of which the highest score is looked at
 BUDGET = 2 << 30  # bytes for the postings that are in memory together
