@@ -196,7 +196,9 @@ def predicted(point: dict[str, Any]) -> dict[str, float]:
         },
         "bm25": {
             "seconds": postings * costs.SECONDS_PER_POSTING,
-            "memory": postings * costs.BYTES_PER_POSTING_BUILDING + costs.BYTES_BUILDING,
+            "memory": min(postings * costs.BYTES_PER_POSTING_BUILDING, costs.SEARCH_BYTES)
+            + count * costs.BYTES_PER_PASSAGE_INDEXED
+            + costs.BYTES_BUILDING,
             "bytes": postings * costs.BYTES_PER_POSTING,
             "postings": postings,
         },

@@ -79,11 +79,14 @@ class Collection(Base):
         return found
 
     def passages(self) -> Iterator[Passage]:
+        splits = [name for name in self.params.splits if self._is_read_for_texts(name)]
         named = self.params.passages is not None
+        return self._with_texts_of(splits, named) if splits or not named else self.corpus()
+
+    def _with_texts_of(self, splits: list[str], named: bool) -> Iterator[Passage]:
         if named:
             yield from self.corpus()
-        contents, splits = dict[str, int](), [name for name in self.params.splits if self._is_read_for_texts(name)]
-        of = ", ".join(splits)
+        contents, of = dict[str, int](), ", ".join(splits)
         for name in splits:
             for group in self.records(name):
                 for passage in group.passages:

@@ -8,6 +8,8 @@ Two flat arrays stand beside it: the hash of each text, and the ids' hashes in s
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,11 @@ from numpy.typing import NDArray
 
 from mpr import storage
 from mpr.errors import DataError, excerpt
-from mpr.records import Passage, id_problem, stable_hash, text_hash, text_problem
+from mpr.records import Passage, id_problem, stable_hash, text_problem
 from mpr.runtime.progress import Progress, silent
+from mpr.storage import passage_columns
+from mpr.storage.passage_columns import Columns
+from mpr.storage.passage_lines import PassageLines
 from mpr.storage.ragged import memory_map
 
 KIND = "passages"
@@ -38,15 +43,9 @@ def build(
     with storage.stage(target, KIND, receipt) as stage:
         id_hashes, hashes = [], []
         with stage.open("passages.arrow") as file, pa.ipc.new_file(file, _SCHEMA) as writer:
-            for batch in _batches(passages):
-                columns = zip(*((p.id, p.title, p.text) for p in batch), strict=True)
-                arrays = [pa.array(column, field.type) for column, field in zip(columns, _SCHEMA, strict=True)]
-                writer.write_batch(pa.record_batch(arrays, schema=_SCHEMA))
-                id_hashes.append(np.array([stable_hash(p.id) for p in batch], dtype=np.uint64))
-                # Of the title where there is no text, or all such passages would pass for copies.
-                contents = [text_hash(p.text if p.text.strip() else p.title) for p in batch]
-                hashes.append(np.array(contents, dtype=np.uint64))
-                progress(len(batch))
+            for columns in _batches(_blocks(passages), id_hashes, hashes):
+                writer.write_batch(pa.record_batch(columns, schema=_SCHEMA))
+                progress(len(columns[0]))
         count = sum(len(part) for part in hashes)
         if not count:
             raise DataError("the corpus has no passages", where=str(target), fix="check the corpus file")
@@ -65,20 +64,124 @@ def build(
     return PassageStore(target)
 
 
-def _batches(passages: Iterable[Passage]) -> Iterator[list[Passage]]:
-    batch: list[Passage] = []
+@dataclass(frozen=True)
+class _Block:
+    """Some passages and their hashes, and which of them has neither a text nor a title."""
+
+    columns: Columns
+    id_hashes: NDArray[np.uint64]
+    text_hashes: NDArray[np.uint64]
+    blank: int | None
+
+    @classmethod
+    def of(cls, columns: Columns) -> _Block:
+        is_blank = _are_blank(columns.texts)
+        blank = np.flatnonzero(is_blank & _are_blank(columns.titles))
+        hashes = _text_hashes(columns, is_blank)
+        return cls(columns, _hashes(passage_columns.values(columns.ids)), hashes, int(blank[0]) if len(blank) else None)
+
+
+def _blocks(passages: Iterable[Passage]) -> Iterator[_Block]:
+    """The passages as they come, each looked at before more is asked for."""
+    for block in passages.blocks(_Block.of) if isinstance(passages, PassageLines) else (passages,):
+        if not isinstance(block, _Block):
+            yield from map(_Block.of, _looked_at_one_by_one(block))
+            continue
+        if block.blank is not None:
+            raise _blank(str(block.columns.ids[block.blank]))
+        yield block
+
+
+def _batches(blocks: Iterable[_Block], id_hashes: list[Any], hashes: list[Any]) -> Iterator[list[Any]]:
+    """The columns of BATCH passages at a time; the hashes of all are added to the lists."""
+    waiting, count = list[Columns](), 0
+
+    def whole() -> list[Any]:
+        pairs = zip(zip(*waiting, strict=True), _SCHEMA, strict=True)
+        return [passage_columns.joined(arrays, field.type) for arrays, field in pairs]
+
+    for block in blocks:
+        id_hashes.append(block.id_hashes)
+        hashes.append(block.text_hashes)
+        some = block.columns
+        while count + len(some.ids) >= BATCH:
+            missing = BATCH - count
+            waiting.append(Columns(*(column[:missing] for column in some)))
+            yield whole()
+            waiting, count, some = [], 0, Columns(*(column[missing:] for column in some))
+        waiting.append(some)
+        count += len(some.ids)
+    if count:
+        yield whole()
+
+
+def _looked_at_one_by_one(passages: Iterable[Passage]) -> Iterator[Columns]:
+    found: tuple[list[bytes], ...] = [], [], []
     for passage in passages:
         problem = id_problem(passage.id) or text_problem(passage.text) or text_problem(passage.title)
         if problem:
             raise DataError(problem, key=excerpt(str(passage.id), 80), fix="mend the corpus file")
         if not passage.text.strip() and not passage.title.strip():
-            raise DataError("passage has neither text nor title", key=passage.id, fix="remove it from the corpus file")
-        batch.append(passage)
-        if len(batch) == BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+            raise _blank(passage.id)
+        for held, value in zip(found, (passage.id, passage.title, passage.text), strict=True):
+            held.append(value.encode())
+        if len(found[0]) == BATCH:
+            yield Columns(*map(passage_columns.text_array, found))
+            found = [], [], []
+    yield Columns(*map(passage_columns.text_array, found))
+
+
+def _blank(identity: str) -> DataError:
+    return DataError("passage has neither text nor title", key=identity, fix="remove it from the corpus file")
+
+
+def _are_blank(texts: Any) -> NDArray[np.bool_]:
+    """Which of them have nothing but white space."""
+    offsets, byte_N = passage_columns.parts(texts)
+    is_blank = offsets[1:] == offsets[:-1]
+    if len(byte_N):
+        first = byte_N[np.minimum(offsets[:-1], len(byte_N) - 1)]
+        for place in np.flatnonzero(~is_blank & ((first <= 32) | (first >= 127))).tolist():
+            is_blank[place] = not str(texts[place]).strip()
+    return is_blank
+
+
+def _hashes(values: Iterable[Any]) -> NDArray[np.uint64]:
+    """`records.stable_hash` of each."""
+    return np.frombuffer(b"".join([blake2b(value, digest_size=8).digest() for value in values]), dtype="<u8")
+
+
+def _text_hashes(columns: Columns, is_blank: NDArray[np.bool_]) -> NDArray[np.uint64]:
+    """`records.text_hash` of each text, or of the title where there is none: such passages are no copies."""
+    texts: list[Any] = passage_columns.values(columns.texts)
+    for place in np.flatnonzero(_are_spaced(columns.texts) | is_blank).tolist():
+        words = str(columns.texts[place]).split() or str(columns.titles[place]).split()
+        texts[place] = " ".join(words).encode()
+    return _hashes(texts)
+
+
+def _are_spaced(texts: Any) -> NDArray[np.bool_]:
+    """Which may have white space that `str.split` takes away or folds: any but single spaces inside. Most do not."""
+    offsets, byte_N = passage_columns.parts(texts)
+    found = np.zeros(len(texts), dtype=bool)
+    if not len(byte_N):
+        return found
+    is_space_N = byte_N == 32
+    two = np.flatnonzero(is_space_N[1:] & is_space_N[:-1])
+    others = np.flatnonzero((byte_N < 32) | (byte_N == 0xC2) | (byte_N - np.uint8(0xE1) < 3))
+    after, behind = (byte_N[np.minimum(others + step, len(byte_N) - 1)] for step in (1, 2))
+    lead = byte_N[others]
+    # In UTF-8: control characters; U+0085, U+00A0; U+1680; U+2000 to 200A, 2028, 2029, 202F; U+205F; U+3000.
+    is_white = (lead < 32) | ((lead == 0xC2) & ((after == 0x85) | (after == 0xA0)))
+    is_white |= (lead == 0xE1) & (after == 0x9A) & (behind == 0x80)
+    is_white |= (lead == 0xE2) & (after == 0x80) & ((behind < 0x8B) | np.isin(behind, (0xA8, 0xA9, 0xAF)))
+    is_white |= (lead == 0xE2) & (after == 0x81) & (behind == 0x9F)
+    is_white |= (lead == 0xE3) & (after == 0x80) & (behind == 0x80)
+    for places in (two, others[is_white]):
+        found[np.searchsorted(offsets, places, side="right") - 1] = True
+    held = offsets[1:] > offsets[:-1]
+    found[held] |= is_space_N[offsets[:-1][held]] | is_space_N[offsets[1:][held] - 1]
+    return found
 
 
 def _refuse_twins(path: Path, ids: NDArray[np.uint64], order: NDArray[np.int64]) -> None:

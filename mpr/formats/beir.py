@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,10 +18,13 @@ from pydantic import Field
 from mpr.errors import DataError
 from mpr.formats.trec import SeenPairs, judged_groups, judgement, judgement_columns
 from mpr.records import Group, Judgement, Passage, Question
-from mpr.storage.json_fields import Fields, Id, Text, json_text, read_objects
-from mpr.storage.lines import Ids, read_lines, split_line, writable_id, writable_text, write_lines
+from mpr.storage import passage_columns
+from mpr.storage.json_fields import Fields, Id, Text, json_object, json_text, read_objects
+from mpr.storage.lines import Ids, Line, read_lines, split_line, writable_id, writable_text, write_lines
+from mpr.storage.passage_lines import PassageLines
 from mpr.storage.unpack import PACKED
 
+_LINE = passage_columns.json_pattern("_id", rb', ?"metadata": ?\{\}')
 _HEADER = ("query-id", "corpus-id", "score")
 
 
@@ -65,9 +69,12 @@ def _only(folder: Path, names: Sequence[str]) -> Path:
     return found[0]
 
 
-def read_passages(path: str | os.PathLike[str], ignore: Sequence[str] = ()) -> Iterator[Passage]:
-    for _, found in read_objects(path, _Passage, ignore):
-        yield Passage(found.id, found.text, found.title or "")
+def read_passages(path: str | os.PathLike[str], ignore: Sequence[str] = ()) -> PassageLines:
+    def careful(line: Line) -> Passage:
+        found = _Passage.of(json_object(line), line, ignore=ignore)
+        return Passage(found.id, found.text, found.title or "")
+
+    return PassageLines(path, careful, partial(passage_columns.of_json, pattern=_LINE))
 
 
 def read_questions(path: str | os.PathLike[str], ignore: Sequence[str] = ()) -> Iterator[Question]:

@@ -12,10 +12,12 @@ import ast
 import os
 import warnings
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import IO
 
 from mpr.errors import DataError, excerpt
 from mpr.records import Passage, Question
+from mpr.storage import passage_columns
 from mpr.storage.json_fields import Fields, Text
 from mpr.storage.lines import (
     Line,
@@ -28,6 +30,7 @@ from mpr.storage.lines import (
     write_lines,
     wrong_columns,
 )
+from mpr.storage.passage_lines import PassageLines
 from mpr.storage.unpack import stem
 
 _PASSAGE = ("id", "text", "title")
@@ -38,19 +41,22 @@ class _Answers(Fields):
     answers: list[Text]
 
 
-def read_passages(path: str | os.PathLike[str], header: bool = True, quoted: bool = True) -> Iterator[Passage]:
+def read_passages(path: str | os.PathLike[str], header: bool = True, quoted: bool = True) -> PassageLines:
     """`header`: the first line names the columns. `quoted`: CSV's quotation marks; without it they are plain text.
 
     Duplicate ids are left to the store that takes the passages in.
     """
-    for line in read_lines(path):
+
+    def careful(line: Line) -> Passage | None:
         columns = _split_quoted(line, _PASSAGE) if quoted else split_line(line, _PASSAGE)
         if header and line.number == 1:
             if tuple(columns) != _PASSAGE:
                 fix = "read it with header=False if the file starts with a passage"
                 raise line.refuse(f"the header must be {', '.join(_PASSAGE)}", fix=fix)
-            continue
-        yield Passage(line_id(line, columns[0], "id"), columns[1], columns[2])
+            return None
+        return Passage(line_id(line, columns[0], "id"), columns[1], columns[2])
+
+    return PassageLines(path, careful, partial(passage_columns.of_tabs, names=_PASSAGE, quoted=quoted))
 
 
 def write_passages(file: IO[bytes], passages: Iterable[Passage], header: bool = True, quoted: bool = True) -> int:

@@ -10,24 +10,30 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import groupby
 from typing import IO
 
 from mpr.errors import DataError
 from mpr.formats.trec import SeenPairs, judged_groups, judgement, judgement_columns
 from mpr.records import Candidate, Group, Hit, Judgement, Passage, Positive, Question
+from mpr.storage import passage_columns
 from mpr.storage.lines import Ids, Line, line_id, read_lines, split_line, writable_cell, writable_id, write_lines
+from mpr.storage.passage_lines import PassageLines
 
 _TRIPLE = ("question id", "positive passage id", "negative passage id")
 _TOP1000 = ("question id", "passage id", "question", "text")
 _SORT = "bring the lines of a question together: sort -s -t $'\\t' -k1,1"
 
 
-def read_passages(path: str | os.PathLike[str]) -> Iterator[Passage]:
+def read_passages(path: str | os.PathLike[str]) -> PassageLines:
     """Duplicate ids are left to the store that takes the passages in."""
-    for line in read_lines(path):
-        identity, text = split_line(line, ("passage id", "text"))
-        yield Passage(line_id(line, identity, "passage id"), text)
+    return PassageLines(path, _passage, partial(passage_columns.of_tabs, names=("id", "text"), quoted=False))
+
+
+def _passage(line: Line) -> Passage:
+    identity, text = split_line(line, ("passage id", "text"))
+    return Passage(line_id(line, identity, "passage id"), text)
 
 
 def read_questions(path: str | os.PathLike[str]) -> Iterator[Question]:

@@ -17,12 +17,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
+import numpy as np
+
 from mpr.errors import DataError
 from mpr.formats.dpr_json import InlinePassages
 from mpr.records import Candidate, Group, Passage, Positive, Question, RankedList
+from mpr.storage import passage_columns
 from mpr.storage.json_fields import Fields, IdOrNumber, Object, Text, json_object, json_text, read_objects
 from mpr.storage.lines import Ids, Line, read_lines, writable_id, writable_text, write_lines
+from mpr.storage.passage_columns import Columns
+from mpr.storage.passage_lines import PassageLines
 
+_LINE = passage_columns.json_pattern("docid")
 _LISTS = ("positive_passages", "negative_passages", "positive_document_ids", "negative_document_ids")
 
 
@@ -64,10 +70,19 @@ class _Passage(Fields):
     document_audio: None = None
 
 
-def read_passages(path: str | os.PathLike[str], ignore: Sequence[str] = ()) -> Iterator[Passage]:
+def read_passages(path: str | os.PathLike[str], ignore: Sequence[str] = ()) -> PassageLines:
     """The corpus. Duplicate ids are left to the store that takes the passages in."""
-    for line, found in read_objects(path, _Passage, ignore):
-        yield _passage(line, found, "")
+
+    def careful(line: Line) -> Passage:
+        return _passage(line, _Passage.of(json_object(line), line, ignore=ignore), "")
+
+    return PassageLines(path, careful, _columns)
+
+
+def _columns(data: bytes) -> Columns | None:
+    found = passage_columns.of_json(data, _LINE)
+    empty = found is not None and ~sum(np.diff(passage_columns.parts(each)[0]) for each in found[1:]).astype(bool)
+    return None if np.any(empty) else found  # an empty passage is refused with its line
 
 
 @dataclass(frozen=True, slots=True)

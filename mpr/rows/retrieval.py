@@ -226,7 +226,7 @@ class Retrieval:
         made = {**BM25.origin(corpus), "questions": questions.manifest.digest, "depth": depth}
         if self._is_ranked(role, made):
             return
-        index = bm25.beside(corpus, BM25, self.dataset.bar)
+        index = bm25.beside(corpus, BM25, self.dataset.bar, self.budget)
         rows_QK = np.full((len(questions), depth), -1, dtype=np.int64)
         scores_QK = np.zeros(rows_QK.shape, dtype=np.float64)
         for number, text in enumerate(questions.texts):

@@ -47,27 +47,31 @@ class Line(NamedTuple):
 
 def read_lines(path: str | os.PathLike[str]) -> Iterator[Line]:
     """Every line of a plain or packed UTF-8 file, in constant memory. A file without lines is refused."""
-    name, number, offset = str(path), 0, 0
     with open_bytes(path) as file:
-        try:
-            while raw := file.readline(LONGEST + 1):
-                number += 1
-                if len(raw) > LONGEST:
-                    raise too_long(name, number)
-                if number == 1 and raw.startswith(_MARK):
-                    raw, offset = raw[len(_MARK) :], len(_MARK)
-                    if not raw:
-                        raise empty(name)
-                try:
-                    text = raw.decode("utf-8")
-                except UnicodeDecodeError as error:
-                    raise undecodable(name, number, offset + error.start, raw[error.start :]) from None
-                yield Line(name, number, offset, text[:-2] if text.endswith("\r\n") else text.removesuffix("\n"))
-                offset += len(raw)
-        except StreamError as error:
-            raise damaged(name, number, error) from error
-        except OSError as error:
-            raise DataError(f"cannot be read: {error.strerror}", where=f"{name}:{number + 1}") from error
+        yield from lines_of(file, str(path))
+
+
+def lines_of(file: IO[bytes], name: str, number: int = 0, offset: int = 0) -> Iterator[Line]:
+    """The same of an open file, or of a part of one that begins behind so many lines and bytes."""
+    try:
+        while raw := file.readline(LONGEST + 1):
+            number += 1
+            if len(raw) > LONGEST:
+                raise too_long(name, number)
+            if number == 1 and raw.startswith(_MARK):
+                raw, offset = raw[len(_MARK) :], len(_MARK)
+                if not raw:
+                    raise empty(name)
+            try:
+                text = raw.decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise undecodable(name, number, offset + error.start, raw[error.start :]) from None
+            yield Line(name, number, offset, text[:-2] if text.endswith("\r\n") else text.removesuffix("\n"))
+            offset += len(raw)
+    except StreamError as error:
+        raise damaged(name, number, error) from error
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror}", where=f"{name}:{number + 1}") from error
     if number == 0:
         raise empty(name)
 

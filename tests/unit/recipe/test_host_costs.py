@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import tracemalloc
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -21,7 +19,6 @@ from mpr.recipe.keys import Recipe
 from mpr.records import Passage
 from mpr.rows.retrieval import BM25
 from mpr.runtime import environment
-from mpr.runtime.progress import silent
 from mpr.search import bm25
 from mpr.search.bm25 import Analysis, Settings
 from tests import shipped
@@ -44,7 +41,11 @@ def test_wikipedia_by_hand() -> None:
     found = of(shipped.recipes()["trec_bce_m3"])
     postings = PASSAGES * 100 * costs.POSTINGS_PER_WORD["english"]
     assert list(found.memory) == ["texts and tokens", "BM25 baseline", "search"]
-    assert found.memory["BM25 baseline"] == postings * costs.BYTES_PER_POSTING_BUILDING + costs.BYTES_BUILDING
+    whole = PASSAGES * costs.BYTES_PER_PASSAGE_INDEXED + costs.BYTES_BUILDING + costs.SEARCH_BYTES
+    assert found.memory["BM25 baseline"] == whole < 24e9
+    small = of(shipped.recipes()["mini/scifact_joint_lh_all"]).memory["BM25 baseline"]
+    assert small is not None
+    assert small < 1e9, "a small collection does not fill what it may take"
     assert found.indexes == postings * 8
     assert list(found.hours) == ["texts", "tokens", "BM25 baseline"]
     assert found.hours["tokens"] == pytest.approx(PASSAGES * 135 * costs.SECONDS_PER_TOKEN / 3600)
@@ -76,29 +77,16 @@ def test_unknown_sizes_stay_unknown() -> None:
     assert None not in plain[0].values()
 
 
-def test_an_index_takes_what_is_said_for_its_postings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of known postings: bytes on disk, and bytes of memory as Python and numpy ask for them, without the pages of
-    the collection. What is in work at once is made small, because it does not grow with the collection."""
+def test_an_index_takes_what_is_said_for_its_postings(tmp_path: Path) -> None:
+    """Of known postings: bytes on disk, besides the vocabulary, which is little in a large collection."""
     many, different = 500, 80
     texts = (" ".join(f"w{(row * 7 + word * 3) % 400}x" for word in range(different)) for row in range(many))
     store = passages.build(tmp_path / "p", (Passage(f"{row}", text) for row, text in enumerate(texts)), {})
-    settings = Settings(0.9, 0.4, False, Analysis("none", "none"))
-    index = bm25.build(tmp_path / "index", store, settings)
+    index = bm25.build(tmp_path / "index", store, Settings(0.9, 0.4, False, Analysis("none", "none")))
     postings = index.manifest.receipt["postings"]
     assert postings == many * different
-    vocabulary = 16 * 400 + 8  # hash and start of each word: little in a large collection
     size = sum(file.stat().st_size for file in index.folder.glob("*.bin"))
-    assert size == costs.BYTES_PER_POSTING * postings + vocabulary
-    monkeypatch.setattr(bm25, "_SLICE", 32)
-    tracemalloc.start()
-    try:
-        words, documents = bm25._numbered(store, settings, silent)
-        documents.number = np.arange(len(words), dtype=np.int32)
-        bm25._model(settings).build_index_from_ids(range(len(words)), documents, show_progress=False)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert peak / postings == pytest.approx(costs.BYTES_PER_POSTING_BUILDING, rel=0.2)
+    assert size == costs.BYTES_PER_POSTING * postings + 16 * 400 + 8
 
 
 def test_precision_and_disk_are_those_of_encoding() -> None:
@@ -151,9 +139,9 @@ def test_downloads_are_added_up(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_does_not_fit_is_said() -> None:
     made = plan.resolve(shipped.recipes()["trec_bce_m3"])
     assert made.shortages(1e12, 1e12) == {}
-    short = made.shortages(32e9, 100e9)
+    short = made.shortages(3e9, 100e9)
     assert list(short) == [plan.BM25_BASELINE, "disk"]
-    assert "and this machine has 32.0 GB" in short[plan.BM25_BASELINE]
+    assert "and this machine has 3.0 GB" in short[plan.BM25_BASELINE]
     needed = sum(size for size in made.disk.values() if size) + PASSAGES * 768 * 4 + (made.download or 0)
     assert short["disk"] == f"the row leaves about {needed / 1e9:.1f} GB on disk, and 100.0 GB are free"
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from mpr.runtime import command
+from mpr.runtime import command, progress
 from mpr.runtime.progress import bar, ours_alone
 
 log = logging.getLogger("mpr.test")
@@ -128,3 +128,26 @@ def test_the_screen_of_this_test_sees_two_bars() -> None:
     with pytest.raises(AssertionError, match="more than one bar"):
         screen("one\n\x1b[Atwo")
     assert screen("long bar\r  \rline\nnext") == ["line bar", "    next"]
+
+
+def test_a_log_says_from_time_to_time_how_long_the_rest_takes(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without a terminal: after a minute and then every ten; a quiet command says nothing."""
+    clock = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with caplog.at_level(logging.INFO, logger="mpr"), bar("encode passages", 1_000, False) as advance:
+        for _ in range(100):
+            clock[0] += 10.0
+            advance(1)
+    assert caplog.messages == [
+        "encode passages: 0.6% of 1,000 done, about 2.8 hours left",
+        "encode passages: 6.6% of 1,000 done, about 2.6 hours left",
+    ]
+    caplog.clear()
+    for total, quiet in ((None, False), (5, True)):
+        with caplog.at_level(logging.INFO, logger="mpr"), bar("x", total, quiet) as advance:
+            clock[0] += 100.0
+            advance(7)
+    assert caplog.messages == ["x: 7 done"]
