@@ -23,6 +23,7 @@ from mpr.rows._stages import Row
 from mpr.rows.pipeline import Pipeline
 from mpr.rows.result import Result
 from mpr.runtime import environment
+from mpr.runtime.processes import ONE_PROCESS, Group
 from mpr.training import run_folder
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -178,6 +179,7 @@ def reproduce(
     older_code: bool = False,
     budget: int = 2 << 30,
     quiet: bool = False,
+    group: Group = ONE_PROCESS,
 ) -> Reproduction:
     """Makes one trained run of a recipe for each seed, counted up from its own, and after them its baselines; where
     nothing is trained, the one run of the published encoders, and BM25."""
@@ -201,7 +203,7 @@ def reproduce(
         one = recipe if seed == first else read.again(recipe, [*overrides, f"training.seed={seed}"])
         folder = runs / run_folder.name(one, system, fork)
         say(str(folder))
-        row = Row(one, file, system, home, folder, quiet, budget)
+        row = Row(one, file, system, home, folder, quiet, budget, group)
         made = Pipeline(row, lambda line: say(f"  {line}"), older_code).run()
         results.setdefault(system, []).append(made)
         folders.setdefault(system, []).append(folder)

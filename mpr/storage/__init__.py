@@ -39,6 +39,7 @@ from mpr.errors import DataError, StorageError
 from mpr.storage.manifest import (
     MANIFEST,
     Manifest,
+    Opened,
     contents,
     json_digest,
     name_problem,
@@ -50,7 +51,7 @@ from mpr.storage.manifest import (
 )
 
 __all__ = [
-    "MANIFEST", "OPERATIONS", "Manifest", "Stage", "commit", "free_bytes", "growing", "hook", "json_digest", "lock",
+    "MANIFEST", "OPERATIONS", "Manifest", "Opened", "Stage", "commit", "free_bytes", "growing", "hook", "json_digest", "lock",
     "make_folder", "name_problem", "read_manifest", "remembered_md5", "remembered_sha256", "remove",
     "remove_stale_locks", "require_space", "sha256_file", "stage", "verify", "write_file",
 ]  # fmt: skip

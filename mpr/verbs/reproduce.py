@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mpr.errors import NumbersError, StorageError
-from mpr.verbs.arguments import Fork, Home, OneRecipe, Overrides, Quiet
+from mpr.verbs.arguments import Address, Engine, Fork, Home, OneRecipe, Overrides, Quiet
 
 Run = Annotated[Path, typer.Argument(help="A run folder: runs/<recipe>-seed<n>.", metavar="RUN")]
 
@@ -27,6 +27,8 @@ def reproduce(
     ] = False,
     memory: Annotated[float, typer.Option(help="GB that a search may take; it changes no result.", metavar="GB")] = 2.0,
     fork: Fork = None,
+    engine: Engine = "local",
+    engine_address: Address = None,
     quiet: Quiet = False,
 ) -> None:
     """Make a row: data, candidates, training, vectors, ranking, scores, each with a receipt; then print the row.
@@ -37,15 +39,17 @@ def reproduce(
     training (recipes/checkpoints/) measures published encoders: values off the published ones end with code 3 too.
     Example: mpr reproduce recipes/quickstart.yaml --seeds 3
     """
+    from mpr import engines
     from mpr.rows import reproduction
     from mpr.runtime import command
 
     command.tell()
     wanted = [name for name, is_wanted in (("bm25", bm25), ("untrained", untrained)) if baselines and is_wanted]
-    made = reproduction.reproduce(
-        recipe, overrides or (), home, runs, typer.echo,
-        fork=fork, seeds=seeds, baselines=wanted, older_code=older_code, budget=int(memory * 1e9), quiet=quiet,
-    )  # fmt: skip
+    with engines.opened(engine, engine_address, home, runs) as group:
+        made = reproduction.reproduce(
+            recipe, overrides or (), home, runs, typer.echo, fork=fork, seeds=seeds, baselines=wanted,
+            older_code=older_code, budget=int(memory * 1e9), quiet=quiet, group=group,
+        )  # fmt: skip
     typer.echo(str(made), nl=False)
     typer.echo(made.next_commands(recipe), nl=False)
     if outside := list(made.outside()):
