@@ -88,9 +88,7 @@ def _needs(ray: Any) -> dict[str, int]:
     threads, gpus = torch.get_num_threads(), int(torch.cuda.is_available())
     if not _able(ray, threads, gpus):
         wanted = f"{threads} CPUs" + (" and a GPU" if gpus else "")
-        fix = "set OMP_NUM_THREADS to the CPUs that one task may take" + (
-            "" if not gpus else "; --num-gpus of ray start"
-        )
+        fix = "set OMP_NUM_THREADS to the CPUs that a task may take, and CUDA_VISIBLE_DEVICES= where GPUs are not meant"
         raise RecipeError(f"no machine of the cluster has {wanted}, as this process has", key="--engine", fix=fix)
     return {"threads": threads, "gpus": gpus}
 
@@ -182,7 +180,7 @@ def _answered(each: Any) -> tuple[Any, int]:
         raise
     except ray.exceptions.RayError as error:
         what = f"a unit of work was lost {RETRIES + 1} times, each time with the process that did it"
-        fix = f"look at the logs of Ray on that machine, too little memory is the usual reason: {excerpt(str(error), 300)}"
+        fix = f"look at the logs of Ray there; too little memory is the usual reason: {excerpt(str(error), 300)}"
         raise Interrupted(what, key="--engine", fix=fix) from error
     if kind is not None:
         raise kind(answer)

@@ -79,7 +79,7 @@ class Job(Protocol):
         """Where what comes of a unit is committed; None: it is only answered."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Group:
     """The processes of a run once they know one another. A run of one process has no store.
 

@@ -51,8 +51,8 @@ from mpr.storage.manifest import (
 )
 
 __all__ = [
-    "MANIFEST", "OPERATIONS", "Manifest", "Opened", "Stage", "commit", "free_bytes", "growing", "hook", "json_digest", "lock",
-    "make_folder", "name_problem", "read_manifest", "remembered_md5", "remembered_sha256", "remove",
+    "MANIFEST", "OPERATIONS", "Manifest", "Opened", "Stage", "commit", "free_bytes", "growing", "hook", "json_digest",
+    "lock", "make_folder", "name_problem", "read_manifest", "remembered_md5", "remembered_sha256", "remove",
     "remove_stale_locks", "require_space", "sha256_file", "stage", "verify", "write_file",
 ]  # fmt: skip
 
