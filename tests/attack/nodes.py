@@ -144,9 +144,9 @@ class Misfortune:
             self._happen()
 
     def _happen(self) -> None:
-        """Soon after a unit was begun, in the middle of it or later, a machine is lost."""
-        begun = self._begun()
-        until(lambda: self._begun() != begun or self.is_over)
+        """After a few units were begun, in the middle of one or later, a machine is lost."""
+        notes, enough = self.notes, self._begun() + self.dice.randint(1, 6)
+        until(lambda: self._begun() >= enough or self.notes != notes or self.is_over)
         if self.is_over:
             return
         let_pass(self.dice.random() * self.dice.choice([0.1, 0.5, 2.0]))
