@@ -16,6 +16,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -31,7 +32,7 @@ from mpr.runtime.progress import Progress, silent
 log = logging.getLogger("mpr.engines")
 RETRIES = 20  # times that one unit may be lost with its machine
 _ANSWERS = 5.0  # seconds for the address to answer
-_LOOK = 10.0  # seconds without a result until somebody looks whether there is a machine left
+_LOOK = 10.0  # seconds between two looks at which machines there are
 _PATIENCE = 3_600.0  # seconds for a process of a machine that was given up to let go of a unit
 _SAME = ("mpr", "code", "python", "packages")  # of a snapshot: what must not differ
 _FIX = "start the cluster with `ray start --head`, on other machines `ray start --address HOST:6379` (docs/machines.md)"
@@ -73,6 +74,7 @@ def _connect(ray: Any, address: str) -> None:
         if host:
             socket.create_connection((host, int(port)), _ANSWERS).close()
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        ray._private.worker._worker_logs_enabled = False  # pages about a lost machine on the standard output, else
     except Exception as error:  # Ray has no class for this: a cluster of another version is a RuntimeError
         what = f"no cluster answers at {address}: {excerpt(str(error), 300)}"
         raise StorageError(what, key="--engine-address", fix=_FIX) from error
@@ -93,10 +95,10 @@ def _needs(ray: Any) -> dict[str, int]:
     return {"threads": threads, "gpus": gpus}
 
 
-def _able(ray: Any, threads: int, gpus: int) -> bool:
-    """Whether a machine that is alive has so much, used or not."""
+def _able(ray: Any, threads: int, gpus: int) -> int:
+    """How many machines that are alive have so much, used or not."""
     resources = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return any(one.get("CPU", 0) >= threads and one.get("GPU", 0) >= gpus for one in resources)
+    return sum(one.get("CPU", 0) >= threads and one.get("GPU", 0) >= gpus for one in resources)
 
 
 def _existing(folder: Path) -> Path:
@@ -129,6 +131,9 @@ class Cluster(Group):
     about: dict[str, Any] = field(default_factory=dict)
     threads: int = 1
     gpus: int = 0
+    looked: float = 0.0
+    machines: int | None = None
+    """That could work when somebody looked."""
 
     @property
     def workers(self) -> int:
@@ -151,17 +156,26 @@ class Cluster(Group):
         task: Any = ray.remote(_done).options(num_cpus=self.threads, num_gpus=self.gpus, max_retries=RETRIES)
         given = [ray.put({**self.about, "threads": self.threads}), ray.put(job)]
         waiting = [task.remote(given, unit) for unit in units]
-        is_told = False
         while waiting:
             ended, waiting = ray.wait(waiting, timeout=_LOOK)
             for each in ended:
                 answer, count = _answered(each)
                 progress(count)
                 yield answer
-            is_able = bool(ended) or _able(ray, self.threads, self.gpus)
-            if not is_able and not is_told:
-                log.warning("no machine of the cluster is left for %d units: waiting for one to join", len(waiting))
-            is_told = not is_able
+            self._look(len(waiting))
+
+    def _look(self, units: int) -> None:
+        """Says which machines came and went, every few seconds."""
+        import ray
+
+        if time.monotonic() < self.looked + _LOOK:
+            return
+        self.looked = time.monotonic()
+        able = _able(ray, self.threads, self.gpus)
+        if self.machines is not None and able != self.machines:
+            left = "" if able else f": waiting for one to join, for {units:,} units of work"
+            log.warning("machines of the cluster that can work: %d, before %d%s", able, self.machines, left)
+        self.machines = able
 
 
 def _answered(each: Any) -> tuple[Any, int]:

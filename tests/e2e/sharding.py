@@ -10,12 +10,11 @@ import os
 import sys
 from pathlib import Path
 
-sys.path[0] = str(Path(__file__).parents[2])
-
-from mpr import train
-from tests.e2e.shards import on_shards
-
 if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).parents[2])
+    from mpr import train
+    from tests.e2e.shards import on_shards
+
     assert os.environ["ACCELERATE_USE_FSDP"] == "true", "the launch file says so"
     on_shards()(int(os.environ["RANK"]))
     train.main(sys.argv[1:])
