@@ -15,6 +15,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -251,10 +252,9 @@ def _become(about: dict[str, Any]) -> None:
     except OSError as error:
         what, fix = f"machine {here} cannot work in this folder: {error.strerror}", "start the command in a shared one"
         raise StorageError(what, where=about["cwd"], fix=fix) from error
-    os.environ.update(about["settings"], OMP_NUM_THREADS=str(about["threads"]))
-    import torch
-
-    torch.set_num_threads(about["threads"])
+    os.environ.update(about["settings"], OMP_NUM_THREADS=str(about["threads"]))  # torch reads it when it is loaded
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(about["threads"])
 
 
 _LONG = {"mpr": "version of mpr", "code": "code of mpr", "python": "Python", "packages": "version of a library"}
