@@ -125,7 +125,7 @@ def _about(seen: list[str]) -> dict[str, Any]:
     return {"cwd": os.getcwd(), "seen": seen, "settings": settings, "same": {name: own[name] for name in _SAME}}
 
 
-@dataclass
+@dataclass(eq=False)
 class Cluster(Group):
     """Whoever gives out tasks."""
 
@@ -187,9 +187,8 @@ def _answered(each: Any) -> tuple[Any, int]:
         kind, answer, count = ray.get(each)
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, ImportError) or "failed to import" in str(error):
-            what = (
-                f"a machine of the cluster cannot load mpr: {excerpt(str(error.cause or error).splitlines()[-1], 300)}"
-            )
+            said = excerpt(str(error.cause or error).splitlines()[-1], 300)
+            what = f"a machine of the cluster cannot load mpr: {said}"
             fix = "install the same version of mpr-retrieval[ray] on all of them"
             raise DataError(what, key="--engine", fix=fix) from error
         raise
@@ -226,8 +225,13 @@ def _counted(job: Job, unit: Any) -> tuple[Any, int]:
     if target is None:
         return job(unit, counts.append), sum(counts)
     with storage.lock(target.with_name(f".{target.name}.claim.lock"), _PATIENCE):
-        answer = None if os.path.lexists(target) else job(unit, counts.append)
-    return answer, sum(counts)
+        try:
+            if not os.path.lexists(target):
+                job(unit, counts.append)
+        except StorageError:  # a disk may say late that another machine has committed it
+            if not os.path.lexists(target):
+                raise
+    return None, sum(counts)
 
 
 def _become(about: dict[str, Any]) -> None:
