@@ -35,7 +35,6 @@ RETRIES = 20  # times that one unit may be lost with its machine
 _ANSWERS = 5.0  # seconds for the address to answer
 _LOOK = 10.0  # seconds between two looks at which machines there are
 _PATIENCE = 3_600.0  # seconds for a process of a machine that was given up to let go of a unit
-_SAME = ("mpr", "code", "python", "packages")  # of a snapshot: what must not differ
 _FIX = "start the cluster with `ray start --head`, on other machines `ray start --address HOST:6379` (docs/machines.md)"
 _ready: dict[str, Any] = {}  # in a process of the cluster: the job at hand, by its number
 
@@ -118,11 +117,16 @@ def _held(folder: Path) -> Iterator[str]:
 
 def _about(seen: list[str]) -> dict[str, Any]:
     """What a process of the cluster must be like, in plain types: one of another version has other classes."""
-    own = environment.snapshot()
     settings = {name: os.environ[name] for name in environment.VARIABLES if name in os.environ}
     placed = {name for name in settings if name.endswith("_VISIBLE_DEVICES")}  # Ray says which GPU a task has
     settings = {name: value for name, value in settings.items() if name not in placed}
-    return {"cwd": os.getcwd(), "seen": seen, "settings": settings, "same": {name: own[name] for name in _SAME}}
+    return {"cwd": os.getcwd(), "seen": seen, "settings": settings, "same": _same()}
+
+
+def _same() -> dict[str, Any]:
+    """What must not differ."""
+    own = environment.snapshot()
+    return {"mpr": own["mpr"], "code": environment.code_digest(), "python": own["python"], "packages": own["packages"]}
 
 
 @dataclass(eq=False)
@@ -236,7 +240,7 @@ def _counted(job: Job, unit: Any) -> tuple[Any, int]:
 
 def _become(about: dict[str, Any]) -> None:
     """Makes this process like the one that gives out the work, or says why it cannot be."""
-    here, own = socket.gethostname(), environment.snapshot()
+    here, own = socket.gethostname(), _same()
     for name, value in about["same"].items():
         if own[name] != value:
             what = f"machine {here} has another {_LONG[name]}: {_difference(own[name], value)}"
