@@ -93,7 +93,7 @@ def noted(notes: Path) -> Counter[str]:
 def machines(count: int = MACHINES) -> Iterator[tuple[Cluster, list[Any]]]:
     """A cluster whose first machine, where the work is given out, has no room for units, and its other machines."""
     head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": _MEMORY, "_system_config": _NOTICED}
-    cluster = Cluster(initialize_head=True, head_node_args=head)
+    cluster = _patiently(lambda: Cluster(initialize_head=True, head_node_args=head))
     try:
         yield cluster, [joined(cluster) for _ in range(count)]
     finally:
@@ -101,7 +101,18 @@ def machines(count: int = MACHINES) -> Iterator[tuple[Cluster, list[Any]]]:
 
 
 def joined(cluster: Cluster) -> Any:
-    return cluster.add_node(num_cpus=1, object_store_memory=_MEMORY)
+    return _patiently(lambda: cluster.add_node(num_cpus=1, object_store_memory=_MEMORY))
+
+
+def _patiently(start: Callable[[], Any]) -> Any:
+    """Ray gives a machine 30 seconds to start, which a busy computer may not have. One that starts later joins too."""
+    for _ in range(20):
+        try:
+            return start()
+        except Exception as error:  # Ray has no class for it
+            if "timed out during startup" not in str(error):
+                raise
+    raise AssertionError("no machine starts")
 
 
 def lost(cluster: Cluster, node: Any, *, whole: bool) -> None:
