@@ -50,7 +50,8 @@ def opened(address: str | None, folders: Sequence[Path]) -> Iterator[Group]:
     try:
         with ExitStack() as held:
             seen = [held.enter_context(_held(folder)) for folder in {_existing(Path.cwd()), *map(_existing, folders)}]
-            yield Cluster(ALONE, about=_about(seen), **_needs(ray))
+            threads, gpus = _needs(ray)
+            yield Cluster(ALONE, about=_about(seen), threads=threads, gpus=gpus)
     finally:
         ray.shutdown()
 
@@ -83,7 +84,7 @@ def _connect(ray: Any, address: str) -> None:
             signal.signal(signal.SIGTERM, handler)  # Ray has put its own there
 
 
-def _needs(ray: Any) -> dict[str, int]:
+def _needs(ray: Any) -> tuple[int, int]:
     """What a task takes of a machine: threads as this process has them, and a GPU if this process sees one."""
     import torch
 
@@ -92,7 +93,7 @@ def _needs(ray: Any) -> dict[str, int]:
         wanted = f"{threads} CPUs" + (" and a GPU" if gpus else "")
         fix = "set OMP_NUM_THREADS to the CPUs that a task may take, and CUDA_VISIBLE_DEVICES= where GPUs are not meant"
         raise RecipeError(f"no machine of the cluster has {wanted}, as this process has", key="--engine", fix=fix)
-    return {"threads": threads, "gpus": gpus}
+    return threads, gpus
 
 
 def _able(ray: Any, threads: int, gpus: int) -> int:

@@ -182,8 +182,9 @@ class Retrieval:
         """By exact search: by the processes of a launch, or in parts by whoever is there."""
         if group.is_fixed:
             return search.in_batches(self._exact(corpus, device, group).search, queries_QW, depth, progress)
-        room = {"budget_bytes": self.budget, "device": device}
-        return Parts.search(corpus, queries_QW, depth, group, **room, progress=progress)
+        return Parts.search(
+            corpus, queries_QW, depth, group, budget_bytes=self.budget, device=device, progress=progress
+        )
 
     def _verify(self, corpus: VectorStore, questions: VectorStore) -> None:
         """Every byte that is searched, the corpus once for all splits."""

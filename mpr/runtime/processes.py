@@ -73,9 +73,9 @@ class Job(Protocol):
     """Work that is done unit by unit. What comes of a unit depends on nothing but the job and the unit, so that any
     process can do it, and do it again."""
 
-    def __call__(self, unit: Any, progress: Progress) -> Any: ...
+    def __call__(self, unit: Any, progress: Progress, /) -> Any: ...
 
-    def result(self, unit: Any) -> Path | None:
+    def result(self, unit: Any, /) -> Path | None:
         """Where what comes of a unit is committed; None: it is only answered."""
 
 
