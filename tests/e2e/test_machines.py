@@ -65,11 +65,14 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "alone, several, program",
-    [("ddp", "multi_node", "mpr/train.py"), ("fsdp", "multi_node_fsdp", "tests/e2e/sharding.py")],
+    "alone, several, program, weights",
+    [
+        ("ddp", "multi_node", "mpr/train.py", "/model/model.safetensors"),
+        ("fsdp", "multi_node_fsdp", "tests/e2e/sharding.py", ".finished"),  # as tests/e2e/shards.py writes them
+    ],
 )
 def test_two_machines_train_the_weights_of_one(
-    alone: str, several: str, program: str, cable: None, recipe: Path, examined: Examined
+    alone: str, several: str, program: str, weights: str, cable: None, recipe: Path, examined: Examined
 ) -> None:
     def launch(file: str, *more: str) -> list[str]:
         return [*ACCELERATE, "--config_file", str(FILES / f"{file}.yaml"), "--num_processes", "2", *more, program]
@@ -93,6 +96,6 @@ def test_two_machines_train_the_weights_of_one(
     assert done.returncode == 0, done.stderr[-3_000:] + said.read_text("utf-8")[-3_000:]
     assert done.stdout.count("trained:") == 1, "machine 0 says it"
     assert "trained:" not in said.read_text("utf-8")
-    found = [storage.sha256_file(recipe.parent / f"{alone}-{name}/model/model.safetensors") for name in ("one", "two")]
+    found = [storage.sha256_file(recipe.parent / f"{alone}-{name}{weights}") for name in ("one", "two")]
     assert found[0] == found[1]
     examined(2, "machines with a process each, against one with two", at_least=2)
