@@ -240,6 +240,8 @@ def attack(folder: Path, cases: int, seed: int) -> Nodes:
         thread.start()
         try:
             misfortune.run()  # Ray starts machines from the main thread only
+        except Exception:  # noqa: BLE001 (what was counted until then is told)
+            found.failed("cluster", traceback.format_exc(limit=-4))
         finally:
             misfortune.is_over = True
             thread.join()
