@@ -79,6 +79,7 @@ attack: setup
 	$(BIN)/python -m tests.attack folders --cases 500 --seed $(ATTACK_SEED)
 	$(BIN)/python -m tests.attack damages --cases 500 --seed $(ATTACK_SEED)
 	$(BIN)/python -m tests.attack kills --cases 200 --seed $(ATTACK_SEED)
+	$(BIN)/python -m tests.attack nodes --cases 50 --seed $(ATTACK_SEED)
 
 # The notice that is switched off tells of a successor of mkdocs.
 docs: setup

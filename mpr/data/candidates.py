@@ -135,7 +135,7 @@ def _lists(receipt: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     return {**_LISTS, **_ANCHORS} if receipt.get("anchors") else _LISTS
 
 
-class CandidateTable:
+class CandidateTable(storage.Opened):
     """Read access to a committed table."""
 
     def __init__(self, folder: Path) -> None:

@@ -213,7 +213,7 @@ class _Texts:
         return str(self.batch(row // BATCH).column(column)[row % BATCH].as_py())
 
 
-class PassageStore:
+class PassageStore(storage.Opened):
     """Read access to a committed store. Opening checks the manifest and sizes; `storage.verify` checks every byte."""
 
     def __init__(self, folder: Path) -> None:

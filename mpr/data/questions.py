@@ -26,7 +26,7 @@ SCHEMA = pa.schema(
 )
 
 
-class SplitStore:
+class SplitStore(storage.Opened):
     """Read access to a committed split."""
 
     def __init__(self, folder: Path) -> None:
@@ -54,6 +54,11 @@ class SplitStore:
     @property
     def ids(self) -> list[str]:
         return list(self._table.column("id").to_pylist())
+
+    def ids_of(self, rows: Any) -> list[str]:
+        """Ids of some rows, for what must be said about them."""
+        ids = self._table.column("id")
+        return [ids[int(row)].as_py() for row in rows]
 
     def shared_with(self, other: SplitStore) -> list[tuple[str, str]]:
         """(id here, id there) of every question of `other` that is here too, by its words. Learning on what is measured

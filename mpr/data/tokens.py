@@ -124,7 +124,7 @@ def _append(writer: RaggedWriter, tokenizer: Any, texts: list[str], cap: int) ->
     return [len(ids) for ids in encoded]
 
 
-class TokenStore:
+class TokenStore(storage.Opened):
     """Read access: `title` and `text` are ragged token ids, `lengths` the full number of tokens of each text."""
 
     def __init__(self, folder: Path) -> None:

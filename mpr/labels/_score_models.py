@@ -12,7 +12,8 @@ Shapes: N pairs of a chunk, Q questions of a chunk.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from mpr.models import cross_encoder, locate
 from mpr.models.cross_encoder import CrossEncoder
 from mpr.models.templates import PairTemplate
 from mpr.runtime.processes import Place
+from mpr.runtime.progress import Progress
 from mpr.search import encode
 from mpr.search.inference import Worker
 from mpr.search.padding import Constants, PaddingPlan
@@ -50,10 +52,11 @@ def scores_of(
 ) -> PairScores:
     """The store of the scores that this model gives, made where it is not there yet."""
     work = Scoring.of(located(model, ground), asked, known, ground, compute, chunk)
-    with storage.missing(work.target) as is_missing:
-        if is_missing:
+    group = ground.group
+    with storage.missing(work.target) if group.place.rank == 0 else nullcontext():
+        if not group.first(work.target.exists):
             work.make()
-    work.tidy()
+        group.first(work.tidy)
     return PairScores.open(work.target)
 
 
@@ -99,14 +102,26 @@ class Scoring:
         return self.target.with_name(f"{self.target.name}-parts") / f"{first}-{last}"
 
     def make(self) -> None:
-        """Scores the chunks that are not there yet, and puts all of them together."""
-        chunks = _chunks(len(self.ground.questions), int(self.receipt["chunk"]))
-        missing = [chunk for chunk in chunks if not self._part(*chunk).exists()]
-        total = sum(last - first for first, last in missing)
+        """Has the chunks scored that are not there yet, and puts all of them together."""
+        group, chunks = self.ground.group, _chunks(len(self.ground.questions), int(self.receipt["chunk"]))
+        missing = group.first(lambda: [chunk for chunk in chunks if not self._part(*chunk).exists()])
+        if group.workers > 1:  # texts are tokenised once, not by everybody
+            group.first(lambda: bool(replace(self)._opened))
+        total = sum(last - first for first, last in group.share(missing))
         with self.ground.bar(f"questions scored by {self.folder.name}", total) as progress:
-            for first, last in missing:
-                pair_scores.write(self._part(first, last), [self._scored(first, last)], self.receipt)
-                progress(last - first)
+            for _ in group.map(self, missing, progress):
+                pass  # a chunk is committed, and answers nothing
+        group.first(lambda: self._merge(chunks))
+
+    def result(self, chunk: tuple[int, int]) -> Path:
+        return self._part(*chunk)
+
+    def __call__(self, chunk: tuple[int, int], progress: Progress) -> None:
+        first, last = chunk
+        pair_scores.write(self._part(first, last), [self._scored(first, last)], self.receipt)
+        progress(last - first)
+
+    def _merge(self, chunks: list[tuple[int, int]]) -> None:
         pair_scores.merge(self.target, [PairScores.open(self._part(*chunk)) for chunk in chunks], self.receipt)
 
     def tidy(self) -> None:

@@ -35,8 +35,8 @@ from mpr.metrics.answers import AnswerMatcher
 from mpr.recipe.keys import Recipe
 from mpr.recipe.keys_draw import ANCHORED
 from mpr.runtime import processes
-from mpr.runtime.processes import ONE_PROCESS, Group, Place
-from mpr.runtime.progress import bar
+from mpr.runtime.processes import ONE_PROCESS, Group
+from mpr.runtime.progress import Progress, bar
 from mpr.storage.ragged import Ragged
 
 CHUNK = 2_000  # questions
@@ -58,17 +58,19 @@ class Mined:
     role: str = "train"
     until: str | None = None
     """The label from which on none is applied, because it need not be ready yet; None: all are."""
+    group: Group = ONE_PROCESS
+    """Those who work together."""
 
-    def make(self, chunk: int | None = None, group: Group = ONE_PROCESS) -> Mined:
+    def make(self, chunk: int | None = None) -> Mined:
         """Makes what is not there yet.
 
-        Every process of the group calls it. The first one prepares the stores and what a source needs (an index,
-        vectors), each proposes for its chunks of questions, and the first puts them together when all are done.
+        Every process of the group calls it. The first one prepares the stores and what a source needs (an index),
+        chunks of questions are proposed for by all, and the first puts them together when all are done.
         """
-        dataset, role = self.dataset, self.role
+        dataset, role, group = self.dataset, self.role, self.group
         group.first(lambda: [dataset.passages_of(role).manifest.digest, dataset.split(role).manifest.digest])
         processes.refuse_other_disk(group.place, dataset.corpus.folder, dataset.corpus.folder.exists())
-        self.tables = {name: self.work(name).done(group, chunk) for name in self._sources}
+        self.tables = {name: self.work(name).done(chunk) for name in self._sources}
         if role == "train" and not dataset.recipe.cross_encoders:
             group.first(lambda: sorted(self.knowledge.counts))  # what labels keep beside the split is written now
         return self
@@ -79,7 +81,7 @@ class Mined:
 
     def work(self, name: str) -> Mining:
         """The mining of a source."""
-        return Mining.of(self.dataset, self.role, self._sources[name])
+        return Mining.of(self.dataset, self.role, self._sources[name], self.group)
 
     @cached_property
     def tables(self) -> dict[str, CandidateTable]:
@@ -105,7 +107,7 @@ class Mined:
             recipe.tiers,
             {name: table.removed for name, table in mined.items()},
         )
-        found, ground = replace(found, before=found), ground_of(self.dataset, self.role)
+        found, ground = replace(found, before=found), replace(ground_of(self.dataset, self.role), group=self.group)
         names = [label.name for label in recipe.labels]
         for label in recipe.labels[: names.index(self.until) if self.until in names else None]:
             applied = getattr(catalogue.find("labels", label.name), "applied", None)
@@ -192,8 +194,15 @@ class Mining:
     """Those that have anchors where these are asked for; None: all of the records."""
 
     @classmethod
-    def of(cls, dataset: Dataset, role: str, part: Any, learner: sources.Learner | None = None) -> Mining:
-        ground = replace(ground_of(dataset, role, part), learner=learner)
+    def of(
+        cls,
+        dataset: Dataset,
+        role: str,
+        part: Any,
+        group: Group = ONE_PROCESS,
+        learner: sources.Learner | None = None,
+    ) -> Mining:
+        ground = replace(ground_of(dataset, role, part), group=group, learner=learner)
         questions, passages = ground.questions, dataset.splits.proposable(role)
         source = sources.of(part, replace(ground, passages=passages))
         receipt = {
@@ -208,17 +217,28 @@ class Mining:
         name = f"{questions.folder.name}-{part.name}-{storage.json_digest(receipt)[:8]}"
         return cls(source, ground, questions.folder.with_name(name), receipt)
 
-    def done(self, group: Group, chunk: int | None = None) -> CandidateTable:
+    def done(self, chunk: int | None = None) -> CandidateTable:
         """The table, made where it is not there yet. Every process of the group calls it."""
-        place, size = group.place, chunk or CHUNK
-        if chunk is None and place.world > 1:  # few enough that each process has its turns
-            size = max(1, min(CHUNK, math.ceil(len(self.ground.questions) / (TURNS * place.world))))
-        with storage.missing(self.target) if place.rank == 0 else nullcontext():
-            if not group.first(partial(self.opened, place.world)):
-                self.propose(size, place)
-                group.wait()
+        group = self.ground.group
+        with storage.missing(self.target) if group.place.rank == 0 else nullcontext():
+            if not group.first(self._is_there):
+                self.source.prepare()
+                size = group.first(lambda: chunk or self._chunk())
+                self.propose(size)
                 group.first(partial(self.finish, size))
         return CandidateTable(self.target)
+
+    def _is_there(self) -> bool:
+        if self.target.exists():
+            self.tidy()
+        return self.target.exists()
+
+    def _chunk(self) -> int:
+        """Questions of a chunk: as in a run that was stopped, otherwise so few that each worker has its turns."""
+        begun = [int(folder.name.rpartition("-")[2]) for folder in self._begun()]
+        workers = self.ground.group.workers
+        turns = 1 if workers == 1 else TURNS * workers
+        return max(begun, default=max(1, min(CHUNK, math.ceil(len(self.ground.questions) / turns))))
 
     @cached_property
     def _known(self) -> KnownPositives:
@@ -229,26 +249,23 @@ class Mining:
         folder, count = self.target.with_name(f"{self.target.name}-parts-{chunk}"), len(self.ground.questions)
         return [folder / f"{start}-{min(start + chunk, count)}" for start in range(0, count, chunk)]
 
-    def opened(self, world: int) -> bool:
-        """Whether the table is there already. If not, what the source opens or builds is built, by proposing for one
-        question, before several processes come and want it at once."""
-        there = self.target.exists()
-        if there:
-            self.tidy()
-        elif world > 1:
-            self.source(np.arange(min(1, len(self.ground.questions))))
-        return there
+    def propose(self, chunk: int) -> None:
+        """Has the chunks written that are not there yet."""
+        parts, group = self._parts(chunk), self.ground.group
+        total = sum(last - first for first, last in map(_range, group.share(parts)))
+        with self.ground.bar(f"mining {self.receipt['source']['name']}", total) as progress:
+            for _ in group.map(self, parts, progress):
+                pass  # a chunk is committed, and answers nothing
 
-    def propose(self, chunk: int, place: Place) -> None:
-        """Writes the chunks of this process that are not there yet."""
-        mine = self._parts(chunk)[place.rank :: place.world]
-        ranges = [tuple(map(int, part.name.split("-"))) for part in mine]
-        what = f"mining {self.receipt['source']['name']}"
-        with self.ground.bar(what, sum(last - first for first, last in ranges)) as progress:
-            for part, (first, last) in zip(mine, ranges, strict=True):
-                if not part.exists():
-                    candidates.write(part, [self._labelled(np.arange(first, last))], self.receipt)
-                progress(last - first)
+    def result(self, part: Path) -> Path:
+        return part
+
+    def __call__(self, part: Path, progress: Progress) -> None:
+        """Writes a chunk: its name says of which questions."""
+        first, last = _range(part)
+        if not part.exists():
+            candidates.write(part, [self._labelled(np.arange(first, last))], self.receipt)
+        progress(last - first)
 
     def _labelled(self, rows: NDArray[np.int64]) -> Labelled:
         """What these questions get: new proposals, or what they have already."""
@@ -285,8 +302,17 @@ class Mining:
 
     def tidy(self) -> None:
         """Removes the chunks of a finished table, also those of runs that were stopped."""
-        for folder in self.target.parent.glob(f"{self.target.name}-parts-*"):
+        for folder in self._begun():
             storage.remove(folder)
+
+    def _begun(self) -> list[Path]:
+        return sorted(self.target.parent.glob(f"{self.target.name}-parts-*"))
+
+
+def _range(part: Path) -> tuple[int, int]:
+    """The first question of a chunk, and the first behind it."""
+    first, last = map(int, part.name.split("-"))
+    return first, last
 
 
 _KEPT = 32_768  # texts kept ready for matching, about 1 kB each

@@ -112,7 +112,7 @@ class Refresh:
         tokenizer = self.dataset.tokenizer()
         try:
             model = replace(Model.of(towers, tokenizer, "the model under training"), backend=tokenizer)
-            table = self._made(update, Learner(model, self.folder, self.device, self.group, self.passages))
+            table = self._made(update, Learner(model, self.folder, self.device, self.passages))
         finally:
             towers.train(was_training)
             if self.device.startswith("cuda"):
@@ -131,21 +131,19 @@ class Refresh:
     def _made(self, update: int, learner: Learner) -> CandidateTable:
         work = self._work(update, learner)
         if not self.group.first(lambda: _is_sound(work.target)):
-            source: Any = work.source
-            source.encoded()
+            work.source.prepare()
             if self.is_profiled:
                 work = replace(work, receipt=work.receipt | {"profile": self._profile(learner)})
-        return work.done(self.group)
+        return work.done()
 
     def _profile(self, learner: Learner) -> list[float]:
         """P(r) of the weights as they are, of all questions of the validation split that have a positive."""
-        asked = Mining.of(self.dataset, "validation", self.part, learner)
+        asked = Mining.of(self.dataset, "validation", self.part, self.group, learner)
         if self.dataset.splits.proposable("validation").folder != self.dataset.splits.proposable("train").folder:
             what, fix = "its texts are not those that training searches", "choose a split over the same passages"
             raise RecipeError(what, key="validation.split", fix=fix)
         positives, source = asked.ground.questions.positives.counting(self.dataset.recipe.tiers), asked.source
-        encoded: Any = source
-        encoded.encoded()
+        source.prepare()
         found: list[float] = self.group.first(
             lambda: profile_of_lists(source(np.arange(len(positives))), positives, self.part.depth).tolist()
         )
@@ -153,7 +151,7 @@ class Refresh:
 
     def _work(self, update: int, learner: Learner) -> Mining:
         """The mining of a version. Its name has the digest of its receipt: equal names are equal tables."""
-        work, kept = Mining.of(self.dataset, "train", self.part, learner), None
+        work, kept = Mining.of(self.dataset, "train", self.part, self.group, learner), None
         receipt = work.receipt | {"update": update}
         if self.schedule.is_partial(update):
             before = self.held[self.schedule.before(update)]

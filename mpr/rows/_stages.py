@@ -30,6 +30,7 @@ from mpr.recipe.keys import Recipe
 from mpr.rows._stages_training import BY_STAGE, Training, part_of
 from mpr.rows.receipts import Made, Receipt, RowStage, digests_of
 from mpr.rows.retrieval import Retrieval
+from mpr.runtime.processes import ONE_PROCESS, Group
 from mpr.training import run_folder
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ class Row:
     folder: Path
     quiet: bool = False
     budget: int = 2 << 30
+    group: Group = ONE_PROCESS
+    """Those who mine, label, encode and search together."""
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -60,7 +63,7 @@ class Row:
         """One, or one for each stage of a plan; none where nothing is trained."""
         if self.system != "trained":
             return ()
-        place = self.file, self.home, self.folder, self.quiet
+        place = self.file, self.home, self.folder, self.quiet, self.group
         return tuple(Training(self.recipe, stage, *place) for stage in self.recipe.stages)
 
     @cached_property
@@ -123,7 +126,7 @@ class Row:
 
         wanted = self.recipe.encoding
         options = encode.Options(wanted.dtype, wanted.compute, encode.device(Place.here()), quiet=self.quiet)
-        stores = self.retrieval.vectors(self.model, options)
+        stores = self.retrieval.vectors(self.model, options, self.group)
         facts = {
             "width": self.model.towers.width,
             "parameters": sum(each.numel() for each in self.model.towers.parameters()),
@@ -140,7 +143,7 @@ class Row:
     def _search(self) -> Made:
         made, facts = {}, dict[str, Any]()
         for role in self.recipe.data.evaluate:
-            self.retrieval.ranked(role, words=self.system == "bm25")
+            self.retrieval.ranked(role, self.group, words=self.system == "bm25")
             made[role] = self.retrieval.ranking_file(role).parent
             if (recall := self.retrieval.recall(role)) is not None:
                 facts[f"recall {role}"] = asdict(recall)

@@ -28,6 +28,7 @@ from mpr.recipe import model_names, plan
 from mpr.recipe import stages as recipe_plan
 from mpr.recipe.keys import Recipe
 from mpr.rows.receipts import FILES, Made, Receipt, Receipts, RowStage, digests_of
+from mpr.runtime.processes import ONE_PROCESS, Group
 from mpr.training import run_folder
 
 BY_STAGE = "data of"  # fact of the receipt of the data: the part of it that each stage of a plan trains on
@@ -45,6 +46,7 @@ class Training:
     run: Path
     """The folder of the row."""
     quiet: bool = False
+    group: Group = ONE_PROCESS
 
     @property
     def folder(self) -> Path:
@@ -57,7 +59,7 @@ class Training:
     @cached_property
     def mined(self) -> Mined:
         """What sources and labels make of its training split."""
-        return Mined(self.dataset)
+        return Mined(self.dataset, group=self.group)
 
     def stages(self) -> Iterator[RowStage]:
         """In the order in which they are done. Another kind of stage is another line here."""

@@ -24,6 +24,7 @@ from mpr.rows._stages import Row
 from mpr.rows.pipeline import Pipeline
 from mpr.rows.result import Result
 from mpr.runtime import environment
+from mpr.runtime.processes import ONE_PROCESS, Group
 from mpr.training import run_folder
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -194,6 +195,7 @@ def reproduce(
     budget: int = 2 << 30,
     quiet: bool = False,
     parallel: int = 1,
+    group: Group = ONE_PROCESS,
 ) -> Reproduction:
     """Makes one trained run of a recipe for each seed, counted up from its own, and after them its baselines; where
     nothing is trained, the one run of the published encoders, and BM25. `parallel`: so many of them side by side."""
@@ -217,7 +219,7 @@ def reproduce(
     rows = []
     for system, seed in wanted:
         one = recipe if seed == first else read.again(recipe, [*overrides, f"training.seed={seed}"])
-        rows.append(Row(one, file, system, home, runs / run_folder.name(one, system, fork), quiet, budget))
+        rows.append(Row(one, file, system, home, runs / run_folder.name(one, system, fork), quiet, budget, group))
     failed = _beside_one_another(rows, parallel, older_code, say) if parallel > 1 else {}
     results: dict[str, list[Result]] = {recipe.system: []}
     folders: dict[str, list[Path]] = {recipe.system: []}

@@ -16,7 +16,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -41,7 +40,7 @@ from mpr.runtime.progress import Progress, silent
 from mpr.search import bm25, faiss_index, search
 from mpr.search.bm25 import Analysis, Settings
 from mpr.search.faiss_index import FaissIndex
-from mpr.search.search import Recall, Shared
+from mpr.search.search import Parts, Recall, Shared
 from mpr.search.top_k import TopK
 from mpr.search.vectors import FORK, VectorStore, changes
 
@@ -89,7 +88,7 @@ class Retrieval:
         found = {"corpus": Task.of(model, "passage", side, self.dataset.corpus().ids, options)}
         for role in self.recipe.data.evaluate:
             side = model.side("question", self.dataset.tokens_of_questions(role))
-            found[role] = Task.of(model, "question", side, partial(_named, self.dataset.split(role).ids), options)
+            found[role] = Task.of(model, "question", side, self.dataset.split(role).ids_of, options)
         return found
 
     def _place(self, name: str) -> Path:
@@ -162,7 +161,7 @@ class Retrieval:
         """The hits on the first process, and what else its receipt says."""
         depth = made["depth"]
         if made["index"] == "exact":
-            return search.in_batches(self._exact(corpus, device, group).search, queries_QW, depth, progress), {}
+            return self._best(corpus, queries_QW, depth, device, progress, group), {}
         chosen_S = search.sample(len(queries_QW))
         hits, facts = TopK.none(0), dict[str, Any]()
         if group.place.rank == 0:  # it has threads of its own, and memory for one index is enough
@@ -170,12 +169,22 @@ class Retrieval:
             look = partial(index.search, fetch=made["fetch"], settings=made["settings"])
             hits = search.in_batches(look, queries_QW, depth, progress)
             facts["index digest"] = index.digest
-        best = search.in_batches(self._exact(corpus, device, group).search, queries_QW[chosen_S], depth)
+        best = self._best(corpus, queries_QW[chosen_S], depth, device, silent, group)
         if group.place.rank == 0:
             own = TopK(hits.rows_QK[chosen_S], hits.scores_QK[chosen_S])
             cuts = [int(re.sub("[^0-9]", "", measure)) for measure in self.recipe.evaluation.measures]
             facts["recall"] = asdict(Recall.measured(own, best, len(queries_QW), cuts))
         return hits, facts
+
+    def _best(
+        self, corpus: VectorStore, queries_QW: Any, depth: int, device: str, progress: Progress, group: Group
+    ) -> TopK:
+        """By exact search: by the processes of a launch, or in parts by whoever is there."""
+        if group.is_fixed:
+            return search.in_batches(self._exact(corpus, device, group).search, queries_QW, depth, progress)
+        return Parts.search(
+            corpus, queries_QW, depth, group, budget_bytes=self.budget, device=device, progress=progress
+        )
 
     def _verify(self, corpus: VectorStore, questions: VectorStore) -> None:
         """Every byte that is searched, the corpus once for all splits."""
@@ -343,7 +352,3 @@ class Retrieval:
         scores = self.evaluate(role, ranking, name, receipt, own=run is None, drop_self=drop_self)
         scores.keep(target)
         return scores, target
-
-
-def _named(ids: Sequence[str], rows: Any) -> list[str]:
-    return [ids[int(row)] for row in rows]

@@ -16,13 +16,15 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 from mpr.errors import Interrupted, MprError, StorageError
+from mpr.runtime.progress import Progress, silent
 
 POLL = 0.05  # seconds between two looks into the store
 GRACE = 2.0  # seconds for a process to end by itself after another one failed
@@ -67,14 +69,51 @@ class Place:
 ALONE = Place()
 
 
-@dataclass
+class Job(Protocol):
+    """Work that is done unit by unit. What comes of a unit depends on nothing but the job and the unit, so that any
+    process can do it, and do it again."""
+
+    def __call__(self, unit: Any, progress: Progress, /) -> Any: ...
+
+    def result(self, unit: Any, /) -> Path | None:
+        """Where what comes of a unit is committed; None: it is only answered."""
+
+
+@dataclass(eq=False)
 class Group:
-    """The processes of a run once they know one another. A run of one process has no store."""
+    """The processes of a run once they know one another. A run of one process has no store.
+
+    This is the engine `local`; others (`mpr/engines/`) have another way of `map`.
+    """
 
     place: Place
     store: Any = None
     _turn: int = 0
     _left: threading.Event = field(default_factory=threading.Event)
+
+    def __reduce__(self) -> Any:
+        """What goes to another machine to be done there is done by one process."""
+        return Group, (ALONE,)
+
+    @property
+    def workers(self) -> int:
+        """How many work at the same time."""
+        return self.place.world
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether the same processes work from the beginning to the end, so that each can keep what it has opened."""
+        return True
+
+    def share(self, units: Sequence[Any]) -> Sequence[Any]:
+        """The units whose progress this process sees."""
+        return units[self.place.rank :: self.place.world]
+
+    def map(self, job: Job, units: Sequence[Any], progress: Progress = silent) -> Iterator[Any]:
+        """What comes of this process's share of the units, in any order. At the end all processes have done theirs."""
+        for unit in self.share(units):
+            yield job(unit, progress)
+        self.wait()
 
     def first(self, action: Callable[[], Any]) -> Any:
         """What `action` answers on the first process, on all of them. It must be something JSON can hold."""

@@ -1,4 +1,4 @@
-"""Encodes texts with a trained model: token ids to committed shards of vectors, by all processes together.
+"""Encodes texts with a trained model: token ids to committed shards of vectors, by all that work together.
 
 What is encoded together, and how wide, is fixed by `mpr/search/padding.py` from the lengths alone, so the bits of a
 store depend neither on memory, nor on the number of processes, nor on where a killed run was continued.
@@ -10,23 +10,21 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import distributed
 
 from mpr import storage
 from mpr.data.token_batches import Side
 from mpr.data.tokens import TokenStore
 from mpr.errors import NumbersError, Problem, RecipeError
 from mpr.runtime import environment
-from mpr.runtime.processes import ONE_PROCESS, Group, Place, joined
+from mpr.runtime.processes import ONE_PROCESS, Group, Place
 from mpr.runtime.progress import Progress, bar
 from mpr.search import padding, vectors
 from mpr.search.inference import COMPUTE, ROLES, Model, Worker, refuse_empty, unusable
@@ -35,7 +33,6 @@ from mpr.search.shards import widened
 from mpr.search.vectors import DTYPES, Unfinished, VectorStore
 from mpr.storage.ragged import Floats, Integers
 
-_PATIENCE = timedelta(days=30)  # for the slowest process; one that failed or was killed is noticed at once
 _MANIFEST_BYTES = 2_000  # of a shard's manifest and its lines in that of the store
 _LIBRARIES = 600 << 20  # torch, transformers and Python themselves
 _ARRAYS = 40  # bytes a text that the plan and its making hold
@@ -139,21 +136,6 @@ def device(place: Place) -> str:
     return f"cuda:{place.local_rank}" if torch.cuda.is_available() else "cpu"
 
 
-@contextmanager
-def together() -> Iterator[Group]:
-    """The processes that a launcher started, for `run`; one that fails ends all."""
-    place = Place.here()
-    if place.world == 1:
-        yield ONE_PROCESS
-        return
-    distributed.init_process_group("gloo", timeout=_PATIENCE)
-    try:
-        with joined(place) as group:
-            yield group
-    finally:
-        distributed.destroy_process_group()
-
-
 def beside(
     model: Model,
     role: str,
@@ -180,9 +162,11 @@ def run(task: Task, target: Path, group: Group = ONE_PROCESS) -> VectorStore:
         if group.first(lambda: _is_complete(target, task.work)):
             return VectorStore(target)
         missing = group.first(lambda: _missing(task, unfinished))
-        _encode(task, unfinished, missing[group.place.rank :: group.place.world], quiet=not first)
-        group.wait()
-        group.first(lambda: _finished(task, unfinished, meter, group.place.world))
+        total = sum(task.plan.tokens(shard) for shard in group.share(missing))
+        with bar(f"{task.role}s", total, not first or task.options.quiet, "tok") as progress:
+            for _ in group.map(_Encoding(task, unfinished), missing, progress):
+                pass  # a shard is committed, and answers nothing
+        group.first(lambda: _finished(task, unfinished, meter, group.workers))
     return VectorStore(target)
 
 
@@ -209,14 +193,20 @@ def _disk(task: Task, texts: int, shards: int) -> int:
     return texts * (task.width * number + vectors.ROW_BYTES) + shards * _MANIFEST_BYTES
 
 
-def _encode(task: Task, unfinished: Unfinished, shards: list[int], quiet: bool) -> None:
-    worker = task.worker()
-    total = sum(task.plan.tokens(shard) for shard in shards)
-    with bar(f"{task.role}s", total, quiet or task.options.quiet, "tok") as progress:
-        for shard in shards:
-            before = worker.split
-            vectors_NW = _shard(task, worker, shard, progress)
-            unfinished.add(shard, task.plan.rows(shard), vectors_NW, {"split_blocks": worker.split - before})
+@dataclass(frozen=True)
+class _Encoding:
+    """The shards of a store as units of work."""
+
+    task: Task
+    unfinished: Unfinished
+
+    def result(self, shard: int) -> Path:
+        return self.unfinished.place(shard)
+
+    def __call__(self, shard: int, progress: Progress) -> None:
+        worker = self.task.worker()
+        vectors_NW = _shard(self.task, worker, shard, progress)
+        self.unfinished.add(shard, self.task.plan.rows(shard), vectors_NW, {"split_blocks": worker.split})
 
 
 def _shard(task: Task, worker: Worker, shard: int, progress: Progress) -> Floats:

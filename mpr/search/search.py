@@ -28,7 +28,7 @@ from torch import distributed
 
 from mpr.recipe.keys import Feedback
 from mpr.runtime import randomness
-from mpr.runtime.processes import Place
+from mpr.runtime.processes import Group, Place
 from mpr.runtime.progress import Progress, silent
 from mpr.search.exact import Exact
 from mpr.search.shards import Share, Store
@@ -39,6 +39,7 @@ from mpr.storage.ragged import Floats, Integers
 BATCH = 1_000  # questions searched at a time
 SAMPLE = 1_000  # questions that an approximate search is compared with exact search on, at most
 SEED = 0  # of that sample
+TURNS = 4  # parts for each worker of a cluster, so that a slow one holds the others up less
 
 
 def exact(
@@ -128,6 +129,49 @@ class Shared:
             return padded
         parts = zip(rows, scores, self.sizes, strict=True)
         return merge([TopK(rows_QK, scores_QK).first(size) for rows_QK, scores_QK, size in parts], k)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Exact search of a store in parts, each by whoever takes it. What is found in a part is answered, not kept."""
+
+    store: Store
+    parts: int
+    queries_QD: Floats
+    k: int
+    budget_bytes: int
+    device: str
+
+    @classmethod
+    def search(
+        cls,
+        store: Store,
+        queries_QD: Floats,
+        k: int,
+        group: Group,
+        *,
+        budget_bytes: int,
+        device: str = "cpu",
+        progress: Progress = silent,
+    ) -> TopK:
+        """The k best of each question. `budget_bytes` and `device` are those of each process that takes a part."""
+        refuse_depth(k, len(store))
+        parts = min(len(store.shards), TURNS * group.workers)
+        best, told = TopK.none(len(queries_QD)), 0
+        work = cls(store, parts, queries_QD, k, budget_bytes, device)
+        for done, found in enumerate(group.map(work, range(parts)), start=1):
+            best = merge([best, found], min(k, best.depth + found.depth))
+            progress(len(queries_QD) * done // parts - told)
+            told = len(queries_QD) * done // parts
+        return best
+
+    def result(self, part: int) -> None:
+        return None
+
+    def __call__(self, part: int, progress: Progress) -> TopK:
+        share = Share.of(self.store, part, self.parts)
+        opened = Exact.open(share, budget_bytes=self.budget_bytes, device=self.device)
+        return in_batches(opened.search, self.queries_QD, min(self.k, len(share)))
 
 
 def _gathered(array: NDArray[Any], place: Place) -> list[NDArray[Any]]:

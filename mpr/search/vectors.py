@@ -76,7 +76,7 @@ class StoredShard:
         return widened(self.vectors[start:stop], self.dtype)
 
 
-class VectorStore:
+class VectorStore(storage.Opened):
     """Read access. Opening reads manifests and checks sizes; `storage.verify` checks every byte."""
 
     def __init__(self, folder: Path) -> None:
@@ -149,12 +149,16 @@ class Unfinished:
             raise RecipeError("; ".join(misplaced), where=str(self.target), fix=fix)
         return [number for number in range(self.count) if number not in there]
 
+    def place(self, number: int) -> Path:
+        """Where a shard lies while the store is made."""
+        return self.folder / _name(number)
+
     def add(
         self, number: int, rows_N: NDArray[np.int64], vectors_NW: Floats, facts: Mapping[str, Any] | None = None
     ) -> None:
         """Commits a shard."""
         assert vectors_NW.shape == (len(rows_N), self.width), vectors_NW.shape
-        with storage.stage(self.folder / _name(number), SHARD, self._receipt(number) | dict(facts or {})) as stage:
+        with storage.stage(self.place(number), SHARD, self._receipt(number) | dict(facts or {})) as stage:
             stage.write(ROWS, rows_N.astype("<i8").tobytes())
             with stage.open(VECTORS) as file:
                 file.write(packed(vectors_NW, self.dtype).data)
@@ -180,7 +184,7 @@ class Unfinished:
 
     def _manifests(self, verify: bool = False) -> list[storage.Manifest]:
         read = storage.verify if verify else storage.read_manifest
-        return [read(self.folder / _name(number), SHARD) for number in range(self.count)]
+        return [read(self.place(number), SHARD) for number in range(self.count)]
 
     def _receipt(self, number: int) -> dict[str, Any]:
         facts = {"shard": number, "of": self.count, "width": self.width, "dtype": self.dtype}

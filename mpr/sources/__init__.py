@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mpr import catalogue
+from mpr.runtime.processes import ONE_PROCESS
 
 if TYPE_CHECKING:
     from mpr.data.passages import PassageStore
@@ -38,8 +39,6 @@ class Learner:
     folder: Path
     """Where its vectors are kept as long as they are needed."""
     device: str
-    group: Group
-    """The processes that encode together."""
     passages: VectorStore | None = None
     """The vectors of passages that do not learn; None: they are encoded."""
 
@@ -62,6 +61,8 @@ class Ground:
     """Models of earlier stages by name, and what this training starts from as `start` (mpr/models/locate.py)."""
     learner: Learner | None = None
     """For a source whose model is `self`."""
+    group: Group = ONE_PROCESS
+    """Those who make together what is kept."""
 
 
 class Source(ABC):
@@ -69,6 +70,18 @@ class Source(ABC):
 
     def __init__(self, params: Any, ground: Ground) -> None:
         self.params, self.ground = params, ground
+
+    def __reduce__(self) -> Any:
+        """It goes to another process without what it has opened."""
+        return type(self), (self.params, self.ground)
+
+    def prepare(self) -> None:
+        """Makes what is kept beside the texts, before several processes come and want it at once: proposing for one
+        question needs it. Every process of the group calls it."""
+        import numpy as np
+
+        if self.ground.group.workers > 1:
+            self.ground.group.first(lambda: len(self(np.arange(min(1, len(self.ground.questions))))))
 
     @property
     @abstractmethod

@@ -78,9 +78,10 @@ class Source(sources.Source):
         digest = storage.read_manifest(self._folder).digest if learner is None else learner.model.digest
         return {"model": digest, "passages": self.ground.passages.manifest.digest}
 
-    def encoded(self) -> None:
-        """Makes the vectors that are not there yet. Every process of the learner's group calls it."""
-        _ = self._search, self._questions_QW
+    def prepare(self) -> None:
+        if self.ground.learner is None:
+            self.ground.group.first(lambda: bool([self._passage_texts, self._question_texts]))
+        _ = self._passages, self._questions_QW
 
     def __call__(self, rows: Any) -> Ragged:
         from mpr.data.candidates import proposals
@@ -138,33 +139,40 @@ class Source(sources.Source):
         return Exact.open(self._passages, budget_bytes=_BUDGET, device=self._device, remembers=stays)
 
     @cached_property
-    def _passages(self) -> VectorStore:
+    def _passage_texts(self) -> TokenStore:
         from mpr.data import tokens
 
+        model = self._model
+        return tokens.of_passages(self.ground.passages, model.towers.settings, model.backend, self.ground.bar)
+
+    @cached_property
+    def _question_texts(self) -> TokenStore:
+        from mpr.data import tokens
+
+        model = self._model
+        return tokens.of_questions(self.ground.questions, model.towers.settings, model.backend, self.ground.bar)
+
+    @cached_property
+    def _passages(self) -> VectorStore:
         passages, learner = self.ground.passages, self.ground.learner
         if learner is not None and learner.passages is not None:
             return learner.passages
-        texts = tokens.of_passages(passages, self._model.towers.settings, self._model.backend, self.ground.bar)
-        return self._vectors("passage", passages.folder, texts, passages.ids)
+        return self._vectors("passage", passages.folder, self._passage_texts, passages.ids)
 
     @cached_property
     def _questions_QW(self) -> NDArray[Any]:
         """Vectors of the questions in the order of the split."""
-        from mpr.data import tokens
-
         questions = self.ground.questions
-        texts = tokens.of_questions(questions, self._model.towers.settings, self._model.backend, self.ground.bar)
-        ids: Any = lambda rows: [questions[int(row)].id for row in rows]  # noqa: E731
-        return self._vectors("question", questions.folder, texts, ids).by_row()
+        return self._vectors("question", questions.folder, self._question_texts, questions.ids_of).by_row()
 
     def _vectors(self, role: str, source: Path, texts: TokenStore, ids: Any) -> VectorStore:
         """Vectors of one side, encoded where they are not there yet: beside the texts, or where the learner's lie."""
         from mpr.search import encode
 
         options = encode.Options(self.params.dtype, self.params.compute, self._device, quiet=self.ground.quiet)
-        if (learner := self.ground.learner) is None:
-            return encode.beside(self._model, role, texts, source, ids, options)
-        return encode.beside(self._model, role, texts, learner.folder / source.name, ids, options, learner.group)
+        if (learner := self.ground.learner) is not None:
+            source = learner.folder / source.name
+        return encode.beside(self._model, role, texts, source, ids, options, self.ground.group)
 
     @cached_property
     def _device(self) -> str:

@@ -42,6 +42,7 @@ from mpr.errors import StorageError
 from mpr.storage.manifest import (
     MANIFEST,
     Manifest,
+    Opened,
     contents,
     json_digest,
     name_problem,
@@ -54,8 +55,8 @@ from mpr.storage.manifest import (
 )
 
 __all__ = [
-    "MANIFEST", "OPERATIONS", "Manifest", "Stage", "commit", "free_bytes", "growing", "hook", "json_digest", "lock",
-    "make_folder", "missing", "name_problem", "patience", "pinned_file", "read_manifest", "remembered_md5",
+    "MANIFEST", "OPERATIONS", "Manifest", "Opened", "Stage", "commit", "free_bytes", "growing", "hook", "json_digest",
+    "lock", "make_folder", "missing", "name_problem", "patience", "pinned_file", "read_manifest", "remembered_md5",
     "remembered_sha256", "remove", "remove_stale_locks", "require_space", "sha256_file", "stage", "verify",
     "working_for", "write_file",
 ]  # fmt: skip

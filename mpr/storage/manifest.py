@@ -60,6 +60,15 @@ class Manifest:
         return {"format": FORMAT, "kind": self.kind, "receipt": self.receipt, "files": self.files}
 
 
+class Opened:
+    """Base of what reads one artefact. To another process, or another machine, it goes as its folder."""
+
+    folder: Path
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.folder,)
+
+
 def read_manifest(folder: Path, kind: str | None = None) -> Manifest:
     """Reads a manifest and checks that every file has its size: milliseconds, whatever the artefact weighs."""
     folder = Path(folder)

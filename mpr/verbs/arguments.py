@@ -49,6 +49,22 @@ StageName = Annotated[
 Fork = Annotated[
     str | None, typer.Option("--fork", help="Another run of the same recipe, in a folder beside it.", metavar="NAME")
 ]
+Engine = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        help="Who shares the work: `local`, the processes of this launch, or `ray`, a cluster (docs/machines.md).",
+        metavar="NAME",
+    ),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        "--engine-address",
+        help="Of the cluster; $RAY_ADDRESS if set, otherwise the one that this machine is part of.",
+        metavar="HOST:PORT",
+    ),
+]
 Root = Annotated[Path, typer.Option(help="Folder of the source tree.", metavar="FOLDER")]
 RunFolder = Annotated[
     Path | None,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mpr.errors import NumbersError, RecipeError, StorageError
-from mpr.verbs.arguments import Fork, Home, NoWait, OneRecipe, Overrides, Quiet
+from mpr.verbs.arguments import Address, Engine, Fork, Home, NoWait, OneRecipe, Overrides, Quiet
 
 Run = Annotated[Path, typer.Argument(help="A run folder: runs/<recipe>-seed<n>.", metavar="RUN")]
 
@@ -30,6 +30,8 @@ def reproduce(
     ] = False,
     memory: Annotated[float, typer.Option(help="GB that a search may take; it changes no result.", metavar="GB")] = 2.0,
     fork: Fork = None,
+    engine: Engine = "local",
+    engine_address: Address = None,
     quiet: Quiet = False,
     no_wait: NoWait = False,
 ) -> None:
@@ -42,19 +44,23 @@ def reproduce(
     With --parallel a run that fails does not stop the others; the exit code is that of the first that failed.
     Example: mpr reproduce recipes/quickstart.yaml --seeds 3 --parallel 2
     """
+    from mpr import engines
     from mpr.rows import reproduction
     from mpr.runtime import command
 
     command.tell()
+    if parallel > 1 and engine != "local":
+        what = f"runs side by side are processes of this machine, and the engine is {engine}"
+        raise RecipeError(what, key="--parallel", fix="leave it out, or --engine")
     if no_wait and parallel > 1:
         what = "runs side by side wait for the stores that they share"
         raise RecipeError(what, key="--no-wait", fix="leave it out, or --parallel")
     wanted = [name for name, is_wanted in (("bm25", bm25), ("untrained", untrained)) if baselines and is_wanted]
-    made = reproduction.reproduce(
-        recipe, overrides or (), home, runs, typer.echo,
-        fork=fork, seeds=seeds, baselines=wanted, older_code=older_code, budget=int(memory * 1e9), quiet=quiet,
-        parallel=parallel,
-    )  # fmt: skip
+    with engines.opened(engine, engine_address, home, runs) as group:
+        made = reproduction.reproduce(
+            recipe, overrides or (), home, runs, typer.echo, fork=fork, seeds=seeds, baselines=wanted,
+            older_code=older_code, budget=int(memory * 1e9), quiet=quiet, parallel=parallel, group=group,
+        )  # fmt: skip
     typer.echo(str(made), nl=False)
     typer.echo(made.next_commands(recipe), nl=False)
     if made.failed is not None:

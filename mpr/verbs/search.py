@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mpr.errors import DataError, RecipeError
-from mpr.verbs.arguments import Home, NoWait, OneRecipe, Overrides, Quiet, RunFolder
+from mpr.verbs.arguments import Address, Engine, Home, NoWait, OneRecipe, Overrides, Quiet, RunFolder
 
 if TYPE_CHECKING:
     from mpr.evaluation.ranking import Ranking
@@ -77,20 +76,13 @@ def _model(stages: Retrieval, name: str | None, untrained: bool, group: Group) -
     return Model.trained(Path(group.first(place)), stages.recipe.towers)  # downloaded by the first process only
 
 
-@contextmanager
-def _together(stages: Retrieval) -> Iterator[Group]:
-    """The processes of a launch, of which the first one prints. A single process needs no torch for that."""
-    from mpr.runtime.processes import Group, Place
+def _together(stages: Retrieval, engine: str, address: str | None) -> AbstractContextManager[Group]:
+    """Those who share the work; of several processes the first one prints."""
+    from mpr import engines
+    from mpr.runtime.processes import Place
 
-    place = Place.here()
-    stages.dataset.quiet |= place.rank > 0
-    if place.world == 1:
-        yield Group(place)
-        return
-    from mpr.search import encode as encoding
-
-    with encoding.together() as group:
-        yield group
+    stages.dataset.quiet |= Place.here().rank > 0
+    return engines.opened(engine, address, stages.dataset.home, stages.folder)
 
 
 def encode(
@@ -109,6 +101,8 @@ def encode(
         bool, typer.Option("--fallback", help="Compute in parts what does not fit into memory; recorded.")
     ] = False,
     predict: Annotated[bool, typer.Option("--predict", help="Only say what it will take, from a sample.")] = False,
+    engine: Engine = "local",
+    engine_address: Address = None,
     quiet: Quiet = False,
     no_wait: NoWait = False,
 ) -> None:
@@ -116,6 +110,7 @@ def encode(
     that trains nothing; a stopped run goes on.
 
     Several processes share the work: torchrun --nproc_per_node 2 -m mpr.cli encode RECIPE.
+    Several machines: mpr encode RECIPE --engine ray.
     Example: mpr encode recipes/quickstart.yaml
     """
     from mpr.runtime.processes import Place
@@ -123,7 +118,7 @@ def encode(
 
     stages = _opened(recipe, overrides, home, folder, quiet, untrained)
     options = encoding.Options(dtype, compute, encoding.device(Place.here()), fallback=fallback, quiet=quiet)
-    with encoding.together() as group:
+    with _together(stages, engine, engine_address) as group:
         group.first(lambda: bool(stages.dataset.prepare_corpus()))  # texts are tokenised once, not by every process
         made = _model(stages, model, untrained, group)
         if predict:
@@ -148,15 +143,18 @@ def search(
         bool, typer.Option("--texts", help="Also a Parquet table of each run with the texts of what was found.")
     ] = False,
     memory: Memory = 2.0,
+    engine: Engine = "local",
+    engine_address: Address = None,
     quiet: Quiet = False,
 ) -> None:
     """Rank the corpus for every evaluation question; writes TREC run files that any tool reads.
 
     Several processes share the work: torchrun --nproc_per_node 2 -m mpr.cli search RECIPE.
+    Several machines: mpr search RECIPE --engine ray.
     Example: mpr search recipes/quickstart.yaml --bm25
     """
     stages = _opened(recipe, overrides, home, folder, quiet, untrained, bm25, memory)
-    with _together(stages) as group:
+    with _together(stages, engine, engine_address) as group:
         for role in stages.recipe.data.evaluate:
             ranking = stages.ranked(role, group, words=bm25)
             table = group.first(partial(stages.write_texts, role, ranking)) if texts else None
@@ -185,6 +183,8 @@ def evaluate(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
     memory: Memory = 2.0,
+    engine: Engine = "local",
+    engine_address: Address = None,
     quiet: Quiet = False,
 ) -> None:
     """Score rankings by the recipe's measures: over which questions, by which rules, with every question's score kept.
@@ -196,7 +196,7 @@ def evaluate(
     """
     stages = _opened(recipe, overrides, home, folder, quiet, untrained, bm25, memory)
     found: dict[str, str] = {}
-    with _together(stages) as group:
+    with _together(stages, engine, engine_address) as group:
         for role in _roles(stages, split, run):
             ranking = None if run else stages.ranked(role, group, words=bm25)
             found[role] = group.first(partial(_scored, stages, role, ranking, run, drop_self, as_json))

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mpr.errors import RecipeError
-from mpr.verbs.arguments import Fork, Home, NoWait, OneRecipe, Overrides, Quiet, RunFolder, StageName
+from mpr.verbs.arguments import (
+    Address,
+    Engine,
+    Fork,
+    Home,
+    NoWait,
+    OneRecipe,
+    Overrides,
+    Quiet,
+    RunFolder,
+    StageName,
+)
 
 if TYPE_CHECKING:
     from mpr.data.pair_labels import Knowledge
-    from mpr.runtime.processes import Group, Place
 
 
 def mine(
@@ -24,13 +33,17 @@ def mine(
     no_wait: NoWait = False,
     folder: RunFolder = None,
     stage: StageName = None,
+    engine: Engine = "local",
+    engine_address: Address = None,
 ) -> None:
     """Propose candidates for every training question and take known positives out; a stopped run goes on.
 
     Training mines by itself what is missing. Of a plan one stage is mined, when those before it are trained.
     Several processes share the work:
-    torchrun --nproc_per_node 2 -m mpr.cli mine RECIPE. Example: mpr mine recipes/mini/trec_lead3_joint_lh_m3.yaml
+    torchrun --nproc_per_node 2 -m mpr.cli mine RECIPE. Several machines: mpr mine RECIPE --engine ray.
+    Example: mpr mine recipes/mini/trec_lead3_joint_lh_m3.yaml
     """
+    from mpr import engines
     from mpr.data.dataset import Dataset
     from mpr.mining import mine as mining
     from mpr.recipe import read, stages
@@ -42,9 +55,9 @@ def mine(
         row = read.load(recipe, overrides or ())
         found = stages.stage_of(row, stage)
     models = run_folder.models(folder or Path("runs") / run_folder.name(row, "trained"), found)
-    with _together(place) as group:
+    with engines.opened(engine, engine_address, home) as group:
         dataset = Dataset(found, home, quiet or place.rank > 0, models)
-        mined = mining.Mined(dataset).make(group=group)
+        mined = mining.Mined(dataset, group=group).make()
     for name, table in mined.tables.items() if place.rank == 0 else ():
         typer.echo(f"{name:<12} {table.summary()}  {table.manifest.digest[:12]}  {table.folder}")
     if place.rank == 0 and found.cross_encoders:
@@ -72,12 +85,16 @@ def label(
     no_wait: NoWait = False,
     folder: RunFolder = None,
     stage: StageName = None,
+    engine: Engine = "local",
+    engine_address: Address = None,
 ) -> None:
     """Apply the labels of a recipe, running the cross-encoders that they ask; a stopped run goes on.
 
     Mines first what is missing. Training labels by itself what is not labelled yet.
+    Several machines share the work: mpr label RECIPE --engine ray.
     Example: mpr label RECIPE --set labels.1.scores.cross_encoder=runs/reader-seed42/model
     """
+    from mpr import engines
     from mpr.data.dataset import Dataset
     from mpr.mining import mine as mining
     from mpr.recipe import read, stages
@@ -89,23 +106,13 @@ def label(
     dataset = Dataset(found, home, quiet, models)
     if split not in dataset.splits.names:
         raise RecipeError(f"no split '{split}'", key="--split", fix=f"known: {', '.join(dataset.splits.names)}")
-    known = mining.Mined(dataset, split).make().knowledge
+    with engines.opened(engine, engine_address, home) as group:
+        known = mining.Mined(dataset, split, group=group).make().knowledge
     _say_labels(known)
     for store in {store.folder: store for store in known.stores.values() if store.folder is not None}.values():
         typer.echo(f"scores       {len(store):,} pairs  {store.digest[:12]}  {store.folder}")
     if not known.counts:
         typer.echo("nothing to label: the recipe has known_positives only")
-
-
-def _together(place: Place) -> AbstractContextManager[Group]:
-    """The processes of a launch; torch, which takes a while to load, only where there are several."""
-    from mpr.runtime.processes import ONE_PROCESS
-
-    if place.world == 1:
-        return nullcontext(ONE_PROCESS)
-    from mpr.search import encode as encoding
-
-    return encoding.together()
 
 
 def train(

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-KINDS = ("files", "recipes", "folders", "damages", "kills")
+KINDS = ("files", "recipes", "folders", "damages", "kills", "nodes")
 
 
 def main() -> None:

@@ -26,3 +26,12 @@ def test_killed_where_hidden_names_appear(examined: Examined) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     examined(2, f"kills: {done.stdout.strip()}")
+
+
+@pytest.mark.slow
+def test_machines_of_a_cluster_are_lost(examined: Examined) -> None:
+    pytest.importorskip("ray", reason="the extra `ray` is not installed")
+    command = [sys.executable, "-m", "tests.attack", "nodes", "--cases", "2", "--seed", "7"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    examined(2, f"machines: {done.stdout.strip()}")

@@ -19,7 +19,6 @@ from mpr import catalogue, sources, storage
 from mpr.data.candidates import CandidateTable
 from mpr.metrics.answers import AnswerMatcher
 from mpr.records import Hit, text_hash
-from mpr.runtime.processes import Place
 from mpr.storage.ragged import Ragged
 from tests.conftest import Examined
 from tests.unit.encodings import model_folder
@@ -121,7 +120,7 @@ def test_no_known_positive_is_left_after_mining(
 ) -> None:
     """Neither by id, nor by text, nor by answer; and what was taken out really is one."""
     work = mining(source(stood, name, **params), tmp_path / "table")
-    work.propose(50, Place())
+    work.propose(50)
     work.commit(50)
     storage.verify(work.target)
     table, proposed, checked = CandidateTable(work.target), _all(work.source), 0

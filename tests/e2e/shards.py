@@ -55,10 +55,10 @@ def sharded(world: World) -> dict[str, Any]:
 
 def _sharding(world: World, name: str, pause: Pause | None = None) -> Running:
     arguments = world.arguments(name, 1, *TWO, recipe="still")
-    return start(world.folder / "said" / name, arguments, 2, _on_shards(pause))
+    return start(world.folder / "said" / name, arguments, 2, on_shards(pause))
 
 
-def _on_shards(pause: Pause | None) -> Callable[[int], None]:
+def on_shards(pause: Pause | None = None) -> Callable[[int], None]:
     def prepare(rank: int) -> None:
         os.environ.update(FSDP)
         launch.refuse_devices = lambda *arguments: None

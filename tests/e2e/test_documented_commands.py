@@ -61,6 +61,7 @@ NO_WRITER, NO_PLAN = "needs a language model; see its e2e test", "needs a plan; 
 BIG = "takes a GPU and MS MARCO; see test_systems, and the plans in tests/golden"
 PUBLISHED = "takes the Hub, MS MARCO and hours; see test_checkpoint_rows, and test_retrieval for a run of others"
 NO_DAEMON, NO_GPU, A_TEST = "needs a docker daemon", "needs GPUs", "is a test itself"
+NO_CLUSTER = "needs a Ray cluster; see test_cluster"
 A_ROW = "takes a GPU and 21 million passages; its plan is in tests/golden, and test_readme compares what is shown of it"
 TUTORIAL = "is run by test_tutorial"
 QUICKSTART = "make quickstart"  # is run with its output, below
@@ -81,6 +82,8 @@ def why_not(command: Command) -> str:
         return A_TEST
     if command.program == "mpr" and command.words[1] in WRITING:
         return NO_WRITER
+    if "--engine" in command.words:
+        return NO_CLUSTER
     if "--stage" in command.words:
         return NO_PLAN
     if "recipes/systems/" in command.text:

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mpr import storage
+from mpr import engines, storage
 from mpr.errors import MprError
 from mpr.search import encode
 from mpr.search.vectors import Unfinished
@@ -83,7 +83,7 @@ def killed_everywhere(folder: Path, stride: int) -> list[tuple[str, int]]:
 
 def share(folder: Path, target: Path, broken: int | None) -> None:
     """One of several processes. The broken one's encoder says not-a-number from its second shard on."""
-    with encode.together() as group:
+    with engines.opened("local") as group:
         made = task(folder)
         add, rank = Unfinished.add, group.place.rank
 

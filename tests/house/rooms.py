@@ -16,12 +16,12 @@ from tests.house.source import ROOT, Source, package
 # One look upward is allowed: `catalogue` turns a name of a recipe into a file of corpora, sources, labels or
 # objectives, so that adding one of them is adding one file.
 ROOMS = (
-    "", "errors", "records", "catalogue", "storage", "runtime", "formats", "metrics", "objectives", "corpora", "recipe",
-    "models", "data", "batches", "evaluation", "search", "sources", "labels", "mining", "training", "writing", "rows",
-    "publishing", "library", "verbs", "cli", "train",
+    "", "errors", "records", "catalogue", "storage", "runtime", "engines", "formats", "metrics", "objectives",
+    "corpora", "recipe", "models", "data", "batches", "evaluation", "search", "sources", "labels", "mining", "training",
+    "writing", "rows", "publishing", "library", "verbs", "cli", "train",
 )  # fmt: skip
 WORDS = ROOMS[:4]  # what every room may use without being drawn
-CATALOGUES = ("formats", "metrics", "objectives", "corpora", "sources", "labels", "verbs")
+CATALOGUES = ("engines", "formats", "metrics", "objectives", "corpora", "sources", "labels", "verbs")
 LIBRARY = "library"  # what programs of users import, so every file is public
 PAGE = ROOT / "docs" / "architecture.md"
 _BEGIN, _END = "<!-- rooms: begin -->", "<!-- rooms: end -->"

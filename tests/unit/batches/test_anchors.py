@@ -19,7 +19,6 @@ from mpr.recipe import read as recipe_file
 from mpr.records import Passage
 from mpr.rows._stages_training import Training
 from mpr.rows.receipts import Receipt
-from mpr.runtime.processes import Place
 from tests.conftest import Examined
 from tests.e2e import collection
 from tests.unit.encodings import model_folder
@@ -46,7 +45,7 @@ def stood(tmp_path_factory: pytest.TempPathFactory) -> sources.Ground:
 
 def anchored(work: Mining, chunk: int) -> CandidateTable:
     work = replace(work, receipt={**work.receipt, "anchors": True})
-    work.propose(chunk, Place())
+    work.propose(chunk)
     work.commit(chunk)
     storage.verify(work.target)
     return CandidateTable(work.target)
@@ -93,7 +92,7 @@ def test_every_known_positive_has_the_score_of_the_source(
 
 def test_a_table_without_anchors_stays_what_it_is(stood: sources.Ground, tmp_path: Path) -> None:
     plain = mining(source(stood, "bm25", depth=5, **BM25), tmp_path / "plain")
-    plain.propose(1_000, Place())
+    plain.propose(1_000)
     plain.commit(1_000)
     opened = CandidateTable(plain.target)
     assert opened.labelled.anchors is None

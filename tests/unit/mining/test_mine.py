@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from mpr.errors import DataError, RecipeError
 from mpr.labels import answer_match
 from mpr.mining import mine
 from mpr.recipe import read
-from mpr.runtime.processes import Place
+from mpr.runtime.processes import Group, Place
 from mpr.storage.ragged import Ragged
 from tests.conftest import Examined
 from tests.e2e import collection
@@ -56,7 +57,7 @@ def test_any_chunks_and_any_processes_give_the_same_table(
         work = mining(source(stood, name, **params), tmp_path / f"{chunk}-{world}")
         for process in reversed(range(world)):
             assert not work.target.exists()
-            work.propose(chunk, Place(process, world))
+            replace(work, ground=replace(work.ground, group=Group(Place(process, world)))).propose(chunk)
             work.commit(chunk)
         digests.append(storage.verify(work.target).digest)
     assert len(set(digests)) == 1
@@ -66,7 +67,7 @@ def test_any_chunks_and_any_processes_give_the_same_table(
 def test_a_stopped_run_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stood = invented(tmp_path)
     whole = mining(source(stood, "random", depth=20, seed=1), tmp_path / "whole")
-    whole.propose(1_000, Place())
+    whole.propose(1_000)
     whole.commit(1_000)
     stopped = mining(source(stood, "random", depth=20, seed=1), tmp_path / "stopped")
     asked_for: list[int] = []
@@ -84,12 +85,12 @@ def test_a_stopped_run_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(type(stopped.source), "__call__", watched)
     with pytest.raises(KeyboardInterrupt):
-        stopped.propose(25, Place())
+        stopped.propose(25)
     stopped.commit(25)
     assert not stopped.target.exists()  # chunks are missing, so there is no table
     asked_for, finished = [], asked_for
     monkeypatch.setattr(type(stopped.source), "__call__", noted)
-    stopped.propose(25, Place())
+    stopped.propose(25)
     assert (finished, asked_for) == ([0, 25, 50], [75, 100])  # each chunk once
     stopped.commit(25)
     stopped.tidy()

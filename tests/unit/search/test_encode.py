@@ -14,6 +14,7 @@ from mpr import storage
 from mpr.data.token_batches import Side, assemble
 from mpr.errors import DataError, RecipeError, StorageError
 from mpr.models.templates import Template
+from mpr.runtime.progress import silent
 from mpr.search import encode, padding
 from mpr.search.encode import Options
 from mpr.search.inference import Model
@@ -160,7 +161,8 @@ def test_shards_and_continuation_do_not_change_bits(tmp_path: Path, examined: Ex
         target, made = tmp_path / f"stopped-{stop}", task(tmp_path)
         unfinished = made.unfinished(target)
         with unfinished.held():
-            encode._encode(made, unfinished, unfinished.missing()[:stop], quiet=True)
+            for shard in unfinished.missing()[:stop]:
+                encode._Encoding(made, unfinished)(shard, silent)
         assert unfinished.missing() == list(range(stop, 6))
         assert sums(encode.run(task(tmp_path), target).folder) == expected
     cut = task(tmp_path, constants=replace(SMALL, shards=2, least=1_000))

@@ -20,7 +20,6 @@ from mpr.mining import mine
 from mpr.models import towers, towers_folder
 from mpr.recipe.keys_towers import Lora
 from mpr.records import Passage
-from mpr.runtime.processes import Place
 from mpr.search.inference import Model
 from tests.conftest import Examined
 from tests.unit.encodings import BERT, PROMPTS, model_folder
@@ -80,7 +79,7 @@ def test_any_order_and_any_chunk_give_the_same(stood: sources.Ground, tmp_path: 
     digests = set()
     for chunk in (1, 5, 100):
         work = mining(_made(stood), tmp_path / str(chunk))
-        work.propose(chunk, Place())
+        work.propose(chunk)
         work.commit(chunk)
         table = mine.CandidateTable(work.target)
         assert not any(row in passages for row, passages in enumerate(lists(table.negatives)))  # q3's positive is p3

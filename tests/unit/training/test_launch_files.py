@@ -28,6 +28,7 @@ SAID = {  # file -> processes of all machines, kind of launch, precision
     "gpu_bf16": (1, "NO", "bf16"),
     "gpu_fp16": (1, "NO", "fp16"),
     "multi_node": (16, "MULTI_GPU", None),
+    "multi_node_fsdp": (16, "FSDP", None),
 }
 
 FSDP = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "FSDP_STATE_DICT_TYPE": "FULL_STATE_DICT"}
