@@ -56,6 +56,8 @@ class Found:
     """As the loss saw it: what was not in it before the questions were encoded is there now."""
     more: Mapping[str, Tensor] = field(default_factory=dict)
     """What else is logged of every step."""
+    parts: Mapping[str, Tensor] = field(default_factory=dict)
+    """The same, counted by this process alone and summed over processes."""
 
     @property
     def watched(self) -> dict[str, Tensor]:
@@ -153,12 +155,21 @@ def given_loss(
 
 def loss_of(seen: Seen, batch: Batch, terms: Terms, processes: int) -> Found:
     """The loss of the whole step, with the gradient of what this process has seen of it."""
+    before, seen = seen.negatives_OP, terms.guarded(seen, _everyones)
+    parts = {"cells_guarded": before.sum() - seen.negatives_OP.sum()} if terms.guards else {}
     part = terms(seen)
     whole = _over_processes(part, processes)
     own_loss = terms.total(part.sum_T, whole.weight_T)
     value = terms.total(whole.sum_T, whole.weight_T)
     loss = value + processes * (own_loss - own_loss.detach())
-    return Found(loss, terms, whole, _detached(seen), batch)
+    return Found(loss, terms, whole, _detached(seen), batch, parts=parts)
+
+
+def _everyones(own_OP: Tensor) -> Tensor:
+    """Rows of truth values of all processes, in their order."""
+    parts = [torch.empty_like(own_OP, dtype=torch.uint8) for _ in range(distributed.get_world_size())]
+    distributed.all_gather(parts, own_OP.to(torch.uint8).contiguous())
+    return torch.cat(parts).bool()
 
 
 def _over_processes(part: Sums, processes: int) -> Sums:

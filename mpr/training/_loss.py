@@ -18,14 +18,14 @@ Shapes: O own questions of this process, Q questions and P passages of the block
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from mpr import objectives
+from mpr import catalogue, objectives
 from mpr.batches.targets import columns_of, seen_by
 from mpr.errors import RecipeError
 from mpr.models.towers import inner_products
@@ -130,19 +130,36 @@ class Term:
 
 
 class Terms:
-    """All terms of a recipe."""
+    """All terms of a recipe, and the labels that decide in the step which negatives they see."""
 
-    def __init__(self, entries: Sequence[Part]) -> None:
+    def __init__(self, entries: Sequence[Part], labels: Sequence[Part] = ()) -> None:
         if not entries:
             raise RecipeError("no term", key="objective", fix="name at least one objective")
         self.first: Any = entries[0]
         """The one by whose scale scores are looked at."""
         self.terms = tuple(Term.of(entry, number) for number, entry in enumerate(entries))
+        files = [(getattr(catalogue.find("labels", label.name), "in_step", None), label) for label in labels]
+        self.guards = tuple(partial(in_step, label) for in_step, label in files if in_step is not None)
 
     @property
     def need_all_questions(self) -> bool:
         """Whether a process needs the vectors of other processes' questions too."""
         return any(term.view == "positive" for term in self.terms)
+
+    def guarded(self, seen: Seen, everyone: Callable[[Tensor], Tensor]) -> Seen:
+        """Without the negatives that a label takes out in the step. Where a term looks at the relations of other
+        processes' questions, `everyone` brings what these decided of their own."""
+        if not self.guards:
+            return seen
+        negatives_OP, live_QP = seen.negatives_OP, seen.targets.get("live_QP")
+        live_OP = None if live_QP is None else live_QP[seen.own]
+        for guard in self.guards:
+            negatives_OP = guard(seen.scores_OP, seen.positives_OP, negatives_OP, live_OP)
+        if self.need_all_questions and len(negatives_OP) != len(seen.negatives_QP):
+            return replace(seen, negatives_QP=everyone(negatives_OP))
+        negatives_QP = seen.negatives_QP.clone()
+        negatives_QP[seen.own] = negatives_OP
+        return replace(seen, negatives_QP=negatives_QP)
 
     @cached_property
     def labels(self) -> tuple[str, ...]:

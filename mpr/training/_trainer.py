@@ -216,6 +216,7 @@ class MultiPositiveTrainer(CommittedCheckpoints):
             "examples": (ids_Q[found.seen.own] >= 0).sum(),
             "tokens": sum(mask.sum() for mask in masks),
             "places": float(sum(mask.numel() for mask in masks)),
+            **found.parts,
         }
         same = {**found.watched, **short}
         if self.recipe.scale.gather:  # every process counts the whole block

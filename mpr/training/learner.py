@@ -90,7 +90,7 @@ def loss_of(
     device: torch.device,
 ) -> StepLoss:
     """The loss that the recipe's model has; `completed` brings what a collator cannot know."""
-    terms, wanted = Terms(recipe.objective), recipe.scale
+    terms, wanted = Terms(recipe.objective, recipe.labels), recipe.scale
     about: dict[str, Any] = {"terms": terms, "place": collator.place, "completed": completed}
     if isinstance(learner, CrossEncoder):
         return StepLoss(partial(_block.pair_loss, **about))

@@ -42,8 +42,23 @@ SPECS: dict[str, list[dict[str, Any]]] = {
         {"name": "pairwise", "phi": "square", "target": "teacher", "columns": "others", "coefficient": 0.75},
     ],
     "positives alone": [{"name": "joint_lh", "view": "positive"}],
+    "guarded": [{"name": "lse_pair"}],
+    "guarded pair": [{"name": "nll", "coefficient": 0.9}, {"name": "nll", "coefficient": 0.1, "view": "positive"}],
+    "guarded by a teacher": [{"name": "sum_marg_lh"}, {"name": "joint_lh", "view": "positive", "coefficient": 0.5}],
     "given ranks": [{"name": "pairwise", "phi": "logistic", "weight": "drr", "ranks": "given", "reduce": "query_mean"}],
 }
+
+GUARDS: dict[str, dict[str, Any]] = {
+    "guarded": {"by": "self", "than": "mean", "absolute": -0.25},
+    "guarded pair": {"by": "self", "than": "min", "share": 1.1},
+    "guarded by a teacher": {"by": "teacher_live", "than": "max", "absolute": -1.5},
+}
+"""Specs of which a label takes negatives out in the step, and its keys."""
+
+
+def labels_of(spec: str) -> list[Any]:
+    """The labels of a recipe that act in the step."""
+    return [steps.label("guard", **GUARDS[spec])] if spec in GUARDS else []
 
 
 def entries_of(spec: str) -> list[list[Any]]:
@@ -64,7 +79,7 @@ def step(
     model: Any, batch: dict[str, Any], entries: list[Any], place: Place, sizes: Sizes = None, **options: Any
 ) -> float:
     """Loss of a step, whose gradient is added to the model's: in chunks if their sizes are given."""
-    gather, terms = options.pop("gather", True), Terms(entries)
+    gather, terms = options.pop("gather", True), Terms(entries, options.pop("labels", ()))
     if sizes is not None:
         cache = Cache(questions=sizes[0], passages=sizes[1])
         return float(_block.cached_step(model, batch, terms, place, cache, gather=gather, **options).loss)
@@ -137,7 +152,8 @@ def _each(
     found = []
     for entries in entries_of(spec):
         model.zero_grad()
-        loss = step(model, batch, entries, place, sizes, gather=gather, completed=completed)
+        labels = labels_of(spec)
+        loss = step(model, batch, entries, place, sizes, gather=gather, completed=completed, labels=labels)
         found.append((loss, steps.gradient(model).numpy()))
     return found
 

@@ -29,7 +29,7 @@ from mpr.catalogue import Parameters
 from mpr.data.positives import PositiveIndex
 from mpr.data.tokens import PADDING
 from mpr.models import lengths
-from mpr.recipe.keys import ObjectivePart, Part
+from mpr.recipe.keys import LabelPart, ObjectivePart, Part
 from mpr.recipe.keys_draw import Draw
 from mpr.runtime.processes import ALONE, Place
 from mpr.storage.ragged import Ragged
@@ -39,6 +39,7 @@ QUESTIONS, PASSAGES, WORDS, WIDTH = 9, 30, 50, 6
 TIERS = ("gold", "answer_match")
 POLICY = policy_of(siblings="ignore", shared="positive", duplicates="ignore", doubtful="negative")
 ENTRY: Any = TypeAdapter(ObjectivePart)
+LABEL: Any = TypeAdapter(LabelPart)
 UNMASKED = policy_of(siblings="negative", shared="negative", duplicates="negative", doubtful="negative")
 
 
@@ -248,6 +249,31 @@ def term(name: str, **options: Any) -> Part:
     """An entry of a recipe's `objective`."""
     part: Part = ENTRY.validate_python({"name": name, **options})
     return part
+
+
+def label(name: str, **options: Any) -> Part:
+    """An entry of a recipe's `labels`."""
+    part: Part = LABEL.validate_python({"name": name, **options})
+    return part
+
+
+def guarded(
+    towers: nn.Module, batch: dict[str, Any], by: str, than: str, absolute: float | None = None, share: float = 1.0
+) -> dict[str, Any]:
+    """The batch without the negatives that the label `guard` takes out, cell by cell."""
+    with torch.no_grad():
+        question_QD, passage_PD = towers(question=batch["question"], passage=batch["passage"])
+    scores = (question_QD @ passage_PD.T if by == "self" else batch["live_QP"]).tolist()
+    negatives_QP = batch["negatives_QP"].clone()
+    for row, line in enumerate(scores):
+        own = [score for score, is_own in zip(line, batch["positives_QP"][row].tolist(), strict=True) if is_own]
+        if not own:
+            continue
+        level = {"min": min(own), "mean": sum(own) / len(own), "max": max(own)}[than]
+        limit = level + absolute if absolute is not None else level - (1 - share) * abs(level)
+        for column, score in enumerate(line):
+            negatives_QP[row, column] &= score <= limit
+    return {**batch, "negatives_QP": negatives_QP}
 
 
 @cache

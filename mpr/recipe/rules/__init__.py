@@ -60,6 +60,8 @@ RULES = tuple(
         labels.columns_fit,
         labels.targets_reach,
         labels.step_teacher_is_asked,
+        labels.guards_fit,
+        labels.margins_fit,
         draw.negatives_have_sources,
         draw.negatives_fit,
         draw.fallbacks_fit,
