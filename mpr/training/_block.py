@@ -63,7 +63,8 @@ class Found:
     def watched(self) -> dict[str, Tensor]:
         """Every term's value over the whole step, before its coefficient, and what else is logged of every step."""
         values = self.terms.values(self.sums).unbind()
-        return {**{f"loss_{name}": value for name, value in zip(self.terms.labels, values, strict=True)}, **self.more}
+        losses = {f"loss_{name}": value for name, value in zip(self.terms.labels, values, strict=True)}
+        return {**losses, **self.terms.watched, **self.more}
 
     def observed(self) -> dict[str, float]:
         """Numbers of this process's questions in one step, for the log; not of every step, as `pull` is not."""
@@ -264,7 +265,9 @@ def cached_step(
     leaves = [side.requires_grad_() for side in (own_OD, own_ND) if side is not None]
     with torch.enable_grad():
         found = vector_loss(own_OD, own_ND, ready, terms, place, gather=gather)
-    gradients = torch.autograd.grad(found.loss, leaves)
+    numbers = list(terms.learned.values())
+    gradients = torch.autograd.grad(found.loss, [*leaves, *numbers])
+    gradients, of_numbers = gradients[: len(leaves)], gradients[len(leaves) :]
 
     # Each chunk again, with a graph, and the gradient of its vectors sent through it
     constant: set[str] = set()
@@ -280,6 +283,8 @@ def cached_step(
                 for made_ND, gradient_ND, rows in zip(vectors, gradients, (call.question, call.passage), strict=False)
                 if rows is not None
             ]
+            if is_last:
+                parts += [(number * wanted).sum() for number, wanted in zip(numbers, of_numbers, strict=True)]
             surrogate = torch.stack(parts).sum()
             if surrogate.requires_grad:
                 backward(surrogate)

@@ -45,6 +45,11 @@ SPECS: dict[str, list[dict[str, Any]]] = {
     "guarded": [{"name": "lse_pair"}],
     "guarded pair": [{"name": "nll", "coefficient": 0.9}, {"name": "nll", "coefficient": 0.1, "view": "positive"}],
     "guarded by a teacher": [{"name": "sum_marg_lh"}, {"name": "joint_lh", "view": "positive", "coefficient": 0.5}],
+    "learned and graded": [
+        {"name": "bce", "scaling": "none", "learn": "both", "bias": -1.0, "target": "grades", "highest": 2.0},
+        {"name": "bce", "scaling": "none", "learn": "bias", "view": "positive", "coefficient": 0.5},
+        {"name": "wasserstein", "coefficient": 3.0},
+    ],
     "given ranks": [{"name": "pairwise", "phi": "logistic", "weight": "drr", "ranks": "given", "reduce": "query_mean"}],
 }
 
@@ -79,13 +84,17 @@ def step(
     model: Any, batch: dict[str, Any], entries: list[Any], place: Place, sizes: Sizes = None, **options: Any
 ) -> float:
     """Loss of a step, whose gradient is added to the model's: in chunks if their sizes are given."""
-    gather, terms = options.pop("gather", True), Terms(entries, options.pop("labels", ()))
+    gather, terms = options.pop("gather", True), _terms(model, entries, options.pop("labels", ()))
     if sizes is not None:
         cache = Cache(questions=sizes[0], passages=sizes[1])
         return float(_block.cached_step(model, batch, terms, place, cache, gather=gather, **options).loss)
     found = _block.block_loss(model, batch, terms, place, gather=gather, completed=options.get("completed"))
     options.get("backward", Tensor.backward)(found.loss)
     return float(found.loss.detach())
+
+
+def _terms(model: Any, entries: list[Any], labels: Any) -> Terms:
+    return Terms(entries, labels, getattr(getattr(model, "module", model), "learned", None))
 
 
 def plain(
@@ -150,7 +159,11 @@ def _each(
     completed: Any = None,
 ) -> list[Answer]:
     found = []
+    bare = getattr(model, "module", model)
     for entries in entries_of(spec):
+        towers = steps.with_learned(bare, entries)
+        if towers is not bare:
+            model = DistributedDataParallel(towers) if place.world > 1 else towers
         model.zero_grad()
         labels = labels_of(spec)
         loss = step(model, batch, entries, place, sizes, gather=gather, completed=completed, labels=labels)

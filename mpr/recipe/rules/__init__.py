@@ -60,6 +60,7 @@ RULES = tuple(
         labels.columns_fit,
         labels.targets_reach,
         labels.step_teacher_is_asked,
+        labels.whole_steps_fit,
         labels.guards_fit,
         labels.margins_fit,
         draw.negatives_have_sources,

@@ -13,7 +13,7 @@ from mpr.recipe.strict_yaml import Finding, Path_
 LABELLER = "known_positives"  # builds the relation block; every recipe has it once
 LISTED = ("grades_QP", "lexical_QP")  # known of candidates and positives, never of other questions' passages
 SINGLE_POSITIVE = ("nll", "rand1_lh")
-ALWAYS_GIVEN = ("width",)  # targets that training passes to every objective
+ALWAYS_GIVEN = ("width", "learned")  # targets that training passes to every objective
 STEP_SEARCH_GIVES = ("ranks_QP",)  # and those that a search in every step finds
 
 
@@ -201,6 +201,22 @@ def step_teacher_is_asked(recipe: Recipe) -> Iterator[Finding]:
     if label is not None and not any(STEP_SCORES in getattr(asker, "needs", ()) for asker in askers):
         what, fix = "scores every step for no term of the objective", "set target: live in a term, or remove the label"
         yield ("labels", recipe.labels.index(label)), what, fix
+
+
+def whole_steps_fit(recipe: Recipe) -> Iterator[Finding]:
+    """An objective that looks at all rows of a step together needs them together."""
+    for number, term in enumerate(recipe.objective):
+        if getattr(term, "rows_apart", True):
+            continue
+        path: Path_ = ("objective", number)
+        if recipe.scale.processes > 1 and not recipe.scale.gather:
+            what = f"'{term.name}' compares all rows of a step, and each process has its own alone"
+            yield path, what, "set scale.gather: true, or scale.processes: 1"
+        if getattr(term, "view", "query") != "query":
+            yield (*path, "view"), f"'{term.name}' looks at rows of questions", "use view: query"
+        if recipe.scale.negative_cache is not None:
+            what = f"'{term.name}' needs the grade of every negative, remembered ones have none"
+            yield path, what, "remove scale.negative_cache"
 
 
 def guards_fit(recipe: Recipe) -> Iterator[Finding]:
