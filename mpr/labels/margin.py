@@ -98,7 +98,7 @@ def applied(params: Params, known: Knowledge, ground: Ground) -> Knowledge:
         scores = _score_files.of(params.scores, Asked({params.source: params.window}, positives=True), known, ground)
     what = f"candidates of '{params.source}' up to the window"
     value_N = _score_files.required(scores, table, looked_N, ground, what).astype(np.float64)
-    limit_Q = limits(_levels(params, known, scores), params.absolute, params.share)
+    limit_Q = limits(levels(params.than, known, scores), params.absolute, params.share)
     lost_N = looked_N & np.isnan(limit_Q[owner_N])
     if params.unanchored == "refuse" and lost_N.any():
         names = [ground.questions[int(row)].id for row in np.unique(owner_N[lost_N])]
@@ -138,7 +138,7 @@ def _of_source(source: str, known: Knowledge) -> PairScores:
     return PairScores(key_N[order], np.concatenate([proposed.values, given.values[more_N]])[order])
 
 
-def _levels(params: Params, known: Knowledge, scores: PairScores) -> Any:
+def levels(than: str, known: Knowledge, scores: PairScores) -> Any:
     """One number of the scores of each question's positives; NaN where none is known."""
     import numpy as np
 
@@ -146,10 +146,10 @@ def _levels(params: Params, known: Knowledge, scores: PairScores) -> Any:
     owner_K, value_K = rows.owners()[counting], scores.lookup(rows.owners(), rows.columns["passage"])[counting]
     owner_K, value_K = owner_K[~np.isnan(value_K)], value_K[~np.isnan(value_K)].astype(np.float64)
     count_Q = np.bincount(owner_K, minlength=len(rows))
-    if params.than == "mean":
+    if than == "mean":
         level_Q = np.bincount(owner_K, weights=value_K, minlength=len(rows)) / np.maximum(count_Q, 1)
     else:
-        best = np.minimum if params.than == "min" else np.maximum
-        level_Q = np.full(len(rows), np.inf if params.than == "min" else -np.inf)
+        best = np.minimum if than == "min" else np.maximum
+        level_Q = np.full(len(rows), np.inf if than == "min" else -np.inf)
         best.at(level_Q, owner_K, value_K)
     return np.where(count_Q > 0, level_Q, np.nan)

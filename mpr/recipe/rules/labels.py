@@ -64,7 +64,8 @@ def augmented_counts(recipe: Recipe) -> Iterator[Finding]:
 def llm_counts(recipe: Recipe) -> Iterator[Finding]:
     """What is judged for money and then not counted would only be taken away from the negatives, in silence."""
     for label in recipe.labels:
-        if label.name == "llm" and not _counts(recipe, "llm"):
+        finds = declared(label, "TIER") == "llm" and getattr(label, "then", getattr(label, "above", "positive"))
+        if finds == "positive" and not _counts(recipe, "llm"):
             yield ("labels", 0, "tiers"), "does not count llm, the tier of what is judged relevant", "add it"
 
 
