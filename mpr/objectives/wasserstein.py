@@ -9,6 +9,9 @@ together: it is not a sum over rows, and several processes compute it from the r
 With one row it is the squared distance |p - y|^2. The last trace is the sum of the singular values of E_p E_y', where E
 are the rows less their mean; it is computed in 64 bits, and smoothed by 1e-8 where its gradient would not exist.
 
+It compares distributions: scores that are those of another row, for every row, have no distance either. In a step where
+every row has passages of its own this is no way to a low loss, but it is why the loss says less about single rows.
+
 A negative without a grade has the grade 0, whose share of the target is not 0: exp(0). Grades 0 to 3 with
 `target_temperature: 1` give a passage of grade 3 twenty times the share of an unjudged one.
 

@@ -25,7 +25,7 @@ _THOUGHT = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)  # some models writ
 _YES_NO = re.compile(r"\W*(?:answer\W+)?(yes|no)\b", re.IGNORECASE)
 _GRADE = re.compile(r"\W*(?:grade\W+)?([0-3])\b(?!\s*(?:[-/.,]|or|to)\s*\d)", re.IGNORECASE)
 _NUMBER = re.compile(r"^\s*(?:\d{1,2}[.)]|[-*•])\s+")
-_NUMBERS = re.compile(r"(?:\W*|none\W*|(?:\W*\b(?:and\s+|passage\s+|doc\s+)?\d{1,3}\b\W*)+)", re.IGNORECASE)
+_LISTED_WORD = re.compile(r"\b(?:none|and|passage|doc|\d{1,3})\b", re.IGNORECASE)  # what a line of numbers may have
 _LONGEST = 1_000  # characters of a question; what is longer is something else
 
 
@@ -93,7 +93,7 @@ def _line(answer: str, word: str, count: int) -> list[int] | None:
     """The numbers in the last line that begins with this word, each once; None where there is no such line, or where
     it has anything but numbers of passages (or the word none) in it."""
     lines = re.findall(rf"^\W*{word}\W*:\W*(.*)$", _said(answer), re.IGNORECASE | re.MULTILINE)
-    if not lines or not _NUMBERS.fullmatch(lines[-1].strip()):
+    if not lines or any(map(str.isalnum, _LISTED_WORD.sub("", lines[-1]))):
         return None
     found = list(dict.fromkeys(int(number) for number in re.findall(r"\d+", lines[-1])))
     return found if all(1 <= number <= count for number in found) else None
