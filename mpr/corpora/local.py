@@ -94,8 +94,8 @@ class Questions(_own.Held):
         "squad", "pos_neg", "anchors", "columns",
     ]  # fmt: skip
     """`pos_neg`, `anchors`, `columns`: texts of questions, positives and negatives; `dpr_json`, `tevatron_inline`,
-    `rlhn`: records with texts and ids; `tevatron`, `candidates`: records with passage ids; `dpr_qa`, `questions`: questions
-    with answers; `beir`, `msmarco`: questions for `judgements`."""
+    `rlhn`: records with texts and ids; `tevatron`, `candidates`: records with passage ids; `dpr_qa`, `questions`:
+    questions with answers; `beir`, `msmarco`: questions for `judgements`."""
     columns: dict[str, str | tuple[str, ...]] | None = None
     """For `columns`: `question` and `positives` -> columns; also `negatives`, `positive_scores`, `negative_scores`,
     `id`. Positives and negatives may be in several columns."""

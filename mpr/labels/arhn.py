@@ -13,8 +13,8 @@ Candidates of a question whose answer could not be read are grey. So are those o
 order: nothing says what is above.
 
 Source: Choi et al. 2026, arXiv 2604.11092, where `above: positive, below: ignore` together do best. It has one positive
-a question, and asks twice: for a snippet of each passage that answers, and for the order of the snippets. Here the model
-is asked once, for the order of the passages that answer.
+a question, and asks twice: for a snippet of each passage that answers, and for the order of the snippets. Here the
+model is asked once, for the order of the passages that answer.
 """
 
 from __future__ import annotations

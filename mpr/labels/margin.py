@@ -123,10 +123,10 @@ def applied(params: Params, known: Knowledge, ground: Ground) -> Knowledge:
 
 def _of_source(source: str, known: Knowledge) -> PairScores:
     """The scores that the source gave to what it proposed, and to positives."""
-    from mpr.data import candidates
-    from mpr.data.pair_scores import PairScores, Scored
-
     import numpy as np
+
+    from mpr.data import candidates
+    from mpr.data.pair_scores import PairScores
 
     proposed = candidates.scored([(known.before or known).of(source)])
     given = known.anchors.get(source)

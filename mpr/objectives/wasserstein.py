@@ -1,6 +1,6 @@
 """2-Wasserstein distance between the rows of a step and their grades, both taken as normal distributions (SyCL).
 
-    p = softmax(score / temperature),   y = softmax(grade / target_temperature)      over positives and negatives of a row
+    p = softmax(score / temperature),   y = softmax(grade / target_temperature)    over positives and negatives of a row
     loss = |mean(p) - mean(y)|^2 + tr(C_p) + tr(C_y) - 2 tr((C_p C_y)^(1/2))
 
 Every row that has a positive is a sample, every passage of the step a dimension; an ignored cell is 0 in both. Mean and

@@ -2,10 +2,10 @@
 
 Judged are the candidates that a label with `judgements` looks at (`llm`, `rlhn`, `arhn`), and some known positives of
 every question, which the judge cannot tell from them: they show how good the judge is. A prompt either asks about one
-passage, or about all of a question at once, where known positives may be shown as such; then they are not judged. The result is a store with one file of verdicts
-(`mpr/formats/verdicts.py`), in the order of questions and ranks, and a receipt: who judged with which prompt, how many
-answers had no grade, and how far the verdicts agree with what is known. A stopped run asks only what was not answered
-(`mpr/writing/_transcript.py`).
+passage, or about all of a question at once, where known positives may be shown as such; then they are not judged. The
+result is a store with one file of verdicts (`mpr/formats/verdicts.py`), in the order of questions and ranks, and a
+receipt: who judged with which prompt, how many answers had no grade, and how far the verdicts agree with what is known.
+A stopped run asks only what was not answered (`mpr/writing/_transcript.py`).
 
 Where the split has judgements, agreement is over judged pairs. Where only positives are known, all candidates count as
 not relevant, although many are relevant: then precision and kappa are lower bounds, and recall is the measure to use.
@@ -209,7 +209,9 @@ def _asked(prompt: Prompt, owner_N: Any, planted_N: Any) -> Iterator[_Asked]:
         apart = prompt.known_apart & planted_N[places]
         listed = places[~apart]
         if not prompt.known_apart:
-            listed = listed[np.argsort(randomness.bits(0, "listed", owner_N[listed], listed - places[0]), kind="stable")]
+            listed = listed[
+                np.argsort(randomness.bits(0, "listed", owner_N[listed], listed - places[0]), kind="stable")
+            ]
         if len(listed) > verdicts.LARGEST:
             what = f"{len(listed)} passages of a question are too many for one list"
             raise DataError(what, key="--window", fix=f"judge at most {verdicts.LARGEST} of a question")

@@ -112,7 +112,9 @@ def test_wasserstein(tmp_path: Path) -> None:
 
 def _listed(prompt: str) -> int:
     """Passages that a prompt asks about."""
-    return len(re.findall(r"^\[\d+\] ", prompt.rpartition("andidates:\n" if "Known" in prompt else "Passages:\n")[2], re.M))
+    return len(
+        re.findall(r"^\[\d+\] ", prompt.rpartition("andidates:\n" if "Known" in prompt else "Passages:\n")[2], re.M)
+    )
 
 
 def test_relabelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, examined: Examined) -> None:

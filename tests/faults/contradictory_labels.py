@@ -17,6 +17,7 @@ LEXICAL = ("{name: bm25_score, k1: 0.9, b: 0.4, title: true, stopwords: none, st
            "normalise: question_length}")  # fmt: skip
 ASKED = "{name: teacher_live, model: runs/colbert/model}"
 GUARD = "{name: guard, by: teacher_live, than: max, absolute: 0.1}"
+SELF_GUARD = GUARD.replace("teacher_live", "self")
 MARGIN = "{name: margin, source: bm25, window: 9, than: min, share: 0.95}"
 WASSERSTEIN = "objective=[{name: wasserstein}]"
 CROSS = LABEL.replace("[gold]", "[gold, cross_encoder]")
@@ -77,8 +78,8 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
     ],
     "guards fit": [
         (WORLD, [f"labels=[{LABEL}, {GUARD}]"], "labels[1].by", "no label of this recipe asks a teacher"),
-        (NQ, [f"labels=[{LABEL}, {GUARD.replace('teacher_live', 'self')}]", CACHE], "labels[1]", "enter a loss as one score"),
-        (WORLD, [f"labels=[{LABEL}, {GUARD.replace('teacher_live', 'self')}]", "draw.negatives=[]", "draw.in_batch=false"],
+        (NQ, [f"labels=[{LABEL}, {SELF_GUARD}]", CACHE], "labels[1]", "enter a loss as one score"),
+        (WORLD, [f"labels=[{LABEL}, {SELF_GUARD}]", "draw.negatives=[]", "draw.in_batch=false"],
          "labels[1]", "there are no negatives in the step"),
     ],
     "margins fit": [

@@ -42,7 +42,9 @@ def _whole(spec: str, number: int = 0, shared: bool = False, **options: Any) -> 
     if spec in jobs.GUARDS:
         drawn, batch = batch, steps.guarded(towers, batch, **jobs.GUARDS[spec])
         taken = int(drawn["negatives_QP"].sum() - batch["negatives_QP"].sum())
-        assert 10 < taken < drawn["negatives_QP"].sum() - 10, f"{taken} cells taken out: the guard must decide something"
+        assert 10 < taken < drawn["negatives_QP"].sum() - 10, (
+            f"{taken} cells taken out: the guard must decide something"
+        )
     found = [steps.whole_gradient(towers, batch, entries) for entries in jobs.entries_of(spec)]
     return [(loss, gradient.numpy()) for loss, gradient in found]
 

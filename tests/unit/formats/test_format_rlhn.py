@@ -50,7 +50,7 @@ def test_rows_become_groups(ending: str, tmp_path: Path) -> None:
 
 def test_faults_are_named(tmp_path: Path) -> None:
     path = _file(tmp_path, "jsonl", _row(1), _row(2, "hotpotqa"))
-    with pytest.raises(DataError, match="has no rows of the subset 'fika'.*did you mean 'fiqa'.*hotpotqa"):
+    with pytest.raises(DataError, match=r"has no rows of the subset 'fika'.*did you mean 'fiqa'.*hotpotqa"):
         list(rlhn.read_groups(path, "fika"))
     with pytest.raises(DataError, match="no text in the column 'subset'"):
         list(rlhn.read_groups(_file(tmp_path, "jsonl", _row(1), _row(2, None))))

@@ -65,7 +65,9 @@ def test_gist_embed_has_the_same_loss_and_gradient(
     given = {"question": unit[0], "passage": torch.cat(unit[1:]), "live_QP": live_QP}
     how = {"absolute": -margin} if strategy == "absolute" else {"share": 1 - margin}
     label = steps.label("guard", by="teacher_live", than="max", **how)
-    found = _loss(given, Terms([steps.term("nll", temperature=0.05)], [label]), torch.eye(12, 12 * (columns - 1)).bool())
+    found = _loss(
+        given, Terms([steps.term("nll", temperature=0.05)], [label]), torch.eye(12, 12 * (columns - 1)).bool()
+    )
     found.loss.backward()
     assert found.loss.item() == pytest.approx(expected.item(), rel=1e-12)
     for leaf, gradient in zip(leaves, gradients, strict=True):

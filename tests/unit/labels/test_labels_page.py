@@ -23,4 +23,5 @@ def test_the_program_prints_what_the_page_says() -> None:
 
 
 def test_the_table_has_every_label() -> None:
-    assert {*re.findall(r"^\| `(\w+)` \|", PAGE, re.M)} | {"known_positives"} == set(catalogue.names("labels"))
+    found = set(re.findall(r"^\| `(\w+)` \|", PAGE, re.M)) - {"name"}
+    assert found | {"known_positives"} == set(catalogue.names("labels"))

@@ -33,14 +33,18 @@ def test_by_hand(tmp_path: Path) -> None:
     given = scores_file(tmp_path, {(0, passage): value for passage, value in scores.items()})
     params = {"source": "a", "window": 4, "scores": given, "absolute": 0.1}
     ground = stand(tmp_path, 1, 10)
-    stays = {than: listed(label("margin", known, ground, **params, than=than).of("a")) for than in ("min", "mean", "max")}
+    stays = {
+        than: listed(label("margin", known, ground, **params, than=than).of("a")) for than in ("min", "mean", "max")
+    }
     assert stays == {"min": [[5]], "mean": [[4, 5]], "max": [[3, 4, 5]]}  # 6 is behind the window
     found = label("margin", known, ground, **params, than="min")
     assert tiers(found) == [[(0, "gold"), (1, "gold"), (9, "llm"), (2, "grey"), (3, "grey"), (4, "grey")]]
     assert found.counts == {"1 margin": {"stay": 1, "positive": 0, "grey": 3, "without a limit": 0}}
     found = label("margin", known, ground, **params, than="mean", then="positive", tier="cross_encoder", up_to=1)
     assert tiers(found) == [[(0, "gold"), (1, "gold"), (9, "llm"), (2, "cross_encoder"), (3, "grey")]]
-    assert listed(label("margin", known, ground, **(params | {"absolute": None}), share=0.75, than="mean").of("a")) == [[5]]
+    assert listed(label("margin", known, ground, **(params | {"absolute": None}), share=0.75, than="mean").of("a")) == [
+        [5]
+    ]
 
 
 def test_every_question_by_the_definition(tmp_path: Path, examined: Examined) -> None:
@@ -157,16 +161,19 @@ def test_sentence_transformers_mines_the_same(
     own = [[row * several + number for number in range(several)] for row in range(questions)]
     rows = [(f"question q{q}", f"text {p}") for q in range(questions) for p in own[q]]
     scores = {
-        (q, p): float(vectors[f"question q{q}"] @ vectors[f"text {p}"]) for q in range(questions) for p in range(passages)
+        (q, p): float(vectors[f"question q{q}"] @ vectors[f"text {p}"])
+        for q in range(questions)
+        for p in range(passages)
     }
-    ranked = [
-        sorted(set(range(passages)) - set(own[q]), key=lambda p, q=q: -scores[q, p]) for q in range(questions)
-    ]  # type: ignore[misc]
+    ranked = [sorted(set(range(passages)) - set(own[q]), key=lambda p, q=q: -scores[q, p]) for q in range(questions)]  # type: ignore[misc]
     ground = stand(tmp_path, questions, passages)
     known = knowing([gold(*passages_) for passages_ in own], a=ranked)
     params = {"source": "a", "window": passages, "than": "min", "scores": scores_file(tmp_path, scores)}
     found = label("margin", known, ground, **params, **how)
-    margins = {"absolute_margin": how.get("absolute"), "relative_margin": None if "absolute" in how else 1 - how["share"]}
+    margins = {
+        "absolute_margin": how.get("absolute"),
+        "relative_margin": None if "absolute" in how else 1 - how["share"],
+    }
     mined = mine_hard_negatives(
         Dataset.from_dict({"anchor": [one for one, _ in rows], "positive": [two for _, two in rows]}),
         Listed(vectors),  # type: ignore[arg-type]

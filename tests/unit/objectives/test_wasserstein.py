@@ -51,7 +51,9 @@ def test_equals_the_closed_form(seed: int) -> None:
     masks = torch.from_numpy(positives), torch.from_numpy(members & ~positives)
     sum_Q, weight_Q = loss(torch.from_numpy(scores), *masks, grades_QP=torch.from_numpy(grades))
     expected = _reference(scores, grades, members, positives.any(axis=1), 0.7, 1.3)
-    assert float(sum_Q.sum()) == pytest.approx(expected, abs=2e-7)  # eigenvalues that should be 0 are 1e-16, their root 1e-8
+    assert float(sum_Q.sum()) == pytest.approx(
+        expected, abs=2e-7
+    )  # eigenvalues that should be 0 are 1e-16, their root 1e-8
     assert float(weight_Q.sum()) == pytest.approx(1.0)
     assert expected > 1e-3
 
