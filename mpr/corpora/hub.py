@@ -73,8 +73,8 @@ class Records(Rows, _own.Held):
     """Rows that are questions or training records."""
 
     form: Literal["inline", "rlhn", "referring", "columns", "questions"]
-    """`inline`: records with texts; `rlhn`: those of RLHN, which have a `subset`; `referring`: records with passage ids; `columns`: texts in columns that `columns`
-    names; `questions`: no positives."""
+    """`inline`: records with texts; `rlhn`: those of RLHN, with a `subset`; `referring`: records with passage ids;
+    `columns`: texts in columns that `columns` names; `questions`: no positives."""
     subset: str | None = None
     """For `rlhn`: only the rows of this data set; null: all."""
     tier: Literal["gold", "answer_match", "cross_encoder", "llm", "generated", "augmented"] = "gold"
