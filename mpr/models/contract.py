@@ -227,7 +227,7 @@ def agree(contract: Contract, towers: Towers, tokenizer: str, where: str = "", *
     """Refuses to use the model in any way but the one it was trained for, naming every difference.
 
     `tokenizer` is the digest of the tokenizer that the texts were or will be tokenised with. `starting`: to train on
-    from it, with what that may add (`unlike` of `mpr/recipe/rules/models.py`).
+    from it, with what that may add (`unlike` of `mpr/recipe/rules/training.py`).
     """
     fix = "use the recipe that the model was trained with, or train another model"
     if starting:

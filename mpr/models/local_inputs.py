@@ -6,6 +6,7 @@ exchanged, pinned or not. Files of the collection itself are covered by the fold
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def models(recipe: Recipe) -> dict[str, str]:
     return {
         f"model of sources[{number}]": storage.read_manifest(Path(model)).digest
         for number, model in named
-        if model is not None and model_names.is_elsewhere(model) and Path(model).is_dir()
+        if model is not None and model_names.is_elsewhere(model) and os.path.isdir(model)
     }
 
 
@@ -48,5 +49,5 @@ def encoders(recipe: Recipe) -> dict[str, str]:
     return {
         f"weights of {key}": weight_files.digest(Path(base))
         for key, base in named.items()
-        if base is not None and Path(base).is_dir()
+        if base is not None and os.path.isdir(base)
     }

@@ -76,12 +76,12 @@ def model_folder(
         if name not in models:
             what = "this training starts from no model" if name == START else f"no earlier stage is called '{name}'"
             raise DataError(what, key=key, fix=f"known: {', '.join(models) or 'none'}")
-        if not models[name].is_dir():
+        if not os.path.isdir(models[name]):
             what = f"the model of '{reference}' is not there yet"
             fix = "`mpr train RECIPE` trains all stages in order; with --stage this one comes after that one"
             raise DataError(what, where=str(models[name]), key=key, fix=fix)
         return models[name]
-    if Path(reference).is_dir():
+    if os.path.isdir(reference):
         if revision is not None:
             raise RecipeError("a folder has no revision", key=key, fix="remove the revision, or name a Hub repository")
         return Path(reference)
@@ -94,11 +94,11 @@ def refuse_missing_folder(name: str, key: str, revision: str | None = None) -> N
     commit, here or as `revision`, is one of the Hub, even where a folder is called like its owner."""
     place, above = Path(name).expanduser(), Path(name).expanduser().parent
     pinned = "@" in name or revision is not None
-    meant = name[:1] in "/.~" or len(place.parts) > 2 or (len(place.parts) == 2 and above.is_dir() and not pinned)
-    if Path(name).is_dir() or not meant:
+    meant = name[:1] in "/.~" or len(place.parts) > 2 or (len(place.parts) == 2 and os.path.isdir(above) and not pinned)
+    if os.path.isdir(name) or not meant:
         return
     what = f"there is no folder '{name}'" + ("" if place.is_absolute() else f" in {Path.cwd()}")
-    fix = f"write it in full: {place}" if place.is_dir() else nearest_beside(place)
+    fix = f"write it in full: {place}" if os.path.isdir(place) else nearest_beside(place)
     fix = fix or "check the path, or name a model on the Hub: org/name"
     raise DataError(what, key=key, fix=fix)
 

@@ -13,7 +13,6 @@ What other rooms ask of a recipe is a property of `Recipe`: its tiers, its stage
 models its labels run. Reading one loads neither torch nor transformers. The keys of sources, labels and objectives are
 those of their own catalogue files: adding one of these changes nothing here.
 
-Door: `read.load`, `lock`, `keys.Recipe`, `plan`, `stages`, `schedule`, `rules` (`rules.launch` compares a recipe with
-its launcher), `model_names`, `faiss_settings`, `reference` (the generated pages), `strict_yaml`, `shipped` (names of
-the recipes that come with mpr), `starter` (`mpr init`).
+Door: `read.load`, `lock`, `keys.Recipe`, `plan`, `stages`, `schedule`, `model_names`, `faiss_settings`, `reference`
+(the generated pages), `strict_yaml`, `shipped` (names of the recipes that come with mpr), `starter` (`mpr init`).
 """

@@ -7,6 +7,7 @@ the formula below, which a test checks against the modules that transformers bui
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,7 +120,7 @@ def of(towers: Towers) -> Backbone | None:
     if towers.base in PUBLISHED:
         return PUBLISHED[towers.base]
     config = Path(towers.base or "") / "config.json"
-    return _read(config) if towers.base is not None and config.is_file() else None
+    return _read(config) if towers.base is not None and os.path.isfile(config) else None  # a name may be too long
 
 
 def _read(config: Path) -> Backbone | None:

@@ -16,6 +16,7 @@ recipe in a run folder does not depend on such a look. Files are looked for from
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -122,7 +123,7 @@ class _Found:
         """What was found out."""
 
     def is_dataset(self, part: Mapping[str, Any]) -> bool:
-        return "dataset" in part or (bool(part["file"]) and (self.folder / str(part["file"])).is_dir())
+        return "dataset" in part or (bool(part["file"]) and os.path.isdir(self.folder / str(part["file"])))
 
     def file(self, name: str, part: dict[str, Any]) -> dict[str, Any]:
         """The keys of a file in `data.corpus` of the collection `local`."""
@@ -130,9 +131,9 @@ class _Found:
         missing = not part["file"]
         for key in ("file", "judgements") if part["file"] else ():
             named = self.folder / str(part.get(key) or part["file"])
-            if not named.is_file():
+            if not os.path.isfile(named):
                 missing = True
-                beside = [other.name for other in named.parent.iterdir()] if named.parent.is_dir() else []
+                beside = [other.name for other in named.parent.iterdir()] if os.path.isdir(named.parent) else []
                 fix = f"{nearest(named.name, beside)} relative names are looked for in the current folder".strip()
                 self.add(where if key == "file" else (*where, key), f"there is no file {named.absolute()}", fix)
         if missing:
@@ -158,7 +159,11 @@ class _Found:
         rest = {key: value for key, value in part.items() if key not in ("dataset", "file")}
         folder = self.folder / named
         repo, _, commit = named.partition("@")
-        made = {"repo": str(folder) if folder.is_dir() else repo, **({"revision": commit} if commit else {}), **rest}
+        made = {
+            "repo": str(folder) if os.path.isdir(folder) else repo,
+            **({"revision": commit} if commit else {}),
+            **rest,
+        }
         self.document.short["data", "corpus", "splits", name, "repo"] = (*where, "dataset")
         made.setdefault("split", "test" if name == "test" else "train")
         if name == "corpus":

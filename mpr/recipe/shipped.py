@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from mpr.errors import RecipeError, StorageError, nearest
@@ -33,7 +34,7 @@ def find(name: str | Path) -> Path:
     (`recipes/quickstart.yaml`).
     """
     path = Path(name)
-    if path.exists():
+    if os.path.exists(path):
         return path
     place, known = folder(), names()
     if len(path.parts) == 1 and path.name in known:

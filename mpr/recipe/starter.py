@@ -6,6 +6,7 @@ counted in words; a recipe wants tokens, of which most tokenizers make about fou
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,7 +60,7 @@ class Look:
 
 def look(data: Path) -> Look:
     """Reads a file of questions and positives, or refuses it."""
-    if data.is_dir() and hub.is_saved(data):
+    if os.path.isdir(data) and hub.is_saved(data):
         found = recognised.training_columns(hub.first_row(data, "train"))
         part: dict[str, Any] = {"repo": str(data), "form": "columns", "columns": found.columns}
         entry: dict[str, Any] = {"name": "hub", "splits": {"train": part}}
@@ -106,7 +107,7 @@ def _brings_texts(found: Recognised) -> bool:
 
 
 def _refuse_missing(path: Path, option: str) -> None:
-    if not path.is_file():
+    if not os.path.isfile(path):
         beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
         raise DataError(f"there is no file {path.absolute()}", key=option, fix=nearest(path.name, beside))
 
@@ -144,7 +145,7 @@ def _lines(found: Look, corpus: Path | None, words: list[int], base: str | None)
         yield f"  corpus: {_defaults.flow(str(corpus))}"
     yield "  holdout: 0.1 # of the questions, to measure with; or a file of its own: test: FILE"
     base = base or f"{_defaults.BASE}@{_defaults.REVISION}"
-    name, _, commit = (base, "", "") if Path(base).is_dir() else base.partition("@")
+    name, _, commit = (base, "", "") if os.path.isdir(base) else base.partition("@")
     lengths = {"question_length": _length(found.question_words), "passage_length": _length(words)}
     towers = {"base": name, **({"revision": commit} if commit else {}), **lengths}
     yield f"towers: {_defaults.flow(towers)}"

@@ -37,6 +37,8 @@ def opened(run: Path, home: Path, quiet: bool = True) -> Row:
         written = bool(said.get("written"))
     except (ValueError, KeyError, TypeError) as error:
         raise StorageError(f"cannot be read: {error}", where=str(about), fix=_AGAIN) from error
+    if system not in result.SYSTEMS:
+        raise StorageError(f"names no system of a row: {system[:80]!r}", where=str(about), fix=_AGAIN)
     if not file.exists():
         raise StorageError("the recipe of the run is missing", where=str(file), fix=_AGAIN)
     if said.get("sha256") not in (None, storage.sha256_file(file)):

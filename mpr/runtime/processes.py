@@ -16,7 +16,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -192,3 +192,12 @@ def refuse_other_disk(place: Place, folder: Any, is_seen: bool) -> None:
         what = f"process {place.rank} does not see what process 0 wrote"
         fix = "put --home and --folder on a disk that all machines of the run share"
         raise StorageError(what, where=str(folder), fix=fix)
+
+
+def is_sharded(environment: Mapping[str, str]) -> bool:
+    """Whether the launch wraps the model in something that is called once a step."""
+    return is_on(environment, "ACCELERATE_USE_FSDP") or is_on(environment, "ACCELERATE_USE_DEEPSPEED")
+
+
+def is_on(environment: Mapping[str, str], variable: str) -> bool:
+    return environment.get(variable, "false").lower() in ("true", "1", "yes", "on")

@@ -29,8 +29,8 @@ from mpr.mining.refresh import Refresh
 from mpr.models import out_of_memory
 from mpr.models.templates import PairTemplate, Template
 from mpr.recipe.keys import Recipe
-from mpr.recipe.rules import launch
 from mpr.recipe.schedule import RefreshSchedule
+from mpr.runtime import processes
 from mpr.runtime.processes import Group, Place
 from mpr.runtime.progress import bar
 from mpr.search import encode
@@ -71,7 +71,7 @@ def fit(
         arguments.max_steps = -(-steps // arguments.gradient_accumulation_steps)
     own = refresh_of(dataset, drawer, folder, group, arguments, passages)
 
-    is_sharded = launch.is_sharded(os.environ)
+    is_sharded = processes.is_sharded(os.environ)
     with out_of_memory.becomes(lambda: out_of_memory.in_training(recipe, is_sharded)), stoppable() as stopper:
         # Where it goes on
         resumed = folder.newest()

@@ -15,8 +15,7 @@ from accelerate.utils import DistributedType
 from safetensors.torch import load_file, save_model
 from torch.distributed.tensor import DTensor
 
-from mpr.recipe.rules import launch
-from mpr.training import _fit, learner
+from mpr.training import _fit, launch, learner
 from tests.e2e.launched import Running, start
 from tests.e2e.runs import TWO, Pause, World, fine
 

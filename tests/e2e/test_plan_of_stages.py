@@ -15,7 +15,6 @@ from mpr.data.candidates import CandidateTable
 from mpr.data.dataset import Dataset
 from mpr.errors import DataError, MprError, RecipeError, StorageError
 from mpr.recipe import read
-from mpr.recipe.rules import launch as launching
 from mpr.rows import pipeline, verification
 from mpr.rows._stages import Row
 from mpr.rows.pipeline import Pipeline
@@ -181,17 +180,17 @@ def test_several_processes_train_one_stage_at_a_time(tmp_path: Path) -> None:
     found = row(tmp_path, "scale.processes=2", "plan.first.scale.processes=1").recipe
     for world in (1, 2):
         with pytest.raises(RecipeError) as caught:
-            launching.chosen(found, None, Place(0, world, 0, world))
+            training.chosen(found, None, Place(0, world, 0, world))
         first, second = caught.value.problems[0].fix.removeprefix("in this order: ").split("; ")
         assert first.startswith("python -m mpr.train ")
         assert first.endswith(" --stage first")
         assert second.startswith("torchrun --nproc_per_node 2 -m mpr.train ")
         assert second.endswith(" --stage second")
     alone = row(tmp_path).recipe
-    assert len(launching.chosen(alone, None, Place(0, 1, 0, 1))) == 2
+    assert len(training.chosen(alone, None, Place(0, 1, 0, 1))) == 2
     with pytest.raises(RecipeError, match="one stage at a time"):
-        launching.chosen(alone, None, Place(1, 2, 1, 2))
-    (stage,) = launching.chosen(found, "second", Place(0, 2, 0, 2))
+        training.chosen(alone, None, Place(1, 2, 1, 2))
+    (stage,) = training.chosen(found, "second", Place(0, 2, 0, 2))
     assert (stage.stage, stage.scale.processes) == ("second", 2)
 
 

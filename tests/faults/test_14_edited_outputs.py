@@ -8,7 +8,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from mpr.rows import verification
+import pytest
+
+from mpr.errors import StorageError
+from mpr.rows import pipeline, verification
 from mpr.rows.receipts import Receipts
 from mpr.storage import json_digest, manifest
 from tests.conftest import Examined
@@ -139,3 +142,11 @@ def test_a_model_of_older_code_is_refused_and_kept_on_request(tmp_path: Path) ->
     done = small_rows.reproduce(tmp_path, "--older-code")
     assert done.returncode == 0, done.stderr
     assert json.loads((run / "result.json").read_bytes())["stages"]["train"]["code"] == "0" * 64
+
+
+def test_a_run_of_no_known_system_is_refused(tmp_path: Path) -> None:
+    run = small_rows.copy(tmp_path)
+    about = run / pipeline.ABOUT
+    about.write_bytes(about.read_bytes().replace(b'"trained"', b'"trainad"'))
+    with pytest.raises(StorageError, match="names no system of a row: 'trainad'"):
+        verification.opened(run, tmp_path / ".mpr")

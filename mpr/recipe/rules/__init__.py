@@ -1,8 +1,7 @@
 """Contradictions that no single key shows. Each rule is a function of the recipe; the table is the list of them all.
 
 A rule yields (path of the key to change, what is wrong, how to fix it). `mpr check` runs them all; nothing is
-downloaded before they hold. Each file of this folder has the rules of some sections of a recipe; `launch` compares a
-recipe with the launcher that starts it, and is no part of the table.
+downloaded before they hold. Each file of this folder has the rules of some sections of a recipe.
 """
 
 from __future__ import annotations
@@ -11,8 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from mpr.recipe.keys import Recipe
-from mpr.recipe.rules import data, draw, labels, models, search, training
-from mpr.recipe.rules.models import of_task, of_towers, unlike
+from mpr.recipe.rules import data, draw, training
+from mpr.recipe.rules.training import of_task, of_towers, unlike
 from mpr.recipe.strict_yaml import Finding
 
 __all__ = ["RULES", "Rule", "broken", "of_task", "of_towers", "unlike"]
@@ -37,22 +36,23 @@ RULES = tuple(
         data.splits_exist,
         data.names_are_plain,
         data.no_training_on_evaluation,
-        labels.unlabelled_fits,
-        labels.augmented_counts,
-        labels.llm_counts,
+        draw.unlabelled_fits,
+        draw.augmented_counts,
+        draw.llm_counts,
         data.validation_fits,
         data.match_fits,
-        search.depth_reaches,
-        search.search_is_known,
-        search.approximate_search_fits,
-        search.feedback_fits,
-        search.refresh_fits,
-        search.own_draws_fit,
-        search.step_search_fits,
+        data.depth_reaches,
+        data.search_is_known,
+        data.approximate_search_fits,
+        data.feedback_fits,
+        data.refresh_fits,
+        data.own_draws_fit,
+        data.step_search_fits,
         draw.positives_fit_policy,
-        labels.objective_fits_positives,
-        labels.objective_is_fed,
+        draw.objective_fits_positives,
+        draw.objective_is_fed,
         draw.something_to_contrast,
+<<<<<<< HEAD
         labels.labels_fit,
         labels.labels_have_sources,
         labels.grey_is_ignored,
@@ -63,6 +63,15 @@ RULES = tuple(
         labels.whole_steps_fit,
         labels.guards_fit,
         labels.margins_fit,
+=======
+        draw.labels_fit,
+        draw.labels_have_sources,
+        draw.grey_is_ignored,
+        draw.labels_follow,
+        draw.columns_fit,
+        draw.targets_reach,
+        draw.step_teacher_is_asked,
+>>>>>>> main
         draw.negatives_have_sources,
         draw.negatives_fit,
         draw.fallbacks_fit,
@@ -70,19 +79,19 @@ RULES = tuple(
         draw.weights_fit,
         draw.pairs_fit,
         draw.clusters_fit,
-        models.towers_fit_the_task,
-        models.only_own_passages,
-        models.nothing_that_needs_vectors,
-        models.encoder_is_named_once,
-        models.lora_fits,
-        models.lengths_fit,
-        models.towers_agree,
-        models.start_is_pinned,
-        models.stages_are_earlier,
-        models.models_of_sources_fit,
-        models.start_agrees,
-        models.models_are_of_their_kind,
-        models.frozen_passages_have_learned,
+        training.towers_fit_the_task,
+        training.only_own_passages,
+        training.nothing_that_needs_vectors,
+        training.encoder_is_named_once,
+        training.lora_fits,
+        training.lengths_fit,
+        training.towers_agree,
+        training.start_is_pinned,
+        training.stages_are_earlier,
+        training.models_of_sources_fit,
+        training.start_agrees,
+        training.models_are_of_their_kind,
+        training.frozen_passages_have_learned,
         draw.negative_cache_fits,
         data.corpus_pins_fit,
         data.pinned,
@@ -105,16 +114,16 @@ _ALWAYS = (  # those that also hold for a recipe that trains nothing
     data.names_are_plain,
     data.no_training_on_evaluation,
     data.match_fits,
-    search.depth_reaches,
-    search.search_is_known,
-    search.approximate_search_fits,
-    search.feedback_fits,
-    models.towers_fit_the_task,
-    models.encoder_is_named_once,
-    models.lengths_fit,
-    models.towers_agree,
-    models.start_is_pinned,
-    models.stages_are_earlier,
+    data.depth_reaches,
+    data.search_is_known,
+    data.approximate_search_fits,
+    data.feedback_fits,
+    training.towers_fit_the_task,
+    training.encoder_is_named_once,
+    training.lengths_fit,
+    training.towers_agree,
+    training.start_is_pinned,
+    training.stages_are_earlier,
     data.pinned,
     data.paper_is_named,
     data.varies_exist,

@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from mpr.batches._row_order import RowOrder
+from mpr.batches.draw import RowOrder
 from tests.conftest import Examined
 from tests.unit.draws import config, drawer, gold, rows_of
 

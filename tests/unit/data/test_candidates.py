@@ -13,7 +13,7 @@ from mpr.data import candidates
 from mpr.data.candidates import ANSWER_MATCH, KNOWN, LABELS, SAME_TEXT, CandidateTable, Labelled, proposals
 from mpr.errors import StorageError
 from mpr.metrics.answers import AnswerMatcher
-from mpr.mining._known_positives import KnownPositives
+from mpr.mining.mine import KnownPositives
 from mpr.recipe.keys_draw import Draw, Negatives
 from mpr.records import Passage, text_hash
 from mpr.storage.ragged import Ragged

@@ -115,6 +115,7 @@ def test_a_folder_s_own_configuration(shape: Backbone, tmp_path: Path) -> None:
 
 def test_what_is_unknown_stays_unknown(tmp_path: Path) -> None:
     assert _backbones.of(towers(base="somebody/some-model")) is None
+    assert _backbones.of(towers(base="a" * 3_000)) is None, "no file system has a name of this length"
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "modernbert", "hidden_size": 768}), "utf-8")
     assert _backbones.of(towers(base=str(tmp_path))) is None
 

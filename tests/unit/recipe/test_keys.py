@@ -12,7 +12,7 @@ import pytest
 
 from mpr import corpora
 from mpr.recipe import rules, strict_yaml
-from mpr.recipe.rules import labels
+from mpr.recipe.rules import draw
 from tests import shipped
 from tests.conftest import Examined
 from tests.house.source import ROOT
@@ -254,6 +254,6 @@ def test_splits_and_sources_exist(examined: Examined) -> None:
             assert set(recipe.data.evaluate.values()) <= set(offered.splits)
             continue
         assert {recipe.data.train, *recipe.data.evaluate.values()} <= set(offered.splits)
-        listed = {source.as_ for source in recipe.sources if labels.comes_with_records(source)}
+        listed = {source.as_ for source in recipe.sources if draw.comes_with_records(source)}
         assert listed <= set(offered.splits[recipe.data.train].sources)
     examined(len(shipped.recipes()), "recipes")

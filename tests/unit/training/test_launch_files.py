@@ -12,8 +12,8 @@ from accelerate.utils.launch import prepare_multi_gpu_env, prepare_simple_launch
 
 from mpr.errors import RecipeError
 from mpr.recipe import read
-from mpr.recipe.rules import launch
 from mpr.runtime.processes import Place
+from mpr.training import launch
 from tests.conftest import Examined
 from tests.e2e import collection
 from tests.e2e.runs import OWN
