@@ -30,13 +30,8 @@ from mpr.data.passages import PassageStore
 from mpr.data.positives import PositiveIndex
 from mpr.data.questions import SplitStore
 from mpr.errors import DataError
-<<<<<<< HEAD
-from mpr.mining._known_positives import KnownPositives
-from mpr.recipe.keys import Recipe, declared
-=======
 from mpr.metrics.answers import AnswerMatcher
-from mpr.recipe.keys import Recipe
->>>>>>> main
+from mpr.recipe.keys import Recipe, declared
 from mpr.recipe.keys_draw import ANCHORED
 from mpr.runtime import processes
 from mpr.runtime.processes import ONE_PROCESS, Group, Place
