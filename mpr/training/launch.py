@@ -289,7 +289,7 @@ def _sharding(recipe: Recipe, environment: Mapping[str, str]) -> Iterator[Proble
             yield Problem(what, key="scale.cache", fix="launch with DDP, or remove scale.cache")
         for number, term in enumerate(recipe.objective):
             if is_used and getattr(term, "learns", {}):
-                what = f"'{term.name}' learns numbers that are in no layer of the model, which {name} does not look after"
+                what = f"'{term.name}' learns numbers that belong to no layer, which {name} does not look after"
                 yield Problem(what, key=f"objective[{number}].learn", fix="launch with DDP, or set learn: nothing")
     if is_on(environment, "ACCELERATE_USE_DEEPSPEED"):
         yield from _deepspeed(recipe, environment)
