@@ -92,7 +92,7 @@ def order(answer: str, count: int) -> list[int] | None:
 def _line(answer: str, word: str, count: int) -> list[int] | None:
     """The numbers in the last line that begins with this word, each once; None where there is no such line, or where
     it has anything but numbers of passages (or the word none) in it."""
-    lines = re.findall(rf"^\W*{word}\W*:\W*(.*)$", _said(answer), re.IGNORECASE | re.MULTILINE)
+    lines = re.findall(rf"^[^\w\n]*{word}[^\w\n]*:(.*)$", _said(answer), re.IGNORECASE | re.MULTILINE)
     if not lines or any(map(str.isalnum, _LISTED_WORD.sub("", lines[-1]))):
         return None
     found = list(dict.fromkeys(int(number) for number in re.findall(r"\d+", lines[-1])))
