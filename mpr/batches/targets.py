@@ -33,6 +33,8 @@ class Need:
     target: str
     columns: str
     term: int
+    highest: float | None = None
+    """Values outside of 0 to this one are refused; None: any will do."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Targets:
         if ungraded and any("grades_QP" in getattr(term, "needs", ()) for _, term in terms):
             stores["grades_QP"] = known.positives.grades(known.tiers)
         needs = tuple(
-            Need(target, columns_of(term), number)
+            Need(target, columns_of(term), number, getattr(term, "highest_grade", None))
             for number, term in terms
             for target in getattr(term, "needs", ())
             if target in stores
@@ -95,6 +97,9 @@ class Targets:
         counted_Q1 = np.any(related.positives_QP, axis=1, keepdims=True)  # other rows count for nothing
         looked_QP: Mask = (positives_QP | negatives_QP) & counted_Q1
         unknown_QP: Mask = looked_QP & np.isnan(value_QP)
+        if need.highest is not None and _is_outside(value_QP, looked_QP, need.highest):
+            what = f"{need.target} has values outside of 0 to {need.highest:g}, which are no probabilities"
+            raise DataError(what, key=f"objective[{need.term}].highest", fix="set it to the greatest grade of the data")
         if not unknown_QP.any():
             return
         row, column = (int(place) for place in np.argwhere(unknown_QP)[0])
@@ -104,6 +109,11 @@ class Targets:
         what = f"{need.target} is not known of {int(unknown_QP.sum()):,} of {int(looked_QP.sum()):,} cells"
         fix = "score these pairs, or let the term look at fewer with `columns: own`"
         raise DataError(f"{what} that the term looks at, the first is {who}", key=f"objective[{need.term}]", fix=fix)
+
+
+def _is_outside(value_QP: NDArray[Any], looked_QP: Mask, highest: float) -> bool:
+    """Whether a cell that a term looks at has a value below 0 or above the highest one."""
+    return bool((looked_QP & ((value_QP < 0) | (value_QP > highest))).any())
 
 
 NOTHING = Targets()

@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from mpr.catalogue import Parameters
 from mpr.corpora import Pin, Split, _own
-from mpr.formats import columns, hub, tevatron
+from mpr.formats import columns, hub, rlhn, tevatron
 from mpr.records import Group, Judgement, Passage, stable_hash
 
 Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
@@ -66,12 +66,17 @@ class Rows(Parameters):
         return self
 
 
+_WITH_TEXTS = ("columns", "inline", "rlhn")
+
+
 class Records(Rows, _own.Held):
     """Rows that are questions or training records."""
 
-    form: Literal["inline", "referring", "columns", "questions"]
-    """`inline`: records with texts; `referring`: records with passage ids; `columns`: texts in columns that `columns`
-    names; `questions`: no positives."""
+    form: Literal["inline", "rlhn", "referring", "columns", "questions"]
+    """`inline`: records with texts; `rlhn`: those of RLHN, with a `subset`; `referring`: records with passage ids;
+    `columns`: texts in columns that `columns` names; `questions`: no positives."""
+    subset: str | None = None
+    """For `rlhn`: only the rows of this data set; null: all."""
     tier: Literal["gold", "answer_match", "cross_encoder", "llm", "generated", "augmented"] = "gold"
     """Who chose the positives."""
     answers: Literal["string", "regex"] = "string"
@@ -88,7 +93,7 @@ class Params(Parameters):
 
     @model_validator(mode="after")
     def _fit(self) -> Params:
-        texts = {name: one.form in ("columns", "inline") for name, one in self.splits.items()}
+        texts = {name: one.form in _WITH_TEXTS for name, one in self.splits.items()}
         if problem := _own.problem(self.passages, self.splits, texts):
             raise ValueError(problem)
         return self
@@ -107,12 +112,12 @@ class Collection(_own.Collection):
             trains=found.form != "questions",
             judged=found.form == "columns",
             regex=found.answers == "regex",
-            inline=found.form == "inline",
+            inline=found.form in ("inline", "rlhn"),
             sources=() if found.form == "questions" else (columns.SOURCE,),
         )
 
     def brings_texts(self, split: str) -> bool:
-        return self.params.splits[split].form in ("columns", "inline")
+        return self.params.splits[split].form in _WITH_TEXTS
 
     @property
     def pins(self) -> tuple[Pin, ...]:
@@ -136,6 +141,8 @@ class Collection(_own.Collection):
             read = hub.read_questions(columns=found.plain, regex=regex, **found.place())
             return (Group(question) for question in read)
         labels = tevatron.Labels(found.tier, found.tier, columns.SOURCE, regex=found.answers == "regex")
+        if found.form == "rlhn":
+            return rlhn.groups(hub.read_rows(**found.place()), found.repo, found.subset, labels)
         return hub.read_groups(labels=labels, **found.place())
 
     def judgements(self, split: str) -> Iterator[Judgement]:

@@ -21,6 +21,7 @@ from mpr.formats import (
     msmarco,
     pos_neg,
     questions_jsonl,
+    rlhn,
     squad,
     tables,
     tevatron,
@@ -44,10 +45,15 @@ _QUESTIONS: dict[str, Callable[..., Iterator[Question]]] = {
     "questions": questions_jsonl.read_questions,
 }
 _TEXTS = ("pos_neg", "anchors", "columns")  # texts without ids, which are passages of the corpus
-_WITH_FIELDS = ("dpr_json", "tevatron", "tevatron_inline", "candidates", "questions", "beir", "pos_neg", "anchors")
-_INLINE = ("dpr_json", "tevatron_inline")
-_LISTED = {"dpr_json": ("bm25", "random"), "tevatron": ("bm25",), "tevatron_inline": ("bm25",), "candidates": ("bm25",)}
-_TRAINS = ("dpr_json", "tevatron", "tevatron_inline", "candidates", "squad", *_TEXTS)
+_WITH_FIELDS = (
+    "dpr_json", "tevatron", "tevatron_inline", "rlhn", "candidates", "questions", "beir", "pos_neg", "anchors",
+)  # fmt: skip
+_INLINE = ("dpr_json", "tevatron_inline", "rlhn")
+_LISTED = {
+    "dpr_json": ("bm25", "random"),
+    **dict.fromkeys(("tevatron", "tevatron_inline", "rlhn", "candidates"), ("bm25",)),
+}
+_TRAINS = ("dpr_json", "tevatron", "tevatron_inline", "rlhn", "candidates", "squad", *_TEXTS)
 
 
 class Corpus(Parameters):
@@ -84,15 +90,17 @@ class Questions(_own.Held):
     file: str
     """Questions, or whole training records."""
     format: Literal[
-        "dpr_json", "dpr_qa", "tevatron", "tevatron_inline", "candidates", "questions", "beir", "msmarco", "squad",
-        "pos_neg", "anchors", "columns",
+        "dpr_json", "dpr_qa", "tevatron", "tevatron_inline", "rlhn", "candidates", "questions", "beir", "msmarco",
+        "squad", "pos_neg", "anchors", "columns",
     ]  # fmt: skip
-    """`pos_neg`, `anchors`, `columns`: texts of questions, positives and negatives; `dpr_json`, `tevatron_inline`:
-    records with texts and ids; `tevatron`, `candidates`: records with passage ids; `dpr_qa`, `questions`: questions
-    with answers; `beir`, `msmarco`: questions for `judgements`."""
+    """`pos_neg`, `anchors`, `columns`: texts of questions, positives and negatives; `dpr_json`, `tevatron_inline`,
+    `rlhn`: records with texts and ids; `tevatron`, `candidates`: records with passage ids; `dpr_qa`, `questions`:
+    questions with answers; `beir`, `msmarco`: questions for `judgements`."""
     columns: dict[str, str | tuple[str, ...]] | None = None
     """For `columns`: `question` and `positives` -> columns; also `negatives`, `positive_scores`, `negative_scores`,
     `id`. Positives and negatives may be in several columns."""
+    subset: str | None = None
+    """For `rlhn`: only the rows of this data set; null: all."""
     ignore: tuple[str, ...] = ()
     """For files of JSON objects: further fields of an object, which are not read."""
     sha256: Checksum | None = None
@@ -117,6 +125,8 @@ class Questions(_own.Held):
             raise ValueError("`format: columns` and `columns` go together")
         if self.ignore and self.format not in _WITH_FIELDS:
             raise ValueError(f"ignore: a file of format {self.format} has no fields to be left out")
+        if self.subset is not None and self.format != "rlhn":
+            raise ValueError("subset: only a file of format rlhn tells data sets apart")
         if self.columns is not None:
             columns.Columns.of(self.columns)
         return self
@@ -207,6 +217,8 @@ class Collection(_own.Collection):
             return dpr_json.read_groups(path, regex=regex, ignore=found.ignore)
         if found.format in ("tevatron", "tevatron_inline"):
             return tevatron.read_groups(path, regex=regex, ignore=found.ignore)
+        if found.format == "rlhn":
+            return rlhn.read_groups(path, found.subset, ignore=found.ignore)
         if found.format == "candidates":
             return questions_jsonl.read_groups(path, ignore=found.ignore)
         if found.format == "squad":

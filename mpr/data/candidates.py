@@ -153,6 +153,11 @@ class CandidateTable(storage.Opened):
         return self.labelled.negatives
 
     @property
+    def has_anchors(self) -> bool:
+        """Whether it knows the scores of positives that were not proposed."""
+        return self.labelled.anchors is not None
+
+    @property
     def removed(self) -> Ragged:
         """What was taken out, with its `label`."""
         return self.labelled.removed

@@ -45,6 +45,8 @@ class Knowledge:
     """Those whose positives count."""
     removed: Mapping[str, Ragged] = field(default_factory=dict)
     """Of mined sources only."""
+    anchors: Mapping[str, PairScores] = field(default_factory=dict)
+    """Scores that a source gives to positives, proposed or not; of mined sources that were asked for them."""
     scores: Mapping[str, PairScores] = field(default_factory=dict)
     """Name of a target, such as `teacher_QP` -> the pairs whose value is known."""
     counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)

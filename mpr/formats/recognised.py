@@ -26,12 +26,15 @@ LOOKED_AT = 100  # rows
 _PLAIN = (  # all of these columns are there -> the format
     (("query", "pos"), "pos_neg"),
     (("anchor", "positive"), "anchors"),
+    (("positive_passages", "subset"), "rlhn"),
     (("positive_passages",), "tevatron_inline"),
     (("positive_document_ids",), "tevatron"),
     (("question", "positive_ctxs"), "dpr_json"),
     (("id", "question", "pos"), "candidates"),
 )
-_LISTS = {"pos_neg": SOURCE, "dpr_json": "bm25", "tevatron": "bm25", "tevatron_inline": "bm25", "candidates": "bm25"}
+_LISTS = {
+    "pos_neg": SOURCE, **dict.fromkeys(("dpr_json", "tevatron", "tevatron_inline", "rlhn", "candidates"), "bm25"),
+}  # fmt: skip
 _NEGATIVE = ("neg", "negative_passages", "negative_document_ids", "hard_negative_ctxs")
 
 

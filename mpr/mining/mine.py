@@ -32,7 +32,7 @@ from mpr.data.positives import PositiveIndex
 from mpr.data.questions import SplitStore
 from mpr.errors import DataError
 from mpr.metrics.answers import AnswerMatcher
-from mpr.recipe.keys import Recipe
+from mpr.recipe.keys import Recipe, declared
 from mpr.recipe.keys_draw import ANCHORED
 from mpr.runtime import processes
 from mpr.runtime.processes import ONE_PROCESS, Group
@@ -106,6 +106,7 @@ class Mined:
             {name: mined[name].negatives if name in mined else split.candidates(name) for name in proposed},
             recipe.tiers,
             {name: table.removed for name, table in mined.items()},
+            {name: table.anchors(split.positives) for name, table in mined.items() if table.has_anchors},
         )
         found, ground = replace(found, before=found), replace(ground_of(self.dataset, self.role), group=self.group)
         names = [label.name for label in recipe.labels]
@@ -140,8 +141,10 @@ class Mined:
 
 
 def anchored(recipe: Recipe) -> set[str]:
-    """Sources whose candidates a weight compares with positives, by their `as`."""
-    return {entry.from_ for entry in recipe.draw.negatives if entry.weight in ANCHORED}
+    """Sources whose candidates a weight or a label compares with positives, by their `as`."""
+    looked = [label for label in recipe.labels if declared(label, "LOOKS_AT_POSITIVES")]
+    labelled = {label.source for label in looked if getattr(label, "scores", None) is None}  # type: ignore[attr-defined]
+    return labelled | {entry.from_ for entry in recipe.draw.negatives if entry.weight in ANCHORED}
 
 
 def _filled(score_N: Any, source: sources.Source, question_N: Any, passage_N: Any) -> Any:

@@ -37,6 +37,17 @@ class Objective(Parameters):
         """Whether the passages of a row share a softmax."""
         return True
 
+    @property
+    def learns(self) -> dict[str, float]:
+        """Numbers of the objective that are learned with the model, by the names under which it takes them as
+        `learned`, and where they start."""
+        return {}
+
+    @property
+    def rows_apart(self) -> bool:
+        """Whether the loss is a sum over rows; otherwise it looks at all rows of a step together."""
+        return True
+
     def divisor(self, width: int) -> float:
         """What scores of vectors of this size are divided by: only the objective knows which of its keys say it.
 

@@ -104,7 +104,7 @@ def look_at_corpus(path: Path) -> tuple[Recognised, list[int]]:
 
 
 def _brings_texts(found: Recognised) -> bool:
-    return found.format in ("pos_neg", "anchors", "columns", "dpr_json", "tevatron_inline")
+    return found.format in ("pos_neg", "anchors", "columns", "dpr_json", "tevatron_inline", "rlhn")
 
 
 def _refuse_missing(path: Path, option: str) -> None:

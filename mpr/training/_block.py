@@ -57,12 +57,15 @@ class Found:
     """As the loss saw it: what was not in it before the questions were encoded is there now."""
     more: Mapping[str, Tensor] = field(default_factory=dict)
     """What else is logged of every step."""
+    parts: Mapping[str, Tensor] = field(default_factory=dict)
+    """The same, counted by this process alone and summed over processes."""
 
     @property
     def watched(self) -> dict[str, Tensor]:
         """Every term's value over the whole step, before its coefficient, and what else is logged of every step."""
         values = self.terms.values(self.sums).unbind()
-        return {**{f"loss_{name}": value for name, value in zip(self.terms.labels, values, strict=True)}, **self.more}
+        losses = {f"loss_{name}": value for name, value in zip(self.terms.labels, values, strict=True)}
+        return {**losses, **self.terms.watched, **self.more}
 
     def observed(self) -> dict[str, float]:
         """Numbers of this process's questions in one step, for the log; not of every step, as `pull` is not."""
@@ -154,12 +157,21 @@ def given_loss(
 
 def loss_of(seen: Seen, batch: Batch, terms: Terms, processes: int) -> Found:
     """The loss of the whole step, with the gradient of what this process has seen of it."""
+    before, seen = seen.negatives_OP, terms.guarded(seen, _everyones)
+    parts = {"cells_guarded": before.sum() - seen.negatives_OP.sum()} if terms.guards else {}
     part = terms(seen)
     whole = _over_processes(part, processes)
     own_loss = terms.total(part.sum_T, whole.weight_T)
     value = terms.total(whole.sum_T, whole.weight_T)
     loss = value + processes * (own_loss - own_loss.detach())
-    return Found(loss, terms, whole, _detached(seen), batch)
+    return Found(loss, terms, whole, _detached(seen), batch, parts=parts)
+
+
+def _everyones(own_OP: Tensor) -> Tensor:
+    """Rows of truth values of all processes, in their order."""
+    parts = [torch.empty_like(own_OP, dtype=torch.uint8) for _ in range(distributed.get_world_size())]
+    distributed.all_gather(parts, own_OP.to(torch.uint8).contiguous())
+    return torch.cat(parts).bool()
 
 
 def _over_processes(part: Sums, processes: int) -> Sums:
@@ -254,7 +266,9 @@ def cached_step(
     leaves = [side.requires_grad_() for side in (own_OD, own_ND) if side is not None]
     with torch.enable_grad():
         found = vector_loss(own_OD, own_ND, ready, terms, place, gather=gather)
-    gradients = torch.autograd.grad(found.loss, leaves)
+    numbers = list(terms.learned.values())
+    gradients = torch.autograd.grad(found.loss, [*leaves, *numbers])
+    gradients, of_numbers = gradients[: len(leaves)], gradients[len(leaves) :]
 
     # Each chunk again, with a graph, and the gradient of its vectors sent through it
     constant: set[str] = set()
@@ -270,6 +284,8 @@ def cached_step(
                 for made_ND, gradient_ND, rows in zip(vectors, gradients, (call.question, call.passage), strict=False)
                 if rows is not None
             ]
+            if is_last:
+                parts += [(number * wanted).sum() for number, wanted in zip(numbers, of_numbers, strict=True)]
             surrogate = torch.stack(parts).sum()
             if surrogate.requires_grad:
                 backward(surrogate)

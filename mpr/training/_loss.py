@@ -18,20 +18,21 @@ Shapes: O own questions of this process, Q questions and P passages of the block
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from mpr import objectives
+from mpr import catalogue, objectives
 from mpr.batches.targets import columns_of, seen_by
 from mpr.errors import RecipeError
 from mpr.models.towers import inner_products
 from mpr.models.transfer import sent
 from mpr.recipe.keys import Part
 
+ALWAYS = ("width", "learned")  # what an objective may need and every batch has
 TARGETS = ("teacher_QP", "live_QP", "lexical_QP", "grades_QP", "ranks_QP")
 """What a batch may hold for objectives that need it."""
 Objective = Callable[..., tuple[Tensor, Tensor]]
@@ -84,6 +85,25 @@ class Seen:
             torch.cat([self.negatives_OP, there_O1], dim=1),
         )
 
+    def whole(self, scores_OP: Tensor, columns: str) -> tuple[tuple[Tensor, Tensor, Tensor], float]:
+        """The same of all questions, with `scores_OP` for the own ones; and which part of them these are."""
+        masks, questions = (self.positives_QP, self.negatives_QP), len(self.positives_QP)
+        if columns != "all":
+            masks = seen_by(columns, *masks, self.own_QP)
+        if questions == len(scores_OP):
+            return (scores_OP, *masks), 1.0
+        assert self.question_QD is not None, "such a term needs the vectors of all questions"
+        scores_QP = inner_products(self.question_QD, self.passage_PD)
+        scores_QP = torch.cat([scores_QP[: self.own.start], scores_OP, scores_QP[self.own.stop :]])
+        return (scores_QP, *masks), len(scores_OP) / questions
+
+
+def learned_of(entries: Sequence[Part]) -> torch.nn.ParameterDict:
+    """The numbers of objectives that are learned with the model, by the number of the term and their name."""
+    starts = {f"{number}_{name}": start for number, entry in enumerate(entries)
+              for name, start in entry.learns.items()}  # type: ignore[attr-defined]  # fmt: skip
+    return torch.nn.ParameterDict({name: torch.nn.Parameter(torch.tensor([start])) for name, start in starts.items()})
+
 
 def targets_of(batch: Mapping[str, Any]) -> dict[str, Tensor]:
     """What a batch holds for objectives that need it."""
@@ -107,44 +127,86 @@ class Term:
     coefficient: float
     view: str
     columns: str = "all"
+    learned: Mapping[str, Tensor] = field(default_factory=dict)
+    """Its own numbers that are learned."""
+    apart: bool = True
+    """Whether it is a sum over rows; otherwise every process computes it from all rows, and has its share of it."""
 
     @classmethod
-    def of(cls, entry: Part, number: int) -> Term:
+    def of(cls, entry: Part, number: int, learned: Mapping[str, Tensor] | None = None) -> Term:
         coefficient, view = float(getattr(entry, "coefficient", 1.0)), str(getattr(entry, "view", "query"))
-        foreign = [target for target in getattr(entry, "needs", ()) if target != "width"]
+        foreign = [target for target in getattr(entry, "needs", ()) if target not in ALWAYS]
         if view == "positive" and foreign:
             what = f"'{entry.name}' needs {', '.join(foreign)}, which is about questions and passages"
             fix = "use `view: query`, or an objective that needs scores alone"
             raise RecipeError(what, key=f"objective.{number}.view", fix=fix)
-        return cls(entry.name, objectives.bound(entry.name, entry), coefficient, view, columns_of(entry))
+        own = {name: learned[f"{number}_{name}"] for name in entry.learns} if learned else {}  # type: ignore[attr-defined]
+        bound, apart = objectives.bound(entry.name, entry), bool(entry.rows_apart)  # type: ignore[attr-defined]
+        return cls(entry.name, bound, coefficient, view, columns_of(entry), own, apart)
 
     def __call__(self, seen: Seen, scores_OP: Tensor) -> tuple[Tensor, Tensor]:
         """Numerator and denominator over the rows of this process."""
-        width = seen.own_OD.shape[1]
+        width, learned = seen.own_OD.shape[1], {"learned": self.learned} if self.learned else {}
+        if not self.apart:
+            rows, part = seen.whole(scores_OP, self.columns)
+            sum_Q, weight_Q = self.objective(*rows, width=width, **learned, **seen.targets)
+            return part * sum_Q.sum(), part * weight_Q.sum()
         if self.view == "query":
             targets = {name: values_QP[seen.own] for name, values_QP in seen.targets.items()}
-            sum_O, weight_O = self.objective(*seen.rows(scores_OP, self.columns), width=width, **targets)
+            sum_O, weight_O = self.objective(*seen.rows(scores_OP, self.columns), width=width, **learned, **targets)
             return sum_O.sum(), weight_O.sum()
-        rows = _Anchors.of(seen)
-        sum_R, weight_R = self.objective(rows.scores_RC, rows.positives_RC, rows.negatives_RC, width=width)
-        return (sum_R * rows.share_R).sum(), (weight_R * rows.share_R).sum()
+        anchors = _Anchors.of(seen)
+        masks = anchors.positives_RC, anchors.negatives_RC
+        sum_R, weight_R = self.objective(anchors.scores_RC, *masks, width=width, **learned)
+        return (sum_R * anchors.share_R).sum(), (weight_R * anchors.share_R).sum()
 
 
 class Terms:
-    """All terms of a recipe."""
+    """All terms of a recipe, and the labels that decide in the step which negatives they see."""
 
-    def __init__(self, entries: Sequence[Part]) -> None:
+    def __init__(
+        self, entries: Sequence[Part], labels: Sequence[Part] = (), learned: Mapping[str, Tensor] | None = None
+    ) -> None:
         if not entries:
             raise RecipeError("no term", key="objective", fix="name at least one objective")
         self.first: Any = entries[0]
         """The one by whose scale scores are looked at."""
-        self.terms = tuple(Term.of(entry, number) for number, entry in enumerate(entries))
+        self.learned = dict(learned or {})
+        """Numbers of objectives that are learned: the parameters that `learned_of` made, or others in their place."""
+        self.terms = tuple(Term.of(entry, number, self.learned) for number, entry in enumerate(entries))
+        files = [(getattr(catalogue.find("labels", label.name), "in_step", None), label) for label in labels]
+        self.guards = tuple(partial(in_step, label) for in_step, label in files if in_step is not None)
         self._coefficients: dict[tuple[torch.dtype, torch.device], Tensor] = {}
 
     @property
     def need_all_questions(self) -> bool:
         """Whether a process needs the vectors of other processes' questions too."""
-        return any(term.view == "positive" for term in self.terms)
+        return any(term.view == "positive" or not term.apart for term in self.terms)
+
+    @property
+    def watched(self) -> dict[str, Tensor]:
+        """What is learned besides the model, as it is now."""
+        found = {}
+        for label, term in zip(self.labels, self.terms, strict=True):
+            for name, value in term.learned.items():
+                shown = (-value).exp() if name == "log_scale" else value
+                found[f"{label}_{'temperature' if name == 'log_scale' else name}"] = shown.detach().squeeze()
+        return found
+
+    def guarded(self, seen: Seen, everyone: Callable[[Tensor], Tensor]) -> Seen:
+        """Without the negatives that a label takes out in the step. Where a term looks at the relations of other
+        processes' questions, `everyone` brings what these decided of their own."""
+        if not self.guards:
+            return seen
+        negatives_OP, live_QP = seen.negatives_OP, seen.targets.get("live_QP")
+        live_OP = None if live_QP is None else live_QP[seen.own]
+        for guard in self.guards:
+            negatives_OP = guard(seen.scores_OP, seen.positives_OP, negatives_OP, live_OP)
+        if self.need_all_questions and len(negatives_OP) != len(seen.negatives_QP):
+            return replace(seen, negatives_QP=everyone(negatives_OP))
+        negatives_QP = seen.negatives_QP.clone()
+        negatives_QP[seen.own] = negatives_OP
+        return replace(seen, negatives_QP=negatives_QP)
 
     @cached_property
     def labels(self) -> tuple[str, ...]:

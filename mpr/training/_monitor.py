@@ -124,6 +124,9 @@ class StepSums:
         places, positive, available = (found.pop(name) for name in ("places", "positives", "positives_available"))
         found |= {"positives_seen": positive, "positives_available": available}
         found["positives_seen_share"] = positive / max(available, 1.0)
+        if guarded := found.get("cells_guarded", 0.0):  # they were negatives when the step was drawn
+            found |= {"cells_negative": found["cells_negative"] - guarded}
+            found |= {"cells_ignored": found["cells_ignored"] + guarded}
         cells = positive + found["cells_negative"] + found["cells_ignored"]
         found["ignored_share"] = found["cells_ignored"] / max(cells, 1.0)
         found["padding_share"] = 1.0 - found["tokens"] / max(places, 1.0)

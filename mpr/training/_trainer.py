@@ -183,6 +183,19 @@ class MultiPositiveTrainer(CommittedCheckpoints):
 
     # Loss
 
+    def create_optimizer(self, *arguments: Any, **named: Any) -> Any:
+        """What objectives learn themselves has its own learning rate, and no weight decay."""
+        is_new = self.optimizer is None
+        optimizer = super().create_optimizer(*arguments, **named)
+        if is_new and self.loss.rates:
+            own = {id(number) for number, _ in self.loss.rates}
+            for group in optimizer.param_groups:
+                group["params"] = [parameter for parameter in group["params"] if id(parameter) not in own]
+            for number, rate in self.loss.rates:
+                rate = self.args.learning_rate if rate is None else rate
+                optimizer.add_param_group({"params": [number], "lr": rate, "weight_decay": 0.0})
+        return optimizer
+
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
@@ -231,6 +244,7 @@ class MultiPositiveTrainer(CommittedCheckpoints):
             "examples": (ids_Q[found.seen.own] >= 0).sum(),
             "tokens": float(sum(lengths.measured(each)[lengths.SIZES][1].sum() for each in texts)),
             "places": float(sum(each["input_ids"].numel() for each in texts)),
+            **found.parts,
         }
         same = {**found.watched, **short}
         if self.recipe.scale.gather:  # every process counts the whole block

@@ -293,6 +293,10 @@ def _sharding(recipe: Recipe, environment: Mapping[str, str]) -> Iterator[Proble
         if recipe.scale.cache is not None and is_used:
             what = f"the gradient cache works on one process or under DDP, not under {name}"
             yield Problem(what, key="scale.cache", fix="launch with DDP, or remove scale.cache")
+        for number, term in enumerate(recipe.objective):
+            if is_used and getattr(term, "learns", {}):
+                what = f"'{term.name}' learns numbers that belong to no layer, which {name} does not look after"
+                yield Problem(what, key=f"objective[{number}].learn", fix="launch with DDP, or set learn: nothing")
     if is_on(environment, "ACCELERATE_USE_DEEPSPEED"):
         yield from _deepspeed(recipe, environment)
     if not fsdp:

@@ -32,7 +32,7 @@ from mpr.recipe.keys import DUAL_ENCODER, PACKED, Recipe
 from mpr.search.inference import Model
 from mpr.training import _block
 from mpr.training._block import Completed, Found
-from mpr.training._loss import Terms
+from mpr.training._loss import Terms, learned_of
 from mpr.training._negative_cache import NegativeCache, Stream
 
 
@@ -47,6 +47,9 @@ def built(dataset: Dataset) -> AnyModel:
     attention.use(_transformers(model), recipe.towers.attention)
     if recipe.scale.groups == PACKED:
         packing.prepare(_transformers(model))
+    numbers = learned_of(recipe.objective)
+    if len(numbers):
+        model.learned = numbers  # so that checkpoints, processes and the optimizer know them; no model folder has them
     return model
 
 
@@ -93,6 +96,8 @@ class StepLoss:
     """With `scale.cache`, forward and backward: (model, batch, autocast=, backward=) -> what was found."""
     cache: NegativeCache | None = None
     """Negatives of earlier steps; they belong to every checkpoint."""
+    rates: tuple[tuple[torch.nn.Parameter, float | None], ...] = ()
+    """What objectives learn themselves, and how fast; None: as fast as the model."""
 
 
 def loss_of(
@@ -103,12 +108,14 @@ def loss_of(
     device: torch.device,
 ) -> StepLoss:
     """The loss that the recipe's model has; `completed` brings what a collator cannot know."""
-    terms, wanted = Terms(recipe.objective), recipe.scale
+    terms, wanted = Terms(recipe.objective, recipe.labels, getattr(learner, "learned", None)), recipe.scale
+    rates = tuple((number, recipe.objective[int(name.split("_")[0])].learning_rate)  # type: ignore[attr-defined]
+                  for name, number in terms.learned.items())  # fmt: skip
     about: dict[str, Any] = {"terms": terms, "place": collator.place, "completed": completed}
     if isinstance(learner, CrossEncoder):
-        return StepLoss(partial(_block.pair_loss, **about))
+        return StepLoss(partial(_block.pair_loss, **about), rates=rates)
     if isinstance(learner, LateInteraction):
-        return StepLoss(partial(_block.late_interaction_loss, **about))
+        return StepLoss(partial(_block.late_interaction_loss, **about), rates=rates)
     if wanted.negative_cache is not None:
         assert isinstance(collator, Collator)
         cache = NegativeCache(wanted.negative_cache, learner.width, device)
@@ -116,12 +123,15 @@ def loss_of(
         return StepLoss(partial(Stream.of(cache, collator, temperature, seed).loss, terms=terms), cache=cache)
     about["gather"] = wanted.gather
     chunked = None if wanted.cache is None else partial(_block.cached_step, cache=wanted.cache, **about)
-    return StepLoss(partial(_block.block_loss, **about), chunked)
+    return StepLoss(partial(_block.block_loss, **about), chunked, rates=rates)
 
 
 def write(target: Path, model: AnyModel, dataset: Dataset, receipt: Mapping[str, Any]) -> None:
     """Commits the folder of a trained model."""
     start = dataset.models.start
+    if hasattr(model, "learned"):
+        terms = Terms(dataset.recipe.objective, learned=model.learned)
+        receipt = {**receipt, "learned": {name: float(value) for name, value in terms.watched.items()}}
     if isinstance(model, DualEncoder) and start is not None and contract.read(start).weights != "adapter":
         model.merge_adapters()  # they came on top of a whole model: no base has its weights
     computed = {"attention": ", ".join(sorted({attention.of(each) for each in _transformers(model)}))}

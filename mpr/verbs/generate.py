@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mpr.recipe.keys import Recipe
 
 _HOME = Path(".mpr")
+_UNSAID = {"answer_matches": False, "relevant": 1}  # what a label does not say that judges lists
 Who = Annotated[Path, typer.Option("--writer", help="Settings of a writer; docs/generation.md.", metavar="FILE")]
 To = Annotated[Path, typer.Option(help="The new folder for the file and its receipt.", metavar="FOLDER")]
 
@@ -23,7 +24,7 @@ def judge(
     writer: Who,
     to: To,
     source: Annotated[
-        str | None, typer.Option(help="The `as` of a source; default that of the recipe's label llm.", metavar="NAME")
+        str | None, typer.Option(help="The `as` of a source; default that of the label.", metavar="NAME")
     ] = None,
     window: Annotated[
         int | None, typer.Option(help="Candidates up to this rank; default the label's window.", metavar="K")
@@ -31,7 +32,14 @@ def judge(
     answer_matches: Annotated[
         bool | None, typer.Option(help="Also those that mining took out because they contain an answer.")
     ] = None,
-    prompt: Annotated[str, typer.Option(help="Version of the prompt.", metavar="NAME")] = "judge-yes-no-1",
+    prompt: Annotated[
+        str,
+        typer.Option(
+            help="Version of the prompt: judge-yes-no-1 or judge-graded-1 for the label llm, one passage at a time; "
+            "judge-relabel-1 for rlhn and judge-order-1 for arhn, all passages of a question at once.",
+            metavar="NAME",
+        ),
+    ] = "judge-yes-no-1",
     relevant: Annotated[
         int | None, typer.Option(help="Grade that counts as relevant for the figures of agreement.", metavar="GRADE")
     ] = None,
@@ -43,7 +51,7 @@ def judge(
 ) -> None:
     """Let a language model judge the candidates of training questions; a stopped run goes on, nothing is asked twice.
 
-    The label `llm` reads what is written. Example: mpr judge RECIPE --writer writer.yaml --to judged/bm25
+    A label llm, rlhn or arhn reads what is written. Example: mpr judge RECIPE --writer writer.yaml --to judged/bm25
     """
     from mpr import writing as writers
     from mpr.data.dataset import Dataset
@@ -62,7 +70,7 @@ def judge(
         planted=planted,
     )
     who, dataset = writers.of(writer), Dataset(found, home, quiet)
-    mine.Mined(dataset, until="llm").make()
+    mine.Mined(dataset, until=judging.label_of(found)).make()
     typer.echo(str(judging.judge(dataset, wanted, who, to)))
 
 
@@ -138,7 +146,10 @@ def _given(recipe: Recipe, option: Any, key: str, name: str) -> Any:
     """What the command line says, otherwise the recipe's label."""
     if option is not None:
         return option
-    label = next((each for each in recipe.labels if each.name == "llm"), None)
+    label = next((each for each in recipe.labels if hasattr(each, "judgements")), None)
     if label is None:
-        raise RecipeError("the recipe has no label llm that would say it", key=name, fix="add the label, or the option")
+        what = "the recipe has no label llm, rlhn or arhn that would say it"
+        raise RecipeError(what, key=name, fix="add the label, or the option")
+    if key in _UNSAID and not hasattr(label, key):
+        return _UNSAID[key]
     return getattr(label, key)

@@ -1,10 +1,11 @@
 """Judging: a writer reads candidates of a source with their question and says what is relevant.
 
-Judged are the candidates that the label `llm` looks at, and some known positives of every question, which the judge
-cannot tell from them: they show how good the judge is. The result is a store with one file of verdicts
-(`mpr/formats/verdicts.py`), in the order of questions and ranks, and a receipt: who judged with which prompt, how many
-answers had no grade, and how far the verdicts agree with what is known. A stopped run asks only what was not answered
-(`mpr/writing/_transcript.py`).
+Judged are the candidates that a label with `judgements` looks at (`llm`, `rlhn`, `arhn`), and some known positives of
+every question, which the judge cannot tell from them: they show how good the judge is. A prompt either asks about one
+passage, or about all of a question at once, where known positives may be shown as such; then they are not judged. The
+result is a store with one file of verdicts (`mpr/formats/verdicts.py`), in the order of questions and ranks, and a
+receipt: who judged with which prompt, how many answers had no grade, and how far the verdicts agree with what is known.
+A stopped run asks only what was not answered (`mpr/writing/_transcript.py`).
 
 Where the split has judgements, agreement is over judged pairs. Where only positives are known, all candidates count as
 not relevant, although many are relevant: then precision and kappa are lower bounds, and recall is the measure to use.
@@ -13,7 +14,7 @@ not relevant, although many are relevant: then precision and kappa are lower bou
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ from mpr.formats import verdicts
 from mpr.formats.verdicts import Verdict
 from mpr.labels import llm
 from mpr.mining import mine
+from mpr.recipe.keys import Recipe
+from mpr.runtime import randomness
 from mpr.writing import _transcript
 from mpr.writing._transcript import Writer
 from mpr.writing.prompts import Prompt
@@ -132,7 +135,7 @@ class Judged:
 
 def judge(dataset: Dataset, wanted: Wanted, writer: Writer, target: Path) -> Judged:
     """Writes the store `target`, or says what is in it if the same was judged before."""
-    known = mine.Mined(dataset, until="llm").knowledge
+    known = mine.Mined(dataset, until=label_of(dataset.recipe)).knowledge
     owner_N, passage_N, planted_N = _pairs(known, wanted)
     if not len(owner_N):
         raise DataError("there is nothing to judge", key=wanted.source, fix="see `mpr audit`, or widen the window")
@@ -150,12 +153,17 @@ def judge(dataset: Dataset, wanted: Wanted, writer: Writer, target: Path) -> Jud
     }
     if target.exists():
         return Judged(target / FILE, _transcript.same(target, KIND, receipt))
-    prompts = (
-        wanted.prompt.filled(question=split[owner].text, title=store[passage].title, text=store[passage].text)
-        for owner, passage in zip(owner_N.tolist(), passage_N.tolist(), strict=True)
-    )
-    replies = list(_transcript.answers(writer, prompts, len(owner_N), dataset.home, dataset.bar))
-    grades = [wanted.prompt.read(reply.text) for reply in replies]
+    asked = list(_asked(wanted.prompt, owner_N, planted_N))
+    prompts = (_filled(wanted.prompt, split, store, owner_N, passage_N, one) for one in asked)
+    answers = list(_transcript.answers(writer, prompts, len(asked), dataset.home, dataset.bar))
+    judged, grades, replies = [], [], []
+    for one, reply in zip(asked, answers, strict=True):
+        judged += one.listed
+        found = wanted.prompt.read(reply.text, len(one.listed)) if wanted.prompt.is_listed else None
+        single = [] if wanted.prompt.is_listed else [wanted.prompt.read(reply.text)]
+        grades += single or found or [None] * len(one.listed)
+        replies += [reply] * len(one.listed)
+    owner_N, passage_N, planted_N = owner_N[judged], passage_N[judged], planted_N[judged]
     model, names, questions = str(receipt["writer"]["model"]), store.ids(passage_N), split.ids
     lines = [
         Verdict(questions[owner], name, grade, reply.text, wanted.prompt.name, model, bool(planted))
@@ -167,14 +175,60 @@ def judge(dataset: Dataset, wanted: Wanted, writer: Writer, target: Path) -> Jud
         "planted": sum(one.planted for one in lines),
         "relevant": sum(n for grade, n in by_grade.items() if grade is not None and grade >= wanted.relevant),
         "unread": by_grade[None],
-        "cut": sum(reply.cut for reply in replies),
+        "cut": sum(reply.cut for reply in answers),
         "grades": {str(grade): count for grade, count in sorted(by_grade.items(), key=str)},
-        "answered by": dict(sorted(Counter(reply.model for reply in replies).items())),
+        "answered by": dict(sorted(Counter(reply.model for reply in answers).items())),
     }
     receipt |= _agreement(dataset, lines, wanted.relevant)
     with storage.stage(target, KIND, receipt) as stage, stage.open(FILE) as file:
         verdicts.write_verdicts(file, lines)
     return Judged(target / FILE, receipt)
+
+
+def label_of(recipe: Recipe) -> str:
+    """The label that will read the verdicts, before which candidates are as they are judged."""
+    return next((label.name for label in recipe.labels if hasattr(label, "judgements")), "llm")
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What one prompt asks about: places among the pairs."""
+
+    listed: list[int]
+    known: list[int]
+    """Shown as known, and not asked about."""
+
+
+def _asked(prompt: Prompt, owner_N: Any, planted_N: Any) -> Iterator[_Asked]:
+    """One passage at a time, or all of a question; where they are not shown apart, known positives stand among the
+    others in an order that does not tell."""
+    if not prompt.is_listed:
+        yield from (_Asked([place], []) for place in range(len(owner_N)))
+        return
+    for places in np.split(np.arange(len(owner_N)), np.flatnonzero(np.diff(owner_N)) + 1):
+        apart = prompt.known_apart & planted_N[places]
+        listed = places[~apart]
+        if not prompt.known_apart:
+            listed = listed[
+                np.argsort(randomness.bits(0, "listed", owner_N[listed], listed - places[0]), kind="stable")
+            ]
+        if len(listed) > verdicts.LARGEST:
+            what = f"{len(listed)} passages of a question are too many for one list"
+            raise DataError(what, key="--window", fix=f"judge at most {verdicts.LARGEST} of a question")
+        if len(listed):
+            yield _Asked(listed.tolist(), places[apart].tolist())
+
+
+def _filled(prompt: Prompt, split: Any, store: Any, owner_N: Any, passage_N: Any, asked: _Asked) -> str:
+    def shown(places: list[int]) -> str:
+        found = [store[int(passage_N[place])] for place in places]
+        return "\n\n".join(f"[{number}] {one.title}\n{one.text}" for number, one in enumerate(found, 1))
+
+    question = split[int(owner_N[asked.listed[0]])].text
+    if prompt.is_listed:
+        return prompt.filled(question=question, known=shown(asked.known), listed=shown(asked.listed))
+    passage = store[int(passage_N[asked.listed[0]])]
+    return prompt.filled(question=question, title=passage.title, text=passage.text)
 
 
 def _pairs(known: Knowledge, wanted: Wanted) -> tuple[Any, Any, Any]:

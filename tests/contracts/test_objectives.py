@@ -30,7 +30,10 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 KINDS = ("+----.-", "++-+--.", "--.----", "+++.+..", ".......", ".+--+--")
 WIDTH = 5
-SHIPPED = {"bce", "joint_lh", "kl", "lse_pair", "nll", "pairwise", "rand1_lh", "sum_marg_lh", "sup_con"}
+SHIPPED = {
+    "bce", "joint_lh", "kl", "lse_pair", "nll", "pairwise", "rand1_lh", "sum_marg_lh", "sup_con", "wasserstein",
+}  # fmt: skip
+GIVEN: dict[str, Any] = {"width": WIDTH, "learned": {"log_scale": torch.tensor([0.3]), "bias": torch.tensor([-0.6])}}
 
 
 def _choices(annotation: Any) -> tuple[Any, ...]:
@@ -117,7 +120,7 @@ def _run(name: str, params: catalogue.Parameters, block: Block) -> tuple[torch.T
     """Sums, weights, and the gradient of the total sum."""
     scores_QP = block.scores_QP.clone().requires_grad_()
     loss = objectives.load(name, **params.model_dump())
-    sum_Q, weight_Q = loss(scores_QP, block.positives_QP, block.negatives_QP, width=WIDTH, **block.targets)
+    sum_Q, weight_Q = loss(scores_QP, block.positives_QP, block.negatives_QP, **GIVEN, **block.targets)
     assert sum_Q.shape == weight_Q.shape == scores_QP.shape[:1]
     assert not weight_Q.requires_grad
     sum_Q.sum().backward()
@@ -137,7 +140,7 @@ def test_how_much_is_checked() -> None:
     counts = {name: len(_variants(name)) for name in NAMES}
     print(f"{len(NAMES)} objectives, {sum(counts.values())} variants: {counts}")
     assert min(counts.values()) >= 2
-    assert sum(counts[name] for name in SHIPPED) == 4 * 2 + 2 * (3 * 2 * 2 + 2 * 2 + 4 + 3 * 2 * 2 + 224)
+    assert sum(counts[name] for name in SHIPPED) == 5 * 2 + 2 * (40 + 2 * 2 + 4 + 3 * 2 * 2 + 224)
     for name in SHIPPED:
         model = catalogue.params("objectives", name)
         for key, field in model.model_fields.items():
@@ -344,7 +347,7 @@ def test_gradient_equals_finite_differences(name: str) -> None:
         loss = objectives.load(name, **params.model_dump())
 
         def sums(scores_QP: torch.Tensor, loss: Any = loss) -> torch.Tensor:
-            return loss(scores_QP, block.positives_QP, block.negatives_QP, width=WIDTH, **block.targets)[0]
+            return loss(scores_QP, block.positives_QP, block.negatives_QP, **GIVEN, **block.targets)[0]
 
         assert torch.autograd.gradcheck(sums, block.scores_QP.clone().requires_grad_(), fast_mode=False)
 
@@ -352,9 +355,15 @@ def test_gradient_equals_finite_differences(name: str) -> None:
 @each_file
 @pytest.mark.parametrize("sizes", [(1, 1, 1, 1, 1, 1), (2, 4)])
 def test_a_split_batch_is_the_whole_batch(name: str, sizes: tuple[int, ...]) -> None:
-    """Processes, micro-batches and cached chunks: sums and weights add up, and so do gradients."""
+    """Processes, micro-batches and cached chunks: sums and weights add up, and so do gradients. An objective that says
+    that it looks at all rows together is another one on parts of them."""
     block = Block()
     for params in _variants(name):
+        if not params.rows_apart:  # type: ignore[attr-defined]
+            whole, parts = _run(name, params, block), [_run(name, params, block.rows(one)) for one in ([0, 1], [3, 5])]
+            assert whole[1].sum() == pytest.approx(1.0)
+            assert abs(whole[0].sum() - sum(part[0].sum() for part in parts) / 2) > 1e-3
+            continue
         sum_Q, weight_Q, gradient_QP = _run(name, params, block)
         chunks = [_run(name, params, block.rows(part)) for part in torch.arange(6).split(list(sizes))]
         parts = [torch.cat([chunk[place] for chunk in chunks]) for place in range(3)]
@@ -365,7 +374,7 @@ def test_a_split_batch_is_the_whole_batch(name: str, sizes: tuple[int, ...]) -> 
 @each_file
 def test_a_missing_target_is_refused_by_name_and_no_other_is_needed(name: str) -> None:
     block = Block()
-    given = block.targets | {"width": WIDTH}
+    given = block.targets | GIVEN
     for params in _variants(name):
         needs = getattr(params, "needs", ())
         loss = objectives.load(name, **params.model_dump())
@@ -381,7 +390,7 @@ def test_a_missing_target_is_refused_by_name_and_no_other_is_needed(name: str) -
 def test_misshapen_input_is_refused(name: str) -> None:
     block, params = Block(), _variants(name)[0]
     loss = objectives.load(name, **params.model_dump())
-    given = types.MappingProxyType(block.targets | {"width": WIDTH})
+    given = types.MappingProxyType(block.targets | GIVEN)
     for scores_QP, positives_QP, negatives_QP, message in (
         (block.scores_QP, block.positives_QP[:3], block.negatives_QP, "positives_QP has shape"),
         (block.scores_QP, block.positives_QP, block.negatives_QP[:, :3], "negatives_QP has shape"),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -58,6 +60,89 @@ def test_labels_and_weights(name: str, tmp_path: Path, examined: Examined) -> No
         counts = mined.knowledge.counts[f"1 {name}"]
         assert all(counts.values()), counts
         examined(sum(counts.values()), f"pairs: {counts}", at_least=2)
+
+
+def trained(path: Path, *sets: str) -> tuple[Path, list[dict[str, Any]]]:
+    """The run of a recipe that is trained alone, and what it logged."""
+    more = [word for one in sets for word in ("--set", one)]
+    run = path.parent / "run"
+    said("mine", path, "--home", path.parent / "home", "--quiet", *more)
+    said("train", path, "--home", path.parent / "home", "--folder", run, "--quiet", *more)
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
+    return run, [line for line in lines if "loss" in line]
+
+
+def test_margin(tmp_path: Path, examined: Examined) -> None:
+    path = small("margin", tmp_path)
+    run, _ = trained(path)
+    storage.verify(run / "model", contract.KIND)
+    known = Mined(Dataset(read.load(path, ()), tmp_path / "home", quiet=True)).knowledge
+    rows, counts = known.positives.rows, known.counts["1 margin"]
+    gold_K = known.counting
+    score_K = known.anchors["bm25"].lookup(rows.owners(), rows.columns["passage"])[gold_K]
+    assert np.isfinite(score_K).all(), "the source scores positives that it did not propose, too"
+    table = known.of("bm25")
+    for owner, score in zip(table.owners(), table.columns["score"], strict=True):
+        assert score <= 0.95 * score_K[rows.owners()[gold_K] == owner].min() + 1e-4
+    assert counts["grey"] > 0
+    examined(counts["stay"], f"negatives that stay: {counts}", at_least=10)
+
+
+def test_guard(tmp_path: Path, examined: Examined) -> None:
+    _, logged = trained(small("guard", tmp_path), "labels.1.absolute=-0.2")
+    assert all(line["cells_guarded"] > 0 for line in logged)
+    assert all(line["cells_negative"] >= 0 for line in logged)
+    examined(int(sum(line["cells_guarded"] for line in logged)), "cells that the model itself took out", at_least=2)
+
+
+def test_bce_learned(tmp_path: Path) -> None:
+    """Both numbers move by Adam's first steps at their own rate, and the model's receipt has them as they ended."""
+    run, logged = trained(small("bce_learned", tmp_path), "training.lr_scheduler_type=constant",
+                          "training.warmup_steps=0")  # fmt: skip
+    assert [line["bce_bias"] for line in logged] == pytest.approx([-4.0, -4.0 + 1e-2], abs=2e-3)
+    found = storage.read_manifest(run / "model", contract.KIND).receipt["learned"]
+    assert found["bce_bias"] == pytest.approx(-4.0, abs=0.03)
+    assert found["bce_bias"] != logged[-1]["bce_bias"]
+    assert abs(found["bce_temperature"] - 0.1) > 1e-4
+
+
+def test_wasserstein(tmp_path: Path) -> None:
+    _, logged = trained(small("wasserstein", tmp_path))
+    assert all(0 < line["loss_wasserstein"] < 2 for line in logged)
+
+
+def _listed(prompt: str) -> int:
+    """Passages that a prompt asks about."""
+    return len(
+        re.findall(r"^\[\d+\] ", prompt.rpartition("andidates:\n" if "Known" in prompt else "Passages:\n")[2], re.M)
+    )
+
+
+def test_relabelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, examined: Examined) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = small("relabelled", tmp_path)
+    with ChatServer(lambda prompt: f"I compared.\nBetter: {_listed(prompt)}\nWorse: none") as server:
+        _written(path, server, "judge", "--prompt", "judge-relabel-1", "--to", "relabelled")
+        assert all("Known passages:\n[1] " in prompt for prompt in server.prompts)
+        asked = len(server.prompts)
+    trained(path)
+    counts = Mined(Dataset(read.load(path, ()), tmp_path / "home", quiet=True)).knowledge.counts["1 rlhn"]
+    assert counts["relabelled"] == counts["false negatives"] == asked
+    examined(asked, f"lists: {counts}", at_least=20)
+
+
+def test_ordered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, examined: Examined) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = small("ordered", tmp_path)
+    with ChatServer(lambda prompt: f"Order: {' > '.join(map(str, range(1, _listed(prompt) // 2 + 2)))}") as server:
+        _written(path, server, "judge", "--prompt", "judge-order-1", "--to", "ordered")
+        asked = len(server.prompts)
+    trained(path)
+    counts = Mined(Dataset(read.load(path, ()), tmp_path / "home", quiet=True)).knowledge.counts["1 arhn"]
+    assert counts["above"]
+    assert counts["below with an answer"]
+    assert not counts["unread"]
+    examined(asked, f"lists: {counts}", at_least=20)
 
 
 def test_faiss_index(tmp_path: Path) -> None:
@@ -148,6 +233,12 @@ def test_every_option_has_a_test() -> None:
         "faiss_index",
         "lora",
         "decoder",
+        "margin",
+        "guard",
+        "bce_learned",
+        "wasserstein",
+        "relabelled",
+        "ordered",
         "judged",
         "augmented",
         "generated",

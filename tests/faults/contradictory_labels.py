@@ -16,6 +16,10 @@ GROUPS = f"{{name: groups, source: bm25, depth: 9, relevant: 2, hard: 1, semi: 1
 LEXICAL = ("{name: bm25_score, k1: 0.9, b: 0.4, title: true, stopwords: none, stemmer: none, "
            "normalise: question_length}")  # fmt: skip
 ASKED = "{name: teacher_live, model: runs/colbert/model}"
+GUARD = "{name: guard, by: teacher_live, than: max, absolute: 0.1}"
+SELF_GUARD = GUARD.replace("teacher_live", "self")
+MARGIN = "{name: margin, source: bm25, window: 9, than: min, share: 0.95}"
+WASSERSTEIN = "objective=[{name: wasserstein}]"
 CROSS = LABEL.replace("[gold]", "[gold, cross_encoder]")
 DEM = "{name: pairwise, phi: hinge, target: lexical, target_factor: 0.1}"
 CACHE = "scale.negative_cache={size: 100, policy: lru}"
@@ -66,5 +70,21 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
         (WORLD, [f"labels=[{LABEL}, {TEACHER}, {ASKED}]",
                  "objective=[{name: pairwise, phi: square, target: teacher, columns: own}]"],
          "labels[2]", "scores every step for no term"),
+    ],
+    "whole steps fit": [
+        (WORLD, [WASSERSTEIN, "scale={processes: 2, gather: false}"], "objective[0]", "each process has its own alone"),
+        (WORLD, ["objective=[{name: wasserstein, view: positive}]"], "objective[0].view", "looks at rows of questions"),
+        (WORLD, [WASSERSTEIN, CACHE], "objective[0]", "remembered ones have none"),
+    ],
+    "guards fit": [
+        (WORLD, [f"labels=[{LABEL}, {GUARD}]"], "labels[1].by", "no label of this recipe asks a teacher"),
+        (NQ, [f"labels=[{LABEL}, {SELF_GUARD}]", CACHE], "labels[1]", "enter a loss as one score"),
+        (WORLD, [f"labels=[{LABEL}, {SELF_GUARD}]", "draw.negatives=[]", "draw.in_batch=false"],
+         "labels[1]", "there are no negatives in the step"),
+    ],
+    "margins fit": [
+        (TREC, [f"labels=[{LABEL}, {MARGIN}]"], "labels[1].source", "came with the records"),
+        (TREC, [f"labels=[{LABEL}, {MARGIN.replace('0.95', f'0.95, then: positive, tier: llm, {FILE}')}]"],
+         "labels[0].tiers", "does not count llm"),
     ],
 }  # fmt: skip

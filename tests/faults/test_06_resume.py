@@ -58,6 +58,27 @@ def test_resumed_with_a_negative_cache_is_uninterrupted(tmp_path: Path) -> None:
     assert any(entry.get("cache_staleness", 0.0) > 0 for entry in logged)
 
 
+def test_resumed_with_learned_numbers_and_a_guard_is_uninterrupted(tmp_path: Path) -> None:
+    """Temperature and bias are in the checkpoint with what the optimizer keeps of them; the guard has no state."""
+    path = training.recipe(tmp_path)
+    known = "siblings: ignore, shared: ignore, duplicates: ignore, doubtful: ignore"
+    options = (
+        f"labels=[{{name: known_positives, tiers: [gold, answer_match], {known}}},"
+        " {name: guard, by: self, than: max, absolute: 0.0}]",
+        "objective=[{name: bce, scaling: none, target: grades, learn: both, learning_rate: 0.1, bias: -1.0},"
+        " {name: wasserstein}]",
+    )
+    run(*training.launch(path, tmp_path / "whole", *options))
+    half = halfway(path, tmp_path / "whole", tmp_path / "half")
+    run(*training.launch(path, half.folder, *options))
+    assert training.weights(half.folder) == training.weights(tmp_path / "whole")
+    ends = [storage.read_manifest(folder / "model").receipt["learned"] for folder in (tmp_path / "whole", half.folder)]
+    assert ends[0] == ends[1]
+    assert abs(ends[0]["bce_bias"] + 1.0) > 0.1
+    logged = [json.loads(line) for line in half.metrics.read_text("utf-8").splitlines()]
+    assert any(entry.get("cells_guarded", 0.0) > 0 for entry in logged)
+
+
 def test_resumed_is_uninterrupted(finished: tuple[Path, Path], tmp_path: Path) -> None:
     path, whole = finished
     half = halfway(path, whole, tmp_path / "half")

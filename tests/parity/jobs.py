@@ -42,8 +42,28 @@ SPECS: dict[str, list[dict[str, Any]]] = {
         {"name": "pairwise", "phi": "square", "target": "teacher", "columns": "others", "coefficient": 0.75},
     ],
     "positives alone": [{"name": "joint_lh", "view": "positive"}],
+    "guarded": [{"name": "lse_pair"}],
+    "guarded pair": [{"name": "nll", "coefficient": 0.9}, {"name": "nll", "coefficient": 0.1, "view": "positive"}],
+    "guarded by a teacher": [{"name": "sum_marg_lh"}, {"name": "joint_lh", "view": "positive", "coefficient": 0.5}],
+    "learned and graded": [
+        {"name": "bce", "scaling": "none", "learn": "both", "bias": -1.0, "target": "grades", "highest": 2.0},
+        {"name": "bce", "scaling": "none", "learn": "bias", "view": "positive", "coefficient": 0.5},
+        {"name": "wasserstein", "coefficient": 3.0},
+    ],
     "given ranks": [{"name": "pairwise", "phi": "logistic", "weight": "drr", "ranks": "given", "reduce": "query_mean"}],
 }
+
+GUARDS: dict[str, dict[str, Any]] = {
+    "guarded": {"by": "self", "than": "mean", "absolute": -0.25},
+    "guarded pair": {"by": "self", "than": "min", "share": 1.1},
+    "guarded by a teacher": {"by": "teacher_live", "than": "max", "absolute": -1.5},
+}
+"""Specs of which a label takes negatives out in the step, and its keys."""
+
+
+def labels_of(spec: str) -> list[Any]:
+    """The labels of a recipe that act in the step."""
+    return [steps.label("guard", **GUARDS[spec])] if spec in GUARDS else []
 
 
 def entries_of(spec: str) -> list[list[Any]]:
@@ -64,13 +84,17 @@ def step(
     model: Any, batch: dict[str, Any], entries: list[Any], place: Place, sizes: Sizes = None, **options: Any
 ) -> float:
     """Loss of a step, whose gradient is added to the model's: in chunks if their sizes are given."""
-    gather, terms = options.pop("gather", True), Terms(entries)
+    gather, terms = options.pop("gather", True), _terms(model, entries, options.pop("labels", ()))
     if sizes is not None:
         cache = Cache(questions=sizes[0], passages=sizes[1])
         return float(_block.cached_step(model, batch, terms, place, cache, gather=gather, **options).loss)
     found = _block.block_loss(model, batch, terms, place, gather=gather, completed=options.get("completed"))
     options.get("backward", Tensor.backward)(found.loss)
     return float(found.loss.detach())
+
+
+def _terms(model: Any, entries: list[Any], labels: Any) -> Terms:
+    return Terms(entries, labels, getattr(getattr(model, "module", model), "learned", None))
 
 
 def plain(
@@ -142,9 +166,13 @@ def _each(
     completed: Any = None,
 ) -> list[Answer]:
     found = []
+    plain_model, bare = model, getattr(model, "module", model)
     for entries in entries_of(spec):
+        towers = steps.with_learned(bare, entries)
+        model = plain_model if towers is bare else DistributedDataParallel(towers) if place.world > 1 else towers
         model.zero_grad()
-        loss = step(model, batch, entries, place, sizes, gather=gather, completed=completed)
+        labels = labels_of(spec)
+        loss = step(model, batch, entries, place, sizes, gather=gather, completed=completed, labels=labels)
         found.append((loss, steps.gradient(model).numpy()))
     return found
 

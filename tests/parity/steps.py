@@ -6,13 +6,14 @@ texts, rows with different numbers of positives. Batches come from the real draw
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 import random
 import types
 import typing
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ from mpr.catalogue import Parameters
 from mpr.data.positives import PositiveIndex
 from mpr.data.tokens import PADDING
 from mpr.models import lengths
-from mpr.recipe.keys import ObjectivePart, Part
+from mpr.recipe.keys import LabelPart, ObjectivePart, Part
 from mpr.recipe.keys_draw import Draw
 from mpr.runtime.processes import ALONE, Place
 from mpr.storage.ragged import Ragged
@@ -39,6 +40,7 @@ QUESTIONS, PASSAGES, WORDS, WIDTH = 9, 30, 50, 6
 TIERS = ("gold", "answer_match")
 POLICY = policy_of(siblings="ignore", shared="positive", duplicates="ignore", doubtful="negative")
 ENTRY: Any = TypeAdapter(ObjectivePart)
+LABEL: Any = TypeAdapter(LabelPart)
 UNMASKED = policy_of(siblings="negative", shared="negative", duplicates="negative", doubtful="negative")
 
 
@@ -213,19 +215,35 @@ def relative_difference(found: Tensor, expected: Tensor) -> float:
 def whole_gradient(towers: nn.Module, batch: dict[str, Any], entries: list[Part]) -> tuple[float, Tensor]:
     """Loss and gradient of the step on one process, from the definitions and nothing of mpr/training/_loss.py or
     mpr/training/_block.py."""
+    towers = with_learned(towers, entries)
     loss = torch.zeros((), dtype=torch.float64)
-    for entry in entries:
-        total, weight = totals(towers, batch, entry)
+    for number, entry in enumerate(entries):
+        total, weight = totals(towers, batch, entry, number)
         loss = loss + entry.coefficient * total / weight  # type: ignore[attr-defined]
     towers.zero_grad()
     loss.backward()
     return float(loss.detach()), gradient(towers)
 
 
-def totals(towers: nn.Module, batch: dict[str, Any], entry: Part) -> tuple[Tensor, Tensor]:
+def with_learned(towers: nn.Module, entries: list[Part]) -> nn.Module:
+    """Towers that have what the objectives learn, in double precision; the same ones where that is nothing."""
+    starts = {f"{number}_{name}": start for number, entry in enumerate(entries)
+              for name, start in entry.learns.items()}  # type: ignore[attr-defined]  # fmt: skip
+    if not starts:
+        return towers
+    towers = copy.deepcopy(towers)
+    numbers = {name: nn.Parameter(torch.tensor([start], dtype=torch.float64)) for name, start in starts.items()}
+    towers.learned = nn.ParameterDict(numbers)
+    return towers
+
+
+def totals(towers: nn.Module, batch: dict[str, Any], entry: Part, number: int = 0) -> tuple[Tensor, Tensor]:
     """Numerator and denominator of one term over a block."""
     question_QD, passage_PD = towers(question=batch["question"], passage=batch["passage"])
     function = objectives.load(entry.name, **entry.model_dump(exclude={"name", "coefficient", "view", "columns"}))
+    if entry.learns:  # type: ignore[attr-defined]
+        own = {name: towers.learned[f"{number}_{name}"] for name in entry.learns}  # type: ignore[attr-defined, index]
+        function = partial(function, learned=own)
     view = _query_view if entry.view == "query" else _positive_view  # type: ignore[attr-defined]
     return view(function, question_QD, passage_PD, _part(batch, entry.columns))  # type: ignore[attr-defined]
 
@@ -270,6 +288,31 @@ def term(name: str, **options: Any) -> Part:
     """An entry of a recipe's `objective`."""
     part: Part = ENTRY.validate_python({"name": name, **options})
     return part
+
+
+def label(name: str, **options: Any) -> Part:
+    """An entry of a recipe's `labels`."""
+    part: Part = LABEL.validate_python({"name": name, **options})
+    return part
+
+
+def guarded(
+    towers: nn.Module, batch: dict[str, Any], by: str, than: str, absolute: float | None = None, share: float = 1.0
+) -> dict[str, Any]:
+    """The batch without the negatives that the label `guard` takes out, cell by cell."""
+    with torch.no_grad():
+        question_QD, passage_PD = towers(question=batch["question"], passage=batch["passage"])
+    scores = (question_QD @ passage_PD.T if by == "self" else batch["live_QP"]).tolist()
+    negatives_QP = batch["negatives_QP"].clone()
+    for row, line in enumerate(scores):
+        own = [score for score, is_own in zip(line, batch["positives_QP"][row].tolist(), strict=True) if is_own]
+        if not own:
+            continue
+        level = {"min": min(own), "mean": sum(own) / len(own), "max": max(own)}[than]
+        limit = level + absolute if absolute is not None else level - (1 - share) * abs(level)
+        for column, score in enumerate(line):
+            negatives_QP[row, column] &= score <= limit
+    return {**batch, "negatives_QP": negatives_QP}
 
 
 @cache

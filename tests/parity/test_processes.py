@@ -39,6 +39,12 @@ def groups(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int, Group
 
 def _whole(spec: str, number: int = 0, shared: bool = False, **options: Any) -> list[jobs.Answer]:
     towers, batch = steps.Towers(shared=shared), steps.with_targets(steps.collator(**options)([number]))
+    if spec in jobs.GUARDS:
+        drawn, batch = batch, steps.guarded(towers, batch, **jobs.GUARDS[spec])
+        taken = int(drawn["negatives_QP"].sum() - batch["negatives_QP"].sum())
+        assert 10 < taken < drawn["negatives_QP"].sum() - 10, (
+            f"{taken} cells taken out: the guard must decide something"
+        )
     found = [steps.whole_gradient(towers, batch, entries) for entries in jobs.entries_of(spec)]
     return [(loss, gradient.numpy()) for loss, gradient in found]
 

@@ -195,7 +195,7 @@ LISTED = ("grades_QP", "lexical_QP")  # known of candidates and positives, never
 SINGLE_POSITIVE = ("nll", "rand1_lh")
 
 
-ALWAYS_GIVEN = ("width",)  # targets that training passes to every objective
+ALWAYS_GIVEN = ("width", "learned")  # targets that training passes to every objective
 
 
 STEP_SEARCH_GIVES = ("ranks_QP",)  # and those that a search in every step finds
@@ -248,7 +248,8 @@ def augmented_counts(recipe: Recipe) -> Iterator[Finding]:
 def llm_counts(recipe: Recipe) -> Iterator[Finding]:
     """What is judged for money and then not counted would only be taken away from the negatives, in silence."""
     for label in recipe.labels:
-        if label.name == "llm" and not _counts(recipe, "llm"):
+        finds = declared(label, "TIER") == "llm" and getattr(label, "then", getattr(label, "above", "positive"))
+        if finds == "positive" and not _counts(recipe, "llm"):
             yield ("labels", 0, "tiers"), "does not count llm, the tier of what is judged relevant", "add it"
 
 
@@ -335,7 +336,7 @@ def labels_follow(recipe: Recipe) -> Iterator[Finding]:
             if not _counts(recipe, "cross_encoder"):
                 what = "does not count cross_encoder, the tier of what ce_above promotes"
                 yield ("labels", 0, "tiers"), what, "add it, or remove ce_above"
-        if label.name in ("ce_below", "groups") and source is not None:
+        if label.name in ("ce_below", "groups", "margin") and source is not None:
             thinned[source] = label.name
         for target in declared(label, "PROVIDES") if label.name != LABELLER else ():
             if target in given:
@@ -380,8 +381,54 @@ def targets_reach(recipe: Recipe) -> Iterator[Finding]:
 
 
 def step_teacher_is_asked(recipe: Recipe) -> Iterator[Finding]:
-    """It costs a forward of the whole step: only for a term that looks at its scores."""
-    label = recipe.step_teacher
-    if label is not None and not any(STEP_SCORES in getattr(term, "needs", ()) for term in recipe.objective):
+    """It costs a forward of the whole step: only for a term or a guard that looks at its scores."""
+    label, askers = recipe.step_teacher, (*recipe.objective, *recipe.labels)
+    if label is not None and not any(STEP_SCORES in getattr(asker, "needs", ()) for asker in askers):
         what, fix = "scores every step for no term of the objective", "set target: live in a term, or remove the label"
         yield ("labels", recipe.labels.index(label)), what, fix
+
+
+def whole_steps_fit(recipe: Recipe) -> Iterator[Finding]:
+    """An objective that looks at all rows of a step together needs them together."""
+    for number, term in enumerate(recipe.objective):
+        if getattr(term, "rows_apart", True):
+            continue
+        path: Path_ = ("objective", number)
+        if recipe.scale.processes > 1 and not recipe.scale.gather:
+            what = f"'{term.name}' compares all rows of a step, and each process has its own alone"
+            yield path, what, "set scale.gather: true, or scale.processes: 1"
+        if getattr(term, "view", "query") != "query":
+            yield (*path, "view"), f"'{term.name}' looks at rows of questions", "use view: query"
+        if recipe.scale.negative_cache is not None:
+            what = f"'{term.name}' needs the grade of every negative, remembered ones have none"
+            yield path, what, "remove scale.negative_cache"
+
+
+def guards_fit(recipe: Recipe) -> Iterator[Finding]:
+    """What a label needs to decide in the step."""
+    for number, label in enumerate(recipe.labels):
+        if label.name != "guard":
+            continue
+        path: Path_ = ("labels", number)
+        if STEP_SCORES in getattr(label, "needs", ()) and recipe.step_teacher is None:
+            yield (*path, "by"), "no label of this recipe asks a teacher in the step", "add teacher_live, or by: self"
+        if recipe.scale.negative_cache is not None:
+            what = "negatives of earlier steps enter a loss as one score, of which no part can be ignored"
+            yield path, what, "remove scale.negative_cache, or the label"
+        if not recipe.draw.negatives and not recipe.draw.in_batch:
+            yield path, "there are no negatives in the step", "draw some, or remove the label"
+
+
+def margins_fit(recipe: Recipe) -> Iterator[Finding]:
+    """A label that compares candidates with positives by the source's own scores needs a source that scores both."""
+    listed = {getattr(source, "as_", source.name) for source in recipe.sources if comes_with_records(source)}
+    for number, label in enumerate(recipe.labels):
+        tier = getattr(label, "tier", None)
+        if tier is not None and not _counts(recipe, tier):
+            what = f"does not count {tier}, the tier of what {label.name} finds"
+            yield ("labels", 0, "tiers"), what, "add it, or choose another tier"
+        if not declared(label, "LOOKS_AT_POSITIVES") or getattr(label, "scores", None) is not None:
+            continue
+        if getattr(label, "source", None) in listed:
+            what = "came with the records, which have no scores of positives"
+            yield ("labels", number, "source"), what, "name `scores`, or a source that is mined"

@@ -77,3 +77,56 @@ def test_refusals():
     mask_QP = torch.tensor([[True, False]])
     with pytest.raises(MprError, match="needs width"):
         objectives.load("bce", scaling="none", sqrt_width=True)(torch.zeros(1, 2), mask_QP, ~mask_QP)
+
+
+def test_graded_targets_are_torchs_loss_with_logits():
+    """torch's own binary cross-entropy with soft targets, over the pairs of a row."""
+    generator = torch.Generator().manual_seed(3)
+    scores_QP = 2 * torch.randn(4, 7, generator=generator, dtype=torch.float64)
+    grades_QP = torch.randint(0, 4, (4, 7), generator=generator).double()
+    positives_QP = grades_QP > 0
+    loss = objectives.load("bce", scaling="none", target="grades", highest=3.0, temperature=0.5, bias=-1.0)
+    sum_Q, _ = loss(scores_QP, positives_QP, ~positives_QP, grades_QP=grades_QP)
+    cells_QP = torch.nn.functional.binary_cross_entropy_with_logits(
+        scores_QP / 0.5 - 1.0, grades_QP / 3.0, reduction="none"
+    )
+    torch.testing.assert_close(sum_Q, cells_QP.sum(dim=1))
+
+
+def test_what_is_learned_starts_at_the_constants_and_has_their_gradient():
+    """By finite differences of the constants themselves."""
+    generator = torch.Generator().manual_seed(4)
+    scores_QP = torch.randn(3, 5, generator=generator, dtype=torch.float64)
+    positives_QP = torch.rand(3, 5, generator=generator) < 0.4
+    options = {"scaling": "none", "temperature": 0.5, "bias": -1.0}
+
+    def value(**more):
+        loss = objectives.load("bce", **(options | more))
+        return loss(scores_QP, positives_QP, ~positives_QP)[0].sum().item()
+
+    learned = {
+        "log_scale": torch.tensor([log(2.0)], dtype=torch.float64, requires_grad=True),
+        "bias": torch.tensor([-1.0], dtype=torch.float64, requires_grad=True),
+    }
+    loss = objectives.load("bce", **options, learn="both")
+    total = loss(scores_QP, positives_QP, ~positives_QP, learned=learned)[0].sum()
+    total.backward()
+    assert total.item() == pytest.approx(value(), rel=1e-12)
+    step = 1e-6
+    by_bias = (value(bias=-1.0 + step) - value(bias=-1.0 - step)) / (2 * step)
+    by_scale = (value(temperature=exp(-log(2.0) - step)) - value(temperature=exp(-log(2.0) + step))) / (2 * step)
+    assert learned["bias"].grad.item() == pytest.approx(by_bias, rel=1e-6)
+    assert learned["log_scale"].grad.item() == pytest.approx(by_scale, rel=1e-6)
+    with pytest.raises(RecipeError, match="needs learned"):
+        loss(scores_QP, positives_QP, ~positives_QP, learned={"bias": learned["bias"]})
+
+
+def test_keys_of_learning_that_do_nothing_are_refused():
+    for options, what in (
+        ({"scaling": "softmax", "learn": "bias"}, "go with"),
+        ({"scaling": "probability", "target": "grades"}, "go with"),
+        ({"scaling": "none", "highest": 3.0}, "does nothing"),
+        ({"scaling": "none", "learning_rate": 0.1}, "does nothing"),
+    ):
+        with pytest.raises(RecipeError, match=what):
+            objectives.load("bce", **options)

@@ -47,7 +47,7 @@ def test_keys_and_defaults():
             assert fields[key].is_required() if default == "required" else fields[key].default == _value(default)
     print(f"{len(sections)} objectives on the page")
     assert {name for name, _ in sections} <= set(catalogue.names("objectives"))
-    assert len(sections) == 9
+    assert len(sections) == 10
 
 
 def test_published_losses_are_valid_options():

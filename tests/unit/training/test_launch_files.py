@@ -129,6 +129,12 @@ def test_the_remedy_for_another_precision_works(tmp_path: Path) -> None:
         (
             "ACCELERATE_USE_FSDP",
             "true",
+            ("objective=[{name: bce, scaling: none, learn: bias}]",),
+            "which FSDP does not look after",
+        ),
+        (
+            "ACCELERATE_USE_FSDP",
+            "true",
             ("refresh={every: 9}", *OWN),
             "encodes with its own weights, which FSDP cuts up",
         ),

@@ -15,6 +15,8 @@ from tests.conftest import Examined
 WORDINGS = {
     "judge-yes-no-1": "ccfe92320acde77b",
     "judge-graded-1": "3ba31405e84a4534",
+    "judge-relabel-1": "c415d91c7667c68e",
+    "judge-order-1": "d20f2e1057a47b1f",
     "questions-1": "f471c97d25a0d367",
     "questions-bare-1": "5ac0db4070b42179",
     "paraphrase-1": "74e2284b88feeab9",
