@@ -155,7 +155,9 @@ def _late_interaction(target: Path) -> None:
 def _vectors(target: Path) -> None:
     """A store of vectors: shards that are committed one by one, then all of them under one name."""
     work = vectors.Unfinished(target, {"model": "small"}, 2, 3, "float16")
-    with work.held():
+    with work.held() as is_missing:
+        if not is_missing:
+            raise StorageError("already exists", where=str(target))
         for shard in work.missing():
             numbers = np.arange(12, dtype=np.float32).reshape(4, 3) + 12 * shard
             work.add(shard, np.arange(4) + 4 * shard, numbers)

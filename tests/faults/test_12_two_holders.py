@@ -77,7 +77,10 @@ def _seconds(stamp: str) -> float:
 
 
 @pytest.mark.parametrize("name", ARTEFACTS)
-def test_second_is_refused_and_dead_holder_replaced(tmp_path: Path, name: str, examined: Examined) -> None:
+def test_second_is_refused_and_dead_holder_replaced(
+    tmp_path: Path, name: str, examined: Examined, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "waits", False)
     golden = finish(name, tmp_path / "golden")
     target, began = tmp_path / "run" / "target", time.time()
     with _holder(name, target) as (process, _):

@@ -115,7 +115,8 @@ def test_broken_at_an_operation_on_the_disk(
     examined(tries, "operations that broke", at_least=50 // stride)
 
 
-def test_one_at_a_time_and_damage_is_found(tmp_path: Path) -> None:
+def test_one_at_a_time_and_damage_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "waits", False)
     writer = Small()
     with closing(_transcript.answers(writer, ["a", "b"], 2, tmp_path, silent)) as replies:
         next(replies)
