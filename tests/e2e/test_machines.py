@@ -98,8 +98,5 @@ def test_two_machines_train_the_weights_of_one(
     assert "trained:" not in said.read_text("utf-8")
     one, two = (load_file(recipe.parent / f"{alone}-{name}{weights}") for name in ("one", "two"))
     assert sorted(one) == sorted(two)
-    other = [
-        f"{name}: {float((one[name] - two[name]).abs().max()):.0e}" for name in one if not one[name].equal(two[name])
-    ]
-    assert not other
-    examined(len(one), "weights of two machines with a process each, and of one with two", at_least=30)
+    assert [name for name in one if not one[name].equal(two[name])] == []
+    examined(len(one), "weights of two machines with a process each, and of one with two", at_least=20)
