@@ -70,7 +70,7 @@ check: setup
 	$(BIN)/mpr leaderboard build --check
 
 faults: setup
-	$(BIN)/python -m pytest -n auto --dist loadfile tests/faults tests/e2e tests/attack tests/unit/recipe -m "slow or not slow"
+	$(BIN)/python -m pytest -n auto --dist loadfile tests/faults tests/e2e tests/attack tests/device tests/unit/recipe -m "slow or not slow"
 
 ATTACK_SEED ?= 0
 attack: setup
