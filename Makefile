@@ -51,11 +51,11 @@ test: setup
 test-small: setup
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "small and not slow"
 
-# Direct dependencies in their oldest allowed versions, in an environment of their own.
+# Direct dependencies in their oldest allowed versions, in an environment of their own; not the locked torch.
 FLOOR := $(VENV)-floor
 test-floor: setup
 	$(PYTHON) -m venv $(FLOOR)
-	$(BIN)/uv pip install --quiet --python $(FLOOR)/bin/python --resolution lowest-direct --editable . --group test
+	$(BIN)/uv pip install --quiet --no-config --python $(FLOOR)/bin/python --resolution lowest-direct --editable . --group test
 	$(FLOOR)/bin/python -m pytest -n auto --dist loadfile -m "small and not slow"
 
 check: setup

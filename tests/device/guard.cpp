@@ -17,8 +17,9 @@ struct Guard final : c10::impl::NoOpDeviceGuardImpl<c10::DeviceType::CUDA> {
 Guard guard;
 c10::impl::DeviceGuardImplRegistrar registered(c10::DeviceType::CUDA, &guard);
 
-struct Hooks : at::CUDAHooksInterface {
-  explicit Hooks(at::CUDAHooksArgs) {}
+// torch asks its registry for hooks of this very name.
+struct CUDAHooks : at::CUDAHooksInterface {
+  explicit CUDAHooks(at::CUDAHooksArgs) {}
   void init() const override {}
   bool isBuilt() const override { return true; }
   bool isAvailable() const override { return true; }
@@ -36,6 +37,6 @@ struct Hooks : at::CUDAHooksInterface {
 }  // namespace
 
 namespace at {
-using ::Hooks;
-REGISTER_CUDA_HOOKS(Hooks)
+using ::CUDAHooks;
+REGISTER_CUDA_HOOKS(CUDAHooks)
 }  // namespace at

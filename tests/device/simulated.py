@@ -8,7 +8,7 @@ What counts as a wait: reading a number or a tensor back, results whose size dep
 truth values), and copies to the device that are not both from pinned memory and `non_blocking`. It says nothing about
 speed, precision, memory, or several GPUs.
 
-Importing this module changes torch for the whole process: tests do so in a process of their own.
+`begin` changes torch for the whole process: tests do so in a process of their own, whose environment names the library.
 """
 
 from __future__ import annotations
@@ -23,11 +23,14 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
-
 LIBRARY = "MPR_SIMULATED_GPU"  # names the compiled guard.cpp
+if LIBRARY in os.environ:  # before torch, which asks once what there is
+    ctypes.CDLL(os.environ[LIBRARY], mode=ctypes.RTLD_GLOBAL)
+
+import torch  # noqa: E402
+from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
+from torch.utils._pytree import tree_leaves, tree_map  # noqa: E402
+
 CUDA = torch.device("cuda:0")
 aten = torch.ops.aten
 
@@ -219,7 +222,7 @@ _tensor, _as_tensor, _to = torch.tensor, torch.as_tensor, torch.nn.Module.to
 
 def begin() -> None:
     """From now on there is a GPU."""
-    ctypes.CDLL(os.environ[LIBRARY], mode=ctypes.RTLD_GLOBAL)
+    assert LIBRARY in os.environ
     cuda: Any = torch.cuda
     cuda._lazy_init, cuda._initialized = lambda: None, True
     cuda.get_rng_state, cuda.set_rng_state = (

@@ -7,6 +7,8 @@ made once has been made, and in the others together with validation.
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import Any
 
 from tests.device import simulated
 
+TEACHER = "--teacher"
 SELF = "{name: dense, as: own, model: self, depth: 6, dtype: %s, compute: float32%s}"
 KNOWN = (
     "{name: known_positives, tiers: [gold, answer_match], siblings: ignore, shared: ignore, duplicates: ignore, "
@@ -32,7 +35,11 @@ LIVE = (
 )
 KINDS: dict[str, tuple[str, ...]] = {
     "plain": (),
-    "two towers, accumulation": ("towers.share=false", "training.gradient_accumulation_steps=2"),
+    "two towers, accumulation": (
+        "towers.share=false",
+        "training.gradient_accumulation_steps=2",
+        "training.per_device_train_batch_size=1",
+    ),
     "recomputed activations": ("training.gradient_checkpointing=true",),
     "bce": ("objective=[{name: bce, scaling: probability, temperature: 0.3}, {name: joint_lh, coefficient: 0.5}]",),
     "gradient cache": ("scale.cache={questions: 1, passages: 2}",),
@@ -56,23 +63,42 @@ COMMON = (
     "scale.groups=auto",
 )
 VALIDATED = (
-    "validation={split: train, questions: 4, candidates: 2}",
+    "validation={split: dev, questions: 2, candidates: 1}",
     "training.eval_strategy=steps",
     "training.eval_steps=2",
 )
+
+
+DEV = [
+    {"id": "d0", "question": "Who wrote the novel?", "answers": ["Ana Brel"], "pos": ["p5"], "neg": ["p9"]},
+    {"id": "d1", "question": "What do towns have?", "answers": ["walls"], "pos": ["p11"], "neg": ["p8"]},
+]
+
+
+def recipe_in(folder: Path) -> Path:
+    """The small collection of the tests with two questions to validate with, for four updates."""
+    from tests.e2e import collection
+
+    path = collection.write(folder)
+    (folder / "dev.jsonl").write_text("".join(json.dumps(row) + "\n" for row in DEV), "utf-8")
+    text = path.read_text("utf-8").replace("  num_train_epochs: 1\n", "  max_steps: 4\n")
+    split = "      dev: {file: dev.jsonl, format: candidates, questions: 2}\n"
+    path.write_text(text.replace("      test: {file", f"{split}      test: {{file"), "utf-8")
+    return path
+
+
+def asked_of(kind: str, folder: Path) -> list[str]:
+    """The settings of a kind."""
+    validated = () if kind in ("cross-encoder", "late interaction") else VALIDATED
+    return [each.replace("TEACHER", str(folder / "teacher")) for each in (*COMMON, *validated, *KINDS[kind])]
 
 
 def trained(kind: str, folder: Path) -> dict[str, Any]:
     from mpr.recipe import read
     from mpr.training import _trainer, learner
     from mpr.training.launch import Launch, run
-    from tests.e2e import collection
 
-    path = collection.write(folder / "data")
-    text = path.read_text("utf-8").replace("  num_train_epochs: 1\n", "  max_steps: 4\n")
-    path.write_text(text, "utf-8")
-    asked = [*COMMON, *(() if kind in ("cross-encoder", "late interaction") else VALIDATED), *KINDS[kind]]
-    asked = [each.replace("TEACHER", str(folder / "teacher")) for each in asked]
+    path = recipe_in(folder / "data")
     found: dict[str, Any] = {"updates": 0}
     steps: list[Counter[str]] = []
     step = _trainer.MultiPositiveTrainer.training_step
@@ -95,7 +121,10 @@ def trained(kind: str, folder: Path) -> dict[str, Any]:
     written: Any = learner
     kept, written.write = learner.write, lambda *of: None
     try:
-        run(read.load(path, tuple(asked)), Launch(folder / "home", folder / kind.replace(" ", "-"), quiet=True))
+        run(
+            read.load(path, tuple(asked_of(kind, folder))),
+            Launch(folder / "home", folder / kind.replace(" ", "-"), quiet=True),
+        )
     finally:
         trainer.training_step, trainer._get_grad_norm, written.write = step, look, kept
     found["updates"], found["last"] = len(steps), dict(steps[-2])  # the last one is logged: its numbers are read
@@ -109,9 +138,15 @@ def main() -> None:
     from accelerate import Accelerator
     from transformers import TrainingArguments
 
+    from mpr.search import _first_pass
+
+    if sys.argv[2:] == [TEACHER]:
+        return _teacher(folder)
     if "live teacher" in sys.argv[2:]:
-        _teacher(folder)
+        there = {name: value for name, value in os.environ.items() if name != simulated.LIBRARY}
+        subprocess.run([sys.executable, "-m", "tests.device.trainings", str(folder), TEACHER], env=there, check=True)
     simulated.begin()
+    _first_pass.INTO_32_BITS = False  # the processor has no such product
     device = property(lambda self: simulated.CUDA)
     TrainingArguments.device = Accelerator.device = device  # type: ignore[assignment, method-assign]
     torch.set_num_threads(1)

@@ -209,6 +209,7 @@ def test_a_search_in_every_step_is_asked_first(tmp_path: Path) -> None:
     source = "{name: dense, as: own, model: self, depth: 6, dtype: float32, compute: float32, index: exact}"
     live = (
         "towers.share=false", "towers.train=question", f"sources=[{source}]", "draw.in_batch=false",
+        "draw.positives={policy: all, append: if_none_retrieved}",
         "draw.negatives=[{from: own, all: true, weight: top, short: fewer}]",
         "objective=[{name: pairwise, phi: logistic, weight: drr, ranks: given, cut: 6, reduce: query_mean}]",
     )  # fmt: skip
