@@ -136,7 +136,8 @@ def _apart(
     causal = bool(getattr(module, "is_causal", True) if is_causal is None else is_causal)
     parts = []
     for piece, shape in _pieces(text_lengths):
-        texts = (part_1HTD[0, :, piece].unflatten(1, shape).transpose(0, 1) for part_1HTD in (query, key, value))
+        rows = (part_1HTD[0, :, piece] for part_1HTD in (query, key, value))
+        texts = (part_HTD.reshape(len(part_HTD), *shape, -1).transpose(0, 1) for part_HTD in rows)
         mask = _near(shape[1], sliding_window, causal, query.device) if sliding_window else None
         found, _ = sdpa_attention_forward(module, *texts, mask, is_causal=causal, **more)
         parts.append(found.flatten(0, 1))
@@ -159,6 +160,6 @@ def _pooled(hidden_TD: Tensor, length_N: Sequence[int], pooling: str) -> Tensor:
         hidden_TD = hidden_TD.to(torch.promote_types(hidden_TD.dtype, torch.float32))
         parts = []
         for piece, shape in _pieces(length_N):
-            texts_NLD = hidden_TD[piece].unflatten(0, shape)
+            texts_NLD = hidden_TD[piece].reshape(*shape, -1)
             parts.append(texts_NLD.mean(dim=1) if pooling == "mean" else texts_NLD[:, 0 if pooling == "cls" else -1])
         return torch.cat(parts)

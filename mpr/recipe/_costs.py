@@ -164,7 +164,7 @@ def training_flops(recipe: Recipe, backbone: Backbone, offered: Collection | Non
     if passages is None or steps is None or questions is None:
         return None
     forward = encoded_questions(recipe, questions) * forward_flops(backbone, recipe.towers.question_length)
-    length = recipe.towers.passage_length
+    length: float = recipe.towers.passage_length
     if offered is not None and recipe.scale.groups == PACKED:
         length = typical_tokens(recipe, offered)
     forward += passages * forward_flops(backbone, length)
