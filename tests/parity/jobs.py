@@ -159,12 +159,11 @@ def _each(
     completed: Any = None,
 ) -> list[Answer]:
     found = []
-    plain_model, bare = model, getattr(model, "module", model)
+    whole, bare = model, getattr(model, "module", model)
     for entries in entries_of(spec):
         towers = steps.with_learned(bare, entries)
-        if towers is bare:
-            model = plain_model
-        else:
+        model = whole
+        if towers is not bare:
             model = DistributedDataParallel(towers) if place.world > 1 else towers
         model.zero_grad()
         labels = labels_of(spec)
