@@ -111,13 +111,6 @@ def cached(rank: int, world: int, spec: str, number: int, sizes: tuple[int, int]
     return _each(wrapped(world, groups=groups), batch, spec, Place(rank, world), sizes)
 
 
-def packed(rank: int, world: int, spec: str, number: int, sizes: Sizes) -> list[Answer]:
-    """Real encoders, whose texts lie in one row without padding."""
-    batch = steps.with_targets(steps.collator(Place(rank, world))([number]))
-    towers = steps.transformers_of("packed")
-    return _each(DistributedDataParallel(towers) if world > 1 else towers, batch, spec, Place(rank, world), sizes)
-
-
 def apart(rank: int, world: int, spec: str, number: int, sizes: Sizes) -> list[Answer]:
     """Without gathering."""
     batch = steps.with_targets(steps.collator(Place(rank, world), gather=False)([number]))
@@ -166,10 +159,12 @@ def _each(
     completed: Any = None,
 ) -> list[Answer]:
     found = []
-    plain_model, bare = model, getattr(model, "module", model)
+    whole, bare = model, getattr(model, "module", model)
     for entries in entries_of(spec):
         towers = steps.with_learned(bare, entries)
-        model = plain_model if towers is bare else DistributedDataParallel(towers) if place.world > 1 else towers
+        model = whole
+        if towers is not bare:
+            model = DistributedDataParallel(towers) if place.world > 1 else towers
         model.zero_grad()
         labels = labels_of(spec)
         loss = step(model, batch, entries, place, sizes, gather=gather, completed=completed, labels=labels)
