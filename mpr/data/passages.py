@@ -41,7 +41,7 @@ def build(
 ) -> PassageStore:
     """Writes a store in one pass. A wrong count, an unusable record or a repeated id is refused, nothing is kept."""
     with storage.stage(target, KIND, receipt) as stage:
-        id_hashes, hashes = [], []
+        id_hashes, hashes = list[NDArray[np.uint64]](), list[NDArray[np.uint64]]()
         with stage.open("passages.arrow") as file, pa.ipc.new_file(file, _SCHEMA) as writer:
             for columns in _batches(_blocks(passages), id_hashes, hashes):
                 writer.write_batch(pa.record_batch(columns, schema=_SCHEMA))
@@ -143,7 +143,7 @@ def _are_blank(texts: Any) -> NDArray[np.bool_]:
         first = byte_N[np.minimum(offsets[:-1], len(byte_N) - 1)]
         for place in np.flatnonzero(~is_blank & ((first <= 32) | (first >= 127))).tolist():
             is_blank[place] = not str(texts[place]).strip()
-    return is_blank
+    return np.asarray(is_blank)
 
 
 def _hashes(values: Iterable[Any]) -> NDArray[np.uint64]:

@@ -81,8 +81,10 @@ def read_passages(path: str | os.PathLike[str], ignore: Sequence[str] = ()) -> P
 
 def _columns(data: bytes) -> Columns | None:
     found = passage_columns.of_json(data, _LINE)
-    empty = found is not None and ~sum(np.diff(passage_columns.parts(each)[0]) for each in found[1:]).astype(bool)
-    return None if np.any(empty) else found  # an empty passage is refused with its line
+    if found is None:
+        return None
+    sizes = [np.diff(passage_columns.parts(each)[0]) for each in (found.titles, found.texts)]
+    return found if (sizes[0] + sizes[1]).all() else None  # an empty passage is refused with its line
 
 
 @dataclass(frozen=True, slots=True)

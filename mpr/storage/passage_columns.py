@@ -131,7 +131,7 @@ def of_json(data: bytes, pattern: re.Pattern[bytes]) -> Columns | None:
     ]
     if None in found:
         return None
-    ids, titles, texts = zip(*found, strict=True)  # type: ignore[arg-type]
+    ids, titles, texts = zip(*found, strict=True)
     try:
         return _looked_at(Columns(text_array(ids), *(text_array([*map(_unescaped, each)]) for each in (titles, texts))))
     except ValueError:  # an escape that stands for no character
