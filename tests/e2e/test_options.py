@@ -166,6 +166,7 @@ def test_lora(tmp_path: Path) -> None:
     assert contract.read(tmp_path / "merged").weights != "adapter"
 
 
+@pytest.mark.slow  # tests/e2e/test_decoder.py has what is particular about it
 def test_decoder(tmp_path: Path) -> None:
     """The same with a small decoder, published in the precision in which it is held."""
     base = tiny_models.published(tmp_path / "base", "qwen3", dtype=torch.bfloat16)
