@@ -72,4 +72,5 @@ def in_step(
     there_O1 = positives_OP.any(dim=1, keepdim=True)
     above = params.absolute
     limit_O1 = limits(level_O1, None if above is None else -above, params.share)
-    return negatives_OP & ~((scores_OP > limit_O1) & there_O1)
+    kept_OP: Tensor = negatives_OP & ~((scores_OP > limit_O1) & there_O1)
+    return kept_OP

@@ -94,5 +94,5 @@ def _nuclear(matrix_QQ: Tensor) -> Tensor:
     """The sum of the singular values; one that is 0 has no gradient."""
     from torch.linalg import svdvals
 
-    square_Q = svdvals(matrix_QQ).square()
+    square_Q: Tensor = svdvals(matrix_QQ).square()
     return (square_Q / ((square_Q + SMOOTHED**2).sqrt() + SMOOTHED)).sum()

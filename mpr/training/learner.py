@@ -96,7 +96,7 @@ class StepLoss:
     """With `scale.cache`, forward and backward: (model, batch, autocast=, backward=) -> what was found."""
     cache: NegativeCache | None = None
     """Negatives of earlier steps; they belong to every checkpoint."""
-    rates: tuple[tuple[torch.nn.Parameter, float | None], ...] = ()
+    rates: tuple[tuple[torch.Tensor, float | None], ...] = ()
     """What objectives learn themselves, and how fast; None: as fast as the model."""
 
 
@@ -130,7 +130,8 @@ def write(target: Path, model: AnyModel, dataset: Dataset, receipt: Mapping[str,
     """Commits the folder of a trained model."""
     start = dataset.models.start
     if hasattr(model, "learned"):
-        terms = Terms(dataset.recipe.objective, learned=model.learned)
+        numbers: Any = model.learned
+        terms = Terms(dataset.recipe.objective, learned=numbers)
         receipt = {**receipt, "learned": {name: float(value) for name, value in terms.watched.items()}}
     if isinstance(model, DualEncoder) and start is not None and contract.read(start).weights != "adapter":
         model.merge_adapters()  # they came on top of a whole model: no base has its weights

@@ -156,7 +156,8 @@ def judge(dataset: Dataset, wanted: Wanted, writer: Writer, target: Path) -> Jud
     asked = list(_asked(wanted.prompt, owner_N, planted_N))
     prompts = (_filled(wanted.prompt, split, store, owner_N, passage_N, one) for one in asked)
     answers = list(_transcript.answers(writer, prompts, len(asked), dataset.home, dataset.bar))
-    judged, grades, replies = [], [], []
+    judged, replies = [], []
+    grades: list[int | None] = []
     for one, reply in zip(asked, answers, strict=True):
         judged += one.listed
         found = wanted.prompt.read(reply.text, len(one.listed)) if wanted.prompt.is_listed else None

@@ -36,7 +36,8 @@ class Prompt:
     name: str
     kind: Kind
     text: str
-    read: Callable[[str], Any]
+    read: Callable[..., Any]
+    """Of the answer; where all passages of a question are listed, of their number too."""
 
     @property
     def is_listed(self) -> bool:
