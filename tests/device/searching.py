@@ -16,7 +16,7 @@ from mpr.search.exact import DEVICE_SLACK, DeviceShare, Exact
 from tests.device import simulated
 from tests.unit.vectors_in_memory import brute_force, same
 
-COUNT, WIDTH, K, BUDGET = 5_000, 16, 20, 1 << 30
+COUNT, WIDTH, K, BUDGET = 120_000, 16, 20, 1 << 30
 TIGHT = (DEVICE_SLACK + 2_500_000) * 4 // 3  # room for little more than one block
 
 
@@ -26,7 +26,7 @@ def stored(folder: Path, dtype: str) -> tuple[vectors.VectorStore, Any]:
     work = vectors.Unfinished(folder / dtype, {"model": "m", "data": "d"}, 2, WIDTH, dtype)
     with work.held():
         work.missing()
-        for number, rows_N in enumerate((np.arange(0, 3000), np.arange(3000, COUNT))):
+        for number, rows_N in enumerate((np.arange(0, 70_000), np.arange(70_000, COUNT))):
             work.add(number, rows_N, made_ND[rows_N])
         store = work.commit({})
     return store, shards.widened(vectors.packed(made_ND, dtype), dtype)

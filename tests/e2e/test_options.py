@@ -88,6 +88,7 @@ def test_margin(tmp_path: Path, examined: Examined) -> None:
     examined(counts["stay"], f"negatives that stay: {counts}", at_least=10)
 
 
+@pytest.mark.slow
 def test_guard(tmp_path: Path, examined: Examined) -> None:
     _, logged = trained(small("guard", tmp_path), "labels.1.absolute=-0.2")
     assert all(line["cells_guarded"] > 0 for line in logged)
@@ -106,6 +107,7 @@ def test_bce_learned(tmp_path: Path) -> None:
     assert abs(found["bce_temperature"] - 0.1) > 1e-4
 
 
+@pytest.mark.slow
 def test_wasserstein(tmp_path: Path) -> None:
     _, logged = trained(small("wasserstein", tmp_path))
     assert all(0 < line["loss_wasserstein"] < 2 for line in logged)
@@ -131,6 +133,7 @@ def test_relabelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, examined: E
     examined(asked, f"lists: {counts}", at_least=20)
 
 
+@pytest.mark.slow
 def test_ordered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, examined: Examined) -> None:
     monkeypatch.chdir(tmp_path)
     path = small("ordered", tmp_path)

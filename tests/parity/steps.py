@@ -335,6 +335,13 @@ def covering(name: str) -> tuple[Part, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def settled(name: str) -> tuple[Part, ...]:
+    """Of these, the ones that learn no number of their own and need no grades, where there are such."""
+    found = covering(name)
+    plain = [part for part in found if not part.learns and "grades_QP" not in getattr(part, "needs", ())]  # type: ignore[attr-defined]
+    return tuple(plain) or found
+
+
 def _chosen(part: Part) -> list[tuple[str, Any]]:
     return [(key, value) for key, value in part.model_dump().items() if not isinstance(value, float)]
 

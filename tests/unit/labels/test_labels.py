@@ -306,6 +306,9 @@ def test_keys_that_contradict_one_another(name: str, params: dict[str, Any], mes
 # ---- all of them
 
 EVERY: dict[str, dict[str, Any]] = {
+    "margin": {"source": "a", "window": 30, "than": "max", "absolute": 0.01, "unanchored": "keep"},
+    "rlhn": {"source": "a", "window": 30, "relevant": 2, "then": "ignore", "drop_above": None},
+    "arhn": {"source": "a", "window": 30, "than": "min", "above": "ignore"},
     "ce_above": {"source": "a", "window": 9, "promote": 0.8, "up_to": 2, "questions": "all"},
     "llm": {"source": "a", "window": 9, "answer_matches": True, "relevant": 2, "at_most": 2, "grade": "judged"},
     "ce_below": {"source": "a", "window": 9, "keep": 0.5, "fill": {"first": 10, "last": 20, "seed": 3}},
@@ -315,12 +318,13 @@ EVERY: dict[str, dict[str, Any]] = {
     "bm25_score": {**BM25, "normalise": "none"},
     "near_duplicates": {"words": 2, "threshold": 0.5},
 }
-SCORED = ("ce_above", "ce_below", "teacher", "groups")
+SCORED = ("ce_above", "ce_below", "teacher", "groups", "margin")
+JUDGED = ("llm", "rlhn", "arhn")
 
 
 def test_labels_are_pure_and_work_one_after_the_other(tmp_path: Path, examined: Examined) -> None:
     """The same from the same, with stores that are there and stores that are not; nothing that was given is changed."""
-    assert set(EVERY) | {"known_positives", "answer_match", "teacher_live"} == set(catalogue.names("labels"))
+    assert set(EVERY) | {"known_positives", "answer_match", "teacher_live", "guard"} == set(catalogue.names("labels"))
     results = []
     for number in range(2):
         stood, known, scores = random_world(tmp_path / f"{number}", 9)
@@ -331,7 +335,7 @@ def test_labels_are_pure_and_work_one_after_the_other(tmp_path: Path, examined: 
         for round_ in range(2):
             found = known
             for name, params in EVERY.items():
-                params = params | ({"scores": file} if name in SCORED else judged if name == "llm" else {})
+                params = params | ({"scores": file} if name in SCORED else judged if name in JUDGED else {})
                 given = content(found)
                 after = label(name, found, stood, **params)
                 assert content(found) == given, name

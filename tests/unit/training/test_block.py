@@ -22,7 +22,7 @@ from mpr.training import _block
 from mpr.training._loss import Terms
 from tests.conftest import Examined
 from tests.parity import steps
-from tests.parity.steps import Towers, covering, gradient, relative_difference, term, whole_gradient
+from tests.parity.steps import Towers, gradient, relative_difference, settled, term, whole_gradient
 from tests.unit.tiny_models import LORA, batch, published, random_rows, settings, tokenizer_of
 
 pytestmark = [pytest.mark.small, pytest.mark.usefixtures("one_thread")]
@@ -34,7 +34,7 @@ PARTS = [
     term("pairwise", phi="square", target="teacher", columns="others", coefficient=0.75),
 ]
 PAIR = [term("nll", coefficient=0.9), term("nll", coefficient=0.1, view="positive")]
-OBJECTIVES = [pytest.param(list(covering(name)), id=name) for name in catalogue.names("objectives")]
+OBJECTIVES = [pytest.param(list(settled(name)), id=name) for name in catalogue.names("objectives")]
 
 
 def step_of(number: int = 0) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from mpr.errors import RecipeError
 from mpr.models.towers import inner_products
 from mpr.training._loss import Seen, Sums, Terms
 from tests.conftest import Examined
-from tests.parity.steps import covering, term
+from tests.parity.steps import settled as covering
+from tests.parity.steps import term
 
 SCORES = [2.0, 1.0, 0.5, 1.5, -1.0]
 PUBLISHED = {  # fixture of two positives among five passages; values to six decimals, computed from the formulas
