@@ -31,6 +31,7 @@ _SHAPES = (  # (a few bytes that are found fast, the whole shape, what it is)
     (b"sk-", rb"sk-[A-Za-z0-9_-]{32,}", "a key of a language model service"),
     (b"://", rb"[a-z][a-z0-9+.-]{1,20}://[^\s/:@\"'\\]{1,64}:[^\s/:@\"'\\]{1,64}@\w", "a password in an address"),
 )  # fmt: skip
+_ESCAPED = re.compile(rb"\\([!-/:-@\[-`{-~])")  # a sign of Markdown that is not meant as one
 _SECRET = re.compile(r"(.*_)?(TOKEN|KEY|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL)S?", re.IGNORECASE)
 _SHORTEST = 8  # characters of a secret; shorter values such as "1" and "true" are everywhere and protect nothing
 _COMMON = {  # names that tell nothing of anybody
@@ -83,7 +84,10 @@ class Scan:
         found: dict[str, None] = {}
         tail = b""
         while chunk := file.read(_CHUNK):
-            found |= dict.fromkeys(self._found(tail + chunk, describes))
+            data = tail + chunk
+            found |= dict.fromkeys(self._found(data, describes))
+            if (plain := _ESCAPED.sub(rb"\1", data)) != data:
+                found |= dict.fromkeys(self._found(plain, describes))
             tail = chunk[-_OVERLAP:]
         return list(found)
 

@@ -70,7 +70,7 @@ class SideBySide:
                 with self._turn:
                     self._stopped = True
                     for process in self._running.values():
-                        process.send_signal(signal.SIGINT)
+                        process.send_signal(signal.SIGTERM)  # which no shell has them ignore
 
     def _one(self, name: str, row: Row, slots: SimpleQueue[int], width: int) -> int:
         slot = slots.get()

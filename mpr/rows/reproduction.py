@@ -211,6 +211,7 @@ def reproduce(
     if parallel > 1 and recipe.trains and any(one.scale.processes > 1 for one in recipe.stages):
         what, fix = "each run is trained by several processes of its own, which a launcher starts", "leave it out"
         raise RecipeError(what, where=str(file), key="--parallel", fix=fix)
+    parallel = min(parallel, seeds + len(baselines))
     words = Row(recipe, file, "bm25", home, runs / run_folder.name(recipe, "bm25"), quiet, budget)
     _refuse_too_large(words, say, "bm25" in baselines, parallel)
     first = int(recipe.training.get("seed", 0))

@@ -15,7 +15,7 @@ PATIENCE = 60  # seconds
 
 
 def main() -> None:
-    said = sys.stdin.read()
+    said = sys.stdin.buffer.read().decode("utf-8", "replace")
     try:
         process = os.pidfd_open(int(sys.argv[1]))
     except (AttributeError, OSError):  # not Linux, or it has ended, so nothing was said since

@@ -73,7 +73,12 @@ def _tell_launcher(said: str) -> None:
         words = [sys.executable, "-I", "-S", str(Path(__file__).with_name("_last_word.py")), str(os.getppid())]
         with suppress(OSError):
             helper = subprocess.Popen(
-                words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+                words,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                encoding="utf-8",
+                errors="backslashreplace",
+                start_new_session=True,
             )
             assert helper.stdin is not None
             assert helper.stdout is not None

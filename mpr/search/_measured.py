@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 
 import numpy as np
 
@@ -45,7 +46,8 @@ class Measures:
                 raise StorageError("is of other vectors", where=str(self.target))
         except (StorageError, ValueError, OSError) as error:
             log.warning("%s; the vectors are measured anew", error)
-            storage.remove(self.target)
+            with suppress(StorageError):
+                storage.remove(self.target)
             return None
         parts = np.split(numbers_2N, np.cumsum(self.panels)[:-1], axis=1)
         return [Norms(lengths_N.copy(), losses_N.copy()) for lengths_N, losses_N in parts]

@@ -1,8 +1,7 @@
 """The passages that share the question's rarest words, by BM25 as Lucene computes it (through bm25s).
 
 The index is built once for a collection and kept beside its passages; `mpr/search/bm25.py` has the formula. k1 0.9 and
-b
-0.4 are the values of Pyserini's baselines, with which DPR's hard negatives were mined.
+b 0.4 are the values of Pyserini's baselines, with which DPR's hard negatives were mined.
 """
 
 from __future__ import annotations

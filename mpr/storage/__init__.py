@@ -357,7 +357,8 @@ def lock(path: Path, patience: float = 0.0) -> Iterator[None]:
 
 def remove_stale_locks(folder: Path) -> None:
     """Lock files that a kill left beside artefacts which are there, so that nobody takes these locks again."""
-    for path in sorted(Path(folder).rglob(".*.lock")):
+    found = ((place, name) for place, _, names in os.walk(folder) for name in names)  # folders may vanish meanwhile
+    for path in sorted(Path(place, name) for place, name in found if name.startswith(".") and name.endswith(".lock")):
         with contextlib.suppress(StorageError), lock(path):
             pass  # whoever holds a lock removes its file
 
@@ -404,6 +405,7 @@ def _taken(path: Path, patience: float) -> int:
         except BlockingIOError:
             now, text = time.monotonic(), os.pread(handle, _HOLDER, 0)
             if not _is_dead(text):
+                died = math.inf
                 if now - began >= patience:
                     raise _in_use(path, text) from None
                 who = re.sub(rb"since \S+", b"", text)  # of all locks of one holder, the first is named
@@ -486,7 +488,18 @@ def _clear(path: Path) -> None:
     """Removes a file or a whole folder if it is there; a link is removed, not what it points at."""
     if os.path.lexists(path):
         folder = os.path.isdir(path) and not os.path.islink(path)
-        _perform("remove", path, lambda: shutil.rmtree(path) if folder else path.unlink())
+        _perform("remove", path, partial(_removed, path, folder))
+
+
+def _removed(path: Path, folder: bool) -> None:
+    """Of two processes that remove the same, neither fails."""
+    while folder and os.path.lexists(path):
+        try:
+            shutil.rmtree(path)
+        except FileNotFoundError:
+            continue
+    if not folder:
+        path.unlink(missing_ok=True)
 
 
 def _flush(path: Path, size: int = 1) -> None:

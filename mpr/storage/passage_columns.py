@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mpr.errors import DataError
 from mpr.records import MAX_ID_BYTES
 
 _TAB, _FEED, _MARK = b'\t\n"'
@@ -57,6 +58,9 @@ def joined(arrays: Sequence[Any], kind: Any) -> Any:
     import pyarrow as pa
 
     offsets, byte_N = parts(pa.concat_arrays(arrays))
+    if kind == pa.string() and offsets[-1] >= 2**31:
+        what = f"{len(offsets) - 1:,} titles in a row have {int(offsets[-1]):,} bytes, and a store has room for 2^31"
+        raise DataError(what, fix="are texts and titles the wrong way round?")
     return _array(str(kind), offsets.astype("<i4" if kind == pa.string() else "<i8"), byte_N)
 
 

@@ -190,7 +190,7 @@ class Terms:
         for label, term in zip(self.labels, self.terms, strict=True):
             for name, value in term.learned.items():
                 shown = (-value).exp() if name == "log_scale" else value
-                found[f"{label}_{'temperature' if name == 'log_scale' else name}"] = shown.detach().squeeze()
+                found[f"{label}_{'temperature' if name == 'log_scale' else name}"] = shown.detach().squeeze().clone()
         return found
 
     def guarded(self, seen: Seen, everyone: Callable[[Tensor], Tensor]) -> Seen:

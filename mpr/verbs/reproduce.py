@@ -47,8 +47,13 @@ def reproduce(
     from mpr import engines
     from mpr.rows import reproduction
     from mpr.runtime import command
+    from mpr.runtime.processes import Place
 
     command.tell()
+    if Place.here().world > 1:
+        what = "a row is made by one process, and a launcher started several"
+        fix = "start it by itself; encode, search and mine can be launched alone, and --engine ray has many machines"
+        raise RecipeError(what, key="mpr reproduce", fix=fix)
     if parallel > 1 and engine != "local":
         what = f"runs side by side are processes of this machine, and the engine is {engine}"
         raise RecipeError(what, key="--parallel", fix="leave it out, or --engine")

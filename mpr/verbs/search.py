@@ -146,6 +146,7 @@ def search(
     engine: Engine = "local",
     engine_address: Address = None,
     quiet: Quiet = False,
+    no_wait: NoWait = False,
 ) -> None:
     """Rank the corpus for every evaluation question; writes TREC run files that any tool reads.
 
@@ -186,6 +187,7 @@ def evaluate(
     engine: Engine = "local",
     engine_address: Address = None,
     quiet: Quiet = False,
+    no_wait: NoWait = False,
 ) -> None:
     """Score rankings by the recipe's measures: over which questions, by which rules, with every question's score kept.
 

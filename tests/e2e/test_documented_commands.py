@@ -41,7 +41,7 @@ NOT_RUN = {  # only understood, and why
     "make test": "is what runs this test",
     "make check": "takes minutes; its `mpr` lines are looked at one by one",
     "make faults": "takes an hour",
-    f"{FIRST} --parallel 2": "is run by test_33_side_by_side",
+    "make parity": "takes minutes; the page is looked at by test_parity_page",
     "mpr check my.yaml": "is run with its output, below",
     "mpr pin my.yaml": "needs a draft; see test_pinning",
     "mpr push runs/quickstart-seed42 me/quickstart --baseline runs/quickstart-bm25": "the Hub; see test_push_and_pull",

@@ -100,7 +100,7 @@ def test_bce_learned(tmp_path: Path) -> None:
     """Both numbers move by Adam's first steps at their own rate, and the model's receipt has them as they ended."""
     run, logged = trained(small("bce_learned", tmp_path), "training.lr_scheduler_type=constant",
                           "training.warmup_steps=0")  # fmt: skip
-    assert [line["bce_bias"] for line in logged] == pytest.approx([-4.0, -4.0 + 1e-2], abs=2e-3)
+    assert [line["bce_bias"] for line in logged] == pytest.approx([-4.0, -4.0 - 1e-2], abs=2e-3)
     found = storage.read_manifest(run / "model", contract.KIND).receipt["learned"]
     assert found["bce_bias"] == pytest.approx(-4.0, abs=0.03)
     assert found["bce_bias"] != logged[-1]["bce_bias"]

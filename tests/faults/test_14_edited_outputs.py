@@ -133,7 +133,8 @@ def test_a_model_of_older_code_is_refused_and_kept_on_request(tmp_path: Path) ->
         path = run / "receipts" / f"{stage}.json"
         content = {**json.loads(path.read_bytes()), "code": "0" * 64}
         del content["digest"]
-        path.write_text(json.dumps({**content, "digest": json_digest(content)}), "utf-8")
+        sealed = {**content, "digest": json_digest(content)}
+        path.write_text(json.dumps(sealed, indent=1, sort_keys=True) + "\n", "utf-8")
     done = small_rows.reproduce(tmp_path)
     assert done.returncode == 2
     assert "made by other code" in done.stderr

@@ -43,7 +43,7 @@ IMPORT_DOORS = {
     "ir_measures": {"metrics.trec_eval"},
     "pytrec_eval": {"metrics.trec_eval"},
     "datasets": {"formats.hub", "metrics.answer_hit", "metrics.judged_ranking", "metrics.pool_ranks"},
-    "subprocess": {"runtime.environment", "runtime.command"},
+    "subprocess": {"runtime.environment", "runtime.command", "rows._side_by_side"},
     "bm25s": {"search.bm25"},
     "Stemmer": {"search.bm25"},
 }

@@ -41,8 +41,8 @@ def test_what_the_user_came_for_is_first(order: list[str], tmp_path: Path) -> No
 def test_a_baseline_that_does_not_fit_is_refused_before_anything_starts(
     order: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(environment, "memory_bytes", lambda: 16 * 10**9)
-    with pytest.raises(RecipeError, match=r"BM25 baseline needs about .* this machine has 16\.0 GB .*--no-bm25"):
+    monkeypatch.setattr(environment, "memory_bytes", lambda: 2 * 10**9)
+    with pytest.raises(RecipeError, match=r"BM25 baseline needs about .* this machine has 2\.0 GB .*--no-bm25"):
         made(tmp_path)
     assert order == []
     assert list(tmp_path.iterdir()) == []
@@ -53,7 +53,7 @@ def test_a_baseline_that_does_not_fit_is_refused_before_anything_starts(
 def test_an_index_that_is_there_needs_no_memory(
     order: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(environment, "memory_bytes", lambda: 16 * 10**9)
+    monkeypatch.setattr(environment, "memory_bytes", lambda: 2 * 10**9)
     monkeypatch.setattr("mpr.rows.retrieval.Retrieval.has_word_index", lambda self: True)
     made(tmp_path)
     assert order == ["trained 42", "bm25 42", "untrained 42"]

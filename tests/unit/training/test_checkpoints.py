@@ -20,6 +20,7 @@ def second_process(folder: Path, staging: Path) -> Any:
     trainer: Any = object.__new__(CommittedCheckpoints)
     trainer.run, trainer.state = RunFolder(folder), SimpleNamespace(global_step=2)
     trainer.is_world_process_zero = lambda: False
+    trainer.model, trainer.accelerator = torch.nn.Linear(1, 1), SimpleNamespace(unwrap_model=lambda model: model)
     answers = iter((False, str(staging)))
     trainer._agreed = lambda value: next(answers)
     return trainer
