@@ -145,15 +145,25 @@ def applied(params: Params, known: Knowledge, ground: Ground) -> Knowledge:
     return replace(left, positives=index).noted("llm", counts, verdicts)
 
 
-def kept(wanted: Judgements, ground: Ground) -> PairScores:
+READERS = {"judge-yes-no": "llm", "judge-graded": "llm", "judge-relabel": "rlhn", "judge-order": "arhn"}
+"""Beginning of the name of a prompt -> the label that reads its verdicts; other names are for any label."""
+
+
+def kept(wanted: Judgements, ground: Ground, label: str = "llm") -> PairScores:
     """The grades of the split's questions, in a store beside it that is made where it is not there yet."""
     from mpr import storage
+    from mpr.errors import DataError
     from mpr.formats.verdicts import read_verdicts
     from mpr.labels import _score_files
 
     path = storage.pinned_file(wanted.file, wanted.sha256, ground.folder, "labels.judgements.file")
 
     def grade(verdict: Verdict) -> float:
+        reader = next((READERS[start] for start in READERS if verdict.prompt.startswith(start)), label)
+        if reader != label:
+            what = f"was judged by the prompt {verdict.prompt}, whose grades mean something else to `{label}`"
+            fix = f"use the label `{reader}`, or judge with a prompt of `{label}`"
+            raise DataError(what, where=str(path), key="labels.judgements.file", fix=fix)
         return UNREAD if verdict.grade is None else float(verdict.grade)
 
     def blocks() -> Iterator[Scored]:

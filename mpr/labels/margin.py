@@ -138,13 +138,15 @@ def _of_source(source: str, known: Knowledge) -> PairScores:
     return PairScores(key_N[order], np.concatenate([proposed.values, given.values[more_N]])[order])
 
 
-def levels(than: str, known: Knowledge, scores: PairScores) -> Any:
-    """One number of the scores of each question's positives; NaN where none is known."""
+def levels(than: str, known: Knowledge, scores: PairScores, unknown: float = float("nan")) -> Any:
+    """One number of the scores of each question's positives; NaN where none is known. `unknown`: the
+    score of those that have none."""
     import numpy as np
 
     rows, counting = known.positives.rows, known.counting
     owner_K, value_K = rows.owners()[counting], scores.lookup(rows.owners(), rows.columns["passage"])[counting]
-    owner_K, value_K = owner_K[~np.isnan(value_K)], value_K[~np.isnan(value_K)].astype(np.float64)
+    known_K = ~np.isnan(value_K) & (value_K != unknown)
+    owner_K, value_K = owner_K[known_K], value_K[known_K].astype(np.float64)
     count_Q = np.bincount(owner_K, minlength=len(rows))
     if than == "mean":
         level_Q = np.bincount(owner_K, weights=value_K, minlength=len(rows)) / np.maximum(count_Q, 1)

@@ -57,7 +57,7 @@ def applied(params: Params, known: Knowledge, ground: Ground) -> Knowledge:
     from mpr.data.positives import GREY, tier_codes
     from mpr.labels import _score_files, llm
 
-    verdicts = llm.kept(params.judgements, ground)
+    verdicts = llm.kept(params.judgements, ground, "rlhn")
     owner_N, passage_N, _, place_N = llm.pool(known, params.source, params.window, False)
     value_N = verdicts.lookup(owner_N, passage_N)
     what = f"candidates of '{params.source}' up to the window"
@@ -86,4 +86,6 @@ def applied(params: Params, known: Knowledge, ground: Ground) -> Knowledge:
         "questions dropped": int(dropped_Q.sum()),
     }
     left = replace(known.with_candidates(params.source, table.kept(stays_N)), positives=index)
+    for name in known.candidates:  # a question that is dropped has nothing that a later label could promote
+        left = left.with_candidates(name, left.of(name).kept(~dropped_Q[left.of(name).owners()]))
     return left.noted("rlhn", counts, verdicts)

@@ -222,13 +222,13 @@ def _explained(error: BaseException) -> BaseException:
     """A collective that breaks because another process is gone says so in words of its own."""
     if isinstance(error, KeyboardInterrupt):
         return Interrupted("ended at once", fix="run the same command again")
-    if _is_broken_connection(error):
+    if is_broken_connection(error):
         what = "another process of this run was killed, or its machine is lost"
         return Interrupted(what, fix="run the same command again")
     return error
 
 
-def _is_broken_connection(error: BaseException) -> bool:
+def is_broken_connection(error: BaseException) -> bool:
     from torch.distributed import DistBackendError, DistNetworkError
 
     text = str(error)

@@ -69,7 +69,7 @@ class Model:
         """The encoders that a recipe starts from, as they are: a folder or Hub id under `base`, or random weights.
         `published`: the recipe is about them, so they are used whole."""
         name = contract.base_name(settings.base) if settings.base is not None else f"random weights of seed {seed}"
-        return cls.of(towers.build(settings, tokenizer, seed, published=published), tokenizer, name)
+        return cls.of(towers.build(settings, tokenizer, seed, published=published).float(), tokenizer, name)
 
     @classmethod
     def of(cls, made: DualEncoder, tokenizer: Any, name: str) -> Model:

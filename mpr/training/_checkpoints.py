@@ -21,6 +21,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from mpr import storage
 from mpr.errors import MprError, NumbersError, StorageError, excerpt
 from mpr.recipe.keys import Recipe
+from mpr.runtime import processes
 from mpr.runtime.processes import Group
 from mpr.training.learner import StepLoss
 from mpr.training.run_folder import CHECKPOINT, RunFolder
@@ -41,6 +42,8 @@ def read_safely(checkpoint: str | None) -> Iterator[None]:
     except (MprError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # each library has errors of its own for a broken file
+        if processes.is_broken_connection(error) or "CUDA" in str(error):
+            raise  # another process or the device is lost, and the checkpoint may be sound
         what = f"cannot be read as a checkpoint, of tensors and plain values alone: {excerpt(str(error), 200)}"
         fix = "delete it, and the run goes on from the checkpoint before; nothing of it was run"
         raise StorageError(what, where=str(checkpoint), fix=fix) from error

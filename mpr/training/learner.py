@@ -83,7 +83,7 @@ def untrained(dataset: Dataset) -> Model:
     if head.start is None:
         seed, published = int(head.training.get("seed", 0)), not head.trains
         return Model.untrained(head.towers, first.tokenizer(), seed, published=published)
-    return Model.of(towers_of(first), first.tokenizer(), contract.base_name(head.start))
+    return Model.of(towers_of(first).float(), first.tokenizer(), contract.base_name(head.start))
 
 
 @dataclass(frozen=True)

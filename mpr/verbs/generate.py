@@ -33,13 +33,14 @@ def judge(
         bool | None, typer.Option(help="Also those that mining took out because they contain an answer.")
     ] = None,
     prompt: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="Version of the prompt: judge-yes-no-1 or judge-graded-1 for the label llm, one passage at a time; "
-            "judge-relabel-1 for rlhn and judge-order-1 for arhn, all passages of a question at once.",
+            "judge-relabel-1 for rlhn and judge-order-1 for arhn, all passages of a question at once. Default by the "
+            "recipe's label.",
             metavar="NAME",
         ),
-    ] = "judge-yes-no-1",
+    ] = None,
     relevant: Annotated[
         int | None, typer.Option(help="Grade that counts as relevant for the figures of agreement.", metavar="GRADE")
     ] = None,
@@ -65,7 +66,7 @@ def judge(
         source=_given(found, source, "source", "--source"),
         window=_given(found, window, "window", "--window"),
         answer_matches=_given(found, answer_matches, "answer_matches", "--answer-matches"),
-        prompt=prompts.of(prompt, "judge"),
+        prompt=prompts.of(prompt or judging.PROMPTS[judging.label_of(found)], "judge"),
         relevant=_given(found, relevant, "relevant", "--relevant"),
         planted=planted,
     )

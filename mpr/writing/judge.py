@@ -186,6 +186,10 @@ def judge(dataset: Dataset, wanted: Wanted, writer: Writer, target: Path) -> Jud
     return Judged(target / FILE, receipt)
 
 
+PROMPTS = {"llm": "judge-yes-no-1", "rlhn": "judge-relabel-1", "arhn": "judge-order-1"}
+"""What is asked for each label, where nothing else is said."""
+
+
 def label_of(recipe: Recipe) -> str:
     """The label that will read the verdicts, before which candidates are as they are judged."""
     return next((label.name for label in recipe.labels if hasattr(label, "judgements")), "llm")

@@ -314,6 +314,13 @@ def precision_fits(recipe: Recipe) -> Iterator[Finding]:
     if towers.attention == "flash_attention_2" and not (rounded or training.get("bf16") or training.get("fp16")):
         what = "flash_attention_2 computes in 16 bits, and this training is in 32"
         yield ("towers", "attention"), what, "set training.bf16: true (fp16 on a GPU without bf16), or use sdpa"
+    if recipe.own is not None and getattr(recipe.own, "compute", "") == "float32":
+        if rounded:
+            what = "the model under training mines for itself as it is held, and that is not in 32 bits"
+            yield ("towers", "weights"), what, f"set compute: bfloat16 in the source '{recipe.own.as_}'"
+        elif towers.attention == "flash_attention_2":
+            what = "the model under training mines for itself in 32 bits, which flash_attention_2 cannot do"
+            yield ("towers", "attention"), what, f"set compute: bfloat16 in the source '{recipe.own.as_}', or use sdpa"
 
 
 def packing_fits(recipe: Recipe) -> Iterator[Finding]:

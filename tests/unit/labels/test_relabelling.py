@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from mpr.errors import DataError
+from mpr.formats import verdicts
 from mpr.writing import prompts
 from tests.conftest import Examined
 from tests.unit.draws import gold
@@ -68,7 +69,14 @@ def test_an_order_by_hand(tmp_path: Path) -> None:
 def test_an_order_that_says_nothing_makes_grey(tmp_path: Path) -> None:
     """An unread answer; and a question whose positives are not in the order."""
     known = knowing([gold(0), gold(1)], a=[[2, 3], [2, 3]])
-    grades: dict[tuple[int, int], int | None] = {(0, 0): None, (0, 2): None, (0, 3): None, (1, 2): 2, (1, 3): 0}
+    grades: dict[tuple[int, int], int | None] = {
+        (0, 0): None,
+        (0, 2): None,
+        (0, 3): None,
+        (1, 1): 0,
+        (1, 2): 2,
+        (1, 3): 0,
+    }
     found = label("arhn", known, stand(tmp_path, 2, 5), **_given(tmp_path, grades))
     assert listed(found.of("a")) == [[], []]
     assert tiers(found) == [[(0, "gold"), (2, "grey"), (3, "grey")], [(1, "gold"), (2, "grey"), (3, "grey")]]
@@ -93,11 +101,15 @@ def test_both_by_the_definition(tmp_path: Path, examined: Examined) -> None:
         found = label("arhn", known, ground, **params, than="max")
         for q in range(10):
             level = max(places[q, p] for p in own[q])
+            looked += len(near[q])
+            if level == 0:  # no positive is in the order: nothing is known of the candidates
+                assert tiers(found)[q][len(own[q]) :] == [(p, "grey") for p in near[q]]
+                assert listed(found.of("a"))[q] == []
+                continue
             above = sorted((p for p in near[q] if places[q, p] > level), key=lambda p, q=q: -places[q, p])  # type: ignore[misc]
             below = [p for p in near[q] if 0 < places[q, p] < level]
             assert tiers(found)[q][len(own[q]) :] == [(p, "llm") for p in above] + [(p, "grey") for p in below]
             assert listed(found.of("a"))[q] == [p for p in near[q] if places[q, p] == 0]
-            looked += len(near[q])
         assert content(label("arhn", known, ground, **params)) == content(found)
         graded = label("rlhn", known, ground, **params, then="positive", drop_above=None, relevant=2)
         for q in range(10):
@@ -138,3 +150,21 @@ def test_answers_of_relabelling(answer: str, grades: list[int] | None) -> None:
 )
 def test_answers_of_ordering(answer: str, grades: list[int] | None) -> None:
     assert prompts.order(answer, 4) == grades
+
+
+def test_verdicts_of_another_prompt_are_refused(tmp_path: Path) -> None:
+    line = verdicts.Verdict("q0", "p1", 2, "said", "judge-order-1", "small")
+    with (tmp_path / "judged.jsonl").open("wb") as file:
+        verdicts.write_verdicts(file, [line])
+    known, ground = knowing([gold(0)], a=[[1]]), stand(tmp_path, 1, 3)
+    given = {"source": "a", "window": 9, "judgements": {"file": "judged.jsonl"}}
+    with pytest.raises(DataError, match="by the prompt judge-order-1, whose grades mean something else to `rlhn`"):
+        label("rlhn", known, ground, **given, then="ignore")
+    label("arhn", known, ground, **given)
+
+
+def test_a_dropped_question_has_nothing_left_to_promote(tmp_path: Path) -> None:
+    known = knowing([gold(0), gold(1)], a=[[2, 3], [2, 3]], b=[[4], [4]])
+    grades: dict[tuple[int, int], int | None] = {(0, 2): 1, (0, 3): 0, (1, 2): 0, (1, 3): 0}
+    found = label("rlhn", known, stand(tmp_path, 2, 6), **_given(tmp_path, grades), then="drop_question")
+    assert [listed(found.of(name)) for name in "ab"] == [[[], [2, 3]], [[], [4]]]
