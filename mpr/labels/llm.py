@@ -110,13 +110,10 @@ def applied(params: Params, known: Knowledge, ground: Ground) -> Knowledge:
 
     from mpr.data.pair_scores import keys_of
     from mpr.data.positives import GREY, tier_codes
-    from mpr.labels import _score_files
 
     verdicts = kept(params.judgements, ground)
-    owner_N, passage_N, _, place_N = pool(known, params.source, params.window, params.answer_matches)
-    value_N = verdicts.lookup(owner_N, passage_N)
-    _score_files.refuse_unknown(
-        value_N, owner_N, passage_N, ground, f"candidates of '{params.source}' up to the window"
+    owner_N, passage_N, place_N, value_N = judged(
+        verdicts, known, ground, params.source, params.window, params.answer_matches
     )
     good = np.flatnonzero(value_N >= params.relevant)
     good = good[np.lexsort((good, -value_N[good], owner_N[good]))]
@@ -143,6 +140,19 @@ def applied(params: Params, known: Knowledge, ground: Ground) -> Knowledge:
     }
     left = known.with_candidates(params.source, table.kept(stays_N))
     return replace(left, positives=index).noted("llm", counts, verdicts)
+
+
+def judged(
+    verdicts: PairScores, known: Knowledge, ground: Ground, source: str, window: int, answer_matches: bool = False
+) -> tuple[Any, Any, Any, Any]:
+    """Question, passage, place in the table and grade of every candidate that is looked at; each needs a verdict."""
+    from mpr.labels import _score_files
+
+    owner_N, passage_N, _, place_N = pool(known, source, window, answer_matches)
+    value_N = verdicts.lookup(owner_N, passage_N)
+    what = f"candidates of '{source}' up to the window"
+    _score_files.refuse_unknown(value_N, owner_N, passage_N, ground, what)
+    return owner_N, passage_N, place_N, value_N
 
 
 READERS = {"judge-yes-no": "llm", "judge-graded": "llm", "judge-relabel": "rlhn", "judge-order": "arhn"}

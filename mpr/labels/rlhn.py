@@ -55,13 +55,10 @@ def applied(params: Params, known: Knowledge, ground: Ground) -> Knowledge:
     import numpy as np
 
     from mpr.data.positives import GREY, tier_codes
-    from mpr.labels import _score_files, llm
+    from mpr.labels import llm
 
     verdicts = llm.kept(params.judgements, ground, "rlhn")
-    owner_N, passage_N, _, place_N = llm.pool(known, params.source, params.window, False)
-    value_N = verdicts.lookup(owner_N, passage_N)
-    what = f"candidates of '{params.source}' up to the window"
-    _score_files.refuse_unknown(value_N, owner_N, passage_N, ground, what)
+    owner_N, passage_N, place_N, value_N = llm.judged(verdicts, known, ground, params.source, params.window)
     wrong_N, unread_N = value_N >= params.relevant, value_N == llm.UNREAD
     many_Q = np.bincount(owner_N[wrong_N], minlength=len(known.positives))
     dropped_Q = many_Q > (len(owner_N) if params.drop_above is None else params.drop_above)
