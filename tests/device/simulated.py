@@ -238,6 +238,7 @@ def begin() -> None:
     cuda.device = lambda *of: nullcontext()
     cuda.max_memory_allocated = lambda *of: 0
     cuda.is_bf16_supported = lambda *of, **named: True
+    torch.utils._device._device_constructors()  # remembers torch's own functions, before they are replaced
     replaced: Any = torch
     replaced.tensor, replaced.as_tensor = _made_there(_tensor), _made_there(_as_tensor)
     replaced.Tensor.pin_memory = _pinned

@@ -7,6 +7,8 @@ made once has been made, and in the others together with validation.
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -14,7 +16,12 @@ from typing import Any
 
 from tests.device import simulated
 
+TEACHER = "--teacher"
 SELF = "{name: dense, as: own, model: self, depth: 6, dtype: %s, compute: float32%s}"
+KNOWN = (
+    "{name: known_positives, tiers: [gold, answer_match], siblings: ignore, shared: ignore, duplicates: ignore, "
+    "doubtful: ignore}"
+)
 FROZEN = ("towers.share=false", "towers.train=question")
 LIVE = (
     *FROZEN,
@@ -45,6 +52,8 @@ KINDS: dict[str, tuple[str, ...]] = {
     "refresh": (f"sources=[{SELF % ('float16', '')}]", "refresh={every: 2}",
                 "draw.negatives=[{from: own, k: 2, weight: uniform, short: random}]"),
     "late interaction": ("task=late_interaction", "towers.pooling=none", "towers.projection=16"),
+    "live teacher": (f"labels=[{KNOWN}, {{name: teacher_live, model: TEACHER}}]",
+                     "objective=[{name: kl, target: live, temperature: 0.5}]"),
     "cross-encoder": ("task=cross_encoder", "towers.pooling=cls", "towers.normalize=false", "towers.title=join",
                       "towers.question_length=24", "towers.passage_length=56", "draw.in_batch=false"),
 }  # fmt: skip
@@ -78,10 +87,10 @@ def recipe_in(folder: Path) -> Path:
     return path
 
 
-def asked_of(kind: str) -> list[str]:
+def asked_of(kind: str, folder: Path) -> list[str]:
     """The settings of a kind."""
     validated = () if kind in ("cross-encoder", "late interaction") else VALIDATED
-    return [*COMMON, *validated, *KINDS[kind]]
+    return [each.replace("TEACHER", str(folder / "teacher")) for each in (*COMMON, *validated, *KINDS[kind])]
 
 
 def trained(kind: str, folder: Path) -> dict[str, Any]:
@@ -113,7 +122,7 @@ def trained(kind: str, folder: Path) -> dict[str, Any]:
     kept, written.write = learner.write, lambda *of: None
     try:
         run(
-            read.load(path, tuple(asked_of(kind))),
+            read.load(path, tuple(asked_of(kind, folder))),
             Launch(folder / "home", folder / kind.replace(" ", "-"), quiet=True),
         )
     finally:
@@ -131,6 +140,11 @@ def main() -> None:
 
     from mpr.search import _first_pass
 
+    if sys.argv[2:] == [TEACHER]:
+        return _teacher(folder)
+    if "live teacher" in sys.argv[2:]:
+        there = {name: value for name, value in os.environ.items() if name != simulated.LIBRARY}
+        subprocess.run([sys.executable, "-m", "tests.device.trainings", str(folder), TEACHER], env=there, check=True)
     simulated.begin()
     _first_pass.INTO_32_BITS = False  # the processor has no such product
     device = property(lambda self: simulated.CUDA)
@@ -139,6 +153,18 @@ def main() -> None:
     with simulated.Mode():
         for kind in sys.argv[2:] or KINDS:
             print(json.dumps({kind: trained(kind, folder)}), flush=True)
+
+
+def _teacher(folder: Path) -> None:
+    """A late-interaction model, trained on the processor for one update."""
+    from mpr.recipe import read
+    from mpr.training.launch import Launch, run
+    from tests.e2e import collection
+
+    path = collection.write(folder / "taught")
+    asked = ("training.num_train_epochs=1", *KINDS["late interaction"])
+    made = run(read.load(path, asked), Launch(folder / "home-taught", folder / "teaching", quiet=True))
+    (made / "model").rename(folder / "teacher")
 
 
 if __name__ == "__main__":
