@@ -27,7 +27,6 @@ import math
 import os
 import re
 import shutil
-import socket
 import stat
 import threading
 import time
@@ -39,6 +38,7 @@ from pathlib import Path
 from typing import Any
 
 from mpr.errors import StorageError
+from mpr.storage import _holder
 from mpr.storage.manifest import (
     MANIFEST,
     Manifest,
@@ -65,8 +65,6 @@ log = logging.getLogger("mpr.storage")
 OPERATIONS = ("create folder", "create", "write", "flush", "rename", "remove", "lock")
 _CHUNK = 1 << 20
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_HOLDER = 512  # bytes of a lock file, always rewritten whole
-_STAMP = "%Y-%m-%dT%H:%M:%SZ"
 _PATIENCE = 10.0  # seconds that the writer of one small file waits for another writer of the same file
 _DYING = 60.0  # seconds that what a dead holder forked has to begin running, which is when it lets go of the lock
 _UNTOLD = 1.0  # seconds of waiting for a shared store that nobody has to be told of
@@ -342,10 +340,8 @@ def lock(path: Path, patience: float = 0.0) -> Iterator[None]:
     handle = _perform("lock", path, lambda: _taken(path, patience))
     _held.add(handle)
     try:
-        text = f"host {socket.gethostname()}, pid {os.getpid()}, since {time.strftime(_STAMP, time.gmtime())}"
-        text += f", for {': '.join(reversed(_tasks))}" if _tasks else ""
-        data = text.encode("utf-8", "replace")[: _HOLDER - 1] + b"\n"
-        _perform("write", path, lambda: os.pwrite(handle, data.ljust(_HOLDER), 0), _HOLDER)
+        data = _holder.text(_tasks)
+        _perform("write", path, lambda: os.pwrite(handle, data, 0), len(data))
         yield
     finally:
         if handle in _held:  # not in a forked child that unwinds: the lock is its parent's
@@ -403,17 +399,17 @@ def _taken(path: Path, patience: float) -> int:
                 kept, handle = handle, -1
                 return kept
         except BlockingIOError:
-            now, text = time.monotonic(), os.pread(handle, _HOLDER, 0)
-            if not _is_dead(text):
+            now, text = time.monotonic(), os.pread(handle, _holder.SIZE, 0)
+            if not _holder.is_dead(text):
                 died = math.inf
                 if now - began >= patience:
-                    raise _in_use(path, text) from None
+                    raise _holder.in_use(path, text) from None
                 who = re.sub(rb"since \S+", b"", text)  # of all locks of one holder, the first is named
                 if patience == math.inf and now - began >= _UNTOLD and who not in _told:
                     _told.add(who)
-                    log.warning("%s: waiting, it is in use by %s (--no-wait refuses)", path, _holder(text))
+                    log.warning("%s: waiting, it is in use by %s (--no-wait refuses)", path, _holder.name(text))
             elif now - died >= _DYING:
-                raise _in_use(path, text) from None
+                raise _holder.in_use(path, text) from None
             elif died == math.inf:
                 log.warning("%s: its holder is dead; waiting until what it forked lets go of the lock", path)
                 died = now
@@ -428,25 +424,6 @@ def _is_named(path: Path, handle: int) -> bool:
         return os.path.samestat(os.stat(path), os.fstat(handle))
     except FileNotFoundError:
         return False
-
-
-def _is_dead(text: bytes) -> bool:
-    """Whether it names a process of this host that is no more: wrong of another container's, hence the limit."""
-    found = re.match(rb"host (.*), pid (\d{1,9}), since ", text)
-    try:
-        return found is not None and found[1] == socket.gethostname().encode() and os.getpgid(int(found[2])) < 0
-    except OSError as error:
-        return isinstance(error, ProcessLookupError)
-
-
-def _in_use(path: Path, text: bytes) -> StorageError:
-    fix = "wait for it to finish, or stop it and run the same command again"
-    return StorageError(f"is in use by {_holder(text)}", where=str(path), fix=fix)
-
-
-def _holder(text: bytes) -> str:
-    shown = "".join(character for character in text.decode("utf-8", "replace").strip() if character.isprintable())
-    return shown or "a process that is just starting"
 
 
 def require_space(folder: Path, needed: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ import pytest
 
 from mpr import storage
 from mpr.errors import StorageError
+from mpr.storage import _holder
 from tests.conftest import Examined
 
 pytestmark = pytest.mark.small
@@ -144,9 +146,9 @@ def test_the_wait_for_a_dead_holder_ends(
     "text", [b"", b"pid 1", b"host elsewhere, pid 999999999, since ", b"host {here}, pid 1, since "]
 )
 def test_only_a_process_of_this_host_that_is_gone_is_dead(text: bytes) -> None:
-    here = storage.socket.gethostname().encode()
-    assert not storage._is_dead(text.replace(b"{here}", here))
-    assert storage._is_dead(b"host " + here + b", pid 999999999, since 2026")
+    here = socket.gethostname().encode()
+    assert not _holder.is_dead(text.replace(b"{here}", here))
+    assert _holder.is_dead(b"host " + here + b", pid 999999999, since 2026")
 
 
 def test_refused_locks_leak_nothing(tmp_path: Path, examined: Examined) -> None:
