@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from train_step import default_model, pairs, ratios, written
+from train_step import default_model, in_turns, pairs, place, ratio, written
 
 
 def options() -> argparse.Namespace:
@@ -75,14 +75,7 @@ def measured(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     losses = {each.name: each.losses() for each in everyone}
     if max(losses.values()) - min(losses.values()) > 1e-5:
         raise SystemExit(f"not the same loss of the first batch: {losses}")
-    seconds: dict[str, dict[str, list[list[float]]]] = {}
-    for round_ in range(given.rounds + 1):
-        for precision in given.precisions:
-            for each in everyone:
-                times = each.times(precision, given.updates if round_ else 3)[1:]
-                if round_:  # the round before the first warms libraries up
-                    seconds.setdefault(precision, {}).setdefault(each.name, []).append(times)
-                print(f"round {round_} {precision} {each.name:<28} {statistics.median(times):7.3f} s", flush=True)
+    seconds = in_turns(everyone, given)
     collator, tokens, places = everyone[0].trainer("fp32", 1).collator, 0, [0, 0]
     for side in (collator([number])[side] for number in range(given.updates) for side in ("question", "passage")):
         needed = lengths.widths(side)
@@ -100,16 +93,13 @@ def rows(found: dict[str, Any], batch: int) -> Iterator[str]:
         for name in found["names"]:
             typical = statistics.median(each for round_ in times[name] for each in round_)
             cells = [f"{found['padding'][name]:.0%}", f"{batch / typical:.1f}"]
-            for other in found["names"][:2]:
-                each = ratios(times, name, times, other)
-                cells.append(f"{statistics.median(each):.2f} ({min(each):.2f} to {max(each):.2f})")
+            cells += [ratio(times, name, times, other) for other in found["names"][:2]]
             yield f"| {precision} | {name} | {' | '.join(cells)} |"
 
 
 def table(found: dict[str, Any], given: argparse.Namespace) -> str:
     snapshot = found["snapshot"]
-    gpus = snapshot["torch"]["gpus"]
-    where = gpus[0]["name"] if gpus else f"{snapshot['cpu']['model']}, {snapshot['cpu']['usable']} cores"
+    where = place(snapshot)
     texts = "SQuAD paragraphs" if given.squad else "passages of the invented world"
     return "\n".join([
         "# A training step without padding",

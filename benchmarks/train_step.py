@@ -17,7 +17,7 @@ import os
 import statistics
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,15 @@ def measured(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     losses = {each.name: each.losses() for each in everyone}
     if max(losses.values()) - min(losses.values()) > 1e-4:
         raise SystemExit(f"not the same task: losses of the first batch {losses}")
+    seconds = in_turns(everyone, given)
+    names = [each.name for each in everyone]
+    padding = _padding(ours, given)
+    return {"names": names, "losses": losses, "seconds": seconds, "padding": padding,
+            "snapshot": environment.snapshot()}  # fmt: skip
+
+
+def in_turns(everyone: Iterable[Any], given: argparse.Namespace) -> dict[str, dict[str, list[list[float]]]]:
+    """By precision and name: the seconds of the updates of every round, in which one comes after the other."""
     seconds: dict[str, dict[str, list[list[float]]]] = {}
     for round_ in range(given.rounds + 1):
         for precision in given.precisions:
@@ -90,11 +99,8 @@ def measured(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
                 times = each.times(precision, given.updates if round_ else 3)[1:]
                 if round_:  # the round before the first warms libraries up
                     seconds.setdefault(precision, {}).setdefault(each.name, []).append(times)
-                print(f"round {round_} {precision} {each.name:<22} {statistics.median(times):7.3f} s", flush=True)
-    names = [each.name for each in everyone]
-    padding = _padding(ours, given)
-    return {"names": names, "losses": losses, "seconds": seconds, "padding": padding,
-            "snapshot": environment.snapshot()}  # fmt: skip
+                print(f"round {round_} {precision} {each.name:<28} {statistics.median(times):7.3f} s", flush=True)
+    return seconds
 
 
 def _padding(ours: Any, given: argparse.Namespace) -> dict[str, float]:
@@ -110,13 +116,18 @@ def _padding(ours: Any, given: argparse.Namespace) -> dict[str, float]:
     return {"tokens": tokens / given.updates, "wide": 1 - tokens / wide, "grouped": 1 - tokens / grouped}
 
 
-def ratios(
-    times: dict[str, list[list[float]]], name: str, base: dict[str, list[list[float]]], other: str
-) -> list[float]:
-    """How many times as fast as the other one `name` was, in each round."""
-    return [
+def ratio(times: dict[str, list[list[float]]], name: str, base: dict[str, list[list[float]]], other: str) -> str:
+    """How many times as fast as the other one `name` was: the median over rounds, the lowest and the highest."""
+    each = [
         statistics.median(theirs) / statistics.median(own) for own, theirs in zip(times[name], base[other], strict=True)
     ]
+    return f"{statistics.median(each):.2f} ({min(each):.2f} to {max(each):.2f})"
+
+
+def place(snapshot: dict[str, Any]) -> str:
+    """The GPU or the processor."""
+    gpus = snapshot["torch"]["gpus"]
+    return str(gpus[0]["name"]) if gpus else f"{snapshot['cpu']['model']}, {snapshot['cpu']['usable']} cores"
 
 
 def rows(found: dict[str, Any], batch: int) -> Iterator[str]:
@@ -127,16 +138,14 @@ def rows(found: dict[str, Any], batch: int) -> Iterator[str]:
             typical = statistics.median(each for round_ in times[name] for each in round_)
             cells = [f"{batch / typical:.1f}"]
             for base, other in ((times, rival), (times, plain), (seconds[next(iter(seconds))], rival)):
-                each = ratios(times, name, base, other)
-                cells.append(f"{statistics.median(each):.2f} ({min(each):.2f} to {max(each):.2f})")
+                cells.append(ratio(times, name, base, other))
             mark = "**" if name == first else ""
             yield f"| {precision} | {mark}{name}{mark} | {' | '.join(cells)} |"
 
 
 def table(found: dict[str, Any], given: argparse.Namespace) -> str:
     snapshot, padding = found["snapshot"], found["padding"]
-    packages, gpus = snapshot["packages"], snapshot["torch"]["gpus"]
-    where = gpus[0]["name"] if gpus else f"{snapshot['cpu']['model']}, {snapshot['cpu']['usable']} cores"
+    packages, where = snapshot["packages"], place(snapshot)
     texts = "SQuAD paragraphs" if given.squad else "passages of the invented world"
     losses = ", ".join(f"{value:.5f}" for value in found["losses"].values())
     base = next(iter(found["seconds"]))

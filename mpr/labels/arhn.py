@@ -19,12 +19,9 @@ model is asked once, for the order of the passages that answer.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field
-
-from mpr.catalogue import Parameters
-from mpr.labels.llm import Judgements
+from mpr.labels.llm import Judged
 
 if TYPE_CHECKING:
     from mpr.data.pair_labels import Knowledge
@@ -34,15 +31,9 @@ TIER = "llm"
 MAKES_GREY = True
 
 
-class Params(Parameters):
+class Params(Judged):
     """Which candidates were put in order, and what follows from their places."""
 
-    source: Annotated[str, Field(min_length=1)]
-    """The `as` of a source."""
-    window: Annotated[int, Field(ge=1)]
-    """Candidates up to this rank are looked at; each needs a verdict."""
-    judgements: Judgements
-    """Where the verdicts are."""
     than: Literal["min", "max"] = "max"
     """Which of several positives in the order counts: the lowest, or the highest."""
     above: Literal["positive", "ignore"] = "positive"

@@ -46,18 +46,23 @@ class Judgements(Parameters):
         return {Path(self.file).name: f"sha256 {self.sha256}" if self.sha256 else "not pinned"}
 
 
-class Params(Parameters):
-    """Which candidates were judged, and what follows from a grade."""
+class Judged(Parameters):
+    """What every label has that reads verdicts."""
 
     source: Annotated[str, Field(min_length=1)]
     """The `as` of a source."""
     window: Annotated[int, Field(ge=1)]
     """Candidates up to this rank are looked at; each needs a verdict."""
+    judgements: Judgements
+    """Where the verdicts are."""
+
+
+class Params(Judged):
+    """Which candidates were judged, and what follows from a grade."""
+
     answer_matches: bool
     """Also those up to this rank that mining took out because they contain an answer, and known positives of the tier
     `answer_match`, if it does not count."""
-    judgements: Judgements
-    """Where the verdicts are."""
     relevant: Annotated[int, Field(ge=1)]
     """Grade from which a passage is a positive: 1 for yes or no."""
     irrelevant: Annotated[int, Field(ge=0)] = 0

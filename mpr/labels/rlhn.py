@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from mpr.catalogue import Parameters
-from mpr.labels.llm import Judgements
+from mpr.labels.llm import Judged
 
 if TYPE_CHECKING:
     from mpr.data.pair_labels import Knowledge
@@ -29,15 +28,9 @@ TIER = "llm"
 MAKES_GREY = True
 
 
-class Params(Parameters):
+class Params(Judged):
     """Which candidates were judged, and what follows for them and for their question."""
 
-    source: Annotated[str, Field(min_length=1)]
-    """The `as` of a source."""
-    window: Annotated[int, Field(ge=1)]
-    """Candidates up to this rank are looked at; each needs a verdict."""
-    judgements: Judgements
-    """Where the verdicts are."""
     relevant: Annotated[int, Field(ge=1, le=2)] = 1
     """Grade from which a candidate is a false negative: 1, it answers the question; 2, as well as a known positive."""
     then: Literal["positive", "ignore", "drop_question"]

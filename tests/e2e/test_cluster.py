@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Examined
+from tests.e2e import namespaces
 from tests.e2e.searched import SETS
 from tests.e2e.test_launch import ROOT, environment
 from tests.e2e.test_mine_processes import files, mining
@@ -90,18 +91,13 @@ def test_a_folder_that_is_not_shared_is_refused(address: str, tmp_path: Path) ->
     """The command sees a disk of its own at that place."""
     home = tmp_path / "home"
     home.mkdir()
+    inside = namespaces.needs("mount", "mount", "-t", "tmpfs", "none", str(home))
     script = 'mount -t tmpfs none "$0" && exec "$@"'
-    command = ["unshare", "--map-root-user", "--mount", "sh", "-c", script, str(home), sys.executable, "-m", "mpr.cli"]
+    command = [*inside, "sh", "-c", script, str(home), sys.executable, "-m", "mpr.cli"]
     words = [*mining(home), *on(address)]
-    try:
-        done = subprocess.run(
-            [*command, *words], cwd=ROOT, env=environment(), capture_output=True, text=True, check=False,
-            timeout=HANGING,
-        )  # fmt: skip
-    except FileNotFoundError as error:
-        pytest.skip(f"no mount namespaces: {error}")
-    if "mount:" in done.stderr or "unshare:" in done.stderr:
-        pytest.skip(f"no mount namespaces: {done.stderr.strip()}")
+    done = subprocess.run(
+        [*command, *words], cwd=ROOT, env=environment(), capture_output=True, text=True, check=False, timeout=HANGING
+    )
     assert done.returncode == 4, done.stderr[-3_000:]
     assert f"{home}: machine " in done.stderr
     assert "does not see this folder as the machine that gives out the work does" in done.stderr

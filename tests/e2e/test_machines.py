@@ -13,7 +13,7 @@ import pytest
 from safetensors.torch import load_file
 
 from tests.conftest import Examined
-from tests.e2e import collection
+from tests.e2e import collection, namespaces
 from tests.e2e.test_launch import ACCELERATE, ROOT, TWO, environment, words
 from tests.waiting import HANGING
 
@@ -46,13 +46,10 @@ def machines(first: str, second: str, said: Path) -> subprocess.CompletedProcess
 
 @pytest.fixture(scope="module")
 def cable(tmp_path_factory: pytest.TempPathFactory) -> None:
+    namespaces.needs("net", "ip", "link", "add", "cable0", "type", "veth", "peer", "name", "cable1")
     said = tmp_path_factory.mktemp("cable") / "said"
-    try:
-        done = machines("true", "ip -brief address show cable1", said)
-    except FileNotFoundError as error:
-        pytest.skip(f"no network namespaces: {error}")
-    if done.returncode:
-        pytest.skip(f"no network namespaces: {done.stderr.strip()}")
+    done = machines("true", "ip -brief address show cable1", said)
+    assert done.returncode == 0, done.stderr
     assert "10.77.0.2/24" in said.read_text("utf-8")
 
 

@@ -129,6 +129,9 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
     "precision fits": [
         (LLM, [f"towers.lora={LORA}", "towers.weights=bfloat16", "training.fp16=true"], "training.fp16", "overflows"),
         (WORLD, ["towers.attention=flash_attention_2"], "towers.attention", "computes in 16 bits"),
+        (TREC, [*SELF, "refresh={every: 2}", "towers.attention=flash_attention_2"], "towers.attention", "in 32 bits"),
+        (TREC, [*SELF, "refresh={every: 2}", f"towers.lora={LORA}", "towers.weights=bfloat16", "training.fp16=false",
+                "training.bf16=true"], "towers.weights", "as it is held"),
     ],
     "packing fits": [
         (TREC, [PACKED, "towers.last_slot=sep"], "scale.groups", "fills every text up"),

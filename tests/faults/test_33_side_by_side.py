@@ -18,6 +18,7 @@ from mpr import storage
 from mpr.errors import Interrupted
 from mpr.rows._side_by_side import SideBySide
 from mpr.runtime import environment
+from tests import published
 from tests.conftest import Examined
 from tests.published import ROOT, smaller
 from tests.waiting import until
@@ -135,6 +136,18 @@ def test_the_cores_are_divided(monkeypatch: pytest.MonkeyPatch) -> None:
         ("3", "7"),
         ("3", "4"),
     ]
+
+
+def test_a_launcher_cannot_start_a_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its processes would wait for one another's locks for ever."""
+    monkeypatch.chdir(tmp_path)
+    for name, value in {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    published.said("reproduce", _recipe(tmp_path / "place"), code=2)
+    assert "a row is made by one process, and a launcher started several" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["place"]
 
 
 @pytest.mark.slow

@@ -13,9 +13,7 @@ from tests.conftest import Examined, Parity
 from tests.house.parity_page import PAGE, Line, lines, page, written_in_tests
 
 
-def test_every_line_is_made_by_a_test(examined: Examined, request: pytest.FixtureRequest) -> None:
-    if request.config.getoption("--write-parity"):
-        pytest.skip("the page is written at the end of this run")
+def test_every_line_is_made_by_a_test(examined: Examined) -> None:
     written, found = written_in_tests(), list(lines())
     for line in found:
         assert line.subject in written, f"no test makes this line of {PAGE.name}: run `make parity`\n{line}"
@@ -48,7 +46,6 @@ def test_a_comparison_fails_above_its_bound_and_where_the_page_lacks_it(
     said = request.node.user_properties
     with pytest.raises(AssertionError, match="allowed are 1e-12"):
         parity(MADE.subject, MADE.against, 3, 1e-11, 1e-12)
-    if not request.config.getoption("--write-parity"):
-        with pytest.raises(AssertionError, match=r"docs/parity\.md does not have this line: run `make parity`"):
-            parity(MADE.subject, MADE.against, 3, 1e-13, 1e-12)
+    with pytest.raises(AssertionError, match=r"docs/parity\.md does not have this line: run `make parity`"):
+        parity(MADE.subject, MADE.against, 3, 1e-13, 1e-12)
     said[:] = [one for one in said if one[0] != "parity"]  # these were no comparisons

@@ -127,3 +127,11 @@ def test_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_SECRET", "something-long")
     assert kinds("something-long", Scan.here()) == ["the value of the environment variable SOME_SECRET"]
     assert "something-long" in os.environ.values()
+
+
+def test_signs_of_markdown_hide_nothing(scan: Scan, examined: Examined) -> None:
+    """A page writes a backslash before what would otherwise be a sign."""
+    for secret, what in SHAPES.items():
+        escaped = "".join(f"\\{each}" if each in "_-*[]<>:/@" else each for each in secret)
+        assert kinds(f"| {escaped} |", scan) == [what], what
+    examined(len(SHAPES), "shapes of secrets", at_least=10)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mpr.errors import NumbersError
+from mpr.errors import NumbersError, StorageError
 from mpr.search import _first_pass, _measured
 from mpr.search.exact import Exact
 from mpr.search.shards import Share
@@ -97,7 +97,11 @@ def test_shares_have_measures_of_their_own(tmp_path: Path, read: list[int]) -> N
 
 
 def test_damage_and_other_vectors_are_measured_anew(
-    tmp_path: Path, read: list[int], examined: Examined, caplog: pytest.LogCaptureFixture
+    tmp_path: Path,
+    read: list[int],
+    examined: Examined,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     store = store_in(tmp_path / "store")
     Exact.open(store, budget_bytes=BUDGET, first_pass="float32", remembers=True)
@@ -111,6 +115,16 @@ def test_damage_and_other_vectors_are_measured_anew(
         assert "measured anew" in caplog.text
         assert float(ready.first.norms[0].length[0]) == np.frombuffer(numbers)[0]
         assert (place / _measured.NORMS).read_bytes() == numbers
+
+    def refused(folder: Path) -> None:
+        raise StorageError("cannot remove: Read-only file system", where=str(folder))
+
+    (place / _measured.NORMS).write_bytes(numbers[:-8])
+    with monkeypatch.context() as patched:
+        patched.setattr(_measured.storage, "remove", refused)
+        read.clear()
+        Exact.open(store, budget_bytes=BUDGET, first_pass="float32", remembers=True)
+        assert sum(read) == COUNT, "where nothing can be removed, it is measured all the same"
     other = store_in(tmp_path / "other" / "store", seed=5)
     read.clear()
     Exact.open(other, budget_bytes=BUDGET, first_pass="float32", remembers=True)

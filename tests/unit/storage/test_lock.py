@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -183,3 +184,71 @@ def test_lock_files_that_a_kill_left_are_removed_and_held_ones_stay(tmp_path: Pa
         assert held.exists()
     assert not held.exists()
     assert (tmp_path / "notes.lock").exists()
+
+
+def test_folders_that_vanish_while_locks_are_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another run of the same home commits meanwhile: what it was writing in has another name."""
+    stale, staging = tmp_path / ".old.lock", tmp_path / ".table.staging"
+    stale.write_bytes(b"host somewhere, pid 1, since yesterday".ljust(256))
+    staging.mkdir()
+    look = os.scandir
+
+    def gone(place: Any) -> Any:
+        if Path(place).name == staging.name:
+            staging.rmdir()
+        return look(place)
+
+    monkeypatch.setattr(os, "scandir", gone)
+    storage.remove_stale_locks(tmp_path)
+    assert os.listdir(tmp_path) == []
+
+
+def test_of_two_that_remove_the_same_neither_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "table-parts-8"
+    (folder / "0-8").mkdir(parents=True)
+    remove, calls = storage.shutil.rmtree, 0
+
+    def second(path: Path) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            remove(path)  # the other one was quicker
+        remove(path)
+
+    monkeypatch.setattr(storage.shutil, "rmtree", second)
+    storage.remove(folder)
+    assert (calls, folder.exists()) == (1, False)
+
+
+def test_a_holder_that_lives_starts_the_wait_for_dead_ones_anew(
+    tmp_path: Path, dead: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dead holder, a living one, and another dead one long after: that one is waited for as well."""
+    path, now, looks = tmp_path / ".lock", [0.0], [0]
+    seen = storage._holder.is_dead
+
+    def is_dead(text: bytes) -> bool:
+        looks[0] += 1
+        now[0] += 40.0  # each look is 40 seconds after the one before; a dead holder is waited for 60 seconds
+        return seen(text) and looks[0] not in (2, 3)
+
+    def is_free() -> bool:
+        with path.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            return True
+
+    def slept(seconds: float) -> None:
+        if looks[0] == 5:
+            assert dead.stdin is not None
+            dead.stdin.close()
+            while not is_free():
+                threading.Event().wait(seconds)
+
+    monkeypatch.setattr(storage._holder, "is_dead", is_dead)
+    monkeypatch.setattr(storage.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(storage.time, "sleep", slept)
+    with storage.lock(path, float("inf")):
+        assert looks[0] >= 5
