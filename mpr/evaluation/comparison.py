@@ -178,7 +178,7 @@ def _lines(found: Comparison) -> Iterator[str]:
         yield f"  {system.name:<{width}} {100 * system.mean:>7.2f}  seeds {system.seeds}{_interval(system.over_seeds)}"
     for pair in found.pairs:
         yield ""
-        yield f"{pair.first} - {pair.second}: {100 * pair.difference:+.2f}"
+        yield f"{pair.first} - {pair.second}: {100 * pair.difference:+z.2f}"
         corrected = "" if pair.p_holm is None else f", {pair.p_holm:.4g} corrected for {len(found.pairs)} pairs (Holm)"
         yield f"  p {pair.p:.4g} (sign flips, {pair.method}){corrected}"
         few = f", not to be trusted: only {pair.win + pair.loss:,} questions differ" if pair.too_few else ""

@@ -176,7 +176,7 @@ class Reproduction:
         for pair in compared.pairs:
             p = pair.p if pair.p_holm is None else pair.p_holm
             yield (
-                f"{self.system} - {pair.first} in {measure}: {-100 * pair.difference:+.2f}, p {p:.2g}; "
+                f"{self.system} - {pair.first} in {measure}: {-100 * pair.difference:+z.2f}, p {p:.2g}; "
                 f"{pair.loss:,} questions better, {pair.win:,} worse"
             )
 

@@ -63,6 +63,12 @@ def test_two_systems() -> None:
     assert json.loads(found.json())["pairs"][0]["p"] == 2 / 32
 
 
+def test_no_difference_has_no_minus() -> None:
+    """Two means that are equal but for rounding."""
+    less = [value - 1e-9 for value in GOOD]
+    assert "less - good: +0.00" in str(compare({"less": [scores(less)], "good": [scores(GOOD)]}, "top20"))
+
+
 def test_an_interval_of_few_questions_comes_with_a_caution() -> None:
     """Also where there are many questions and few of them differ; not where enough differ."""
     cases = {10: (10, True), 100: (9, True), 101: (10, False), 19: (19, True), 20: (20, False)}
