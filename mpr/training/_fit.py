@@ -300,8 +300,7 @@ def _clusters(dataset: Dataset, device: str) -> str:
 def _start(dataset: Dataset) -> Model:
     """The towers that training starts from."""
     recipe = dataset.recipe
-    begun = learner.towers_of(dataset, recipe.scale.groups)
-    begun.float()  # weights that are held in 16 bits are rounded by now, and evaluation computes with them in 32
+    begun = learner.start_of(dataset, recipe.scale.groups)
     return Model.of(begun, dataset.tokenizer(), recipe.towers.base or "random weights")
 
 

@@ -76,6 +76,12 @@ def towers_of(dataset: Dataset, groups: Groups = 1) -> DualEncoder:
     return towers.learning(settings, loaded.question, passage, seed, groups)
 
 
+def start_of(dataset: Dataset, groups: Groups = 1) -> DualEncoder:
+    """What training begins with, to encode by: as in evaluation, weights that training holds in 16 bits are rounded,
+    and computed with in 32."""
+    return towers_of(dataset, groups).float()
+
+
 def untrained(dataset: Dataset) -> Model:
     """The model of the dataset's row as the first stage that led to it found it."""
     head = stages.head_of(dataset.recipe)
@@ -83,7 +89,7 @@ def untrained(dataset: Dataset) -> Model:
     if head.start is None:
         seed, published = int(head.training.get("seed", 0)), not head.trains
         return Model.untrained(head.towers, first.tokenizer(), seed, published=published)
-    return Model.of(towers_of(first).float(), first.tokenizer(), contract.base_name(head.start))
+    return Model.of(start_of(first), first.tokenizer(), contract.base_name(head.start))
 
 
 @dataclass(frozen=True)

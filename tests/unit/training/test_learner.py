@@ -16,6 +16,7 @@ from mpr.models.locate import model_folder
 from mpr.models.towers import DualEncoder as Built
 from mpr.recipe.keys import DUAL_ENCODER
 from mpr.recipe.keys_towers import Lora, Towers
+from mpr.search.inference import Model
 from mpr.training import learner
 from tests.conftest import Examined
 from tests.unit.framings import bert
@@ -160,3 +161,16 @@ def test_names_become_folders(tmp_path: Path, examined: Examined) -> None:
     with pytest.raises(RecipeError, match="neither a folder here nor the name of a Hub repository"):
         model_folder("no such/folder", tmp_path, models)
     examined(7, "names of models", at_least=7)
+
+
+def test_a_start_with_16_bit_weights_is_encoded_in_32_bits(tmp_path: Path, examined: Examined) -> None:
+    """Rounded as training holds them, computed as evaluation does; by both ways to a model before training."""
+    base = str(published(tmp_path / "base"))
+    wanted = settings(base=base, lora=LORA, weights="bfloat16")
+    held = dict(learner.towers_of(stood(wanted, None)).named_parameters())
+    for begun in (learner.start_of(stood(wanted, None)), Model.untrained(wanted, BERT, 1).towers):
+        for name, parameter in begun.named_parameters():
+            assert parameter.dtype == torch.float32, name
+            assert torch.equal(parameter, held[name].float()), name
+    rounded = [name for name, parameter in held.items() if parameter.dtype == torch.bfloat16]
+    examined(len(rounded), "weights that training holds in 16 bits", at_least=20)
