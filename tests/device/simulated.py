@@ -28,6 +28,7 @@ if LIBRARY in os.environ:  # before torch, which asks once what there is
     ctypes.CDLL(os.environ[LIBRARY], mode=ctypes.RTLD_GLOBAL)
 
 import torch  # noqa: E402
+import torch.utils._device  # noqa: E402
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 from torch.utils._pytree import tree_leaves, tree_map  # noqa: E402
 
