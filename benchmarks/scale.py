@@ -4,16 +4,20 @@
         --trees before=../older after=. --sizes 50000,200000,650000
 
 Passages are those of a file of DPR's form; behind its end they come again with other ids and their words turned round.
-Every step runs in a process of its own, the trees in turn, and says processor seconds, wall seconds and how much higher
-its peak of memory (VmHWM) is than its memory before. Tokens are made at the smallest size alone, by all cores.
+Every step runs in a process of its own, the trees in turn, and says processor seconds, wall seconds and how much more
+memory it has at its peak than before: all of it (VmHWM), and what is its own (RssAnon, looked at from outside), without
+pages of mapped files, which the system takes back. Tokens are made at the smallest size alone, by all cores.
+A BM25 index is built with the share of the default budget that its passages are of DPR's 21 million, so that it is
+merged in as many parts as those.
 Writes the numbers to benchmarks/results/, and a table of them, with what they mean for larger collections, between the
-marks of docs/scale.md.
+marks of docs/scale.md. `--steps bm25` measures this step again and keeps the other numbers.
 """
 
 from __future__ import annotations
 
 import argparse
 import gzip
+import inspect
 import json
 import lzma
 import os
@@ -30,6 +34,7 @@ PAGE, RESULTS = ROOT / "docs" / "scale.md", ROOT / "benchmarks" / "results" / "s
 MARKS = "<!-- measured: begin -->", "<!-- measured: end -->"
 LARGER = (8_841_823, 21_015_324, 138_364_198)  # MS MARCO's passages, DPR's, and MS MARCO v2's
 ASKED, DEPTH = 300, 100
+BUDGET = 2 << 30  # of mpr.search.bm25
 STEPS = {
     "passages": "read, checked, hashed and stored",
     "tokens": "tokenised, all cores",
@@ -47,6 +52,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--tokenizer", type=Path, help="a tokenizer.json; without it tokens are not measured")
     parser.add_argument("--trees", nargs="+", default=[f"after={ROOT}"], metavar="NAME=FOLDER")
     parser.add_argument("--sizes", default="50000,200000,650000")
+    parser.add_argument("--steps", default="", help="only these, with commas; numbers of the others are kept")
     parser.add_argument("--folder", type=Path, help="where stores are made; they need 3 KB for each passage")
     parser.add_argument("--print", action="store_true", help="only print the table")
     parser.add_argument("--step", nargs=3, help=argparse.SUPPRESS)
@@ -72,7 +78,13 @@ def tokens(given: argparse.Namespace, folder: Path, texts: Path) -> tuple[Callab
     os.environ["TOKENIZERS_PARALLELISM"] = "true"
     tokenizer, store = Tokenizer.from_file(str(given.tokenizer)), PassageStore(folder / "passages")
     read = tokens.passage_texts(store, "pair", "")
-    return lambda: tokens.build(folder / "tokens", read, tokenizer, cap=tokens.KEPT, receipt={}), 0
+
+    def made() -> dict[str, int]:
+        return {
+            "tokens": int(tokens.build(folder / "tokens", read, tokenizer, cap=tokens.KEPT, receipt={}).lengths.sum())
+        }
+
+    return made, 0
 
 
 def plan(given: argparse.Namespace, folder: Path, texts: Path) -> tuple[Callable[[], Any], int]:
@@ -93,7 +105,18 @@ def bm25(given: argparse.Namespace, folder: Path, texts: Path) -> tuple[Callable
     from mpr.search import bm25
 
     store = PassageStore(folder / "passages")
-    return lambda: bm25.build(folder / "bm25", store, BM25), 0
+    budget = budget_of(len(store)) if "budget_bytes" in inspect.signature(bm25.build).parameters else 0
+    limits = {"budget_bytes": budget} if budget else {}
+
+    def built() -> dict[str, int]:
+        bm25.build(folder / "bm25", store, BM25, **limits)
+        return {"budget": budget}
+
+    return built, 0
+
+
+def budget_of(passages: int) -> int:
+    return BUDGET * passages // LARGER[1]
 
 
 def mining(given: argparse.Namespace, folder: Path, texts: Path) -> tuple[Callable[[], Any], int]:
@@ -136,15 +159,32 @@ def measured(given: argparse.Namespace) -> dict[str, Any]:
 
     pa.array(["x"])  # imports pandas, once for the process
     work, items = globals()[name](given, Path(folder), Path(texts))
-    before, wall, used = memory("VmRSS"), time.perf_counter(), time.process_time()
-    work()
+    before, own = memory("VmRSS"), memory("RssAnon")
+    wall, used = time.perf_counter(), time.process_time()
+    made = work()
     used, wall = time.process_time() - used, time.perf_counter() - wall
-    return {"cpu": used, "wall": wall, "memory": max(0, memory("VmHWM") - before), "items": items}
+    more = made if isinstance(made, dict) else {}
+    peak = max(0, memory("VmHWM") - before)
+    return {"cpu": used, "wall": wall, "memory": peak, "own": own, "items": items, **more}
 
 
-def memory(what: str) -> int:
-    lines = Path("/proc/self/status").read_text("ascii").splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(what))
+def memory(what: str, process: str = "self") -> int:
+    lines = Path(f"/proc/{process}/status").read_text("ascii").splitlines()
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(what)), 0)
+
+
+def watched(command: list[str], paths: dict[str, str]) -> dict[str, Any]:
+    """What the process of a step prints; its own memory before becomes what it has more of at the peak."""
+    with subprocess.Popen(command, env=paths, stdout=subprocess.PIPE, text=True) as child:
+        highest = 0
+        while child.poll() is None:
+            highest = max(highest, memory("RssAnon", str(child.pid)))
+            time.sleep(0.02)
+        if child.returncode:
+            raise SystemExit(f"failed: {' '.join(command)}")
+        assert child.stdout is not None
+        point: dict[str, Any] = json.loads(child.stdout.read())
+    return {**point, "own": max(0, highest - point["own"])}
 
 
 # ---- All of them
@@ -170,11 +210,13 @@ def write_texts(source: Path, target: Path, count: int) -> None:
 def points(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
     trees = dict(tree.split("=", 1) for tree in given.trees)
     sizes = sorted(map(int, given.sizes.split(",")))
+    wanted = given.steps.split(",") if given.steps else [*STEPS]
     for size in sizes:
         with tempfile.TemporaryDirectory(dir=given.folder) as made:
             folder = Path(made)
             write_texts(given.texts, folder / "texts.tsv.gz", size)
-            for step in STEPS:
+            # Every other step reads the store that the first one makes.
+            for step in dict.fromkeys(["passages", *wanted]):
                 if step == "tokens" and (given.tokenizer is None or size != sizes[0]):
                     continue
                 for name, tree in trees.items():
@@ -182,12 +224,11 @@ def points(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
                     place.mkdir(exist_ok=True)
                     command = [sys.executable, __file__, *sys.argv[1:], "--step", step, str(place)]
                     paths = {**os.environ, "PYTHONPATH": str(Path(tree).resolve())}
-                    done = subprocess.run(
-                        [*command, str(folder / "texts.tsv.gz")], env=paths, stdout=subprocess.PIPE, check=True
-                    )
-                    point = {"step": step, "size": size, "tree": name, **json.loads(done.stdout)}
+                    point = {"step": step, "size": size, "tree": name}
+                    point |= watched([*command, str(folder / "texts.tsv.gz")], paths)
                     print(point, file=sys.stderr, flush=True)
-                    yield point
+                    if step in wanted:
+                        yield point
 
 
 def table(found: list[dict[str, Any]], snapshot: dict[str, Any], texts: str) -> str:
@@ -199,7 +240,8 @@ def table(found: list[dict[str, Any]], snapshot: dict[str, Any], texts: str) -> 
         MARKS[0],
         f"Written by benchmarks/scale.py. {snapshot['cpu']['model']}, {snapshot['cpu']['usable']} cores; {packages}. "
         f"Passages of {texts}, packed by gzip; behind the end of the file they come again. Each cell: microseconds of "
-        "a processor for each passage (or question), and in brackets by the clock.",
+        "a processor for each passage (or question), and in brackets by the clock. Memory: what grows with the "
+        "passages, between the smallest and the largest size.",
         "",
         "### Measured per item",
         "",
@@ -213,15 +255,37 @@ def table(found: list[dict[str, Any]], snapshot: dict[str, Any], texts: str) -> 
                 point = at.get((step, size, tree))
                 each = 1e6 / ((point["items"] or size) if point else 1)
                 cells.append(f"{point['cpu'] * each:,.1f} ({point['wall'] * each:,.1f})" if point else "")
-            ends = [at[step, size, tree]["memory"] for size in (sizes[0], sizes[-1]) if (step, size, tree) in at]
+            ends = [taken(at[step, size, tree]) for size in (sizes[0], sizes[-1]) if (step, size, tree) in at]
             grown = f"{(ends[1] - ends[0]) / (sizes[-1] - sizes[0]):,.0f}" if len(set(sizes)) > 1 < len(ends) else ""
             lines.append(f"| {what} | {tree} | {' | '.join(cells)} | {grown} |")
+    budgets = [(size, tree, point) for (_, size, tree), point in at.items() if point.get("budget")]
+    if budgets:
+        peaks = "; ".join(
+            f"{size:,} passages with {point['budget'] / 1e6:,.0f} MB: {point['own'] / 1e6:,.0f} MB"
+            for size, _, point in budgets
+        )
+        lines += [
+            "",
+            f"The BM25 index ({budgets[0][1]}) is merged within a budget, `--memory`, {BUDGET / 1e9:,.1f} GB if "
+            f"nothing else is said. Each size had the share of it that its passages are of {LARGER[1]:,}, so all were "
+            "merged in as many parts as those would be. Peaks of the memory that the process has of its own, the "
+            f"budget included: {peaks}. Its growth in the table is without the budget.",
+        ]
+    for point in found:
+        if point.get("tokens"):
+            lines += [
+                "",
+                f"Tokenising ({point['tree']}), all {snapshot['cpu']['usable']} cores: "
+                f"{point['size'] / point['wall']:,.0f} passages and {point['tokens'] / point['wall']:,.0f} tokens a "
+                f"second by the clock; {point['tokens'] / point['size']:,.0f} tokens a passage.",
+            ]
     lines += [
         "",
         "### Extrapolated",
         "",
         "Not measured: the largest size times the number of passages, and memory by its growth between the smallest "
-        "and the largest size. Hours are those of one core.",
+        f"and the largest size, with a budget of {BUDGET / 1e9:,.1f} GB where there is one. Hours are those of one "
+        "core.",
         "",
         f"| step | tree | {' | '.join(f'{size / 1e6:,.1f}M' for size in LARGER)} |",
         f"|---|---|{'--:|' * len(LARGER)}",
@@ -237,11 +301,23 @@ def table(found: list[dict[str, Any]], snapshot: dict[str, Any], texts: str) -> 
                 seconds = last["cpu"] / (last["items"] or 1) * size / known[-1]
                 said = f"{seconds:,.2f} s" if last["items"] else f"{seconds / 3600:,.2f} h"
                 if step == "bm25" and len(known) > 1:
-                    slope = (last["memory"] - first["memory"]) / (known[-1] - known[0])
-                    said += f", {(last['memory'] + slope * (size - known[-1])) / 1e9:,.1f} GB"
+                    slope = (taken(last) - taken(first)) / (known[-1] - known[0])
+                    budget = BUDGET if last.get("budget") else 0
+                    said += f", {(taken(last) + slope * (size - known[-1]) + budget) / 1e9:,.1f} GB"
                 cells.append(said)
             lines.append(f"| {what} | {tree} | {' | '.join(cells)} |")
     return "\n".join([*lines, MARKS[1]])
+
+
+def taken(point: dict[str, Any]) -> int:
+    """Bytes of memory, without those that a budget allows."""
+    return int(point.get("own", point["memory"]) - point.get("budget", 0))
+
+
+def merged(before: list[dict[str, Any]], found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """All points in the order of the steps, those found now in the place of those of before."""
+    at = {(point["step"], point["size"], point["tree"]): point for point in (*before, *found)}
+    return sorted(at.values(), key=lambda point: (point["size"], [*STEPS].index(point["step"])))
 
 
 def main() -> None:
@@ -249,7 +325,8 @@ def main() -> None:
     if given.step:
         print(json.dumps(measured(given)))
         return
-    found = list(points(given))
+    before = json.loads(RESULTS.read_text("utf-8"))["points"] if given.steps else []
+    found = merged(before, list(points(given)))
     sys.path.insert(0, str(ROOT))
     from mpr.runtime import environment
 
