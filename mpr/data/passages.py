@@ -22,7 +22,7 @@ from mpr.errors import DataError, excerpt
 from mpr.records import Passage, id_problem, stable_hash, text_problem
 from mpr.runtime.progress import Progress, silent
 from mpr.storage import passage_columns
-from mpr.storage.passage_columns import Columns
+from mpr.storage.passage_columns import Cells, Columns
 from mpr.storage.passage_lines import PassageLines
 from mpr.storage.ragged import memory_map
 
@@ -74,11 +74,11 @@ class _Block:
     blank: int | None
 
     @classmethod
-    def of(cls, columns: Columns) -> _Block:
-        is_blank = _are_blank(columns.texts)
-        blank = np.flatnonzero(is_blank & _are_blank(columns.titles))
-        hashes = _text_hashes(columns, is_blank)
-        return cls(columns, _hashes(passage_columns.values(columns.ids)), hashes, int(blank[0]) if len(blank) else None)
+    def of(cls, cells: Cells) -> _Block:
+        is_blank = _are_blank(cells.columns.texts)
+        blank = np.flatnonzero(is_blank & _are_blank(cells.columns.titles))
+        hashes = _text_hashes(cells, is_blank)
+        return cls(cells.columns, _hashes(cells.ids), hashes, int(blank[0]) if len(blank) else None)
 
 
 def _blocks(passages: Iterable[Passage]) -> Iterator[_Block]:
@@ -115,8 +115,8 @@ def _batches(blocks: Iterable[_Block], id_hashes: list[Any], hashes: list[Any]) 
         yield whole()
 
 
-def _looked_at_one_by_one(passages: Iterable[Passage]) -> Iterator[Columns]:
-    found: tuple[list[bytes], ...] = [], [], []
+def _looked_at_one_by_one(passages: Iterable[Passage]) -> Iterator[Cells]:
+    found: tuple[list[bytes], list[bytes], list[bytes]] = [], [], []
     for passage in passages:
         problem = id_problem(passage.id) or text_problem(passage.text) or text_problem(passage.title)
         if problem:
@@ -126,9 +126,9 @@ def _looked_at_one_by_one(passages: Iterable[Passage]) -> Iterator[Columns]:
         for held, value in zip(found, (passage.id, passage.title, passage.text), strict=True):
             held.append(value.encode())
         if len(found[0]) == BATCH:
-            yield Columns(*map(passage_columns.text_array, found))
+            yield Cells.of(*found)
             found = [], [], []
-    yield Columns(*map(passage_columns.text_array, found))
+    yield Cells.of(*found)
 
 
 def _blank(identity: str) -> DataError:
@@ -146,16 +146,24 @@ def _are_blank(texts: Any) -> NDArray[np.bool_]:
     return np.asarray(is_blank)
 
 
-def _hashes(values: Iterable[Any]) -> NDArray[np.uint64]:
-    """`records.stable_hash` of each."""
-    return np.frombuffer(b"".join([blake2b(value, digest_size=8).digest() for value in values]), dtype="<u8")
+def _hashes(values: Iterable[bytes]) -> NDArray[np.uint64]:
+    """`records.stable_hash` of each. A copy of an empty hash is made in half the time of a new one."""
+    empty, found = blake2b(digest_size=8).copy, list[bytes]()
+    for value in values:
+        one = empty()
+        one.update(value)
+        found.append(one.digest())
+    return np.frombuffer(b"".join(found), dtype="<u8")
 
 
-def _text_hashes(columns: Columns, is_blank: NDArray[np.bool_]) -> NDArray[np.uint64]:
+def _text_hashes(cells: Cells, is_blank: NDArray[np.bool_]) -> NDArray[np.uint64]:
     """`records.text_hash` of each text, or of the title where there is none: such passages are no copies."""
-    texts: list[Any] = passage_columns.values(columns.texts)
-    for place in np.flatnonzero(_are_spaced(columns.texts) | is_blank).tolist():
-        words = str(columns.texts[place]).split() or str(columns.titles[place]).split()
+    texts = cells.texts
+    odd = np.flatnonzero(_are_spaced(cells.columns.texts) | is_blank).tolist()
+    if odd:
+        texts = texts.copy()
+    for place in odd:
+        words = texts[place].decode().split() or str(cells.columns.titles[place]).split()
         texts[place] = " ".join(words).encode()
     return _hashes(texts)
 
@@ -168,7 +176,9 @@ def _are_spaced(texts: Any) -> NDArray[np.bool_]:
         return found
     is_space_N = byte_N == 32
     two = np.flatnonzero(is_space_N[1:] & is_space_N[:-1])
-    others = np.flatnonzero((byte_N < 32) | (byte_N == 0xC2) | (byte_N - np.uint8(0xE1) < 3))
+    others = np.flatnonzero(byte_N.view(np.int8) < 32)  # control characters and all that is not ASCII
+    if 16 * len(others) > len(byte_N):  # a text that is not ASCII for the most part: fewer are looked at
+        others = np.flatnonzero((byte_N < 32) | (byte_N == 0xC2) | (byte_N - np.uint8(0xE1) < 3))
     after, behind = (byte_N[np.minimum(others + step, len(byte_N) - 1)] for step in (1, 2))
     lead = byte_N[others]
     # In UTF-8: control characters; U+0085, U+00A0; U+1680; U+2000 to 200A, 2028, 2029, 202F; U+205F; U+3000.

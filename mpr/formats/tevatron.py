@@ -25,7 +25,7 @@ from mpr.records import Candidate, Group, Passage, Positive, Question, RankedLis
 from mpr.storage import passage_columns
 from mpr.storage.json_fields import Fields, IdOrNumber, Object, Text, json_object, json_text, read_objects
 from mpr.storage.lines import Ids, Line, read_lines, writable_id, writable_text, write_lines
-from mpr.storage.passage_columns import Columns
+from mpr.storage.passage_columns import Cells
 from mpr.storage.passage_lines import PassageLines
 
 _LINE = passage_columns.json_pattern("docid")
@@ -79,11 +79,11 @@ def read_passages(path: str | os.PathLike[str], ignore: Sequence[str] = ()) -> P
     return PassageLines(path, careful, _columns)
 
 
-def _columns(data: bytes) -> Columns | None:
+def _columns(data: bytes) -> Cells | None:
     found = passage_columns.of_json(data, _LINE)
     if found is None:
         return None
-    sizes = [np.diff(passage_columns.parts(each)[0]) for each in (found.titles, found.texts)]
+    sizes = [np.diff(passage_columns.parts(each)[0]) for each in found.columns[1:]]
     return found if (sizes[0] + sizes[1]).all() else None  # an empty passage is refused with its line
 
 

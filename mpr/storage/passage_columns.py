@@ -1,6 +1,6 @@
 """Many lines of a file of passages as columns of Arrow, found in their bytes at once.
 
-Every function gives None for what is out of the ordinary, and then the lines are read one by one
+Every function that reads gives None for what is out of the ordinary, and then the lines are read one by one
 (`passage_lines`): what is given here is what that would give.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,6 +30,19 @@ class Columns(NamedTuple):
     texts: Any
 
 
+class Cells(NamedTuple):
+    """The columns of passages that were read together, and the UTF-8 of their ids and texts one by one, as hashes need
+    them."""
+
+    columns: Columns
+    ids: list[bytes]
+    texts: list[bytes]
+
+    @classmethod
+    def of(cls, ids: list[bytes], titles: list[bytes], texts: list[bytes]) -> Cells:
+        return cls(Columns(*map(text_array, (ids, titles, texts))), ids, texts)
+
+
 def text_array(values: Sequence[bytes]) -> Any:
     """An array of texts from their UTF-8."""
     offsets = np.zeros(len(values) + 1, dtype="<i8")
@@ -44,13 +56,6 @@ def parts(array: Any) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
     places = np.frombuffer(offsets, dtype="<i8")[array.offset : array.offset + len(array) + 1]
     found = np.frombuffer(b"" if data is None else data, dtype=np.uint8)[places[0] : places[-1]]
     return (places - places[0] if places[0] else places), found
-
-
-def values(array: Any) -> list[bytes]:
-    """The UTF-8 of each text."""
-    offsets, byte_N = parts(array)
-    data, places = byte_N.tobytes(), offsets.tolist()
-    return [data[first:last] for first, last in pairwise(places)]
 
 
 def joined(arrays: Sequence[Any], kind: Any) -> Any:
@@ -73,12 +78,13 @@ def _array(kind: str, *buffers: Any) -> Any:
     return pa.Array.from_buffers(getattr(pa, kind)(), length, made, null_count=0)
 
 
-def of_tabs(data: bytes, names: Sequence[str], quoted: bool) -> Columns | None:
+def of_tabs(data: bytes, names: Sequence[str], quoted: bool) -> Cells | None:
     """Of lines whose cells, between tabs, are `id`, `text` and perhaps `title` in some order.
 
     `quoted`: a cell that begins with a quotation mark ends with one, and has pairs of them inside.
     """
-    byte_N, count = np.frombuffer(data if data.endswith(b"\n") else data + b"\n", dtype=np.uint8), len(names)
+    data, count = data if data.endswith(b"\n") else data + b"\n", len(names)
+    byte_N = np.frombuffer(data, dtype=np.uint8)
     end_C = np.flatnonzero((byte_N == _TAB) | (byte_N == _FEED))
     if len(end_C) % count or not (byte_N[end_C].reshape(-1, count) == [_TAB] * (count - 1) + [_FEED]).all():
         return None
@@ -88,15 +94,13 @@ def of_tabs(data: bytes, names: Sequence[str], quoted: bool) -> Columns | None:
         if found is None:
             return None
         byte_N, start_C, end_C = found
-    # Each cell, and then what stands between it and the next one.
-    offsets = np.concatenate([np.stack([start_C, end_C], axis=1).ravel(), [len(byte_N)]])
-    cells = _array("large_string", offsets, byte_N)
-    columns = {
-        name: cells.take(_array("int64", np.arange(2 * place, 2 * len(start_C), 2 * count)))
-        for place, name in enumerate(names)
-    }
-    titles = columns.get("title") or text_array([b""] * len(columns["id"]))
-    return _looked_at(Columns(columns["id"], titles, columns["text"]))
+        data = byte_N.tobytes()
+    cells: dict[str, list[bytes]] = {"title": [b""] * (len(end_C) // count)}
+    for place, name in enumerate(names):
+        some = slice(place, None, count)
+        pairs = zip(start_C[some].tolist(), end_C[some].tolist(), strict=True)
+        cells[name] = [data[start:end] for start, end in pairs]
+    return _looked_at(Cells.of(cells["id"], cells["title"], cells["text"]))
 
 
 def _without_marks(byte_N: Any, start_C: Any, end_C: Any) -> tuple[Any, Any, Any] | None:
@@ -119,7 +123,9 @@ def _without_marks(byte_N: Any, start_C: Any, end_C: Any) -> tuple[Any, Any, Any
     lost_D = np.repeat(start_R + opens_R - np.cumsum(lost_R) + lost_R, lost_R) + np.arange(lost_R.sum())
     is_kept_N = np.ones(len(byte_N), dtype=bool)
     is_kept_N[lost_D] = False
-    return byte_N[is_kept_N], start_C - np.searchsorted(lost_D, start_C), end_C - np.searchsorted(lost_D, end_C)
+    lost_C = np.bincount(cell_R, lost_R, len(start_C)).astype(np.int64)
+    ends_C = np.cumsum(lost_C)
+    return byte_N[is_kept_N], start_C - ends_C + lost_C, end_C - ends_C
 
 
 def json_pattern(identity: str, more: bytes = b"") -> re.Pattern[bytes]:
@@ -128,7 +134,7 @@ def json_pattern(identity: str, more: bytes = b"") -> re.Pattern[bytes]:
     return re.compile(rb"\{%b(?:%b)?\}" % (b", ?".join(fields), more))
 
 
-def of_json(data: bytes, pattern: re.Pattern[bytes]) -> Columns | None:
+def of_json(data: bytes, pattern: re.Pattern[bytes]) -> Cells | None:
     """Of lines that all have this form."""
     found = [
         match.groups() if match else None for match in map(pattern.fullmatch, data.removesuffix(b"\n").split(b"\n"))
@@ -137,7 +143,7 @@ def of_json(data: bytes, pattern: re.Pattern[bytes]) -> Columns | None:
         return None
     ids, titles, texts = zip(*found, strict=True)
     try:
-        return _looked_at(Columns(text_array(ids), *(text_array([*map(_unescaped, each)]) for each in (titles, texts))))
+        return _looked_at(Cells.of([*ids], [*map(_unescaped, titles)], [*map(_unescaped, texts)]))
     except ValueError:  # an escape that stands for no character
         return None
 
@@ -146,17 +152,17 @@ def _unescaped(text: bytes) -> bytes:
     return json.loads(b'"%b"' % text).encode("utf-8") if b"\\" in text else text
 
 
-def _looked_at(columns: Columns) -> Columns | None:
-    """The columns, if all texts are UTF-8 and all ids are such that `records.id_problem` has nothing against them."""
+def _looked_at(cells: Cells) -> Cells | None:
+    """The same, if all texts are UTF-8 and all ids are such that `records.id_problem` has nothing against them."""
     import pyarrow as pa
 
-    offsets, byte_N = parts(columns.ids)
+    offsets, byte_N = parts(cells.columns.ids)
     lengths = np.diff(offsets)
     if not lengths.all() or lengths.max() > MAX_ID_BYTES or ((byte_N <= 32) | (byte_N >= 127)).any():
         return None
     try:
-        for array in columns[1:]:
+        for array in cells.columns[1:]:
             array.validate(full=True)
     except pa.ArrowInvalid:
         return None
-    return columns
+    return cells

@@ -16,11 +16,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
+import numpy as np
+
 from mpr.errors import DataError
 from mpr.records import Passage
 from mpr.storage import lines
 from mpr.storage.lines import Line
-from mpr.storage.passage_columns import Columns
+from mpr.storage.passage_columns import Cells
 from mpr.storage.unpack import StreamError, open_bytes
 
 BLOCK = 1 << 19  # bytes that are read at once: more does not fit the caches of a core
@@ -35,7 +37,7 @@ class PassageLines(Iterator[Passage]):
         self,
         path: str | os.PathLike[str],
         careful: Callable[[Line], Passage | None],
-        quick: Callable[[bytes], Columns | None],
+        quick: Callable[[bytes], Cells | None],
     ) -> None:
         """`careful` gives None for a line that is no passage, such as a header."""
         self._path, self._careful, self._quick = path, careful, quick
@@ -50,7 +52,7 @@ class PassageLines(Iterator[Passage]):
             if passage is not None:
                 yield passage
 
-    def blocks(self, each: Callable[[Columns], Made]) -> Iterator[Made | Iterator[Passage]]:
+    def blocks(self, each: Callable[[Cells], Made]) -> Iterator[Made | Iterator[Passage]]:
         """All passages in order: what `each` makes of the columns of a block, or passages, to be used up first.
 
         Blocks are read ahead and worked on by a few threads, since most of the work is done without Python's lock.
@@ -98,7 +100,7 @@ class PassageLines(Iterator[Passage]):
                 whole, rest = data[first:end], data[end:]
                 if whole:
                     yield _Block(whole, number, offset)
-                    number, offset = number + whole.count(b"\n"), offset + len(whole)
+                    number, offset = number + _feeds(whole), offset + len(whole)
                 if len(rest) > lines.LONGEST:
                     raise lines.too_long(name, number + 1)
                 if isinstance(problem, StreamError):
@@ -133,5 +135,10 @@ def _piece(file: io.BufferedReader) -> tuple[bytes, StreamError | OSError | None
 
 def _plain_ends(data: bytes) -> bytes:
     """With line feeds alone at the ends of lines, if all carriage returns stand before one."""
-    returns = data.count(b"\r")
-    return data.replace(b"\r\n", b"\n") if returns and returns == data.count(b"\r\n") else data
+    is_plain = b"\r" not in data or data.count(b"\r") != data.count(b"\r\n")
+    return data if is_plain else data.replace(b"\r\n", b"\n")
+
+
+def _feeds(data: bytes) -> int:
+    """`data.count`, several times faster."""
+    return int(np.count_nonzero(np.frombuffer(data, dtype=np.uint8) == 10))

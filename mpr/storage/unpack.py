@@ -2,7 +2,8 @@
 
 The first bytes decide, because none of the three signatures can begin a UTF-8 text. The standard readers are not used:
 some of them take a stream that stops in the middle, or garbage behind it, for the end of the file. Here a stream must
-be ended by its own end mark, and every stream of a concatenated file is read.
+be ended by its own end mark, and every stream of a concatenated file is read. Gzip is unpacked by ISA-L, in less than
+half the time that zlib takes.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ from __future__ import annotations
 import io
 import lzma
 import os
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import zstandard
+from isal import isal_zlib
 
 from mpr.errors import DataError
 
@@ -35,7 +36,7 @@ class _Kind(NamedTuple):
 
 
 _KINDS = {
-    ".gz": _Kind("gzip", b"\x1f\x8b", lambda: zlib.decompressobj(wbits=31)),
+    ".gz": _Kind("gzip", b"\x1f\x8b", lambda: isal_zlib.decompressobj(wbits=31)),
     ".zst": _Kind("Zstandard", b"\x28\xb5\x2f\xfd", lambda: zstandard.ZstdDecompressor().decompressobj()),
     ".xz": _Kind("xz", b"\xfd7zXZ\x00", lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ)),
 }
@@ -71,7 +72,7 @@ class _Unpacked(io.RawIOBase):
                     continue
             try:
                 self._ready = memoryview(self._unpacker.decompress(packed))
-            except (zlib.error, lzma.LZMAError, zstandard.ZstdError) as error:
+            except (isal_zlib.error, lzma.LZMAError, zstandard.ZstdError) as error:
                 raise StreamError(f"is damaged: {self._kind.name} says '{error}'") from error
             self._started = True
             if self._unpacker.eof:

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any
 
-import nbformat
 import pytest
 
 from tests import understood
@@ -22,6 +21,7 @@ from tests.documented import Command
 from tests.e2e.test_documented_commands import worded
 from tests.house.source import ROOT
 
+nbformat = pytest.importorskip("nbformat", reason="reads the notebook; it is in the group pages of pyproject.toml")
 PATH = ROOT / "docs" / "notebook.ipynb"
 STORED = nbformat.read(PATH, as_version=4)
 FOUND = "    "  # before a passage that a model found: which one may be a matter of the last digit
