@@ -109,8 +109,8 @@ def bm25(given: argparse.Namespace, folder: Path, texts: Path) -> tuple[Callable
     limits = {"budget_bytes": budget} if budget else {}
 
     def built() -> dict[str, int]:
-        bm25.build(folder / "bm25", store, BM25, **limits)
-        return {"budget": budget}
+        index = bm25.build(folder / "bm25", store, BM25, **limits)
+        return {"budget": budget, "words": index.manifest.receipt.get("words", 0)}
 
     return built, 0
 

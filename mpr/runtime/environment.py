@@ -31,7 +31,7 @@ from mpr.storage.manifest import json_digest
 # Packages whose version can change a number. Those that are not installed are left out of the snapshot.
 PACKAGES = (
     "PyStemmer", "accelerate", "bitsandbytes", "bm25s", "datasets", "evaluate", "faiss-cpu", "faiss-gpu",
-    "faiss-gpu-cu12", "flash-attn", "huggingface-hub", "matplotlib", "numpy", "peft", "pyarrow", "pydantic",
+    "faiss-gpu-cu12", "flash-attn", "huggingface-hub", "isal", "matplotlib", "numpy", "peft", "pyarrow", "pydantic",
     "pytrec-eval-terrier", "regex", "ruamel.yaml", "safetensors", "scipy", "sentence-transformers", "tokenizers",
     "torch", "tqdm", "transformers", "triton", "typer", "zstandard",
 )  # fmt: skip

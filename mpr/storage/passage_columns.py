@@ -18,6 +18,7 @@ from mpr.errors import DataError
 from mpr.records import MAX_ID_BYTES
 
 _TAB, _FEED, _MARK = b'\t\n"'
+_NO_TEXT = b"\xff"  # is in no UTF-8
 _TEXT = rb'(?:[^"\\\x00-\x1f]++|\\.)*+'  # of JSON, between quotation marks
 _ID = rb"[!#-\[\]-~]{1,200}"  # the same of an ordinary id
 
@@ -90,21 +91,22 @@ def of_tabs(data: bytes, names: Sequence[str], quoted: bool) -> Cells | None:
         return None
     start_C = np.concatenate([[0], end_C[:-1] + 1])
     if quoted and b'"' in data:
-        found = _without_marks(byte_N, start_C, end_C)
+        if _NO_TEXT in data:
+            return None
+        found = _without_marks(data, start_C, end_C)
         if found is None:
             return None
-        byte_N, start_C, end_C = found
-        data = byte_N.tobytes()
+        data, start_C, end_C = found
     cells: dict[str, list[bytes]] = {"title": [b""] * (len(end_C) // count)}
     for place, name in enumerate(names):
-        some = slice(place, None, count)
-        pairs = zip(start_C[some].tolist(), end_C[some].tolist(), strict=True)
-        cells[name] = [data[start:end] for start, end in pairs]
+        starts, ends = start_C[place::count].tolist(), end_C[place::count].tolist()
+        cells[name] = [data[start:end] for start, end in zip(starts, ends, strict=True)]
     return _looked_at(Cells.of(cells["id"], cells["title"], cells["text"]))
 
 
-def _without_marks(byte_N: Any, start_C: Any, end_C: Any) -> tuple[Any, Any, Any] | None:
+def _without_marks(data: bytes, start_C: Any, end_C: Any) -> tuple[bytes, Any, Any] | None:
     """Bytes, starts and ends of cells without the marks around quoted ones, and with one for each pair inside."""
+    byte_N = np.frombuffer(data, dtype=np.uint8)
     is_quoted_C = byte_N[start_C] == _MARK
     mark_M = np.flatnonzero(byte_N == _MARK)
     first_R = np.flatnonzero(np.diff(mark_M, prepend=-2) != 1)  # of each run of marks, its place in mark_M
@@ -116,16 +118,14 @@ def _without_marks(byte_N: Any, start_C: Any, end_C: Any) -> tuple[Any, Any, Any
     is_closed_C = np.bincount(cell_R[closes_R], minlength=len(start_C)) == is_quoted_C
     if ((inner_R % 2 == 1) | (inner_R < 0))[in_quoted_R].any() or not is_closed_C.all():
         return None
-    start_C, end_C = start_C + is_quoted_C, end_C - is_quoted_C
     lost_R = np.where(in_quoted_R, inner_R // 2, 0)
-    if not lost_R.any():
-        return byte_N, start_C, end_C
     lost_D = np.repeat(start_R + opens_R - np.cumsum(lost_R) + lost_R, lost_R) + np.arange(lost_R.sum())
-    is_kept_N = np.ones(len(byte_N), dtype=bool)
-    is_kept_N[lost_D] = False
     lost_C = np.bincount(cell_R, lost_R, len(start_C)).astype(np.int64)
-    ends_C = np.cumsum(lost_C)
-    return byte_N[is_kept_N], start_C - ends_C + lost_C, end_C - ends_C
+    before_C = np.cumsum(lost_C) - lost_C
+    kept_N = byte_N.copy()
+    kept_N[lost_D] = ord(_NO_TEXT)
+    data = kept_N.tobytes().translate(None, _NO_TEXT)
+    return data, start_C + is_quoted_C - before_C, end_C - is_quoted_C - before_C - lost_C
 
 
 def json_pattern(identity: str, more: bytes = b"") -> re.Pattern[bytes]:

@@ -87,17 +87,18 @@ class PassageLines(Iterator[Passage]):
 
     def _whole_lines(self) -> Iterator[_Block]:
         """The file in parts that end with a line; the first one is the first line."""
-        name, number, offset, rest = str(self._path), 0, 0, b""
+        name, number, offset, rest, buffer = str(self._path), 0, 0, b"", bytearray(BLOCK)
         with open_bytes(self._path) as file:
             while True:
-                more, problem = _piece(file)
-                data, is_end = rest + more, not more and problem is None
-                end, first = len(data) if is_end else data.rfind(b"\n") + 1, 0
-                if number == 0 and end:
-                    first = data.find(b"\n") + 1 or end
-                    yield _Block(data[:first], 0, 0)
-                    number, offset = 1, first
-                whole, rest = data[first:end], data[end:]
+                size, problem = _filled(buffer, file)
+                is_end = not size and problem is None
+                end = size if is_end else buffer.rfind(b"\n", 0, size) + 1
+                whole = b"".join((rest, memoryview(buffer)[:end])) if end or is_end else b""
+                rest = bytes(memoryview(buffer)[end:size]) if whole else rest + buffer[:size]
+                if number == 0 and whole:
+                    first = whole.find(b"\n") + 1 or len(whole)
+                    yield _Block(whole[:first], 0, 0)
+                    number, offset, whole = 1, first, whole[first:]
                 if whole:
                     yield _Block(whole, number, offset)
                     number, offset = number + _feeds(whole), offset + len(whole)
@@ -121,16 +122,16 @@ class _Block(NamedTuple):
     offset: int
 
 
-def _piece(file: io.BufferedReader) -> tuple[bytes, StreamError | OSError | None]:
-    """The next bytes, none at the end of the file, and what then stopped the reading: what came before is good."""
-    parts, size = [], 0
+def _filled(buffer: bytearray, file: io.BufferedReader) -> tuple[int, StreamError | OSError | None]:
+    """Puts the next bytes into a buffer: how many, none at the end of the file, and what then stopped the reading; what
+    came before is good."""
+    view, size = memoryview(buffer), 0
     try:
-        while size < BLOCK and (part := file.read1(BLOCK)):
-            parts.append(part)
-            size += len(part)
+        while size < len(buffer) and (count := file.readinto1(view[size:])):
+            size += count
     except (StreamError, OSError) as error:
-        return b"".join(parts), error
-    return b"".join(parts), None
+        return size, error
+    return size, None
 
 
 def _plain_ends(data: bytes) -> bytes:

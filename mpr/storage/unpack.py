@@ -22,7 +22,7 @@ from mpr.errors import DataError
 
 # One step unpacks this many bytes. Small, because a hostile kilobyte can unpack to tens of megabytes.
 _STEP = 1 << 13
-_BUFFER = 1 << 20
+_BUFFER = 1 << 17
 
 
 class StreamError(Exception):

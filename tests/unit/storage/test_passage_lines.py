@@ -126,3 +126,14 @@ def test_a_header_and_marks_are_read(tmp_path: Path) -> None:
     (tmp_path / "f.tsv").write_text("\n".join(lines) + "\n", "utf-8")
     made = passages.build(tmp_path / "p", dpr_tsv.read_passages(tmp_path / "f.tsv"), {})
     assert list(made) == [Passage("1", 'a "b"', "T"), Passage("2", "x", 'A "B"'), Passage("3", "", "only a title")]
+
+
+def test_the_store_is_the_one_that_always_was(tmp_path: Path) -> None:
+    """The digest is that of commit 92398fd, which read one line after the other."""
+    rng = random.Random(9)
+    rows = [_tsv(rng, number, 0.0) for number in range(3_000)]
+    odd = '%d\t"of %s ""it"" %s"\tA "B" ""C""'
+    rows += [odd % (3_000 + number, chr(160 + number), '""' * (number % 4)) for number in range(900)]
+    (tmp_path / "f.tsv.gz").write_bytes(gzip.compress("\n".join(rows).encode()))
+    made = passages.build(tmp_path / "p", dpr_tsv.read_passages(tmp_path / "f.tsv.gz", header=False), {})
+    assert made.manifest.digest == "cc99b2d83a881774dc2777945be4e92f27d865de0ff895d7dcb8f498f362c1b6"
