@@ -128,5 +128,11 @@ def _compiled(pattern: str) -> Any:
         return None
     try:
         return patterns.compile(unicodedata.normalize("NFD", pattern), _FLAGS)
-    except (patterns.error, ValueError, OverflowError, RecursionError):
+    except (
+        patterns.error,
+        ValueError,
+        OverflowError,
+        RecursionError,
+        KeyError,
+    ):  # KeyError: some versions, of (?V0)(?V1)
         return None
