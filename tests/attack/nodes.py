@@ -219,8 +219,9 @@ class Work:
         return {"encode": self.encode, "mine": self.mine, "search": self.search, "label": self.label}
 
 
-def attack(folder: Path, cases: int, seed: int) -> Nodes:
-    found, dice = Nodes(), random.Random(seed)
+def attack(folder: Path, cases: int, seed: int, start: int = 0) -> Nodes:
+    """Machines are lost one after the other, so that a case cannot be run by itself: `start` makes other dice."""
+    found, dice = Nodes(), random.Random(seed + (start << 32))
     work = Work(folder)
     expected = {name: piece(folder / f"{name}-alone", ONE_PROCESS) for name, piece in work.pieces.items()}
     with machines() as (cluster, nodes), engines.opened("ray", cluster.address, folder) as group:
