@@ -7,8 +7,9 @@ Passages are those of a file of DPR's form; behind its end they come again with 
 Every step runs in a process of its own, the trees in turn, and says processor seconds, wall seconds and how much more
 memory it has at its peak than before: all of it (VmHWM), and what is its own (RssAnon, looked at from outside), without
 pages of mapped files, which the system takes back. Tokens are made at the smallest size alone, by all cores.
-A BM25 index is built with the share of the default budget that its passages are of DPR's 21 million, so that it is
-merged in as many parts as those.
+Memory of a BM25 index is looked at in a build (step bm25_budget) with the share of the default budget that its passages
+are of DPR's 21 million, so that it is merged in as many parts as those. For larger collections `mpr plan`'s formula is
+given: passages that come again have no new words, so growth between the sizes says little.
 Writes the numbers to benchmarks/results/, and a table of them, with what they mean for larger collections, between the
 marks of docs/scale.md. `--steps bm25` measures this step again and keeps the other numbers.
 """
@@ -17,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import gzip
-import inspect
 import json
 import lzma
 import os
@@ -40,6 +40,7 @@ STEPS = {
     "tokens": "tokenised, all cores",
     "plan": "plan of encoding",
     "bm25": "BM25 index",
+    "bm25_budget": "BM25 index within a budget",
     "mining": f"BM25, one question, {DEPTH} passages",
     "run": f"run of {DEPTH} passages written, one question",
 }
@@ -98,25 +99,30 @@ def plan(given: argparse.Namespace, folder: Path, texts: Path) -> tuple[Callable
 
 
 def bm25(given: argparse.Namespace, folder: Path, texts: Path) -> tuple[Callable[[], Any], int]:
+    return indexing(folder / "bm25"), 0
+
+
+def bm25_budget(given: argparse.Namespace, folder: Path, texts: Path) -> tuple[Callable[[], Any], int]:
+    from mpr.data.passages import PassageStore
+
+    return indexing(folder / "bm25_budget", BUDGET * len(PassageStore(folder / "passages")) // LARGER[1]), 0
+
+
+def indexing(target: Path, budget: int | None = None) -> Callable[[], dict[str, int]]:
     import bm25s  # noqa: F401 - is loaded before it is measured
 
     from mpr.data.passages import PassageStore
     from mpr.rows.retrieval import BM25
     from mpr.search import bm25
 
-    store = PassageStore(folder / "passages")
-    budget = budget_of(len(store)) if "budget_bytes" in inspect.signature(bm25.build).parameters else 0
-    limits = {"budget_bytes": budget} if budget else {}
+    store = PassageStore(target.parent / "passages")
 
     def built() -> dict[str, int]:
-        index = bm25.build(folder / "bm25", store, BM25, **limits)
-        return {"budget": budget, "words": index.manifest.receipt.get("words", 0)}
+        index = bm25.build(target, store, BM25, **({} if budget is None else {"budget_bytes": budget}))
+        known = {"words": index.manifest.receipt["words"]}
+        return known if budget is None else {**known, "budget": budget}
 
-    return built, 0
-
-
-def budget_of(passages: int) -> int:
-    return BUDGET * passages // LARGER[1]
+    return built
 
 
 def mining(given: argparse.Namespace, folder: Path, texts: Path) -> tuple[Callable[[], Any], int]:
@@ -220,6 +226,8 @@ def points(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
                 if step == "tokens" and (given.tokenizer is None or size != sizes[0]):
                     continue
                 for name, tree in trees.items():
+                    if step == "bm25_budget" and not bounded(Path(tree)):
+                        continue
                     place = folder / name
                     place.mkdir(exist_ok=True)
                     command = [sys.executable, __file__, *sys.argv[1:], "--step", step, str(place)]
@@ -229,6 +237,11 @@ def points(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
                     print(point, file=sys.stderr, flush=True)
                     if step in wanted:
                         yield point
+
+
+def bounded(tree: Path) -> bool:
+    """Whether a tree of mpr builds an index within a budget."""
+    return "budget_bytes" in (tree / "mpr/search/bm25.py").read_text("utf-8")
 
 
 def table(found: list[dict[str, Any]], snapshot: dict[str, Any], texts: str) -> str:
@@ -250,26 +263,36 @@ def table(found: list[dict[str, Any]], snapshot: dict[str, Any], texts: str) -> 
     ]
     for step, what in STEPS.items():
         for tree in trees:
+            known = [size for size in sizes if (step, size, tree) in at]
+            if not known or step == "bm25_budget":
+                continue
             cells = []
             for size in sizes:
                 point = at.get((step, size, tree))
                 each = 1e6 / ((point["items"] or size) if point else 1)
-                cells.append(f"{point['cpu'] * each:,.1f} ({point['wall'] * each:,.1f})" if point else "")
-            ends = [taken(at[step, size, tree]) for size in (sizes[0], sizes[-1]) if (step, size, tree) in at]
-            grown = f"{(ends[1] - ends[0]) / (sizes[-1] - sizes[0]):,.0f}" if len(set(sizes)) > 1 < len(ends) else ""
+                clock = f" ({point['wall'] * each:,.1f})" if point and not point.get("busy") else ""
+                cells.append(f"{point['cpu'] * each:,.1f}{clock}" if point else "")
+            ends = [at[step, size, tree]["memory"] for size in (known[0], known[-1])]
+            grown = f"{(ends[1] - ends[0]) / (known[-1] - known[0]):,.0f}" if len(known) > 1 else ""
             lines.append(f"| {what} | {tree} | {' | '.join(cells)} | {grown} |")
-    budgets = [(size, tree, point) for (_, size, tree), point in at.items() if point.get("budget")]
-    if budgets:
-        peaks = "; ".join(
-            f"{size:,} passages with {point['budget'] / 1e6:,.0f} MB: {point['own'] / 1e6:,.0f} MB"
-            for size, _, point in budgets
-        )
+    if any(point.get("busy") for point in found):
+        lines += ["", "Without a time by the clock: measured in turns while others used the machine."]
+    within = [point for point in found if point["step"] == "bm25_budget"]
+    if within:
         lines += [
             "",
-            f"The BM25 index ({budgets[0][1]}) is merged within a budget, `--memory`, {BUDGET / 1e9:,.1f} GB if "
-            f"nothing else is said. Each size had the share of it that its passages are of {LARGER[1]:,}, so all were "
-            "merged in as many parts as those would be. Peaks of the memory that the process has of its own, the "
-            f"budget included: {peaks}. Its growth in the table is without the budget.",
+            "A BM25 index needs what its budget (`--memory`) allows for postings; these sizes fit into the default of "
+            f"{BUDGET / 1e9:,.1f} GB as a whole. With the share of it that the passages are of {LARGER[1]:,}, they are "
+            "merged in as many parts as those would be, and this is the peak of what the process has of its own (pages "
+            "of mapped files, which the system takes back, are not counted):",
+            "",
+            "| passages | words | budget | peak, with the budget | predicted by `mpr plan` |",
+            "|--:|--:|--:|--:|--:|",
+            *(
+                f"| {point['size']:,} | {point['words']:,} | {point['budget'] / 1e6:,.0f} MB | "
+                f"{point['own'] / 1e6:,.0f} MB | {predicted(point['size'], point['budget']) / 1e6:,.0f} MB |"
+                for point in within
+            ),
         ]
     for point in found:
         if point.get("tokens"):
@@ -283,9 +306,9 @@ def table(found: list[dict[str, Any]], snapshot: dict[str, Any], texts: str) -> 
         "",
         "### Extrapolated",
         "",
-        "Not measured: the largest size times the number of passages, and memory by its growth between the smallest "
-        f"and the largest size, with a budget of {BUDGET / 1e9:,.1f} GB where there is one. Hours are those of one "
-        "core.",
+        "Not measured: the largest size times the number of passages. Memory is extrapolated by its growth between the "
+        f"smallest and the largest size, and where there is a budget it is what `mpr plan` predicts for the default, "
+        f"{BUDGET / 1e9:,.1f} GB. Hours are those of one core.",
         "",
         f"| step | tree | {' | '.join(f'{size / 1e6:,.1f}M' for size in LARGER)} |",
         f"|---|---|{'--:|' * len(LARGER)}",
@@ -293,25 +316,28 @@ def table(found: list[dict[str, Any]], snapshot: dict[str, Any], texts: str) -> 
     for step, what in STEPS.items():
         for tree in trees:
             known = [size for size in sizes if (step, size, tree) in at]
-            if not known or step == "run":
+            if not known or step in ("run", "bm25_budget"):
                 continue
             last, first = at[step, known[-1], tree], at[step, known[0], tree]
             cells = []
             for size in LARGER:
                 seconds = last["cpu"] / (last["items"] or 1) * size / known[-1]
                 said = f"{seconds:,.2f} s" if last["items"] else f"{seconds / 3600:,.2f} h"
-                if step == "bm25" and len(known) > 1:
-                    slope = (taken(last) - taken(first)) / (known[-1] - known[0])
-                    budget = BUDGET if last.get("budget") else 0
-                    said += f", {(taken(last) + slope * (size - known[-1]) + budget) / 1e9:,.1f} GB"
+                if step == "bm25" and any(point["tree"] == tree for point in within):
+                    said += f", {predicted(size, BUDGET) / 1e9:,.1f} GB"
+                elif step == "bm25" and len(known) > 1:
+                    slope = (last["memory"] - first["memory"]) / (known[-1] - known[0])
+                    said += f", {(last['memory'] + slope * (size - known[-1])) / 1e9:,.1f} GB"
                 cells.append(said)
             lines.append(f"| {what} | {tree} | {' | '.join(cells)} |")
     return "\n".join([*lines, MARKS[1]])
 
 
-def taken(point: dict[str, Any]) -> int:
-    """Bytes of memory, without those that a budget allows."""
-    return int(point.get("own", point["memory"]) - point.get("budget", 0))
+def predicted(passages: int, budget: int) -> float:
+    """Bytes that building a BM25 index takes, by the formula of `mpr plan`."""
+    from mpr.recipe import _host_costs as costs
+
+    return budget + passages * costs.BYTES_PER_PASSAGE_INDEXED + costs.BYTES_BUILDING
 
 
 def merged(before: list[dict[str, Any]], found: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -326,8 +352,8 @@ def main() -> None:
         print(json.dumps(measured(given)))
         return
     before = json.loads(RESULTS.read_text("utf-8"))["points"] if given.steps else []
-    found = merged(before, list(points(given)))
     sys.path.insert(0, str(ROOT))
+    found = merged(before, list(points(given)))
     from mpr.runtime import environment
 
     snapshot = environment.snapshot()
