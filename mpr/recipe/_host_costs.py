@@ -1,7 +1,7 @@
 """What a row will cost the processor, its memory and the network, predicted from formulas.
 
-The constants were fitted to what `benchmarks/host.py` measured; `docs/plan.md` derives each formula and says how far it
-is from the measurement. Unknown stays unknown (None).
+The seconds were fitted to what `benchmarks/scale.py` measured, the rest to what `benchmarks/host.py` did;
+`docs/plan.md` derives each formula and says how far it is from the measurement. Unknown stays unknown (None).
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from mpr.recipe.keys import DUAL_ENCODER, Recipe
 
 INDEX, WORDS = "BM25 index", "BM25 baseline"  # an index that the recipe asks for, and that of the baseline alone
 HOUR = 3600.0
-SECONDS_PER_WORD = 0.4e-6  # of one core: a passage is read, checked, hashed and stored
-SECONDS_PER_TOKEN = 5.6e-6  # it is tokenised and stored
-SECONDS_PER_POSTING = 2.0e-6  # a passage and a word in it are indexed
-SECONDS_PER_PAIR = 2.6e-9  # BM25 scores a passage for a question
+SECONDS_PER_WORD = 0.15e-6  # of one core: a passage is read, checked, hashed and stored
+SECONDS_PER_TOKEN = 2.4e-6  # it is tokenised and stored
+SECONDS_PER_POSTING = 1.1e-6  # a passage and a word in it are indexed
+SECONDS_PER_PAIR = 1.0e-9  # BM25 scores a passage for a question
 POSTINGS_PER_WORD = {"english": 0.55, "none": 0.69}  # different words of a passage, without stop words and with them
 BYTES_PER_POSTING = 8.0  # in the index: a weight and a passage
 BYTES_PER_POSTING_BUILDING = 48.0  # in memory while it is merged, as far as `--memory` allows,
