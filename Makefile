@@ -24,6 +24,8 @@ UV_EXPORT ?=
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.8
 export OMP_WAIT_POLICY ?= PASSIVE
+# Modules that nobody may keep compiled are compiled at each start of Python: with transformers, seconds of a processor.
+unexport PYTHONDONTWRITEBYTECODE
 export TOKENIZERS_PARALLELISM ?= true
 
 .PHONY: setup packages quickstart test test-long test-small test-floor check faults attack docs table parity clean
@@ -41,7 +43,7 @@ $(VENV)/.packages: uv.lock pyproject.toml
 	$(BIN)/python -c "import torch" 2>/dev/null || \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH_INDEX) "$(TORCH)"
 	$(BIN)/uv export --quiet --frozen --no-hashes --no-emit-project --prune torch $(UV_EXPORT) --output-file $(VENV)/locked.txt
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --requirement $(VENV)/locked.txt
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --requirement $(VENV)/locked.txt
 	touch $@
 
 quickstart: setup
