@@ -22,6 +22,7 @@ from mpr.errors import DataError
 
 # One step unpacks this many bytes. Small, because a hostile kilobyte can unpack to tens of megabytes.
 _STEP = 1 << 13
+_DAMAGED = (isal_zlib.IsalError, lzma.LZMAError, zstandard.ZstdError)
 _BUFFER = 1 << 17
 
 
@@ -72,7 +73,7 @@ class _Unpacked(io.RawIOBase):
                     continue
             try:
                 self._ready = memoryview(self._unpacker.decompress(packed))
-            except (isal_zlib.error, lzma.LZMAError, zstandard.ZstdError) as error:
+            except _DAMAGED as error:  # type: ignore[misc] # the stub of isal calls its class an instance
                 raise StreamError(f"is damaged: {self._kind.name} says '{error}'") from error
             self._started = True
             if self._unpacker.eof:
