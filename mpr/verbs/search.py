@@ -249,9 +249,9 @@ def _by_width(
     for role, rows in found.items():
         measures = list(next(iter(rows.values())))
         typer.echo(f"{role:<10} " + "".join(f"{name:>12}" for name in ("width", *measures)))
-        for size, values in rows.items():
+        for width, values in rows.items():
             shown = ("-" if value is None else f"{100 * value:.2f}" for value in values.values())
-            typer.echo(f"{'':<10} " + "".join(f"{word:>12}" for word in (size, *shown)))
+            typer.echo(f"{'':<10} " + "".join(f"{word:>12}" for word in (width, *shown)))
 
 
 def _means(stages: Retrieval, role: str, ranking: Ranking, drop_self: bool) -> dict[str, float | None]:

@@ -105,8 +105,8 @@ def test_widths(tmp_path: Path, examined: Examined, capsys: pytest.CaptureFixtur
     table = json.loads(capsys.readouterr().out)["test"]
     assert list(table) == ["32", "16", "4"]
     assert table["32"] != table["4"]
-    whole = json.loads((run / "result.json").read_bytes())["row"]["measured"]["test"]
-    assert {name: round(100 * value, 6) for name, value in table["32"].items()} == pytest.approx(whole)
+    whole = json.loads((run / "result.json").read_bytes())["scores"]["test"]["measures"]
+    assert table["32"] == {name: measured["mean"] for name, measured in whole.items()}
     said("evaluate", path, *home, "--folder", run, *ask)
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]] == ["32", "16", "4"]
 
@@ -116,7 +116,7 @@ def test_widths(tmp_path: Path, examined: Examined, capsys: pytest.CaptureFixtur
     cut_NW = VectorStore(run / "widths" / f"{run.name}-16" / "vectors" / "test").by_row()
     assert encoded_NW.shape[1] == 16
     assert np.abs(encoded_NW - cut_NW).max() == 0.0
-    questions = Dataset(read.load(path, ()), tmp_path / "home", quiet=True).split("test").questions
+    questions = Dataset(read.load(path, ()), tmp_path / "home", quiet=True).split("test").texts()
     theirs = SentenceTransformer(str(run / "model"), truncate_dim=16, device="cpu")
     theirs_NW = theirs.encode_query(list(questions), normalize_embeddings=True)
     assert np.abs(theirs_NW - cut_NW).max() < 1e-5
