@@ -93,6 +93,13 @@ def pooled(hidden_NLD: Tensor, mask_NL: Tensor, pooling: str) -> Tensor:
     return hidden_NLD[torch.arange(len(hidden_NLD), device=hidden_NLD.device), place_N]
 
 
+def cut(vectors_NW: Tensor, width: int, unit: bool) -> Tensor:
+    """Their first `width` numbers, in 32 bits or more, and of length one again if `unit`."""
+    cut_NW = vectors_NW[:, :width]
+    cut_NW = cut_NW.float() if cut_NW.element_size() < 4 else cut_NW
+    return functional.normalize(cut_NW, dim=-1) if unit else cut_NW
+
+
 def inner_products(left_ND: Tensor, right_MD: Tensor) -> Tensor:
     """The similarity of every vector with every other, in 32 bits at least, whatever autocast would do."""
     kind = torch.promote_types(torch.promote_types(left_ND.dtype, right_MD.dtype), torch.float32)

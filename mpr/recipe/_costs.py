@@ -256,7 +256,7 @@ def disk(recipe: Recipe, backbone: Backbone | None, offered: Collection) -> dict
     tokens = None if size is None else size * (words * TOKENS_PER_WORD * 4.0 + BYTES_PER_TOKEN_ROW)
     vectors = checkpoint = None
     if backbone is not None:
-        width = recipe.towers.projection or backbone.width
+        width = recipe.encoding.width or recipe.towers.projection or backbone.width
         vectors = None if size is None else size * width * BYTES[recipe.encoding.dtype]
         if recipe.task != DUAL_ENCODER:
             vectors = 0.0

@@ -72,6 +72,18 @@ else:
                 "`others`, its own positives against the negatives that came for other rows.",
             ),
         ),
+        widths=(
+            list[Annotated[int, Field(ge=1)]] | None,
+            Field(
+                None,
+                description="Matryoshka: the term is summed over vectors cut to their first so many numbers, from wide "
+                "to narrow, scaled to length one again where `towers.normalize`. null: whole vectors alone.",
+            ),
+        ),
+        width_weights=(
+            list[Annotated[float, Field(gt=0.0, allow_inf_nan=False)]] | None,
+            Field(None, description="Factor of each of `widths` in the sum; null: 1."),
+        ),
     )
 
 
@@ -224,6 +236,9 @@ class Encoding(Parameters):
     """Precision of the encoders; the ranking of a model may differ a little between them."""
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     """Precision in which vectors are stored and searched."""
+    width: Annotated[int, Field(ge=1)] | None = None
+    """Vectors are cut to their first so many numbers before they are stored, and scaled to length one again where
+    `towers.normalize`. For models that were trained with `widths`. null: whole."""
 
 
 class Feedback(Parameters):

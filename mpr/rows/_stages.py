@@ -125,10 +125,11 @@ class Row:
         from mpr.search import encode
 
         wanted = self.recipe.encoding
-        options = encode.Options(wanted.dtype, wanted.compute, encode.device(Place.here()), quiet=self.quiet)
+        device = encode.device(Place.here())
+        options = encode.Options(wanted.dtype, wanted.compute, device, quiet=self.quiet, width=wanted.width)
         stores = self.retrieval.vectors(self.model, options, self.group)
         facts = {
-            "width": self.model.towers.width,
+            "width": wanted.width or self.model.towers.width,
             "parameters": sum(each.numel() for each in self.model.towers.parameters()),
             "fallback_blocks": sum(
                 int(store.manifest.receipt["fallback"]["split_blocks"]) for store in stores.values()

@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,6 +90,17 @@ class Retrieval:
             side = model.side("question", self.dataset.tokens_of_questions(role))
             found[role] = Task.of(model, "question", side, self.dataset.split(role).ids_of, options)
         return found
+
+    def cut_to(self, width: int) -> Retrieval:
+        """The same retrieval with vectors that are cut: a folder of its own within this one. Nothing is encoded."""
+        from mpr.search import encode
+
+        made = replace(self, folder=self.folder / "widths" / f"{self.folder.name}-{width}")
+        data, unit = self.dataset, self.recipe.towers.normalize
+        for name in ("corpus", *self.recipe.data.evaluate):
+            texts = data.tokens_of_passages(None) if name == "corpus" else data.tokens_of_questions(name)
+            encode.narrowed(self._vectors(name, texts), made._place(name), width, unit, data.quiet)
+        return made
 
     def _place(self, name: str) -> Path:
         return self.folder / "vectors" / name

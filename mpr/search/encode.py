@@ -23,6 +23,7 @@ from mpr import storage
 from mpr.data.token_batches import Side
 from mpr.data.tokens import TokenStore
 from mpr.errors import NumbersError, Problem, RecipeError
+from mpr.models import towers
 from mpr.runtime import environment
 from mpr.runtime.processes import ONE_PROCESS, Group, Place
 from mpr.runtime.progress import Progress, bar
@@ -52,6 +53,8 @@ class Options:
     fallback: bool = False
     """Blocks that do not fit into memory are computed in parts, which the receipt says, instead of being refused."""
     quiet: bool = False
+    width: int | None = None
+    """Vectors are cut to their first so many numbers; None: whole."""
 
     def __post_init__(self) -> None:
         problems = [
@@ -86,16 +89,21 @@ class Task:
             raise RecipeError(f"'{role}' is none of {', '.join(ROLES)}", key="encode.role", fix="choose one of them")
         lengths_N = padding.lengths(side)
         refuse_empty(side, lengths_N, ids)
+        whole = model.towers.width
+        if options.width is not None and options.width > whole:
+            what = f"vectors have {whole} numbers, and cannot be cut to {options.width}"
+            raise RecipeError(what, key="encoding.width", fix=f"use {whole} or less, or null")
         return cls(model, role, side, PaddingPlan.of(lengths_N, options.plan_constants), options, ids)
 
     @property
     def width(self) -> int:
-        return self.model.towers.width
+        return self.options.width or self.model.towers.width
 
     @property
     def work(self) -> dict[str, Any]:
         """What decides the bits, besides machine and software."""
-        return {
+        narrow = {} if self.options.width is None else {"width": self.options.width}
+        return narrow | {
             "model": self.model.digest,
             "role": self.role,
             "data": self.side.store.manifest.digest,
@@ -216,7 +224,9 @@ def _shard(task: Task, worker: Worker, shard: int, progress: Progress) -> Floats
     with worker.working():
         for block in task.plan.blocks_of(shard):
             found_NW = worker(block)
-            _refuse(task, shard, unusable(found_NW, block.rows, task.width, task.ids))
+            _refuse(task, shard, unusable(found_NW, block.rows, task.model.towers.width, task.ids))
+            if task.options.width is not None:
+                found_NW = narrow(found_NW, task.width, task.model.towers.settings.normalize)
             vectors_NW[place : place + len(block.rows)] = found_NW
             place += len(block.rows)
             progress(len(block.rows) * block.width)
@@ -224,6 +234,37 @@ def _shard(task: Task, worker: Worker, shard: int, progress: Progress) -> Floats
     problem = unusable(kept_NW, rows_N, task.width, task.ids)
     _refuse(task, shard, problem and f"stored as {task.options.dtype}: {problem}")
     return vectors_NW
+
+
+def narrow(vectors_NW: Floats, width: int, unit: bool) -> Floats:
+    """Their first `width` numbers, of length one again if `unit`."""
+    cut_NW: Floats = towers.cut(torch.from_numpy(np.ascontiguousarray(vectors_NW)), width, unit).numpy()
+    return cut_NW
+
+
+def narrowed(store: VectorStore, target: Path, width: int, unit: bool, quiet: bool = True) -> VectorStore:
+    """A store whose vectors are those of another one, cut: nothing is encoded. It is opened if it is there."""
+    if width > store.width:
+        what = f"vectors have {store.width} numbers, and cannot be cut to {width}"
+        raise RecipeError(what, where=str(store.folder), key="--widths", fix=f"use {store.width} or less")
+    work = {**store.manifest.receipt["work"], "width": width, "cut_from": store.manifest.digest}
+    unfinished, meter = Unfinished(target, work, len(store.shards), width, store.dtype), environment.Meter()
+    with unfinished.held():
+        if not _is_complete(target, work):
+            missing = unfinished.missing()
+            number_bytes = np.dtype(DTYPES[store.dtype]).itemsize
+            rows = sum(len(store.shards[shard]) for shard in missing)
+            storage.require_space(unfinished.folder, rows * (width * number_bytes + vectors.ROW_BYTES))
+            with bar(f"cut to {width}", rows, quiet, "vectors") as progress:
+                for shard in missing:
+                    found = store.shards[shard]
+                    cut_NW = narrow(found.block(0, len(found)), width, unit)
+                    unfinished.add(shard, found.rows, cut_NW, {"split_blocks": 0})
+                    progress(len(found))
+            before = store.manifest.receipt
+            kept = {name: before[name] for name in ("model", "fallback", "processes")}
+            unfinished.commit({**kept, "environment": environment.snapshot(), "cost": meter.cost()})
+    return VectorStore(target)
 
 
 def _refuse(task: Task, shard: int, problem: str) -> None:

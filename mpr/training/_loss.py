@@ -8,6 +8,8 @@ The view `positive` is PAIR's (Ren et al. 2021, arXiv 2108.06027): every row is 
 question, against all other questions and all negatives of the block. A question's n positives make n rows, each with
 a weight of 1/n, and are no columns of one another's.
 
+A term with `widths` is one term for each of them, on vectors that are cut so (Matryoshka, arXiv 2205.13147).
+
 A term may look at a part of each row (`columns`): what was drawn for the row itself, or the negatives that came for
 other rows against the row's own positives. TAS-B (arXiv 2104.06967) has one term of either kind, with two teachers.
 
@@ -28,7 +30,7 @@ from torch import Tensor
 from mpr import catalogue, objectives
 from mpr.batches.targets import columns_of, seen_by
 from mpr.errors import RecipeError
-from mpr.models.towers import inner_products
+from mpr.models.towers import cut, inner_products
 from mpr.models.transfer import sent
 from mpr.recipe.keys import Part
 
@@ -68,6 +70,14 @@ class Seen:
     @property
     def negatives_OP(self) -> Tensor:
         return self.negatives_QP[self.own]
+
+    def narrow(self, width: int, unit: bool) -> Seen:
+        """The same with vectors cut to their first `width` numbers."""
+        assert self.given_OP is None, "scores that no vectors made cannot be cut"
+        assert self.remembered_O is None, "a negative cache remembers whole vectors"
+        questions_QD = None if self.question_QD is None else cut(self.question_QD, width, unit)
+        own_OD, passage_PD = cut(self.own_OD, width, unit), cut(self.passage_PD, width, unit)
+        return replace(self, own_OD=own_OD, passage_PD=passage_PD, question_QD=questions_QD)
 
     def rows(self, scores_OP: Tensor, columns: str = "all") -> tuple[Tensor, Tensor, Tensor]:
         """Scores, positives and negatives of the own questions, what is remembered being a last column."""
@@ -131,6 +141,22 @@ class Term:
     """Its own numbers that are learned."""
     apart: bool = True
     """Whether it is a sum over rows; otherwise every process computes it from all rows, and has its share of it."""
+    width: int | None = None
+    """Of the vectors that it compares; None: whole ones."""
+    unit: bool = False
+    """Whether vectors that were cut are scaled to length one."""
+
+    @classmethod
+    def each(cls, entry: Part, number: int, learned: Mapping[str, Tensor] | None, unit: bool) -> list[Term]:
+        """The terms of an entry: one, or one for each of its widths."""
+        whole, widths = cls.of(entry, number, learned), getattr(entry, "widths", None)
+        if widths is None:
+            return [whole]
+        weights = getattr(entry, "width_weights", None) or [1.0] * len(widths)
+        return [
+            replace(whole, coefficient=whole.coefficient * weight, width=width, unit=unit)
+            for width, weight in zip(widths, weights, strict=True)
+        ]
 
     @classmethod
     def of(cls, entry: Part, number: int, learned: Mapping[str, Tensor] | None = None) -> Term:
@@ -145,7 +171,10 @@ class Term:
         return cls(entry.name, bound, coefficient, view, columns_of(entry), own, apart)
 
     def __call__(self, seen: Seen, scores_OP: Tensor) -> tuple[Tensor, Tensor]:
-        """Numerator and denominator over the rows of this process."""
+        """Numerator and denominator over the rows of this process. Scores of whole vectors say nothing of cut ones."""
+        if self.width is not None:
+            seen = seen.narrow(self.width, self.unit)
+            scores_OP = seen.scores_OP
         width, learned = seen.own_OD.shape[1], {"learned": self.learned} if self.learned else {}
         if not self.apart:
             rows, part = seen.whole(scores_OP, self.columns)
@@ -165,15 +194,22 @@ class Terms:
     """All terms of a recipe, and the labels that decide in the step which negatives they see."""
 
     def __init__(
-        self, entries: Sequence[Part], labels: Sequence[Part] = (), learned: Mapping[str, Tensor] | None = None
+        self,
+        entries: Sequence[Part],
+        labels: Sequence[Part] = (),
+        learned: Mapping[str, Tensor] | None = None,
+        unit: bool = False,
     ) -> None:
+        """`unit`: the model's vectors have length one, and cut ones get it again."""
         if not entries:
             raise RecipeError("no term", key="objective", fix="name at least one objective")
         self.first: Any = entries[0]
         """The one by whose scale scores are looked at."""
         self.learned = dict(learned or {})
         """Numbers of objectives that are learned: the parameters that `learned_of` made, or others in their place."""
-        self.terms = tuple(Term.of(entry, number, self.learned) for number, entry in enumerate(entries))
+        self.terms = tuple(
+            term for number, entry in enumerate(entries) for term in Term.each(entry, number, self.learned, unit)
+        )
         files = [(getattr(catalogue.find("labels", label.name), "in_step", None), label) for label in labels]
         self.guards = tuple(partial(in_step, label) for in_step, label in files if in_step is not None)
         self._coefficients: dict[tuple[torch.dtype, torch.device], Tensor] = {}
@@ -212,7 +248,13 @@ class Terms:
     def labels(self) -> tuple[str, ...]:
         """A name for each term in logs; a repeated one is numbered."""
         names = [
-            "_".join([term.name, *(word for word in (term.view, term.columns) if word not in ("query", "all"))])
+            "_".join(
+                [
+                    term.name,
+                    *(word for word in (term.view, term.columns) if word not in ("query", "all")),
+                    *([] if term.width is None else [str(term.width)]),
+                ]
+            )
             for term in self.terms
         ]
         return tuple(
@@ -235,12 +277,13 @@ class Terms:
         return (self._factors(weight_T) * sum_T).sum()
 
     def pull(self, seen: Seen, weight_T: Tensor) -> Tensor:
-        """Gradient of the loss on the scores of this process's questions, by the terms that look at questions."""
+        """Gradient of the loss on the scores of this process's questions, by the terms that look at questions and at
+        whole vectors."""
         with torch.enable_grad():
             scores_OP = seen.scores_OP.detach().requires_grad_()
             loss = 0.0 * scores_OP.sum()  # so that there is a gradient where no term looks at questions
             for term, factor in zip(self.terms, self._factors(weight_T), strict=True):
-                if term.view == "query":
+                if term.view == "query" and term.width is None:
                     loss = loss + factor * term(seen, scores_OP)[0]
             return torch.autograd.grad(loss, scores_OP)[0]
 

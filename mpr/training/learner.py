@@ -21,6 +21,7 @@ import torch
 
 from mpr.batches.collate import Collator, PairCollator
 from mpr.data.dataset import Dataset
+from mpr.errors import RecipeError
 from mpr.models import attention, contract, packing, templates, towers, towers_folder
 from mpr.models.cross_encoder import CrossEncoder
 from mpr.models.kinds import KINDS, AnyModel
@@ -114,7 +115,9 @@ def loss_of(
     device: torch.device,
 ) -> StepLoss:
     """The loss that the recipe's model has; `completed` brings what a collator cannot know."""
-    terms, wanted = Terms(recipe.objective, recipe.labels, getattr(learner, "learned", None)), recipe.scale
+    numbers, unit = getattr(learner, "learned", None), recipe.towers.normalize
+    terms, wanted = Terms(recipe.objective, recipe.labels, numbers, unit), recipe.scale
+    _refuse_wider(recipe, learner)
     rates = tuple((number, recipe.objective[int(name.split("_")[0])].learning_rate)  # type: ignore[attr-defined]
                   for name, number in terms.learned.items())  # fmt: skip
     about: dict[str, Any] = {"terms": terms, "place": collator.place, "completed": completed}
@@ -130,6 +133,16 @@ def loss_of(
     about["gather"] = wanted.gather
     chunked = None if wanted.cache is None else partial(_block.cached_step, cache=wanted.cache, **about)
     return StepLoss(partial(_block.block_loss, **about), chunked, rates=rates)
+
+
+def _refuse_wider(recipe: Recipe, learner: AnyModel) -> None:
+    """Widths that the vectors of a pretrained encoder do not have: `mpr check` cannot know them."""
+    wanted = [(number, width) for number, term in enumerate(recipe.objective)
+              for width in getattr(term, "widths", None) or ()]  # fmt: skip
+    for number, width in wanted:
+        if isinstance(learner, DualEncoder) and width > learner.width:
+            what = f"vectors have {learner.width} numbers, and cannot be cut to {width}"
+            raise RecipeError(what, key=f"objective.{number}.widths", fix=f"use {learner.width} or less")
 
 
 def write(target: Path, model: AnyModel, dataset: Dataset, receipt: Mapping[str, Any]) -> None:

@@ -117,7 +117,8 @@ def encode(
     from mpr.search import encode as encoding
 
     stages = _opened(recipe, overrides, home, folder, quiet, untrained)
-    options = encoding.Options(dtype, compute, encoding.device(Place.here()), fallback=fallback, quiet=quiet)
+    width, device = stages.recipe.encoding.width, encoding.device(Place.here())
+    options = encoding.Options(dtype, compute, device, fallback=fallback, quiet=quiet, width=width)
     with _together(stages, engine, engine_address) as group:
         group.first(lambda: bool(stages.dataset.prepare_corpus()))  # texts are tokenised once, not by every process
         made = _model(stages, model, untrained, group)
@@ -182,6 +183,10 @@ def evaluate(
     drop_self: Annotated[
         bool, typer.Option("--drop-self", help="Leave out a passage that has the id of its question, as BEIR does.")
     ] = False,
+    widths: Annotated[
+        str | None,
+        typer.Option(help="A table: the vectors of the run, cut to each of these sizes, and searched.", metavar="N,N"),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
     memory: Memory = 2.0,
     engine: Engine = "local",
@@ -195,15 +200,63 @@ def evaluate(
     questions and the judgements or answers of the recipe, but no training split, no vectors and no model.
     Examples: mpr evaluate recipes/quickstart.yaml
     mpr evaluate recipes/checkpoints/tas_b_msmarco.yaml --split dl19 --run theirs.trec
+    mpr evaluate recipes/options/widths.yaml --widths 256,64,16
     """
     stages = _opened(recipe, overrides, home, folder, quiet, untrained, bm25, memory)
     found: dict[str, str] = {}
     with _together(stages, engine, engine_address) as group:
+        if widths is not None:
+            if bm25 or run:
+                raise RecipeError("vectors are cut", key="--widths", fix="leave out --bm25 and --run")
+            _by_width(stages, _sizes(widths), _roles(stages, split, run), group, drop_self, as_json)
+            return
         for role in _roles(stages, split, run):
             ranking = None if run else stages.ranked(role, group, words=bm25)
             found[role] = group.first(partial(_scored, stages, role, ranking, run, drop_self, as_json))
     if as_json and group.place.rank == 0:
         typer.echo(json.dumps({role: json.loads(text) for role, text in found.items()}, indent=1))
+
+
+def _sizes(text: str) -> list[int]:
+    """Those of --widths, each once, the largest first."""
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isascii() and word.isdigit() and int(word) > 0 for word in words):
+        raise RecipeError(f"'{text}' is no list of sizes", key="--widths", fix="write whole numbers: --widths 256,64")
+    return sorted({int(word) for word in words}, reverse=True)
+
+
+def _by_width(
+    stages: Retrieval, sizes: list[int], roles: list[str], group: Group, drop_self: bool, as_json: bool
+) -> None:
+    """The same vectors, cut to each size and searched: one table for each split."""
+    from mpr.runtime.processes import Place
+
+    cut = {}
+    for size in sizes:
+        group.first(lambda size=size: bool(stages.cut_to(size)))  # type: ignore[misc]
+        cut[size] = stages.cut_to(size)
+    found: dict[str, dict[str, dict[str, float | None]]] = {}
+    for role in roles:
+        found[role] = {}
+        for size, one in cut.items():
+            scores = group.first(partial(_means, one, role, one.ranked(role, group), drop_self))
+            found[role][str(size)] = scores
+    if Place.here().rank > 0:
+        return
+    if as_json:
+        typer.echo(json.dumps(found, indent=1))
+        return
+    for role, rows in found.items():
+        measures = list(next(iter(rows.values())))
+        typer.echo(f"{role:<10} " + "".join(f"{name:>12}" for name in ("width", *measures)))
+        for width, values in rows.items():
+            shown = ("-" if value is None else f"{100 * value:.2f}" for value in values.values())
+            typer.echo(f"{'':<10} " + "".join(f"{word:>12}" for word in (width, *shown)))
+
+
+def _means(stages: Retrieval, role: str, ranking: Ranking, drop_self: bool) -> dict[str, float | None]:
+    scores, _ = stages.keep_scores(role, ranking, None, drop_self)
+    return {measure: scores.mean(measure)[0] for measure in scores.values}
 
 
 def _scored(stages: Retrieval, role: str, own: Ranking | None, run: Path | None, drop_self: bool, as_json: bool) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sentence_transformers import SentenceTransformer
 
 from mpr import storage
 from mpr.data.dataset import Dataset
@@ -17,6 +18,7 @@ from mpr.mining.mine import Mined
 from mpr.models import contract
 from mpr.recipe import read
 from mpr.rows.receipts import Receipts
+from mpr.search.vectors import VectorStore
 from tests.chat_server import ChatServer
 from tests.conftest import Examined
 from tests.house.source import ROOT
@@ -88,6 +90,42 @@ def test_margin(tmp_path: Path, examined: Examined) -> None:
         assert score <= 0.95 * score_K[rows.owners()[gold_K] == owner].min() + 1e-4
     assert counts["grey"] > 0
     examined(counts["stay"], f"negatives that stay: {counts}", at_least=10)
+
+
+def test_widths(tmp_path: Path, examined: Examined, capsys: pytest.CaptureFixture[str]) -> None:
+    """Trained, searched at three widths from one encoding, and opened by sentence-transformers with `truncate_dim`."""
+    path = small("widths", tmp_path)
+    path.write_text(path.read_text("utf-8").replace("widths: [256, 64, 16]", "widths: [32, 16, 4]"), "utf-8")
+    run, _ = reproduced(path)
+    storage.verify(run / "model", contract.KIND)
+    assert {"loss_lse_pair_32", "loss_lse_pair_4"} <= set(logged_keys(run))
+    home, ask = ("--home", tmp_path / "home", "--quiet"), ("--widths", "4,32,16")
+    capsys.readouterr()
+    said("evaluate", path, *home, "--folder", run, *ask, "--json")
+    table = json.loads(capsys.readouterr().out)["test"]
+    assert list(table) == ["32", "16", "4"]
+    assert table["32"] != table["4"]
+    whole = json.loads((run / "result.json").read_bytes())["scores"]["test"]["measures"]
+    assert table["32"] == {name: measured["mean"] for name, measured in whole.items()}
+    said("evaluate", path, *home, "--folder", run, *ask)
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]] == ["32", "16", "4"]
+
+    said("encode", path, *home, "--folder", tmp_path / "cut", "--model", run / "model",
+         "--set", "encoding={compute: float32, dtype: float32, width: 16}")  # fmt: skip
+    encoded_NW = VectorStore(tmp_path / "cut" / "vectors" / "test").by_row()
+    cut_NW = VectorStore(run / "widths" / f"{run.name}-16" / "vectors" / "test").by_row()
+    assert encoded_NW.shape[1] == 16
+    assert np.abs(encoded_NW - cut_NW).max() == 0.0
+    questions = Dataset(read.load(path, ()), tmp_path / "home", quiet=True).split("test").texts()
+    theirs = SentenceTransformer(str(run / "model"), truncate_dim=16, device="cpu")
+    theirs_NW = theirs.encode_query(list(questions), normalize_embeddings=True)
+    assert np.abs(theirs_NW - cut_NW).max() < 1e-5
+    examined(len(cut_NW), "questions at 16 of 32 numbers, as sentence-transformers has them", at_least=20)
+
+
+def logged_keys(run: Path) -> set[str]:
+    lines = (run / "metrics.jsonl").read_text("utf-8").splitlines()
+    return {key for line in lines for key in json.loads(line)}
 
 
 @pytest.mark.slow

@@ -50,6 +50,11 @@ SPECS: dict[str, list[dict[str, Any]]] = {
         {"name": "bce", "scaling": "none", "learn": "bias", "view": "positive", "coefficient": 0.5},
         {"name": "wasserstein", "coefficient": 3.0},
     ],
+    "cut": [
+        {"name": "lse_pair", "widths": [6, 4, 2], "width_weights": [1.0, 0.5, 2.0]},
+        {"name": "nll", "view": "positive", "widths": [3], "coefficient": 0.5},
+        {"name": "wasserstein", "widths": [4, 3]},
+    ],
     "given ranks": [{"name": "pairwise", "phi": "logistic", "weight": "drr", "ranks": "given", "reduce": "query_mean"}],
 }
 
@@ -94,7 +99,7 @@ def step(
 
 
 def _terms(model: Any, entries: list[Any], labels: Any) -> Terms:
-    return Terms(entries, labels, getattr(getattr(model, "module", model), "learned", None))
+    return Terms(entries, labels, getattr(getattr(model, "module", model), "learned", None), unit=True)
 
 
 def plain(

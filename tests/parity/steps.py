@@ -218,8 +218,10 @@ def whole_gradient(towers: nn.Module, batch: dict[str, Any], entries: list[Part]
     towers = with_learned(towers, entries)
     loss = torch.zeros((), dtype=torch.float64)
     for number, entry in enumerate(entries):
-        total, weight = totals(towers, batch, entry, number)
-        loss = loss + entry.coefficient * total / weight  # type: ignore[attr-defined]
+        widths = getattr(entry, "widths", None) or [None]
+        for width, factor in zip(widths, getattr(entry, "width_weights", None) or [1.0] * len(widths), strict=True):
+            total, weight = totals(towers, batch, entry, number, width)
+            loss = loss + factor * entry.coefficient * total / weight  # type: ignore[attr-defined]
     towers.zero_grad()
     loss.backward()
     return float(loss.detach()), gradient(towers)
@@ -237,10 +239,20 @@ def with_learned(towers: nn.Module, entries: list[Part]) -> nn.Module:
     return towers
 
 
-def totals(towers: nn.Module, batch: dict[str, Any], entry: Part, number: int = 0) -> tuple[Tensor, Tensor]:
-    """Numerator and denominator of one term over a block."""
+ABOUT_TERMS = {"name", "coefficient", "view", "columns", "widths", "width_weights"}  # keys that no objective knows
+
+
+def totals(
+    towers: nn.Module, batch: dict[str, Any], entry: Part, number: int = 0, width: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """Numerator and denominator of one term over a block; vectors that are cut have length one."""
     question_QD, passage_PD = towers(question=batch["question"], passage=batch["passage"])
-    function = objectives.load(entry.name, **entry.model_dump(exclude={"name", "coefficient", "view", "columns"}))
+    if width is not None:
+        question_QD, passage_PD = (
+            torch.stack([vector_D[:width] / vector_D[:width].square().sum().sqrt() for vector_D in vectors])
+            for vectors in (question_QD, passage_PD)
+        )
+    function = objectives.load(entry.name, **entry.model_dump(exclude=ABOUT_TERMS))
     if entry.learns:  # type: ignore[attr-defined]
         own = {name: towers.learned[f"{number}_{name}"] for name in entry.learns}  # type: ignore[attr-defined, index]
         function = partial(function, learned=own)
