@@ -19,6 +19,7 @@ from mpr import catalogue
 from mpr.catalogue import Parameters
 from mpr.errors import RecipeError
 from mpr.recipe.keys_draw import Count, Draw
+from mpr.recipe.keys_objective import TERM
 from mpr.recipe.keys_towers import Towers
 
 
@@ -57,34 +58,7 @@ else:
     )
     SourcePart = _part_of("sources")
     LabelPart = _part_of("labels")
-    ObjectivePart = _part_of(
-        "objectives",
-        coefficient=(float, Field(1.0, description="Factor of this term in the sum of terms.")),
-        view=(
-            Literal["query", "positive"],
-            Field("query", description="Rows of the block: questions, or (PAIR) the positives themselves."),
-        ),
-        columns=(
-            Literal["all", "own", "others"],
-            Field(
-                "all",
-                description="Cells of a row that the term looks at: `all`; `own`, those drawn for the row itself; "
-                "`others`, its own positives against the negatives that came for other rows.",
-            ),
-        ),
-        widths=(
-            list[Annotated[int, Field(ge=1)]] | None,
-            Field(
-                None,
-                description="Matryoshka: the term is summed over vectors cut to their first so many numbers, from wide "
-                "to narrow, scaled to length one again where `towers.normalize`. null: whole vectors alone.",
-            ),
-        ),
-        width_weights=(
-            list[Annotated[float, Field(gt=0.0, allow_inf_nan=False)]] | None,
-            Field(None, description="Factor of each of `widths` in the sum; null: 1."),
-        ),
-    )
+    ObjectivePart = _part_of("objectives", **TERM)
 
 
 def corpus_of(content: Any) -> Any:

@@ -33,6 +33,8 @@ from mpr.errors import RecipeError
 from mpr.models.towers import cut, inner_products
 from mpr.models.transfer import sent
 from mpr.recipe.keys import Part
+from mpr.recipe.keys_objective import QUESTIONS
+from mpr.training._against import Against
 
 ALWAYS = ("width", "learned")  # what an objective may need and every batch has
 TARGETS = ("teacher_QP", "live_QP", "lexical_QP", "grades_QP", "ranks_QP")
@@ -141,6 +143,8 @@ class Term:
     """Its own numbers that are learned."""
     apart: bool = True
     """Whether it is a sum over rows; otherwise every process computes it from all rows, and has its share of it."""
+    against: Against | None = None
+    """What its rows are compared with besides passages; None: nothing."""
     width: int | None = None
     """Of the vectors that it compares; None: whole ones."""
     unit: bool = False
@@ -168,7 +172,11 @@ class Term:
             raise RecipeError(what, key=f"objective.{number}.view", fix=fix)
         own = {name: learned[f"{number}_{name}"] for name in entry.learns} if learned else {}  # type: ignore[attr-defined]
         bound, apart = objectives.bound(entry.name, entry), bool(entry.rows_apart)  # type: ignore[attr-defined]
-        return cls(entry.name, bound, coefficient, view, columns_of(entry), own, apart)
+        return cls(entry.name, bound, coefficient, view, columns_of(entry), own, apart, Against.of(entry))
+
+    @property
+    def asks_questions(self) -> bool:
+        return self.against is not None and self.against.needs_questions
 
     def __call__(self, seen: Seen, scores_OP: Tensor) -> tuple[Tensor, Tensor]:
         """Numerator and denominator over the rows of this process. Scores of whole vectors say nothing of cut ones."""
@@ -182,9 +190,11 @@ class Term:
             return part * sum_Q.sum(), part * weight_Q.sum()
         if self.view == "query":
             targets = {name: values_QP[seen.own] for name, values_QP in seen.targets.items()}
-            sum_O, weight_O = self.objective(*seen.rows(scores_OP, self.columns), width=width, **learned, **targets)
+            rows = seen.rows(scores_OP, self.columns)
+            rows = rows if self.against is None else self.against(seen, rows)
+            sum_O, weight_O = self.objective(*rows, width=width, **learned, **targets)
             return sum_O.sum(), weight_O.sum()
-        anchors = _Anchors.of(seen)
+        anchors = _Anchors.of(seen, self.against is None or self.against.words != (QUESTIONS,))
         masks = anchors.positives_RC, anchors.negatives_RC
         sum_R, weight_R = self.objective(anchors.scores_RC, *masks, width=width, **learned)
         return (sum_R * anchors.share_R).sum(), (weight_R * anchors.share_R).sum()
@@ -217,7 +227,7 @@ class Terms:
     @property
     def need_all_questions(self) -> bool:
         """Whether a process needs the vectors of other processes' questions too."""
-        return any(term.view == "positive" or not term.apart for term in self.terms)
+        return any(term.view == "positive" or not term.apart or term.asks_questions for term in self.terms)
 
     @property
     def watched(self) -> dict[str, Tensor]:
@@ -313,7 +323,8 @@ class _Anchors:
     share_R: Tensor
 
     @classmethod
-    def of(cls, seen: Seen) -> _Anchors:
+    def of(cls, seen: Seen, passages: bool = True) -> _Anchors:
+        """`passages`: rows are compared with them too, not with questions alone."""
         assert seen.question_QD is not None, "the view `positive` needs the vectors of all questions"
         row_R, column_R = seen.positives_OP.nonzero(as_tuple=True)
         anchor_RD = seen.passage_PD.index_select(0, column_R)
@@ -323,6 +334,7 @@ class _Anchors:
         positives_RC[torch.arange(len(row_R), device=row_R.device), row_R + (seen.own.start or 0)] = True
         negatives_RC = torch.zeros_like(positives_RC)
         negatives_RC[:, :questions] = seen.negatives_QP[:, column_R].T
-        negatives_RC[:, questions:] = seen.negatives_OP[row_R] & ~seen.positives_QP.any(dim=0)
+        if passages:
+            negatives_RC[:, questions:] = seen.negatives_OP[row_R] & ~seen.positives_QP.any(dim=0)
         share_R = 1.0 / seen.positives_OP.sum(dim=1)[row_R].to(scores_RC.dtype)
         return cls(scores_RC, positives_RC, negatives_RC, share_R)

@@ -92,6 +92,19 @@ def test_margin(tmp_path: Path, examined: Examined) -> None:
     examined(counts["stay"], f"negatives that stay: {counts}", at_least=10)
 
 
+def test_against(tmp_path: Path, examined: Examined) -> None:
+    """The same first step has another loss, because it looks at more."""
+    path = small("against", tmp_path)
+    run, logged = trained(path)
+    storage.verify(run / "model", contract.KIND)
+    (tmp_path / "plain").mkdir()
+    plain = "{name: lse_pair, positives: all, negatives: all, divide_by_positives: true, temperature: 0.05}"
+    _, without = trained(small("against", tmp_path / "plain"), f"objective=[{plain}]")
+    assert logged[0]["loss"] > without[0]["loss"] + 0.1, "more negatives, and harder ones"
+    assert logged[0]["cells_negative"] == without[0]["cells_negative"]
+    examined(len(logged), "updates", at_least=2)
+
+
 def test_widths(tmp_path: Path, examined: Examined, capsys: pytest.CaptureFixture[str]) -> None:
     """Trained, searched at three widths from one encoding, and opened by sentence-transformers with `truncate_dim`."""
     path = small("widths", tmp_path)
@@ -116,9 +129,9 @@ def test_widths(tmp_path: Path, examined: Examined, capsys: pytest.CaptureFixtur
     cut_NW = VectorStore(run / "widths" / f"{run.name}-16" / "vectors" / "test").by_row()
     assert encoded_NW.shape[1] == 16
     assert np.abs(encoded_NW - cut_NW).max() == 0.0
-    questions = Dataset(read.load(path, ()), tmp_path / "home", quiet=True).split("test").texts()
+    questions = Dataset(read.load(path, ()), tmp_path / "home", quiet=True).split("test").texts
     theirs = SentenceTransformer(str(run / "model"), truncate_dim=16, device="cpu")
-    theirs_NW = theirs.encode_query(list(questions), normalize_embeddings=True)
+    theirs_NW = theirs.encode_query(questions, normalize_embeddings=True)
     assert np.abs(theirs_NW - cut_NW).max() < 1e-5
     examined(len(cut_NW), "questions at 16 of 32 numbers, as sentence-transformers has them", at_least=20)
 

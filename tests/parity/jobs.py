@@ -50,6 +50,21 @@ SPECS: dict[str, list[dict[str, Any]]] = {
         {"name": "bce", "scaling": "none", "learn": "bias", "view": "positive", "coefficient": 0.5},
         {"name": "wasserstein", "coefficient": 3.0},
     ],
+    "against": [
+        {"name": "lse_pair", "against": ["passages", "questions", "copassages"], "temperature": 0.5},
+        {"name": "joint_lh", "against": ["passages", "copassages_of_others"], "coefficient": 0.5},
+        {"name": "nll", "view": "positive", "against": ["questions"], "coefficient": 0.25},
+    ],
+    "harder": [
+        {"name": "sum_marg_lh", "hardness": {"strength": 0.5, "of": "drawn"}, "temperature": 0.5},
+        {"name": "bce", "scaling": "none", "sqrt_width": True, "hardness": {"strength": 0.2, "of": "all"}},
+        {
+            "name": "nll",
+            "against": ["passages", "questions"],
+            "hardness": {"strength": 0.3, "of": "others"},
+            "widths": [6, 3],
+        },
+    ],
     "cut": [
         {"name": "lse_pair", "widths": [6, 4, 2], "width_weights": [1.0, 0.5, 2.0]},
         {"name": "nll", "view": "positive", "widths": [3], "coefficient": 0.5},

@@ -32,6 +32,7 @@ from mpr.data.tokens import PADDING
 from mpr.models import lengths
 from mpr.recipe.keys import LabelPart, ObjectivePart, Part
 from mpr.recipe.keys_draw import Draw
+from mpr.recipe.keys_objective import TERM
 from mpr.runtime.processes import ALONE, Place
 from mpr.storage.ragged import Ragged
 from tests.unit.policies import policy_of
@@ -239,7 +240,7 @@ def with_learned(towers: nn.Module, entries: list[Part]) -> nn.Module:
     return towers
 
 
-ABOUT_TERMS = {"name", "coefficient", "view", "columns", "widths", "width_weights"}  # keys that no objective knows
+ABOUT_TERMS = {"name", *TERM}  # keys that no objective knows
 
 
 def totals(
@@ -256,8 +257,14 @@ def totals(
     if entry.learns:  # type: ignore[attr-defined]
         own = {name: towers.learned[f"{number}_{name}"] for name in entry.learns}  # type: ignore[attr-defined, index]
         function = partial(function, learned=own)
-    view = _query_view if entry.view == "query" else _positive_view  # type: ignore[attr-defined]
-    return view(function, question_QD, passage_PD, _part(batch, entry.columns))  # type: ignore[attr-defined]
+    part: dict[str, Any] = _part(batch, entry.columns)  # type: ignore[attr-defined]
+    against, hardness = entry.against, entry.hardness  # type: ignore[attr-defined]
+    if entry.view == "positive":  # type: ignore[attr-defined]
+        return _positive_view(function, question_QD, passage_PD, part, against != ["questions"])
+    if against is None and hardness is None:
+        return _query_view(function, question_QD, passage_PD, part)
+    made = entry, function, batch
+    return _against_view(made, question_QD, passage_PD, part)
 
 
 def _part(batch: dict[str, Any], columns: str) -> dict[str, Any]:
@@ -276,8 +283,44 @@ def _query_view(function: Any, question_QD: Tensor, passage_PD: Tensor, batch: d
     return sum_Q.sum(), weight_Q.sum()
 
 
+def _against_view(
+    made: tuple[Any, Any, dict[str, Any]], question_QD: Tensor, passage_PD: Tensor, part: dict[str, Any]
+) -> tuple[Tensor, Tensor]:
+    """Row by row: its passages, harder where wanted; other questions; what its positives are compared with."""
+    entry, function, batch = made
+    words, hardness = entry.against or ["passages"], entry.hardness
+    positive, negative, own = (batch[name].tolist() for name in ("positives_QP", "negatives_QP", "own_QP"))
+    total, weight = question_QD.new_zeros(()), question_QD.new_zeros(())
+    for row, vector_D in enumerate(question_QD):
+        cells: list[tuple[Tensor, int]] = []  # score, and 1: positive, 0: negative
+        ours = {p for p, is_one in enumerate(positive[row]) if is_one}
+        for p, passage_D in enumerate(passage_PD):
+            score = vector_D @ passage_D
+            if part["positives_QP"][row, p]:
+                cells.append((score, 1))
+            elif part["negatives_QP"][row, p]:
+                wanted = hardness is not None and hardness.of in ("all", "drawn" if own[row][p] else "others")
+                more = hardness.strength * entry.divisor(len(vector_D)) * float(score) if wanted else 0.0
+                cells.append((score + more, 0))
+        for other in range(len(positive)) if "questions" in words else ():
+            theirs = {p for p, is_one in enumerate(positive[other]) if is_one}
+            apart = all(negative[other][p] for p in ours) and all(negative[row][p] for p in theirs)
+            if ours and theirs and apart:
+                cells.append((vector_D @ question_QD[other], 0))
+        for p, passage_D in enumerate(passage_PD) if {"copassages", "copassages_of_others"} & set(words) else ():
+            if ours and negative[row][p] and not ("copassages_of_others" in words and own[row][p]):
+                cells.append((sum(passage_PD[o] @ passage_D for o in ours) / len(ours), 0))
+        if not any(kind for _, kind in cells):
+            continue
+        scores_1C = torch.stack([score for score, _ in cells])[None]
+        positives_1C = torch.tensor([[kind == 1 for _, kind in cells]])
+        sum_1, weight_1 = function(scores_1C, positives_1C, ~positives_1C, width=WIDTH)
+        total, weight = total + sum_1[0], weight + weight_1[0]
+    return total, weight
+
+
 def _positive_view(
-    function: Any, question_QD: Tensor, passage_PD: Tensor, batch: dict[str, Any]
+    function: Any, question_QD: Tensor, passage_PD: Tensor, batch: dict[str, Any], passages: bool = True
 ) -> tuple[Tensor, Tensor]:
     """PAIR's rows one by one: a positive, its question, the other questions, passages that are nobody's positive."""
     positives_QP, negatives_QP = batch["positives_QP"].tolist(), batch["negatives_QP"].tolist()
@@ -288,7 +331,7 @@ def _positive_view(
                 continue
             others = [question_QD[q] for q in range(len(positives_QP)) if negatives_QP[q][column]]
             free = [p for p in range(len(positives)) if not any(line[p] for line in positives_QP)]
-            others += [passage_PD[p] for p in free if negatives_QP[row][p]]
+            others += [passage_PD[p] for p in free if negatives_QP[row][p] and passages]
             scores_1C = (torch.stack([question_QD[row], *others]) @ passage_PD[column])[None]
             target_1C = torch.arange(scores_1C.shape[1])[None] == 0
             sum_1, weight_1 = function(scores_1C, target_1C, ~target_1C, width=WIDTH)

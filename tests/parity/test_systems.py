@@ -18,11 +18,12 @@ from torch import Tensor
 from mpr import objectives
 from mpr.recipe import read, stages
 from mpr.recipe.keys import Recipe
+from mpr.recipe.keys_objective import TERM
 from mpr.training._loss import Seen, Terms
 from tests.conftest import Examined
 
 FOLDER = Path(__file__).parents[2] / "recipes" / "systems"
-OWN = ("name", "coefficient", "view", "columns")  # keys of an entry that are no parameters of the objective
+OWN = ("name", *TERM)  # keys of an entry that are no parameters of the objective
 
 
 def stage(system: str, name: str = "") -> Recipe:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from mpr.recipe.keys import Recipe
-from mpr.recipe.rules import data, draw, training
+from mpr.recipe.rules import data, draw, terms, training
 from mpr.recipe.rules.training import of_task, of_towers, unlike
 from mpr.recipe.strict_yaml import Finding
 
@@ -76,7 +76,8 @@ RULES = tuple(
         training.lora_fits,
         training.precision_fits,
         training.packing_fits,
-        training.widths_fit,
+        terms.against_fits,
+        terms.widths_fit,
         training.lengths_fit,
         training.towers_agree,
         training.start_is_pinned,
@@ -115,7 +116,7 @@ _ALWAYS = (  # those that also hold for a recipe that trains nothing
     training.encoder_is_named_once,
     training.lengths_fit,
     training.towers_agree,
-    training.widths_fit,
+    terms.widths_fit,
     training.start_is_pinned,
     training.stages_are_earlier,
     data.pinned,

@@ -219,36 +219,6 @@ ONLY: dict[str, tuple[tuple[str, object, str], ...]] = {  # task -> key of `towe
 }
 
 
-def widths_fit(recipe: Recipe) -> Iterator[Finding]:
-    """Vectors that are cut: `objective[].widths` and `encoding.width`."""
-    known = recipe.towers.projection or (recipe.towers.new.width if recipe.towers.new is not None else None)
-    for number, term in enumerate(recipe.objective if recipe.trains else ()):
-        path: Path_ = ("objective", number, "widths")
-        widths, weights = getattr(term, "widths", None), getattr(term, "width_weights", None)
-        if widths is None:
-            if weights is not None:
-                yield ("objective", number, "width_weights"), "belong to `widths`", "write both, or none"
-            continue
-        if recipe.task != DUAL_ENCODER:
-            yield path, f"vectors of whole texts are cut, and {SCORERS[recipe.task]} makes none", "remove it"
-        if not widths or list(widths) != sorted(set(widths), reverse=True):
-            yield path, "must go from wide to narrow, each once", "write the whole width first: [256, 64]"
-        if weights is not None and len(weights) != len(widths):
-            yield (*path[:2], "width_weights"), f"has {len(weights)} factors for {len(widths)} widths", "write as many"
-        if widths and known is not None and max(widths) > known:
-            yield path, f"vectors have {known} numbers, and cannot be cut to {max(widths)}", f"use {known} or less"
-        if recipe.scale.negative_cache is not None:
-            yield path, "a negative cache remembers whole vectors", "remove it, or remove scale.negative_cache"
-    if recipe.encoding.width is None:
-        return
-    if recipe.task != DUAL_ENCODER:
-        what = f"vectors of whole texts are cut, and {SCORERS[recipe.task]} makes none"
-        yield ("encoding", "width"), what, "remove it"
-    elif known is not None and recipe.encoding.width > known:
-        what = f"vectors have {known} numbers, and cannot be cut to {recipe.encoding.width}"
-        yield ("encoding", "width"), what, f"use {known} or less, or null"
-
-
 _PINNED = re.compile(r"[^@]+@[0-9a-f]{40}")
 
 
