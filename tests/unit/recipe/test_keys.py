@@ -134,7 +134,7 @@ def test_the_name_says_what_it_is(name: str) -> None:
     if recipe.plan:
         assert stem.rpartition("_after_")[2] in {path.stem for path in (ROOT / "recipes" / "systems").glob("*.yaml")}
         return
-    variants = r"released|paper|llm|gold|true|wrong\d+|b\d+"
+    variants = r"released|paper|llm|gold|true|guard|graded|wrong\d+|b\d+"
     data = r"[a-z]+(?:_lead\d+|_closed|_nostem|_files|_minilm|_few)?"
     found = re.fullmatch(rf"({data})_([a-z0-9_]+?)_(m\d|all)(?:_({variants}))?", stem)
     assert found is not None
