@@ -19,6 +19,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -85,8 +86,6 @@ class SideBySide:
                 )  # fmt: skip
             with process:
                 assert process.stdin is not None
-                process.stdin.write(json.dumps(_job(row, self.older_code)) + "\n")
-                process.stdin.flush()  # and it stays open: its end is ours
                 errors = partial(print, file=sys.stderr, flush=True)
                 relays = [
                     threading.Thread(target=_relay, args=(stream, f"{name:<{width}} |", say))
@@ -94,6 +93,9 @@ class SideBySide:
                 ]
                 for relay in relays:
                     relay.start()
+                with suppress(BrokenPipeError):  # it ended at once: what it said and its exit status tell why
+                    process.stdin.write(json.dumps(_job(row, self.older_code)) + "\n")
+                    process.stdin.flush()  # and it stays open: its end is ours
                 for relay in relays:
                     relay.join()
                 code = process.wait()

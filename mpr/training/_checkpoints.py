@@ -89,12 +89,14 @@ class CommittedCheckpoints(Trainer):
 
     def _refuse_bad_weights(self) -> None:
         """A step whose loss and gradient are numbers can still leave weights that are none."""
-        for name, parameter in self.accelerator.unwrap_model(self.model).named_parameters():
-            own = parameter.to_local() if isinstance(parameter, DTensor) else parameter
-            if not torch.isfinite(own).all():
-                what = f"weights of {name} are no numbers after update {self.state.global_step:,}"
-                fix = "nothing of it was kept: the same command goes on from the checkpoint before; lower learning_rate"
-                raise NumbersError(what, where=str(self.run.folder), key="training", fix=fix)
+        weights = dict(self.accelerator.unwrap_model(self.model).named_parameters())
+        own = [weight.to_local() if isinstance(weight, DTensor) else weight for weight in weights.values()]
+        good = torch.stack([torch.isfinite(weight).all() for weight in own])  # read once, not for each weight
+        if not good.all():
+            name = list(weights)[int(good.logical_not().nonzero()[0])]
+            what = f"weights of {name} are no numbers after update {self.state.global_step:,}"
+            fix = "nothing of it was kept: the same command goes on from the checkpoint before; lower learning_rate"
+            raise NumbersError(what, where=str(self.run.folder), key="training", fix=fix)
 
     def _has_no_room(self, target: Path) -> StorageError:
         """torch and safetensors write files by themselves and say each in its own words that it failed."""

@@ -31,7 +31,7 @@ from mpr.models.templates import PairTemplate, Template
 from mpr.recipe.keys import Recipe
 from mpr.recipe.schedule import RefreshSchedule
 from mpr.runtime import processes
-from mpr.runtime.processes import ONE_PROCESS, Group, Place
+from mpr.runtime.processes import Group, Place
 from mpr.runtime.progress import bar
 from mpr.search import encode
 from mpr.search.inference import Model
@@ -126,9 +126,9 @@ def trainer_of(
     folder: RunFolder,
     arguments: TrainingArguments,
     place: Place,
-    passages: VectorStore | None = None,
-    own: Refresh | None = None,
-    group: Group = ONE_PROCESS,
+    passages: VectorStore | None,
+    own: Refresh | None,
+    group: Group,
 ) -> MultiPositiveTrainer:
     """Everything that trains. `passages`: the vectors of those that do not learn; `own`: what mines between steps."""
     dataset, accumulation = mined.dataset, arguments.gradient_accumulation_steps

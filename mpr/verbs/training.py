@@ -91,6 +91,7 @@ def label(
     """Apply the labels of a recipe, running the cross-encoders that they ask; a stopped run goes on.
 
     Mines first what is missing. Training labels by itself what is not labelled yet.
+    Several processes share the work: torchrun --nproc_per_node 2 -m mpr.cli label RECIPE.
     Several machines share the work: mpr label RECIPE --engine ray.
     Example: mpr label RECIPE --set labels.1.scores.cross_encoder=runs/reader-seed42/model
     """
@@ -98,16 +99,21 @@ def label(
     from mpr.data.dataset import Dataset
     from mpr.mining import mine as mining
     from mpr.recipe import read, stages
+    from mpr.runtime.processes import Place
     from mpr.training import run_folder
 
-    row = read.load(recipe, overrides or ())
-    found = stages.stage_of(row, stage)
+    place = Place.here()
+    with place.speaking_once():
+        row = read.load(recipe, overrides or ())
+        found = stages.stage_of(row, stage)
     models = run_folder.models(folder or Path("runs") / run_folder.name(row, "trained"), found)
-    dataset = Dataset(found, home, quiet, models)
+    dataset = Dataset(found, home, quiet or place.rank > 0, models)
     if split not in dataset.splits.names:
         raise RecipeError(f"no split '{split}'", key="--split", fix=f"known: {', '.join(dataset.splits.names)}")
     with engines.opened(engine, engine_address, home) as group:
         known = mining.Mined(dataset, split, group=group).make().knowledge
+    if place.rank > 0:
+        return
     _say_labels(known)
     for store in {store.folder: store for store in known.stores.values() if store.folder is not None}.values():
         typer.echo(f"scores       {len(store):,} pairs  {store.digest[:12]}  {store.folder}")
