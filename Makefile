@@ -2,6 +2,7 @@
 # make packages   the same without mpr itself
 # make quickstart setup, then train, search, score and compare on the embedded collection, offline
 # make test       setup, then the default test suite
+# make test-long  whole runs, kills and several processes, which a change has to pass too
 # make test-small a few minutes of it: what differs between Pythons and builds of torch
 # make test-floor the same with the oldest versions that pyproject.toml allows
 # make check      linters, types, recipes, generated pages, leaderboard
@@ -23,9 +24,11 @@ UV_EXPORT ?=
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.8
 export OMP_WAIT_POLICY ?= PASSIVE
+# Modules that nobody may keep compiled are compiled at each start of Python: with transformers, seconds of a processor.
+unexport PYTHONDONTWRITEBYTECODE
 export TOKENIZERS_PARALLELISM ?= true
 
-.PHONY: setup packages quickstart test test-small test-floor check faults attack docs table parity clean
+.PHONY: setup packages quickstart test test-long test-small test-floor check faults attack docs table parity clean
 setup: $(VENV)/.locked
 packages: $(VENV)/.packages
 
@@ -40,7 +43,7 @@ $(VENV)/.packages: uv.lock pyproject.toml
 	$(BIN)/python -c "import torch" 2>/dev/null || \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH_INDEX) "$(TORCH)"
 	$(BIN)/uv export --quiet --frozen --no-hashes --no-emit-project --prune torch $(UV_EXPORT) --output-file $(VENV)/locked.txt
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --requirement $(VENV)/locked.txt
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --requirement $(VENV)/locked.txt
 	touch $@
 
 quickstart: setup
@@ -48,6 +51,10 @@ quickstart: setup
 
 test: setup
 	$(BIN)/python -m pytest -n auto --dist loadfile
+
+# Whole runs, kills and several processes: what takes more than a few seconds and every change has to pass.
+test-long: setup
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "long and not slow"
 
 test-small: setup
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "small and not slow"

@@ -13,6 +13,7 @@ from tests.conftest import Examined
 from tests.published import ROOT
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind, cases", [("files", 1_200), ("recipes", 120), ("folders", 24), ("damages", 12)])
 def test_no_case_ends_in_a_traceback(tmp_path: Path, kind: str, cases: int, examined: Examined) -> None:
     found = importlib.import_module(f"tests.attack.{kind}").attack(tmp_path, cases, seed=7)

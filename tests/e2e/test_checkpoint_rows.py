@@ -34,6 +34,8 @@ from tests.unit import framings
 from tests.unit import published_checkpoints as checkpoints
 from tests.unit.tiny_models import SMALL
 
+pytestmark = pytest.mark.long
+
 Vectors = Callable[[list[str], list[str] | None], torch.Tensor]
 """(texts, titles or None) -> vectors, by the library of the publisher."""
 CLOSE = 1e-4

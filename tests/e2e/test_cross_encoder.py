@@ -32,6 +32,8 @@ from tests.faults.test_06_resume import halfway
 from tests.published import ROOT, said, smaller
 from tests.unit.draws import ragged
 
+pytestmark = pytest.mark.long
+
 READS = ("task=cross_encoder", "towers.pooling=cls", "towers.normalize=false", "towers.title=join",
          "towers.question_length=24", "towers.passage_length=56", "draw.in_batch=false")  # fmt: skip
 PLAIN = ("objective=[{name: nll}]", "training.per_device_train_batch_size=16", "training.save_strategy='no'")

@@ -84,6 +84,7 @@ def test_passages_that_training_knows_as_positives(found: Audit, tmp_path: Path)
         assert f"learned         {expected} questions have a positive that training" in audit_report.text(audited)
 
 
+@pytest.mark.long
 def test_the_commands_print_and_draw(tmp_path: Path) -> None:
     recipe, home = collection.write(tmp_path), tmp_path / "home"
     first = run("data", recipe, "--home", home, "--quiet")

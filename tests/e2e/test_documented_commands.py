@@ -39,6 +39,7 @@ FIRST = "mpr reproduce recipes/quickstart.yaml --seeds 3"
 NOT_RUN = {  # only understood, and why
     "make setup": "installs packages",
     "make test": "is what runs this test",
+    "make test-long": "takes as long as the whole suite",
     "make check": "takes minutes; its `mpr` lines are looked at one by one",
     "make faults": "takes an hour",
     "make parity": "takes minutes; the page is looked at by test_parity_page",

@@ -24,6 +24,8 @@ from tests.e2e.runs import FROZEN, LIVE, SELF
 from tests.faults import training
 from tests.faults.test_06_resume import halfway
 
+pytestmark = pytest.mark.long
+
 KINDS = {
     "table": (*FROZEN, "draw.negatives=[{from: bm25, all: true, weight: top, short: fewer}]"),
     "live": (*FROZEN, *LIVE),

@@ -130,6 +130,7 @@ def test_resumed_is_uninterrupted(place: tuple[Path, Path, Path], tmp_path: Path
     assert run(*training.launch(path, half.folder, *TOKENS, *shorter)) == half.folder, "already trained"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind, more", [
     ("tokens", (OTHERS,)),
     ("tokens", (ALL, "training.gradient_accumulation_steps=2")),

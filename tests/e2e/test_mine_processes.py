@@ -14,6 +14,8 @@ from tests.conftest import Examined
 from tests.e2e.test_launch import BIN, ROOT, environment
 from tests.unit.invented import SMALL
 
+pytestmark = pytest.mark.long
+
 SOURCES = (
     "sources=[{name: file, as: bm25},"
     " {name: bm25, as: words, depth: 20, k1: 0.9, b: 0.4, title: true, stopwords: english, stemmer: english},"

@@ -18,6 +18,8 @@ from tests.e2e import collection
 from tests.hub_server import HubServer
 from tests.unit.encodings import sums
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -23,6 +23,8 @@ from tests.house.source import ROOT
 from tests.published import SMALL, said
 from tests.unit import tiny_models
 
+pytestmark = pytest.mark.long
+
 OPTIONS = sorted((ROOT / "recipes" / "options").glob("*.yaml"))
 
 

@@ -19,6 +19,8 @@ from mpr.training.run_folder import RunFolder
 from tests.conftest import Examined
 from tests.e2e.runs import OPTIONS, World
 
+pytestmark = pytest.mark.long
+
 LORA = "towers.lora={{rank: 2, alpha: 4, dropout: 0.1, modules: [query, value], towers: {towers}}}"
 
 

@@ -61,6 +61,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
         yield found
 
 
+@pytest.mark.long
 def test_there_and_back(
     server: HubServer, tmp_path: Path, capsys: pytest.CaptureFixture[str], examined: Examined
 ) -> None:

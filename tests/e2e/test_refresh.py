@@ -36,6 +36,8 @@ from tests.e2e.runs import FROZEN, OWN
 from tests.faults import training
 from tests.unit.grounds import lists
 
+pytestmark = pytest.mark.long
+
 UPDATES = 6
 MORE = (*OWN, f"training.max_steps={UPDATES}", "training.save_steps=1")
 ANEW, SHARE = "refresh={every: 2}", "refresh={every: 2, questions: 0.5}"

@@ -24,6 +24,8 @@ from tests.e2e.launched import Ended
 from tests.e2e.searched import APPROXIMATE, Searched, copied
 from tests.house.source import ROOT
 
+pytestmark = pytest.mark.long
+
 IVF = APPROXIMATE[:2]
 ROLES = ("test", "dev")
 

@@ -9,8 +9,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import Examined
 from tests.e2e import collection
+
+pytestmark = pytest.mark.long
 
 ROOT = Path(__file__).parents[2]
 SOURCES = ("{name: file, as: bm25}, {name: random, as: easy, depth: 6, seed: 1}",

@@ -23,6 +23,8 @@ from tests.e2e import standin_rows as rows
 from tests.e2e.standin_rows import Made
 from tests.hub_server import HubServer
 
+pytestmark = pytest.mark.long
+
 DOWNLOADED = "nq_nll_m1_released"
 QUICK = (
     "trec_bce_m3",

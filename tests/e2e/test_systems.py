@@ -173,12 +173,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-QUICK = ("coder", "dpr", "gradcache", "negative_cache", "simans", "ltre")  # the others are among the slow tests
+MARKS = {"dpr": (), **dict.fromkeys(("coder", "gradcache", "negative_cache", "simans", "ltre"), pytest.mark.long)}
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in SYSTEMS]
-)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=MARKS.get(name, pytest.mark.slow)) for name in SYSTEMS])
 def test_a_system_learns(name: str, place: Path, examined: Examined) -> None:
     """The whole row by the pipeline of `mpr reproduce`: the loss of every stage falls, and the model of the last finds
     more than it did before the first."""

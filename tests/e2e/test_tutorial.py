@@ -22,6 +22,8 @@ from tests.conftest import Examined
 from tests.e2e.test_documented_commands import worded
 from tests.house.source import ROOT
 
+pytestmark = pytest.mark.long
+
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 RUN = "runs/my-seed42"
 

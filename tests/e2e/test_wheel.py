@@ -20,6 +20,8 @@ from tests.conftest import Examined
 from tests.house.source import ROOT
 from tests.unit.publishing.test_own_board import DRAFT, finished
 
+pytestmark = pytest.mark.long
+
 Run = Callable[..., str]
 
 

@@ -14,6 +14,8 @@ import pytest
 
 from tests.conftest import Examined
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -16,6 +16,8 @@ import pytest
 from mpr.rows.pipeline import STAGES
 from tests.conftest import Examined
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 
 

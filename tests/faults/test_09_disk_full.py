@@ -110,6 +110,7 @@ def test_small_file_on_a_full_disk(quick_path: Path, stays: bool, examined: Exam
 LONG = ("late_interaction", "cross_encoder")  # as `model` is written
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.slow if name in LONG else ()) for name in (*ARTEFACTS, "write_file")]
 )
@@ -181,6 +182,7 @@ def test_small_disk(tmp_path: Path, examined: Examined) -> None:
     examined(len(re.findall("No space left on device; " + FULL, done.stdout)), "refusals by a full disk", at_least=2)
 
 
+@pytest.mark.long
 def test_checkpoint_without_room(tmp_path: Path, examined: Examined) -> None:
     """torch and safetensors open files of their own, and each says in its own words that a write failed."""
     said = tried("room", tmp_path)

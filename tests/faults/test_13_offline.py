@@ -200,6 +200,7 @@ def test_half_a_model_is_no_model(machine: Machine, examined: Examined) -> None:
     examined(len(debris), "files in the stage of the killed process", at_least=1)
 
 
+@pytest.mark.long
 def test_files_that_are_here_are_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, examined: Examined) -> None:
     """Downloads, members of archives and plain files of the Hub, with every server gone; what is missing is named."""
     monkeypatch.setattr(_download, "_PAUSE", 0.0)

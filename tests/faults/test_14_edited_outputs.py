@@ -17,6 +17,8 @@ from mpr.storage import json_digest, manifest
 from tests.conftest import Examined
 from tests.e2e import small_rows
 
+pytestmark = pytest.mark.long
+
 STAGES = ("data", "mine", "train", "encode", "search", "evaluate")
 
 

@@ -13,6 +13,8 @@ import pytest
 from tests.conftest import Examined
 from tests.e2e import small_rows
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.parametrize(
     "elsewhere",

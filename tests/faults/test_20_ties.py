@@ -55,6 +55,7 @@ def threads() -> Iterator[Callable[[int], None]]:
     torch.set_num_threads(before)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("world", WORLDS, ids=lambda world: world.__name__.strip("_"))
 def test_one_order(world: World, threads: Callable[[int], None], examined: Examined) -> None:
     rng = np.random.default_rng(20)

@@ -191,6 +191,7 @@ def run(cases: Iterable[Case], examined: Examined, at_least: int) -> None:
     examined(accepted.total(), "harmless mutants accepted", at_least=len(HARMLESS))
 
 
+@pytest.mark.long
 def test_every_key_in_eight_ways(examined: Examined) -> None:
     started = time.process_time()
     run(sample(), examined, at_least=850)

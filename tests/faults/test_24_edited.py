@@ -169,6 +169,7 @@ def _without_digest(content: dict[str, object]) -> dict[str, object]:
     return {name: value for name, value in content.items() if name != "digest"}
 
 
+@pytest.mark.long
 def test_the_shipped_leaderboard(tmp_path: Path, examined: Examined) -> None:
     """It is what was built, and one changed digit in each of its files and recipes is found."""
     root = tmp_path / "tree"

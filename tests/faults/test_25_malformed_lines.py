@@ -79,6 +79,7 @@ CASES = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", CASES)
 def test_one_bad_line_among_two_million(halves: tuple[Path, Path], kind: str) -> None:
     line, place, words = CASES[kind]

@@ -105,6 +105,7 @@ def _planted_json(data: bytes, text: str) -> bytes:
     return json.dumps(json.loads(data) | {"note": text}, ensure_ascii=False).encode()
 
 
+@pytest.mark.long
 def test_every_canary_in_every_file(
     server: HubServer, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], examined: Examined
 ) -> None:

@@ -16,6 +16,8 @@ from ruamel.yaml import YAML
 from tests.conftest import Examined
 from tests.house.source import ROOT
 
+pytestmark = pytest.mark.long
+
 SITE = YAML(typ="safe").load(ROOT / "mkdocs.yml")
 WRITTEN = {"index.md", "api.md", "notebook.md"}  # by mkdocs_hooks.py
 LINK = re.compile(r"\]\((?!\w+:)([^()\s#]+)")

@@ -25,6 +25,8 @@ from tests.unit.framings import bert
 from tests.unit.models.test_pretrained import published
 from tests.unit.tiny_models import LORA, difference, moved, settings, vectors
 
+pytestmark = pytest.mark.long
+
 BERT = bert().backend_tokenizer
 CLOSE = 1e-5
 BASE = "tester/small-base"

@@ -179,6 +179,7 @@ def _told(examined: Examined, cases: int) -> None:
     examined(_met["cases"], f"random runs: {_met}", at_least=cases)
 
 
+@pytest.mark.long
 def test_measures_equal_trec_eval_and_the_definitions(examined: Examined, parity: Parity) -> None:
     _small()
     before = _met["values"]

@@ -205,6 +205,7 @@ def loaded(collator: Collator, steps: range, workers: int, **options: Any) -> li
     return [flat(batch) for batch in loader]
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")
 def test_any_number_of_workers_and_any_restart_give_the_same_batches(collator: Collator, examined: Examined) -> None:
     expected = [flat(collator([number])) for number in range(24)]

@@ -164,6 +164,7 @@ def rolled(drawn: bytes) -> Case:
 cases = st.binary(min_size=120, max_size=120).map(rolled)
 
 
+@pytest.mark.long
 def test_every_cell_of_thousands_of_blocks_is_what_the_rules_say(examined: Examined) -> None:
     seen: Counter[str] = Counter()
     tried: Counter[tuple[Policy, bool]] = Counter()

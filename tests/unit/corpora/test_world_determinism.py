@@ -11,6 +11,8 @@ import pytest
 
 from tests.unit.invented import digest, small, usual
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parents[3]
 
 # Written once from this code; any change of a template, of a word list or of the order of throws changes them, and with

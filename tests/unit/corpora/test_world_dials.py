@@ -19,6 +19,8 @@ from mpr.errors import DataError
 from tests.conftest import Examined
 from tests.unit.invented import PLAIN, SMALL, small
 
+pytestmark = pytest.mark.long
+
 
 def _supports(collection: Collection) -> list[int]:
     """How many passages state each fact, copies left out."""

@@ -75,6 +75,7 @@ def _grade(asked: Asked, passage: Passage) -> int:
     return best
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("make", [usual, lambda: small(seed=9, false_matches=4.0)], ids=["usual", "noisy"])
 def test_labels_are_what_the_sentences_say(make: object, examined: Examined) -> None:
     collection = make()

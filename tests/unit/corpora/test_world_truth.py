@@ -20,6 +20,7 @@ from tests.unit.invented import PLAIN, small, usual
 WORLDS = (usual, lambda: small(duplicates=0.3, false_matches=3.0, seed=5), lambda: small(statements=12, seed=6))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("make", WORLDS, ids=["usual", "copied", "much stated"])
 def test_truth_agrees_with_the_texts(make: object, examined: Examined) -> None:
     """By brute force: every passage that matches an answer is judged, and nothing else is."""

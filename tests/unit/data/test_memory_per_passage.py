@@ -93,6 +93,7 @@ def _look(folder: Path, count: int, examined: Examined) -> None:
     examined(len(whole), "steps measured at two sizes", at_least=len(LIMITS))
 
 
+@pytest.mark.long
 def test_memory_grows_by_numbers_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, examined: Examined) -> None:
     """What is in work at once is made small, because it does not grow with the collection."""
     for module, name, value in (

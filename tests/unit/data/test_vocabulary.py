@@ -37,6 +37,7 @@ def test_learning_twice_gives_the_same_tokenizer() -> None:
     assert len({digest(learned(corpus())) for _ in range(5)}) == 1
 
 
+@pytest.mark.long
 def test_learning_does_not_depend_on_process_hash_seed_or_threads() -> None:
     found = set()
     for seed, threads in (("0", "1"), ("1", "2"), ("2", "2")):

@@ -89,6 +89,7 @@ def test_one_positive_is_the_ranking_loss_of_sentence_transformers(base: Path, t
     assert theirs[0] - theirs[-1] > 0.01, "something was learned"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("objective", ["lse_pair", "joint_lh", "bce"])
 def test_cached_equals_plain_and_columns_equal_lists(still: Path, tmp_path: Path, objective: str) -> None:
     params: dict[str, Any] = {"scaling": "probability"} if objective == "bce" else {}

@@ -19,6 +19,8 @@ from mpr.metrics.judged_ranking import JudgedRanking
 from mpr.metrics.trec_eval import judged
 from tests.conftest import Examined
 
+pytestmark = pytest.mark.long
+
 FOLDER = Path(mpr.__file__).parent / "metrics"
 TEXTS = [["Nothing.", "In Zürich it rained."], ["A tale.", "Of a town."], ["It cost $5."]]
 ANSWERS = [["zürich", "bern"], ["castle"], ["$ 5", "$6"]]

@@ -92,6 +92,7 @@ def test_a_broken_metric_is_no_missing_one(monkeypatch: pytest.MonkeyPatch) -> N
         measured()
 
 
+@pytest.mark.long
 def test_training_core_imports_without_evaluate() -> None:
     code = "import sys\nsys.modules |= dict.fromkeys(('evaluate', 'datasets', 'faiss'))\nimport mpr.training._fit"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)

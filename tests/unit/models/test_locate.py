@@ -448,6 +448,7 @@ def test_what_may_be_on_the_hub_or_is_there_is_let_through(
     locate.refuse_missing_folder(name, "towers.base")
 
 
+@pytest.mark.long
 def test_where_the_hubs_address_is_unknown_nothing_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)

@@ -63,6 +63,7 @@ def reference(row, options):
     return sum(losses) / max(1, len(losses) if options["reduce"] == "query_mean" else len(row)), 1.0
 
 
+@pytest.mark.long
 def test_equals_the_written_out_formula(agree):
     assert len(VARIANTS) == 3 * 4 * 3 * 2 * 3 + 3 * 2
     agree("pairwise", VARIANTS, reference, examples=900, shares=37)

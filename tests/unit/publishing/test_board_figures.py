@@ -14,6 +14,8 @@ from mpr.publishing._board_figures import Curve, Figure, Panel
 from tests import boards
 from tests.conftest import Examined
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -42,6 +42,7 @@ def refused(wish: PushOptions) -> str:
     return str(caught.value)
 
 
+@pytest.mark.long
 def test_the_list(run: Path, examined: Examined) -> None:
     """All of the model, the recipe, the result, the runs, the card; each with the bytes that lie there."""
     made = of_run(PushOptions(run, REPO))

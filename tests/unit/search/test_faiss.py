@@ -57,6 +57,7 @@ SETTINGS = {
 }
 
 
+@pytest.mark.long
 def test_settings_belong_to_one_search(tmp_path: Path, examined: Examined) -> None:
     """More of them finds more, and the next search without any is as the one before."""
     store, _ = _world()

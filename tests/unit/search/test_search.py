@@ -224,6 +224,7 @@ print(json.dumps([status("VmHWM") - before, ready.first.keeps, hits.rows_QK[:, 0
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("first", ["float32", "bfloat16"])
 def test_peak_memory_is_within_a_quarter_of_the_matrix(first: str, tmp_path: Path, examined: Examined) -> None:
     count, width = 500_000, 128

@@ -48,6 +48,7 @@ def test_any_list_of_objects(
     assert objects(file, window) == value
 
 
+@pytest.mark.long
 @settings(max_examples=120, deadline=None)
 @given(value=OBJECTS, window=WINDOWS, before=VALUES, after=VALUES, indent=st.sampled_from([None, 2]))
 def test_a_list_that_is_a_member_of_an_object(
