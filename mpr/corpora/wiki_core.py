@@ -4,19 +4,23 @@ The small-scale twin of DPR's protocol: the same kind of passage, answer matchin
 100, negatives from BM25 without an answer; about 1 % of DPR's passages, so its numbers are never compared with
 published ones. The user brings the files: passages as `id, text, title` TSV (the first three or ten passages of 26,895
 articles of early 2015), questions and candidate lists as JSON lines.
+
+The files have no development set for TREC. `trec_dev` is a tenth of `trec_train`, chosen by the words of the questions,
+so that equal ones go together; `trec_fit` is the rest.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from mpr.catalogue import Parameters
 from mpr.corpora import Collection as Base
 from mpr.corpora import Pin, Split
 from mpr.formats import dpr_tsv, questions_jsonl
-from mpr.records import Group, Passage
+from mpr.metrics.answers import normalised
+from mpr.records import Group, Passage, stable_hash
 
 
 class Params(Parameters):
@@ -89,6 +93,8 @@ _SETS = {
         candidates="opentriviaqa",
     ),
 }
+_PARTS = {"trec_fit": ("trec_train", 1_559, False), "trec_dev": ("trec_train", 145, True)}  # of, how many, held out
+_TENTH = 10
 _CANDIDATES = {
     "lead10.nq-dev": "56fe22b78a12899addf292ed0c2dcccda171ae343a998460e9f91306ec8df143",
     "lead10.opentriviaqa": "79cef4bd475259834b7bcff506b83246e15264cc4732a587b4fa4a05c69ea4bd",
@@ -110,7 +116,7 @@ class Collection(Base):
 
     @property
     def splits(self) -> Mapping[str, Split]:
-        return {
+        whole = {
             name: Split(
                 found.count,
                 trains=bool(found.candidates),
@@ -119,6 +125,7 @@ class Collection(Base):
             )
             for name, found in _SETS.items()
         }
+        return whole | {name: replace(whole[of], questions=count) for name, (of, count, _) in _PARTS.items()}
 
     @property
     def pins(self) -> tuple[Pin, ...]:
@@ -138,6 +145,9 @@ class Collection(Base):
         return dpr_tsv.read_passages(self.fetch(self._corpus), header=False, quoted=False)
 
     def groups(self, split: str) -> Iterator[Group]:
+        if split in _PARTS:
+            of, _, is_held = _PARTS[split]
+            return (group for group in self.groups(of) if _is_held(group) == is_held)
         questions, known = self.fetch(self._questions(split)), _SETS[split]
         ignore = ("category", "options")  # opentriviaqa's multiple-choice fields
         if not known.candidates:
@@ -145,3 +155,7 @@ class Collection(Base):
         name = f"{self.params.cut}.{known.candidates}"
         pin = Pin(f"wiki/candidates/{name}.jsonl.gz", sha256=_CANDIDATES[name], licence=_WIKIPEDIA)
         return questions_jsonl.read_groups(self.fetch(pin), questions, ignore=ignore)
+
+
+def _is_held(group: Group) -> bool:
+    return stable_hash(normalised(group.question.text)) % _TENTH == 0

@@ -134,7 +134,7 @@ def test_the_name_says_what_it_is(name: str) -> None:
     if recipe.plan:
         assert stem.rpartition("_after_")[2] in {path.stem for path in (ROOT / "recipes" / "systems").glob("*.yaml")}
         return
-    variants = r"released|paper|llm|gold|true|wrong\d+|b\d+"
+    variants = r"released|paper|llm|gold|true|guard|graded|wrong\d+|b\d+|u\d+"
     data = r"[a-z]+(?:_lead\d+|_closed|_nostem|_files|_minilm|_few)?"
     found = re.fullmatch(rf"({data})_([a-z0-9_]+?)_(m\d|all)(?:_({variants}))?", stem)
     assert found is not None
@@ -142,6 +142,8 @@ def test_the_name_says_what_it_is(name: str) -> None:
     assert [term.name for term in recipe.objective] == [re.sub("^bce_(softmax|sigmoid)$", "bce", objective)]
     if (variant or "").startswith("b"):
         assert variant == f"b{recipe.training['per_device_train_batch_size']}"
+    if (variant or "").startswith("u"):
+        assert variant == f"u{recipe.training['max_steps']}"
     if (variant or "").startswith("wrong"):
         assert variant == f"wrong{100 * recipe.data.corpus.wrong_positives:.0f}"  # type: ignore[attr-defined]
     most = {"up_to": recipe.draw.positives.m, "random1": recipe.draw.positives.cap, "first": 1}
