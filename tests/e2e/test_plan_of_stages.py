@@ -27,6 +27,8 @@ from tests.conftest import Examined
 from tests.faults.rows import PLAN
 from tests.published import ROOT, smaller
 
+pytestmark = pytest.mark.long
+
 TEXT = smaller((ROOT / "recipes" / "quickstart.yaml").read_text("utf-8"))
 STAGES = ["data", "mine first", "train first", "mine second", "train second", "encode", "search", "evaluate"]
 

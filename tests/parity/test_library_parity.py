@@ -28,7 +28,7 @@ from tests.conftest import Parity
 from tests.published import said
 from tests.unit.tiny_models import difference, published, without_dropout
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("one_thread")]
 
 WORDS = ("ka lo", "mi ren", "tu vas", "zel or", "ni be", "lo mi")
 ROWS = [
