@@ -238,7 +238,7 @@ def _shard(task: Task, worker: Worker, shard: int, progress: Progress) -> Floats
 
 def narrow(vectors_NW: Floats, width: int, unit: bool) -> Floats:
     """Their first `width` numbers, of length one again if `unit`."""
-    cut_NW: Floats = towers.cut(torch.from_numpy(np.ascontiguousarray(vectors_NW)), width, unit).numpy()
+    cut_NW: Floats = towers.cut(torch.tensor(vectors_NW), width, unit).numpy()
     return cut_NW
 
 
