@@ -63,6 +63,8 @@ class Retrieval:
     """Bytes that a search may add to each process; it changes no result."""
     untrained: bool = False
     """The encoders before training; only said."""
+    width: int | None = None
+    """Of vectors that `cut_to` made; None: those of `encoding.width`."""
     _verified: str = field(default="", init=False, repr=False)
     """Digest of the corpus vectors of which every byte was looked at."""
     _shared: tuple[Any, Shared] | None = field(default=None, init=False, repr=False)
@@ -95,7 +97,7 @@ class Retrieval:
         """The same retrieval with vectors that are cut: a folder of its own within this one. Nothing is encoded."""
         from mpr.search import encode
 
-        made = replace(self, folder=self.folder / "widths" / f"{self.folder.name}-{width}")
+        made = replace(self, folder=self.folder / "widths" / f"{self.folder.name}-{width}", width=width)
         data, unit = self.dataset, self.recipe.towers.normalize
         for name in ("corpus", *self.recipe.data.evaluate):
             texts = data.tokens_of_passages(None) if name == "corpus" else data.tokens_of_questions(name)
@@ -138,6 +140,10 @@ class Retrieval:
         if store.manifest.receipt["work"]["data"] != texts.manifest.digest:
             what = "was encoded from other texts than those of the recipe"
             raise DataError(what, where=str(place), fix="remove it, and encode again")
+        if self.width is None and store.manifest.receipt["work"].get("width") != self.recipe.encoding.width:
+            wanted = self.recipe.encoding.width or "null"
+            what = f"holds vectors of {store.width} numbers, and encoding.width is {wanted}"
+            raise DataError(what, where=str(place), fix="encode again with the same --set, or into another --folder")
         return store
 
     def _made(self, role: str, corpus: VectorStore, questions: VectorStore) -> dict[str, Any]:

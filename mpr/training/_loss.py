@@ -174,13 +174,18 @@ class Term:
         bound, apart = objectives.bound(entry.name, entry), bool(entry.rows_apart)  # type: ignore[attr-defined]
         return cls(entry.name, bound, coefficient, view, columns_of(entry), own, apart, Against.of(entry))
 
+    def is_whole(self, seen: Seen) -> bool:
+        """Whether it compares whole vectors."""
+        return self.width is None or self.width == seen.own_OD.shape[1]
+
     @property
     def asks_questions(self) -> bool:
         return self.against is not None and self.against.needs_questions
 
     def __call__(self, seen: Seen, scores_OP: Tensor) -> tuple[Tensor, Tensor]:
         """Numerator and denominator over the rows of this process. Scores of whole vectors say nothing of cut ones."""
-        if self.width is not None:
+        if not self.is_whole(seen):
+            assert self.width is not None
             seen = seen.narrow(self.width, self.unit)
             scores_OP = seen.scores_OP
         width, learned = seen.own_OD.shape[1], {"learned": self.learned} if self.learned else {}
@@ -293,7 +298,7 @@ class Terms:
             scores_OP = seen.scores_OP.detach().requires_grad_()
             loss = 0.0 * scores_OP.sum()  # so that there is a gradient where no term looks at questions
             for term, factor in zip(self.terms, self._factors(weight_T), strict=True):
-                if term.view == "query" and term.width is None:
+                if term.view == "query" and term.is_whole(seen):
                     loss = loss + factor * term(seen, scores_OP)[0]
             return torch.autograd.grad(loss, scores_OP)[0]
 

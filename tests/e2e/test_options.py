@@ -123,6 +123,18 @@ def test_widths(tmp_path: Path, examined: Examined, capsys: pytest.CaptureFixtur
     said("evaluate", path, *home, "--folder", run, *ask)
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]] == ["32", "16", "4"]
 
+    said(
+        "search",
+        path,
+        *home,
+        "--folder",
+        run,
+        "--set",
+        "encoding={compute: float32, dtype: float32, width: 16}",
+        code=2,
+    )
+    assert "encoding.width" in capsys.readouterr().err
+
     said("encode", path, *home, "--folder", tmp_path / "cut", "--model", run / "model",
          "--set", "encoding={compute: float32, dtype: float32, width: 16}")  # fmt: skip
     encoded_NW = VectorStore(tmp_path / "cut" / "vectors" / "test").by_row()

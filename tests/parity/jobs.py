@@ -62,11 +62,11 @@ SPECS: dict[str, list[dict[str, Any]]] = {
             "name": "nll",
             "against": ["passages", "questions"],
             "hardness": {"strength": 0.3, "of": "others"},
-            "widths": [6, 3],
+            "widths": [5, 3],
         },
     ],
     "cut": [
-        {"name": "lse_pair", "widths": [6, 4, 2], "width_weights": [1.0, 0.5, 2.0]},
+        {"name": "lse_pair", "widths": [5, 4, 2], "width_weights": [1.0, 0.5, 2.0]},
         {"name": "nll", "view": "positive", "widths": [3], "coefficient": 0.5},
         {"name": "wasserstein", "widths": [4, 3]},
     ],

@@ -25,11 +25,13 @@ WIDTHS, WEIGHTS = [32, 8, 4], [1.0, 0.5, 0.25]
 TEXTS = ["ka lo", "mi ren", "tu vas", "zel or", "ni be", "lo mi"]
 
 
-def whole_vectors(block: Seen) -> Seen:
-    """The relations and targets of a block, with vectors of 32 numbers."""
+def whole_vectors(block: Seen, unit: bool) -> Seen:
+    """The relations and targets of a block, with vectors of 32 numbers, of length one or not."""
     dice = torch.Generator().manual_seed(3)
     questions_QD = torch.randn(len(block.positives_QP), 32, generator=dice, dtype=torch.float64)
     passages_PD = torch.randn(block.positives_QP.shape[1], 32, generator=dice, dtype=torch.float64)
+    if unit:
+        questions_QD, passages_PD = functional.normalize(questions_QD), functional.normalize(passages_PD)
     return replace(block, own_OD=questions_QD, passage_PD=passages_PD, question_QD=questions_QD)
 
 
@@ -41,7 +43,7 @@ def loss_of(entries: list[Any], block: Seen, unit: bool) -> float:
 
 @pytest.mark.parametrize("unit", [True, False])
 def test_every_objective_is_the_sum_over_hand_cut_vectors(unit: bool, examined: Examined) -> None:
-    block, tried = whole_vectors(random_block()), 0
+    block, tried = whole_vectors(random_block(), unit), 0
     for name in catalogue.names("objectives"):
         for entry in covering(name):
             expected = 0.0
@@ -58,6 +60,17 @@ def test_every_objective_is_the_sum_over_hand_cut_vectors(unit: bool, examined: 
     examined(tried, "objectives with options", at_least=10)
 
 
+def test_the_log_sees_the_pull_of_whole_vectors_alone() -> None:
+    block = whole_vectors(random_block(), unit=True)
+    pulls = []
+    for widths in (None, [32, 4], [8, 4]):
+        terms = Terms([term("lse_pair", widths=widths)], unit=True)
+        pulls.append(terms.pull(block, terms(block).weight_T))
+    torch.testing.assert_close(pulls[0], pulls[1])
+    assert pulls[0].abs().sum() > 0
+    assert pulls[2].abs().sum() == 0
+
+
 def test_each_width_has_a_line_in_the_log() -> None:
     terms = Terms([term("nll"), term("nll", view="positive", widths=[8, 4])])
     assert terms.labels == ("nll", "nll_positive_8", "nll_positive_4")
@@ -67,7 +80,7 @@ def test_each_width_has_a_line_in_the_log() -> None:
 def test_one_positive_is_the_matryoshka_loss_of_sentence_transformers(tmp_path: Path, parity: Parity) -> None:
     model, texts = still(tmp_path), [f"{text} vas zel" for text in TEXTS]
     sides = [model.preprocess(each) for each in (TEXTS, texts)]
-    vectors = [model(dict(side))["sentence_embedding"].detach().double() for side in sides]
+    vectors = [functional.normalize(model(dict(side))["sentence_embedding"].detach().double()) for side in sides]
     theirs = MatryoshkaLoss(model, MultipleNegativesRankingLoss(model), WIDTHS, WEIGHTS)
     expected = float(theirs([dict(side) for side in sides], None).detach())
     same = torch.eye(len(TEXTS), dtype=torch.bool)
