@@ -22,7 +22,6 @@ from mpr.batches.relations import Block, Relations
 from mpr.data.pair_labels import Knowledge
 from mpr.data.pair_scores import PairScores
 from mpr.errors import DataError
-from mpr.recipe.keys_objective import OF_OTHERS
 
 Mask = NDArray[np.bool_]
 
@@ -128,7 +127,7 @@ def columns_of(term: Any) -> str:
 def _tells_own(term: Any) -> bool:
     """Whether a term tells what was drawn for the row itself from the rest."""
     hardness = getattr(term, "hardness", None)
-    of_others = OF_OTHERS in (getattr(term, "against", None) or ())
+    of_others = "copassages_of_others" in (getattr(term, "against", None) or ())
     return columns_of(term) != "all" or of_others or (hardness is not None and hardness.of != "all")
 
 

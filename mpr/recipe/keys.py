@@ -18,8 +18,8 @@ from pydantic import Field, PrivateAttr, TypeAdapter, create_model
 from mpr import catalogue
 from mpr.catalogue import Parameters
 from mpr.errors import RecipeError
+from mpr.recipe._keys_objective import TERM
 from mpr.recipe.keys_draw import Count, Draw
-from mpr.recipe.keys_objective import TERM
 from mpr.recipe.keys_towers import Towers
 
 

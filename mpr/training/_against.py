@@ -15,17 +15,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from mpr.models.towers import inner_products
-from mpr.recipe.keys_objective import COPASSAGES, OF_OTHERS, QUESTIONS, Hardness
+from mpr.training._seen import Seen
 
-if TYPE_CHECKING:
-    from mpr.training._loss import Seen
-
+QUESTIONS, COPASSAGES, OF_OTHERS = "questions", "copassages", "copassages_of_others"  # words of a recipe
 Rows = tuple[Tensor, Tensor, Tensor]
 
 
@@ -34,7 +32,8 @@ class Against:
     """Of one term."""
 
     words: tuple[str, ...]
-    hardness: Hardness | None
+    hardness: Any
+    """Its strength, and of which negatives; None: scores stay as they are."""
     divisor: Callable[[int], float]
     """What its objective divides scores by."""
 

@@ -34,7 +34,8 @@ from mpr.models.transfer import sent
 from mpr.recipe.keys import Cache
 from mpr.runtime.processes import Place
 from mpr.training import _monitor
-from mpr.training._loss import Seen, Sums, Terms, targets_of
+from mpr.training._loss import Sums, Terms, targets_of
+from mpr.training._seen import Seen
 
 Batch = Mapping[str, Any]
 Model = Callable[..., tuple[Any, Any]]

@@ -45,6 +45,8 @@ NOT_RUN = {  # only understood, and why
     "make parity": "takes minutes; the page is looked at by test_parity_page",
     "mpr check my.yaml": "is run with its output, below",
     "mpr pin my.yaml": "needs a draft; see test_pinning",
+    "mpr evaluate recipes/options/widths.yaml --widths 256,128,64,32,16": "minutes; small in test_options",
+    "mpr train recipes/options/against.yaml": "minutes; small in test_options",
     "mpr push runs/quickstart-seed42 me/quickstart --baseline runs/quickstart-bm25": "the Hub; see test_push_and_pull",
     "mpr pull me/quickstart@<40 hex digits of the commit>": "the Hub; see test_push_and_pull",
 }

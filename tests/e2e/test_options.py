@@ -296,6 +296,8 @@ def test_generated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, examined: Ex
 
 def test_every_option_has_a_test() -> None:
     tested = {
+        "against",
+        "widths",
         "near_duplicates",
         "rank_window",
         "simans_laplace",

@@ -73,6 +73,7 @@ HARMLESS = {
     ("objective.negatives", "removed"): DEFAULT,
     ("objective.divide_by_positives", "removed"): DEFAULT,
     ("objective.temperature", "removed"): DEFAULT,
+    ("objective.learning_rate", "null"): DEFAULT,
     ("training.adam_beta1", "removed"): ADAM,
     ("training.adam_beta2", "removed"): ADAM,
     ("training.adam_epsilon", "removed"): ADAM,
@@ -91,6 +92,7 @@ HARMLESS = {
     ("expected", "null"): DEFAULT,
 }
 ELSEWHERE = {  # the key that has to change is another one than the spoilt one
+    **{("training.eval_steps", kind): "training.load_best_model_at_end" for kind in ("removed", "null")},
     ("data.corpus.passages", "null"): "data.corpus.local",  # without one, the corpus is all texts of the records
     **{
         (f"data.corpus.{key}", kind): "data.corpus"

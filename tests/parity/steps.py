@@ -30,9 +30,9 @@ from mpr.catalogue import Parameters
 from mpr.data.positives import PositiveIndex
 from mpr.data.tokens import PADDING
 from mpr.models import lengths
+from mpr.recipe._keys_objective import TERM
 from mpr.recipe.keys import LabelPart, ObjectivePart, Part
 from mpr.recipe.keys_draw import Draw
-from mpr.recipe.keys_objective import TERM
 from mpr.runtime.processes import ALONE, Place
 from mpr.storage.ragged import Ragged
 from tests.unit.policies import policy_of

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from mpr import objectives
 from mpr.recipe import read, stages
+from mpr.recipe._keys_objective import TERM
 from mpr.recipe.keys import Recipe
-from mpr.recipe.keys_objective import TERM
 from mpr.training._loss import Seen, Terms
 from tests.conftest import Examined
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from mpr.recipe._keys_objective import COPASSAGES, OF_OTHERS, QUESTIONS
 from mpr.recipe.keys import DUAL_ENCODER, SCORERS, Recipe
-from mpr.recipe.keys_objective import COPASSAGES, OF_OTHERS, QUESTIONS
 from mpr.recipe.strict_yaml import Finding, Path_
 
 _MADE_OF_SCORES = ("width", "learned")  # needs of objectives that say nothing of questions and passages
