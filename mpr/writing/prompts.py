@@ -22,7 +22,7 @@ from mpr.errors import RecipeError, nearest
 Kind = Literal["judge", "question", "rewrite"]
 _PLACE = re.compile(r"\{(question|title|text|known|listed)\}")
 _THOUGHT = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)  # some models write their thoughts first
-_YES_NO = re.compile(r"\W*(?:answer\W+)?(yes|no)\b", re.IGNORECASE)
+_YES_NO = re.compile(r"\W*(?:answer\W+)?(yes|no)\b(?!\s*(?:or|/)\s*(?:yes|no)\b)", re.IGNORECASE)
 _GRADE = re.compile(r"\W*(?:grade\W+)?([0-3])\b(?!\s*(?:[-/.,]|or|to)\s*\d)", re.IGNORECASE)
 _NUMBER = re.compile(r"^\s*(?:\d{1,2}[.)]|[-*•])\s+")
 _LISTED_WORD = re.compile(r"\b(?:none|and|passage|doc|\d{1,3})\b", re.IGNORECASE)  # what a line of numbers may have

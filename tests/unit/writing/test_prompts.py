@@ -46,6 +46,9 @@ def test_texts_are_put_in_as_they_are() -> None:
         ("yes", 1), ("No.", 0), ("**Yes**, it states it.", 1), ("Answer: no", 0), ("\n'YES'", 1),
         ("<think>no, or yes?</think>\nyes", 1), ("<think>yes", None), ("", None), ("maybe", None),
         ("yesterday", None), ("nothing", None), ("It is not said: no", None), ("?", None),
+        ("Yes or no: No", None),  # the prompt said again is no answer
+        ("yes/no", None),
+        ("Yes, or nearly", 1),
     ],
 )  # fmt: skip
 def test_yes_or_no(answer: str, expected: int | None) -> None:
