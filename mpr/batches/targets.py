@@ -22,6 +22,7 @@ from mpr.batches.relations import Block, Relations
 from mpr.data.pair_labels import Knowledge
 from mpr.data.pair_scores import PairScores
 from mpr.errors import DataError
+from mpr.recipe.keys import OF_OTHERS
 
 Mask = NDArray[np.bool_]
 
@@ -78,7 +79,7 @@ class Targets:
             if target in stores
         )
         wanted = {need.target: stores[need.target] for need in needs}
-        return cls(needs, wanted, any(map(_tells_own, (term for _, term in terms))), ungraded, names)
+        return cls(needs, wanted, any(_tells_own(term) for _, term in terms), ungraded, names)
 
     def __call__(self, block: Block, related: Relations) -> dict[str, NDArray[Any]]:
         found: dict[str, NDArray[Any]] = {"own_QP": related.own_QP} if self.owned else {}
@@ -127,7 +128,7 @@ def columns_of(term: Any) -> str:
 def _tells_own(term: Any) -> bool:
     """Whether a term tells what was drawn for the row itself from the rest."""
     hardness = getattr(term, "hardness", None)
-    of_others = "copassages_of_others" in (getattr(term, "against", None) or ())
+    of_others = OF_OTHERS in (getattr(term, "against", None) or ())
     return columns_of(term) != "all" or of_others or (hardness is not None and hardness.of != "all")
 
 

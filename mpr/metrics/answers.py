@@ -128,11 +128,5 @@ def _compiled(pattern: str) -> Any:
         return None
     try:
         return patterns.compile(unicodedata.normalize("NFD", pattern), _FLAGS)
-    except (
-        patterns.error,
-        ValueError,
-        OverflowError,
-        RecursionError,
-        KeyError,
-    ):  # KeyError: some versions, of (?V0)(?V1)
-        return None
+    except (patterns.error, ValueError, OverflowError, RecursionError, KeyError):
+        return None  # a KeyError is what some versions of regex have for a pattern that asks for two of its versions

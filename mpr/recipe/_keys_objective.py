@@ -8,7 +8,6 @@ from pydantic import Field
 
 from mpr.catalogue import Parameters
 
-QUESTIONS, COPASSAGES, OF_OTHERS = "questions", "copassages", "copassages_of_others"
 Against = Literal["passages", "questions", "copassages", "copassages_of_others"]
 Width = Annotated[int, Field(ge=1)]
 Factor = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]

@@ -73,6 +73,7 @@ def declared(label: LabelPart, constant: str) -> Any:
 
 DUAL_ENCODER, CROSS_ENCODER, LATE_INTERACTION = "dual_encoder", "cross_encoder", "late_interaction"
 PACKED = "packed"  # of `scale.groups`: no padding at all
+QUESTIONS, COPASSAGES, OF_OTHERS = "questions", "copassages", "copassages_of_others"  # of `objective[].against`
 SCORERS = {CROSS_ENCODER: "a cross-encoder", LATE_INTERACTION: "a late-interaction model"}
 """Tasks of models that give a pair a score and cannot search, as messages call these."""
 DESCRIBING = ("paper", "varies", "published", "expected", "draft")  # keys that cannot change what a row gives

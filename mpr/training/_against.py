@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 
 from mpr.models.towers import inner_products
+from mpr.recipe.keys import COPASSAGES, OF_OTHERS, QUESTIONS
 from mpr.training._seen import Seen
 
-QUESTIONS, COPASSAGES, OF_OTHERS = "questions", "copassages", "copassages_of_others"  # words of a recipe
 Rows = tuple[Tensor, Tensor, Tensor]
 
 
@@ -38,9 +38,10 @@ class Against:
     """What its objective divides scores by."""
 
     @classmethod
-    def of(cls, entry: Any) -> Against:
-        words = tuple(getattr(entry, "against", None) or ("passages",))
-        return cls(words, getattr(entry, "hardness", None), entry.divisor)
+    def of(cls, entry: Any) -> Against | None:
+        """None: its rows are as they always are."""
+        words, hardness = getattr(entry, "against", None), getattr(entry, "hardness", None)
+        return None if words is None and hardness is None else cls(tuple(words or ()), hardness, entry.divisor)
 
     @property
     def needs_questions(self) -> bool:

@@ -32,13 +32,14 @@ from mpr.batches.targets import columns_of
 from mpr.errors import RecipeError
 from mpr.models.towers import inner_products
 from mpr.models.transfer import sent
-from mpr.recipe.keys import Part
-from mpr.training._against import QUESTIONS, Against
+from mpr.recipe.keys import QUESTIONS, Part
+from mpr.training._against import Against
 from mpr.training._seen import Seen
 
 ALWAYS = ("width", "learned")  # what an objective may need and every batch has
 TARGETS = ("teacher_QP", "live_QP", "lexical_QP", "grades_QP", "ranks_QP")
 """What a batch may hold for objectives that need it."""
+_COMMON = ("query", "all", None)  # what the name of a term in logs goes without
 Objective = Callable[..., tuple[Tensor, Tensor]]
 
 
@@ -195,13 +196,7 @@ class Terms:
     def labels(self) -> tuple[str, ...]:
         """A name for each term in logs; a repeated one is numbered."""
         names = [
-            "_".join(
-                [
-                    term.name,
-                    *(word for word in (term.view, term.columns) if word not in ("query", "all")),
-                    *([] if term.width is None else [str(term.width)]),
-                ]
-            )
+            "_".join(str(word) for word in (term.name, term.view, term.columns, term.width) if word not in _COMMON)
             for term in self.terms
         ]
         return tuple(

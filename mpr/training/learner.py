@@ -137,11 +137,10 @@ def loss_of(
 
 def _refuse_wider(recipe: Recipe, learner: AnyModel) -> None:
     """Widths that the vectors of a pretrained encoder do not have: `mpr check` cannot know them."""
-    wanted = [(number, width) for number, term in enumerate(recipe.objective)
-              for width in getattr(term, "widths", None) or ()]  # fmt: skip
-    for number, width in wanted:
-        if isinstance(learner, DualEncoder) and width > learner.width:
-            what = f"vectors have {learner.width} numbers, and cannot be cut to {width}"
+    for number, term in enumerate(recipe.objective if isinstance(learner, DualEncoder) else ()):
+        widest = max(getattr(term, "widths", None) or [0])
+        if widest > learner.width:
+            what = f"vectors have {learner.width} numbers, and cannot be cut to {widest}"
             raise RecipeError(what, key=f"objective.{number}.widths", fix=f"use {learner.width} or less")
 
 

@@ -229,19 +229,14 @@ def _by_width(
     stages: Retrieval, sizes: list[int], roles: list[str], group: Group, drop_self: bool, as_json: bool
 ) -> None:
     """The same vectors, cut to each size and searched: one table for each split."""
-    from mpr.runtime.processes import Place
-
-    cut = {}
-    for size in sizes:
-        group.first(lambda size=size: bool(stages.cut_to(size)))  # type: ignore[misc]
-        cut[size] = stages.cut_to(size)
+    group.first(lambda: [bool(stages.cut_to(size)) for size in sizes])
+    cut = {size: stages.cut_to(size) for size in sizes}
     found: dict[str, dict[str, dict[str, float | None]]] = {}
     for role in roles:
         found[role] = {}
         for size, one in cut.items():
-            scores = group.first(partial(_means, one, role, one.ranked(role, group), drop_self))
-            found[role][str(size)] = scores
-    if Place.here().rank > 0:
+            found[role][str(size)] = group.first(partial(_means, one, role, one.ranked(role, group), drop_self))
+    if group.place.rank > 0:
         return
     if as_json:
         typer.echo(json.dumps(found, indent=1))

@@ -25,6 +25,7 @@ from tests.faults.contradictory_starts import CASES as STARTS
 from tests.faults.contradictory_starts import recipes
 from tests.faults.contradictory_tasks import CASES as TASKS
 from tests.faults.contradictory_tasks import TOKENS
+from tests.faults.contradictory_terms import CASES as TERMS
 
 ABSENT = "<absent>"  # takes a key away instead of setting it
 OWN_FILES = (
@@ -41,7 +42,6 @@ BAND = "{mean: 80.0, low: 79.0, high: 81.0, seeds: 3}"
 ALL_BUT_TOP20 = ", ".join(f"{name}: {BAND}" for name in ("top1", "top5", "top100"))
 
 # rule -> (recipe, what is set in it, key that is refused, part of the message)
-MORE = "{name: lse_pair, temperature: 0.05"  # an entry of an objective, to be ended
 CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
     "splits exist": [
         (TREC, ["data.train=trec_trian"], "data.train", "no split 'trec_trian'"),
@@ -140,30 +140,7 @@ CASES: dict[str, list[tuple[str, list[str], str, str]]] = {
         (WORLD, [PACKED, "training.torch_compile=true"], "training.torch_compile", "would compile every packed step"),
         (TREC, [*TOKENS, PACKED], "scale.groups", "one vector each"),
     ],
-    "against fits": [
-        (WORLD, [f"objective=[{MORE}, against: [questions]}}]"], "objective[0].against", "has no passages"),
-        (WORLD, [f"objective=[{MORE}, against: [passages, passages]}}]"], "objective[0].against", "something twice"),
-        (WORLD, [f"objective=[{MORE}, against: [passages, copassages, copassages_of_others]}}]"],
-         "objective[0].against", "has all of"),
-        (WORLD, [f"objective=[{MORE}, against: [passages, questions]}}]", "draw.in_batch=false"],
-         "objective[0].against", "no row sees what others drew"),
-        (WORLD, [f"objective=[{MORE}, against: [passages, questions]}}]", "labels.0.siblings=negative"],
-         "objective[0].against", "its own negative"),
-        (WORLD, [f"objective=[{MORE}, view: positive, against: [passages]}}]"],
-         "objective[0].against", "has no questions"),
-        (WORLD, [f"objective=[{MORE}, view: positive, against: [questions, passages]}}]"],
-         "objective[0].against", "the rows are positives"),
-        (WORLD, [f"objective=[{MORE}, view: positive, hardness: {{strength: 1.0, of: all}}}}]"],
-         "objective[0].hardness", "passages that questions are compared with"),
-    ],
-    "widths fit": [
-        (WORLD, [f"objective=[{MORE}, widths: [16, 64]}}]"], "objective[0].widths", "from wide to narrow"),
-        (WORLD, [f"objective=[{MORE}, widths: [512, 64]}}]"], "objective[0].widths", "cannot be cut to 512"),
-        (WORLD, [f"objective=[{MORE}, widths: [64], width_weights: [1.0, 2.0]}}]"],
-         "objective[0].width_weights", "2 factors for 1 widths"),
-        (WORLD, [f"objective=[{MORE}, width_weights: [1.0]}}]"], "objective[0].width_weights", "belong to `widths`"),
-        (WORLD, ["encoding={compute: float32, dtype: float32, width: 512}"], "encoding.width", "cannot be cut to 512"),
-    ],
+    **TERMS,
     "lengths fit": [
         (TREC, ["towers.passage_length=513"], "towers.passage_length", "reads at most 512 tokens"),
         (TREC, ["towers.question_length=600"], "towers.question_length", "reads at most 512 tokens"),

@@ -263,8 +263,7 @@ def totals(
         return _positive_view(function, question_QD, passage_PD, part, against != ["questions"])
     if against is None and hardness is None:
         return _query_view(function, question_QD, passage_PD, part)
-    made = entry, function, batch
-    return _against_view(made, question_QD, passage_PD, part)
+    return _against_view(entry, function, question_QD, passage_PD, batch, part)
 
 
 def _part(batch: dict[str, Any], columns: str) -> dict[str, Any]:
@@ -284,10 +283,9 @@ def _query_view(function: Any, question_QD: Tensor, passage_PD: Tensor, batch: d
 
 
 def _against_view(
-    made: tuple[Any, Any, dict[str, Any]], question_QD: Tensor, passage_PD: Tensor, part: dict[str, Any]
+    entry: Any, function: Any, question_QD: Tensor, passage_PD: Tensor, batch: dict[str, Any], part: dict[str, Any]
 ) -> tuple[Tensor, Tensor]:
     """Row by row: its passages, harder where wanted; other questions; what its positives are compared with."""
-    entry, function, batch = made
     words, hardness = entry.against or ["passages"], entry.hardness
     positive, negative, own = (batch[name].tolist() for name in ("positives_QP", "negatives_QP", "own_QP"))
     total, weight = question_QD.new_zeros(()), question_QD.new_zeros(())

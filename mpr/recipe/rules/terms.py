@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
-from mpr.recipe._keys_objective import COPASSAGES, OF_OTHERS, QUESTIONS
-from mpr.recipe.keys import DUAL_ENCODER, SCORERS, Recipe
+from mpr.recipe.keys import COPASSAGES, DUAL_ENCODER, OF_OTHERS, QUESTIONS, SCORERS, Recipe
 from mpr.recipe.strict_yaml import Finding, Path_
 
 _MADE_OF_SCORES = ("width", "learned")  # needs of objectives that say nothing of questions and passages
@@ -23,8 +23,8 @@ def against_fits(recipe: Recipe) -> Iterator[Finding]:
         if recipe.scale.negative_cache is not None:
             yield path, "a negative cache keeps no relations", "remove it, or remove scale.negative_cache"
         of_positives = getattr(term, "view", "query") == "positive"
-        if hardness is not None and of_positives:
-            yield (*path[:2], "hardness"), "is about passages that questions are compared with", "use view: query"
+        if hardness is not None:
+            yield from _hardness(recipe, number)
         if against is None:
             continue
         if len(set(against)) < len(against):
@@ -42,11 +42,24 @@ def against_fits(recipe: Recipe) -> Iterator[Finding]:
         if foreign := [need for need in getattr(term, "needs", ()) if need not in _MADE_OF_SCORES]:
             what = f"'{term.name}' needs {', '.join(foreign)}, which is about questions and passages"
             yield path, what, "use an objective that needs scores alone"
-        if QUESTIONS in against and not recipe.draw.in_batch:
+        if {QUESTIONS, OF_OTHERS} & set(against) and not recipe.draw.in_batch:
             yield path, "no row sees what others drew (draw.in_batch: false)", "set draw.in_batch: true"
         if QUESTIONS in against and getattr(recipe.known, "siblings", "ignore") == "negative":
             what = "a question in two rows would be its own negative (siblings: negative)"
             yield path, what, "set siblings: ignore in known_positives"
+
+
+def _hardness(recipe: Recipe, number: int) -> Iterator[Finding]:
+    term: Any = recipe.objective[number]
+    path: Path_ = ("objective", number, "hardness")
+    if getattr(term, "view", "query") == "positive":
+        yield path, "is about passages that questions are compared with", "use view: query"
+    if not term.rows_apart:
+        yield path, f"'{term.name}' compares whole rows with their grades", "remove it, or use another objective"
+    if term.hardness.of == "drawn" and not recipe.draw.negatives:
+        yield path, "no negatives are drawn for the row itself", "draw some, or use of: others"
+    if term.hardness.of == "others" and not recipe.draw.in_batch:
+        yield path, "no row sees what others drew (draw.in_batch: false)", "set draw.in_batch: true, or use of: drawn"
 
 
 def widths_fit(recipe: Recipe) -> Iterator[Finding]:
