@@ -30,7 +30,7 @@ class Line:
     bound: float
     largest: float
     runs: str
-    """`suite` (`make test` or `make test-long`), `make parity` where it is too slow for both, or what it needs besides."""
+    """`suite` (`make test` or `make test-long`), `make parity` where it is too slow, or what it needs besides."""
 
     @property
     def key(self) -> tuple[str, str, int, float, str]:
