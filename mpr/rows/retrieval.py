@@ -143,7 +143,8 @@ class Retrieval:
         if self.width is None and store.manifest.receipt["work"].get("width") != self.recipe.encoding.width:
             wanted = self.recipe.encoding.width or "null"
             what = f"holds vectors of {store.width} numbers, and encoding.width is {wanted}"
-            raise DataError(what, where=str(place), fix="encode again with the same --set, or into another --folder")
+            fix = "`mpr encode` with the same --set into another --folder, and name it here"
+            raise DataError(what, where=str(place), fix=fix)
         return store
 
     def _made(self, role: str, corpus: VectorStore, questions: VectorStore) -> dict[str, Any]:
